@@ -1,0 +1,153 @@
+"""Decode any audio file to a stream of float32 mono blocks at the study's sample rate.
+
+Training and serving decode through this module, with one resampler, so that a file gives
+the same samples whether it is read at once or as it arrives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from msr_utils.constants import SAMPLE_RATE
+
+BLOCK_SECONDS = 10.0
+"""Audio decoded at a time: memory stays constant however long the file is."""
+
+AudioSource = str | os.PathLike[str] | BinaryIO
+
+
+class AudioError(ValueError):
+    """Audio that cannot be decoded or holds nothing to predict from."""
+
+
+class AudioTooLong(AudioError):
+    """Audio longer than the caller allows."""
+
+
+def source_name(source: AudioSource) -> str:
+    """Name to use for `source` in messages: the file's name, never its folder."""
+    name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    return Path(name).name if isinstance(name, str | os.PathLike) else "the uploaded audio"
+
+
+class Resampler:
+    """Stateful mono resampler to the study's rate.
+
+    Parameters
+    ----------
+    rate : int > 0
+        Sample rate of the input in Hz.
+    target_rate : int > 0
+        Sample rate of the output in Hz.
+    """
+
+    def __init__(self, rate: int, target_rate: int = SAMPLE_RATE) -> None:
+        self._stream = (
+            None
+            if rate == target_rate
+            else soxr.ResampleStream(rate, target_rate, num_channels=1, dtype="float32")
+        )
+
+    def push(self, samples: np.ndarray, last: bool = False) -> np.ndarray:
+        """Resample the next chunk; with ``last=True`` also flush what the filter holds back."""
+        if self._stream is None:
+            return samples
+        return self._stream.resample_chunk(samples, last=last)
+
+
+def stream(
+    source: AudioSource,
+    sample_rate: int = SAMPLE_RATE,
+    block_seconds: float = BLOCK_SECONDS,
+    max_seconds: float | None = None,
+) -> Iterator[np.ndarray]:
+    """Decode, mix to mono and resample audio block by block.
+
+    Parameters
+    ----------
+    source : path or binary file
+        Anything that libsndfile decodes: MP3, Ogg Vorbis and Opus, FLAC, WAV, AIFF.
+    sample_rate : int > 0
+        Sample rate of the blocks in Hz.
+    block_seconds : float > 0
+        Seconds of audio decoded at a time.
+    max_seconds : float > 0, optional
+        Longest audio accepted, counted while decoding (headers can lie).
+
+    Yields
+    ------
+    np.ndarray [shape=(n,), dtype=float32]
+        Consecutive samples; full scale is [-1, 1].
+
+    Raises
+    ------
+    AudioError
+        If the audio cannot be decoded, is empty, or holds NaN or infinite samples.
+    AudioTooLong
+        If more than `max_seconds` of audio come out of the decoder.
+    FileNotFoundError
+        If `source` names a file that does not exist.
+    """
+    name = source_name(source)
+    if isinstance(source, str | os.PathLike) and not Path(source).is_file():
+        raise FileNotFoundError(f"audio file not found: {source}")
+    try:
+        file = sf.SoundFile(source)
+    except (sf.LibsndfileError, TypeError) as error:
+        raise AudioError(
+            f"{name}: not audio that can be decoded ({_reason(error)}); "
+            "send MP3, Ogg Vorbis or Opus, FLAC, WAV or AIFF"
+        ) from error
+    with file:
+        resampler = Resampler(file.samplerate, sample_rate)
+        block = max(1, int(block_seconds * file.samplerate))
+        decoded = 0
+        while True:
+            try:
+                samples = file.read(block, dtype="float32", always_2d=True)
+            except sf.LibsndfileError as error:
+                raise AudioError(
+                    f"{name}: decoding failed after {decoded / file.samplerate:.1f} s "
+                    f"({_reason(error)}); the file is damaged"
+                ) from error
+            if not len(samples):
+                break
+            if not np.isfinite(samples).all():
+                bad = decoded + int(np.argmin(np.isfinite(samples).all(axis=1)))
+                raise AudioError(
+                    f"{name}: NaN or infinite sample at {bad / file.samplerate:.3f} s; "
+                    "export the audio again"
+                )
+            decoded += len(samples)
+            if max_seconds is not None and decoded > max_seconds * file.samplerate:
+                raise AudioTooLong(f"{name}: longer than the {max_seconds:g} s that are accepted")
+            yield resampler.push(np.ascontiguousarray(samples.mean(axis=1)))
+        if not decoded:
+            raise AudioError(f"{name}: holds no audio samples")
+        tail = resampler.push(np.zeros(0, np.float32), last=True)
+        if len(tail):
+            yield tail
+
+
+def load(source: AudioSource, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """Decode a whole file: the blocks of `stream` joined.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=float32]
+    """
+    return np.concatenate(list(stream(source, sample_rate)))
+
+
+def _reason(error: Exception) -> str:
+    """Tell what libsndfile said, without the path or object address it puts in front."""
+    if isinstance(error, sf.LibsndfileError):
+        return error.error_string.strip().rstrip(".")
+    return "unknown format"

@@ -1,0 +1,291 @@
+"""From a corpus to sequences: features aligned with annotations, masks, splits, windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit
+from tqdm import tqdm
+
+from msr_utils.audio import AudioError
+from msr_utils.constants import FRAME_RATE_HZ, TARGETS
+from msr_utils.corpora import CACHE_DIR
+from msr_utils.corpora.base import Corpus, CorpusError, Track
+from msr_utils.features import FeatureConfig, extract
+from msr_utils.io import atomic_path, sha256_file
+
+
+@dataclass(frozen=True)
+class Sequence2Hz:
+    """One track on the 2 Hz grid.
+
+    Parameters
+    ----------
+    id, group, split : str
+        As in `Track`.
+    features : np.ndarray [shape=(T, D), dtype=float32]
+    labels : np.ndarray [shape=(T, 2), dtype=float32]
+        (valence, arousal); 0 where unknown.
+    mask : np.ndarray [shape=(T,), dtype=bool]
+        True where the labels count. Frames without them stay as context.
+    """
+
+    id: str
+    group: str
+    split: str
+    features: np.ndarray
+    labels: np.ndarray
+    mask: np.ndarray
+
+    def target(self, name: str) -> np.ndarray:
+        """Labels of one target, (T,)."""
+        return self.labels[:, TARGETS.index(name)]
+
+
+def align(track: Track, features: np.ndarray) -> Sequence2Hz:
+    """Put a track's annotations on the frames of its audio.
+
+    Rows with a missing value are removed from loss and metrics by the mask, not from the
+    sequence: time stays regular and their audio stays context. Annotations past the end of
+    the audio are dropped; nothing is interpolated.
+
+    Parameters
+    ----------
+    track : Track
+    features : np.ndarray [shape=(T, D)]
+        Frame ``i`` ends at ``(i + 1) / 2`` s.
+
+    Raises
+    ------
+    CorpusError
+        If no annotated frame has audio.
+    """
+    index = np.rint(track.times_s * FRAME_RATE_HZ).astype(int) - 1
+    known = track.mask & (index < len(features))
+    labels = np.zeros((len(features), len(TARGETS)), np.float32)
+    mask = np.zeros(len(features), bool)
+    for column, target in enumerate(TARGETS):
+        labels[index[known], column] = getattr(track, target)[known]
+    mask[index[known]] = True
+    if not mask.any():
+        raise CorpusError(
+            f"track {track.id!r}: none of its annotations lies within its "
+            f"{len(features) / FRAME_RATE_HZ:g} s of audio"
+        )
+    return Sequence2Hz(track.id, track.group, track.split, features, labels, mask)
+
+
+def cached_features(path: Path, config: FeatureConfig, cache_dir: Path) -> np.ndarray:
+    """Features of an audio file, kept under a name made of its hash and the parameters.
+
+    Returns
+    -------
+    np.ndarray [shape=(T, config.dim), dtype=float32]
+    """
+    cached = Path(cache_dir) / "features" / config.hash[:16] / f"{sha256_file(path)}.npy"
+    if cached.is_file():
+        return np.load(cached)
+    features = extract(path, config)
+    with atomic_path(cached) as temporary:
+        np.save(temporary, features)
+    return features
+
+
+def build_sequences(
+    corpus: Corpus, config: FeatureConfig, cache_dir: Path, progress: bool = True
+) -> list[Sequence2Hz]:
+    """Features and aligned annotations of every track.
+
+    Raises
+    ------
+    CorpusError
+        If a track's audio cannot be decoded or has no annotated frame; the track is named.
+    """
+    sequences = []
+    for track in tqdm(corpus.tracks, desc="features", unit="track", disable=not progress):
+        try:
+            features = cached_features(track.audio_path, config, cache_dir)
+        except AudioError as error:
+            raise CorpusError(f"track {track.id!r}: {error}") from error
+        sequences.append(align(track, features))
+    return sequences
+
+
+def sequences_of(
+    corpus: Corpus, blocks: Sequence[str], cache_dir: Path = CACHE_DIR
+) -> list[Sequence2Hz]:
+    """Sequences of a corpus with the study's features, cached.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    blocks : sequence of str
+        Feature blocks, see `msr_utils.features.BLOCKS`.
+    """
+    return build_sequences(corpus, FeatureConfig(blocks=tuple(blocks)), cache_dir)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Track ids of the three parts; no group lies in two of them."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def make_splits(
+    tracks: Sequence[Track] | Sequence[Sequence2Hz],
+    folds: int,
+    validation_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    seed: int = 7,
+) -> list[Split]:
+    """Split by group into train, validation and test.
+
+    Parameters
+    ----------
+    tracks : sequence with ``id``, ``group`` and ``split``
+    folds : int >= 1
+        1: one split, the official one where the tracks carry it. More: cross-validation in
+        which every track is tested once, by a model that saw none of its group.
+    validation_fraction, test_fraction : float in (0, 1)
+        Share of the groups; `test_fraction` counts only with one unofficial split.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If there are too few groups.
+    """
+    ids = np.array([t.id for t in tracks])
+    groups = np.array([t.group for t in tracks])
+    official = np.array([t.split for t in tracks])
+    n_groups = len(set(groups))
+    if folds < 1:
+        raise ValueError(f"folds: must be at least 1, not {folds}")
+    if n_groups < max(folds + 1, 3):
+        raise ValueError(
+            f"folds: {folds} folds with a validation part need at least "
+            f"{max(folds + 1, 3)} groups, the corpus has {n_groups}"
+        )
+    if folds > 1:
+        outer = list(GroupKFold(folds).split(ids, groups=groups))
+    elif {"train", "test"} <= set(official):
+        outer = [(np.flatnonzero(official != "test"), np.flatnonzero(official == "test"))]
+        # An official split may share artists across its sides: those leave training.
+        train, test = outer[0]
+        outer = [(train[~np.isin(groups[train], groups[test])], test)]
+    else:
+        outer = list(
+            GroupShuffleSplit(1, test_size=test_fraction, random_state=seed).split(
+                ids, None, groups
+            )
+        )
+    splits = []
+    for rest, test in outer:
+        # Groups differ much in size: of balanced parts, one drawn by the seed is validation.
+        parts = min(max(2, round(1 / validation_fraction)), len(set(groups[rest])))
+        inner = list(GroupKFold(parts).split(rest, groups=groups[rest]))
+        train, validation = inner[seed % parts]
+        splits.append(
+            Split(
+                train=tuple(ids[rest[train]]),
+                validation=tuple(ids[rest[validation]]),
+                test=tuple(ids[test]),
+            )
+        )
+    return splits
+
+
+def splits_of(corpus: Corpus, folds: int, seed: int) -> list[Split]:
+    """Splits as every notebook of the study makes them.
+
+    They follow from the corpus, `folds` and `seed` alone, so that models trained in
+    different notebooks are tested on the same tracks.
+    """
+    return make_splits(corpus.tracks, folds, seed=seed)
+
+
+def split_table(splits: Sequence[Split], corpus: Corpus) -> pd.DataFrame:
+    """Tracks and groups in each part of each split, for display."""
+    group = {t.id: t.group for t in corpus.tracks}
+    rows = []
+    for fold, split in enumerate(splits, 1):
+        row = {"fold": fold}
+        for part in ("train", "validation", "test"):
+            ids = getattr(split, part)
+            row[f"{part} tracks"] = len(ids)
+            row[f"{part} groups"] = len({group[i] for i in ids})
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("fold")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Equal-length excerpts for training.
+
+    Parameters
+    ----------
+    features : np.ndarray [shape=(N, L, D), dtype=float32]
+    labels : np.ndarray [shape=(N, L), dtype=float32]
+    weights : np.ndarray [shape=(N, L), dtype=float32]
+        1 where the label counts, 0 elsewhere and on padding.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def make_windows(
+    sequences: Sequence[Sequence2Hz], target: str, length: int, hop: int | None = None
+) -> Windows:
+    """Cut sequences into windows of `length` frames, the last one zero-padded.
+
+    Parameters
+    ----------
+    sequences : sequence of Sequence2Hz
+    target : str
+        "valence" or "arousal".
+    length : int > 0
+        Frames in a window.
+    hop : int > 0, optional
+        Frames between starts; `length` by default, so that no frame counts twice.
+    """
+    hop = hop or length
+    starts = [
+        (sequence, start)
+        for sequence in sequences
+        for start in range(0, max(1, len(sequence.mask) - (length - hop)), hop)
+        if sequence.mask[start : start + length].any()
+    ]
+    features = np.zeros((len(starts), length, sequences[0].features.shape[1]), np.float32)
+    labels = np.zeros((len(starts), length), np.float32)
+    weights = np.zeros((len(starts), length), np.float32)
+    for i, (sequence, start) in enumerate(starts):
+        n = len(sequence.mask[start : start + length])
+        features[i, :n] = sequence.features[start : start + n]
+        labels[i, :n] = sequence.target(target)[start : start + n]
+        weights[i, :n] = sequence.mask[start : start + n]
+    return Windows(features, labels, weights)
+
+
+def normalisation(sequences: Sequence[Sequence2Hz]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each feature over all frames, for training tracks only.
+
+    Returns
+    -------
+    mean, sd : np.ndarray [shape=(D,), dtype=float32]
+        `sd` is 1 where a feature does not vary.
+    """
+    frames = np.concatenate([s.features for s in sequences]).astype(np.float64)
+    mean, sd = frames.mean(axis=0), frames.std(axis=0)
+    return mean.astype(np.float32), np.where(sd > 1e-6, sd, 1).astype(np.float32)

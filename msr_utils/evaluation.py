@@ -1,0 +1,339 @@
+"""Put every model, the trivial baselines and the human ceiling in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from msr_utils.constants import FRAME_RATE_HZ, TARGETS
+from msr_utils.corpora.base import Corpus, Track
+from msr_utils.dataset import Sequence2Hz, Split
+from msr_utils.io import read_json
+from msr_utils.metrics import (
+    METRICS,
+    Curve,
+    Predictions,
+    evaluate,
+    load_predictions,
+    rater_ceiling,
+    score,
+)
+from msr_utils.models import baselines
+
+MODEL_RUNS = {
+    "LSTM (paper)": "lstm",
+    "Transformer (paper)": "transformer",
+    "Transformer (scratch)": "transformer-scratch",
+}
+"""Name in tables to prefix of the run folders, which end in ``-valence`` and ``-arousal``."""
+
+CEILING = "raters' ceiling"
+ORACLE = "song-mean oracle"
+
+
+def describe(corpus: Corpus) -> dict:
+    """Size of a corpus and what its labels are made of.
+
+    Returns
+    -------
+    dict
+        ``tracks, groups, hours, frames, without_audio`` and per target ``mean, sd, within_sd,
+        between_share`` (share of the variance that lies between tracks' means) and
+        ``ceiling`` (see `rater_ceiling`).
+    """
+    labels = {}
+    for column, target in enumerate(TARGETS):
+        curves = [getattr(t, target)[t.mask] for t in corpus.tracks]
+        pooled = np.concatenate(curves)
+        within = np.concatenate([c - c.mean() for c in curves])
+        rated = [t.ratings[..., column] for t in corpus.tracks if t.ratings is not None]
+        labels[target] = {
+            "mean": float(pooled.mean()),
+            "sd": float(pooled.std()),
+            "within_sd": float(within.std()),
+            "between_share": float(1 - within.var() / pooled.var()),
+            "ceiling": rater_ceiling(rated),
+        }
+    annotated_s = sum(t.mask.sum() for t in corpus.tracks) / FRAME_RATE_HZ
+    raters = [len(t.ratings) for t in corpus.tracks if t.ratings is not None]
+    return {
+        "tracks": len(corpus.tracks),
+        "groups": len({t.group for t in corpus.tracks}),
+        "hours": annotated_s / 3600,
+        "frames": int(annotated_s * FRAME_RATE_HZ),
+        "without_audio": corpus.without_audio,
+        "raters_per_track": [min(raters), max(raters)] if raters else None,
+        "labels": labels,
+    }
+
+
+def size_table(facts: dict) -> pd.DataFrame:
+    """Size of a corpus, from `describe`, for display."""
+    raters = facts["raters_per_track"]
+    rows = {
+        "tracks": facts["tracks"],
+        "groups (artist, series)": facts["groups"],
+        "annotated hours": f"{facts['hours']:.2f}",
+        "annotated frames": facts["frames"],
+        "annotated tracks without audio here": facts["without_audio"],
+        "raters per track": f"{raters[0]} to {raters[1]}" if raters else "not published",
+    }
+    return pd.DataFrame({"value": rows})
+
+
+def label_table(facts: dict) -> pd.DataFrame:
+    """Spread of the labels and the raters' ceiling, from `describe`, for display."""
+    rows = {}
+    for target, label in facts["labels"].items():
+        ceiling = label["ceiling"]
+        rows[target] = {
+            "mean": label["mean"],
+            "sd": label["sd"],
+            "sd within tracks": label["within_sd"],
+            "variance between tracks": label["between_share"],
+            "reliability of mean rating": ceiling["reliability"],
+            "ceiling r": ceiling["r"],
+            "RMSE of noise alone": ceiling["rmse"],
+        }
+    return pd.DataFrame(rows).round(3)
+
+
+def by_mean_arousal(corpus: Corpus) -> list[Track]:
+    """The tracks with the lowest, the median and the highest mean arousal."""
+    ranked = sorted(corpus.tracks, key=lambda t: (t.arousal[t.mask].mean(), t.id))
+    return [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
+
+
+def alignment_facts(corpus: Corpus, sequences: Sequence[Sequence2Hz]) -> dict[str, int]:
+    """How many frames and annotations met."""
+    annotated = sum(len(t.times_s) for t in corpus.tracks)
+    complete = sum(int(t.mask.sum()) for t in corpus.tracks)
+    used = sum(int(s.mask.sum()) for s in sequences)
+    return {
+        "frames of audio": sum(len(s.mask) for s in sequences),
+        "annotated frames": annotated,
+        "removed: a value is missing": annotated - complete,
+        "removed: past the end of the audio": complete - used,
+        "used": used,
+    }
+
+
+def feature_correlations(
+    sequences: Sequence[Sequence2Hz], n_features: int
+) -> dict[str, np.ndarray]:
+    """Pearson correlation of each of the first features with each target, over all frames.
+
+    Returns
+    -------
+    dict of str to np.ndarray [shape=(n_features,)]
+    """
+    features = np.concatenate([s.features[s.mask, :n_features] for s in sequences])
+    features = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-9)
+    found = {}
+    for target in TARGETS:
+        labels = np.concatenate([s.target(target)[s.mask] for s in sequences])
+        labels = (labels - labels.mean()) / max(labels.std(), 1e-9)
+        found[target] = features.T @ labels / len(labels)
+    return found
+
+
+def baseline_predictions(
+    sequences: Sequence[Sequence2Hz], splits: Sequence[Split], target: str
+) -> dict[str, dict[str, Curve]]:
+    """Predict the test tracks of every split with each baseline.
+
+    Returns
+    -------
+    dict of str to dict of str to Curve
+        Baseline name to predictions: "constant", "mean trajectory", "ridge" and the oracle.
+    """
+    by_id = {s.id: s for s in sequences}
+    results: dict[str, dict[str, Curve]] = {}
+    for split in splits:
+        train, validation, test = (
+            [by_id[i] for i in part] for part in (split.train, split.validation, split.test)
+        )
+        known = [*train, *validation]
+        curves = {
+            "constant": baselines.constant(known, test, target),
+            "mean trajectory": baselines.mean_trajectory(known, test, target),
+            "ridge": baselines.ridge(train, validation, test, target),
+            ORACLE: baselines.song_mean_oracle(test, target),
+        }
+        for name, predicted in curves.items():
+            results.setdefault(name, {}).update(collect(test, predicted, target))
+    return results
+
+
+def collect(
+    sequences: Sequence[Sequence2Hz], curves: Mapping[str, np.ndarray], target: str
+) -> dict[str, Curve]:
+    """Pair predicted curves, (T,) each, with the labels: frames that count only."""
+    return {
+        s.id: Curve(
+            times_s=(np.flatnonzero(s.mask) + 1) / FRAME_RATE_HZ,
+            true=s.target(target)[s.mask],
+            predicted=np.asarray(curves[s.id])[s.mask],
+        )
+        for s in sequences
+    }
+
+
+def find_runs(corpus_dir: Path) -> dict[str, str]:
+    """Trained models of a corpus: name in tables to prefix of the run folders.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no model has been trained on both targets.
+    """
+    found = {
+        name: prefix
+        for name, prefix in MODEL_RUNS.items()
+        if all((Path(corpus_dir) / f"{prefix}-{t}" / "metrics.json").is_file() for t in TARGETS)
+    }
+    if not found:
+        raise FileNotFoundError(
+            f"{Path(corpus_dir).name}: no model is trained on both targets; "
+            "run 03_lstm.ipynb with target valence and with target arousal first"
+        )
+    return found
+
+
+def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> dict[str, dict[str, dict[str, Curve]]]:
+    """Load the test predictions of trained runs.
+
+    Parameters
+    ----------
+    corpus_dir : Path
+        ``reports/<edition>/<corpus>``.
+    runs : mapping of str to str
+        From `find_runs`.
+
+    Returns
+    -------
+    dict
+        target -> name -> predictions.
+    """
+    return {
+        target: {
+            name: load_predictions(Path(corpus_dir) / f"{prefix}-{target}" / "predictions.npz")
+            for name, prefix in runs.items()
+        }
+        for target in TARGETS
+    }
+
+
+def compare(
+    corpus: Corpus,
+    models: Mapping[str, Mapping[str, Predictions]],
+    baseline: Mapping[str, Mapping[str, Predictions]],
+    n_boot: int = 2000,
+    seed: int = 7,
+) -> dict:
+    """Score everything on the same frames.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        For the ceiling.
+    models, baseline : mapping of target to name to predictions
+    n_boot, seed : int
+        As in `evaluate`.
+
+    Returns
+    -------
+    dict
+        ``rows[target][name]`` as `evaluate` gives, ``ceiling[target]``.
+
+    Raises
+    ------
+    ValueError
+        If two rows are not about the same tracks and frames.
+    """
+    rows: dict[str, dict] = {}
+    for target in TARGETS:
+        oracle = {ORACLE: baseline[target][ORACLE]}
+        first = {k: v for k, v in baseline[target].items() if k != ORACLE}
+        ordered = {**first, **models[target], **oracle}
+        reference = next(iter(ordered.values()))
+        for name, predictions in ordered.items():
+            if {k: len(c.true) for k, c in predictions.items()} != {
+                k: len(c.true) for k, c in reference.items()
+            }:
+                raise ValueError(
+                    f"{name}, {target}: predicts other tracks or frames than the baselines; "
+                    "run it again with the same corpus, folds and seed"
+                )
+        rows[target] = {n: evaluate(p, n_boot, seed) for n, p in ordered.items()}
+    return {"rows": rows, "ceiling": {t: describe(corpus)["labels"][t]["ceiling"] for t in TARGETS}}
+
+
+def long_table(comparison: dict) -> pd.DataFrame:
+    """Pooled scores as rows: ``target, model, metric, value, low, high``; the ceiling last."""
+    rows = [
+        {"target": target, "model": model, "metric": metric, **result["pooled"][metric]}
+        for target, models in comparison["rows"].items()
+        for model, result in models.items()
+        for metric in METRICS
+    ]
+    for target, ceiling in comparison["ceiling"].items():
+        for metric in ("r", "rmse"):
+            rows.append(
+                {"target": target, "model": CEILING, "metric": metric, "value": ceiling[metric],
+                 "low": np.nan, "high": np.nan}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def headline_table(comparison: dict) -> pd.DataFrame:
+    """Readable table: pooled RMSE, MAE, r and CCC with intervals, and r per song."""
+    rows = []
+    for target, models in comparison["rows"].items():
+        for model, result in models.items():
+            row = {"target": target, "model": model}
+            for metric in METRICS:
+                p = result["pooled"][metric]
+                row[metric.upper() if metric != "r" else "r"] = _with_interval(p)
+            song = result["per_song"]
+            row["RMSE per song"] = f"{song['rmse']['mean']:.3f} ± {song['rmse']['sd']:.3f}"
+            row["r per song"] = (
+                f"{song['r']['mean']:.2f} ± {song['r']['sd']:.2f}" if song["r"]["n"] else "–"
+            )
+            rows.append(row)
+        ceiling = comparison["ceiling"][target]
+        if np.isfinite(ceiling["r"]):
+            rows.append(
+                {"target": target, "model": CEILING, "RMSE": f"{ceiling['rmse']:.3f}",
+                 "r": f"{ceiling['r']:.2f}"}
+            )  # fmt: skip
+    return pd.DataFrame(rows).fillna("–").set_index(["target", "model"])
+
+
+def _with_interval(p: dict[str, float]) -> str:
+    if not np.isfinite(p["value"]):
+        return "–"
+    return f"{p['value']:.3f} [{p['low']:.3f}, {p['high']:.3f}]"
+
+
+def cost_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
+    """Parameters, training and inference time of trained runs, one row a model and target."""
+    rows = []
+    for name, prefix in runs.items():
+        for target in TARGETS:
+            metrics = read_json(Path(corpus_dir) / f"{prefix}-{target}" / "metrics.json")
+            rows.append({"model": name, "target": target, **metrics["cost"]})
+    return pd.DataFrame(rows).set_index(["model", "target"])
+
+
+def examples(tracks: Sequence[Track], predictions: Predictions, n: int = 4) -> list[Track]:
+    """Tracks at evenly spaced ranks of their RMSE, from the best to the worst.
+
+    A stated rule, so that nobody picks the pretty ones.
+    """
+    errors = {i: score(c.true, c.predicted)["rmse"] for i, c in predictions.items()}
+    ranked = sorted((t for t in tracks if t.id in errors), key=lambda t: (errors[t.id], t.id))
+    return [ranked[round(k)] for k in np.linspace(0, len(ranked) - 1, min(n, len(ranked)))]

@@ -1,0 +1,236 @@
+"""Errors and agreement of predicted curves: per song, pooled, with intervals and ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from msr_utils.io import atomic_path
+
+METRICS = ("rmse", "mae", "r", "ccc")
+"""Root mean squared error, mean absolute error, Pearson's r and the concordance coefficient."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """True and predicted values of one target over the frames of one song that count.
+
+    Parameters
+    ----------
+    times_s, true, predicted : np.ndarray [shape=(T,)]
+    """
+
+    times_s: np.ndarray
+    true: np.ndarray
+    predicted: np.ndarray
+
+
+Predictions = Mapping[str, Curve]
+"""Song id to curve."""
+
+
+def save_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions to an ``.npz`` file, atomically."""
+    with atomic_path(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            ids=np.array(list(predictions)),
+            lengths=np.array([len(c.true) for c in predictions.values()]),
+            **{
+                name: np.concatenate([getattr(c, name) for c in predictions.values()])
+                for name in ("times_s", "true", "predicted")
+            },
+        )
+
+
+def load_predictions(path: Path) -> dict[str, Curve]:
+    """Read what `save_predictions` wrote."""
+    with np.load(path) as stored:
+        ends = np.cumsum(stored["lengths"])[:-1]
+        parts = [np.split(stored[name], ends) for name in ("times_s", "true", "predicted")]
+        return {str(i): Curve(*curve) for i, *curve in zip(stored["ids"], *parts, strict=True)}
+
+
+def _sums(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Sums from which every metric follows: n, y, p, yy, pp, yp, |y - p|."""
+    y, p = np.asarray(true, np.float64), np.asarray(predicted, np.float64)
+    if y.shape != p.shape or y.ndim != 1:
+        raise ValueError(f"true and predicted must be equally long, not {y.shape} and {p.shape}")
+    if not len(y):
+        raise ValueError("true and predicted hold no frame")
+    if not (np.isfinite(y).all() and np.isfinite(p).all()):
+        raise ValueError("true and predicted must be finite: mask missing frames first")
+    return np.array(
+        [len(y), y.sum(), p.sum(), (y * y).sum(), (p * p).sum(), (y * p).sum(), abs(y - p).sum()]
+    )
+
+
+def _from_sums(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Metrics from sums, (..., 7) -> one (...) array a metric."""
+    n, y, p, yy, pp, yp, absolute = np.moveaxis(sums, -1, 0)
+    mean_y, mean_p = y / n, p / n
+    var_y, var_p = yy / n - mean_y**2, pp / n - mean_p**2
+    cov = yp / n - mean_y * mean_p
+    # Rounding leaves a constant curve with a variance of about 1e-17, not 0.
+    varies = (var_y > 1e-12) & (var_p > 1e-12)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = np.where(varies, cov / np.sqrt(np.abs(var_y * var_p)), np.nan)
+        ccc = 2 * cov / (var_y + var_p + (mean_y - mean_p) ** 2)
+    return {
+        "rmse": np.sqrt(np.maximum((yy - 2 * yp + pp) / n, 0)),
+        "mae": absolute / n,
+        "r": np.clip(r, -1, 1),
+        "ccc": np.clip(ccc, -1, 1),
+    }
+
+
+def score(true: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """RMSE, MAE, Pearson's r and CCC of one pair of curves.
+
+    Parameters
+    ----------
+    true, predicted : np.ndarray [shape=(T,)]
+
+    Returns
+    -------
+    dict of str to float
+        ``r`` is NaN where one curve is constant; CCC is 0 there, and NaN where both are
+        the same constant.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, nothing is given or a value is not finite.
+
+    Notes
+    -----
+    CCC: Lin (1989), "A concordance correlation coefficient to evaluate reproducibility",
+    Biometrics 45(1), with population variances.
+    """
+    return {name: float(value) for name, value in _from_sums(_sums(true, predicted)).items()}
+
+
+def evaluate(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> dict:
+    """Score predictions per song and pooled over all frames.
+
+    Parameters
+    ----------
+    predictions : mapping of song id to Curve
+    n_boot : int >= 0
+        Bootstrap samples of songs for the 95 % intervals of the pooled metrics.
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``pooled[metric]``: ``value, low, high``; ``per_song[metric]``: ``mean, sd, n``, where
+        ``n`` counts the songs for which the metric is defined; ``songs``, ``frames``.
+    """
+    sums = np.stack([_sums(c.true, c.predicted) for c in predictions.values()])
+    pooled = _from_sums(sums.sum(axis=0))
+    songs = _from_sums(sums)
+    draws = np.random.default_rng(seed).integers(len(sums), size=(n_boot, len(sums)))
+    boot = _from_sums(sums[draws].sum(axis=1)) if n_boot else {}
+    result: dict = {
+        "songs": len(sums),
+        "frames": int(sums[:, 0].sum()),
+        "pooled": {},
+        "per_song": {},
+    }
+    for name in METRICS:
+        low, high = _interval(boot.get(name))
+        result["pooled"][name] = {"value": float(pooled[name]), "low": low, "high": high}
+        defined = songs[name][np.isfinite(songs[name])]
+        result["per_song"][name] = {
+            "mean": float(defined.mean()) if len(defined) else float("nan"),
+            "sd": float(defined.std(ddof=1)) if len(defined) > 1 else float("nan"),
+            "n": len(defined),
+        }
+    return result
+
+
+def summary_table(result: dict) -> pd.DataFrame:
+    """What `evaluate` gives, as a table to display."""
+    rows = {}
+    for name in METRICS:
+        pooled, song = result["pooled"][name], result["per_song"][name]
+        rows[name] = {
+            "pooled": pooled["value"],
+            "95 % low": pooled["low"],
+            "95 % high": pooled["high"],
+            "mean of songs": song["mean"],
+            "sd of songs": song["sd"],
+            "songs": song["n"],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").round(3)
+
+
+def _interval(samples: np.ndarray | None) -> tuple[float, float]:
+    samples = samples[np.isfinite(samples)] if samples is not None else np.zeros(0)
+    if not len(samples):
+        return float("nan"), float("nan")
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def rater_ceiling(
+    ratings: Sequence[np.ndarray], n_splits: int = 100, seed: int = 7
+) -> dict[str, float]:
+    """How well a perfect model could do, given that raters disagree.
+
+    Each song's raters are split at random into halves; the halves' mean curves, pooled over
+    songs, are correlated, and the Spearman-Brown formula gives the reliability of the mean
+    over all raters.
+
+    Parameters
+    ----------
+    ratings : sequence of np.ndarray [shape=(raters, T)]
+        One array a song, NaN where missing; songs with fewer than two raters are left out.
+    n_splits : int > 0
+        Random splits that are averaged.
+    seed : int
+
+    Returns
+    -------
+    dict of str to float
+        ``reliability``, ``r`` (its square root, the best r with the noisy mean) and ``rmse``
+        (the error that the noise alone leaves); all NaN where no song has two raters.
+
+    Notes
+    -----
+    Spearman (1910) and Brown (1910), British Journal of Psychology 3(3).
+    """
+    songs = [r for r in ratings if len(r) >= 2]
+    if not songs:
+        return {"reliability": float("nan"), "r": float("nan"), "rmse": float("nan")}
+    rng = np.random.default_rng(seed)
+    mean = np.concatenate([_nanmean(r) for r in songs])
+    correlations = []
+    for _ in range(n_splits):
+        halves: tuple[list, list] = ([], [])
+        for song in songs:
+            order = rng.permutation(len(song))
+            middle = len(song) // 2
+            halves[0].append(_nanmean(song[order[:middle]]))
+            halves[1].append(_nanmean(song[order[middle:]]))
+        first, second = (np.concatenate(half) for half in halves)
+        both = np.isfinite(first) & np.isfinite(second)
+        correlations.append(np.corrcoef(first[both], second[both])[0, 1])
+    half = float(np.mean(correlations))
+    reliability = 2 * half / (1 + half)
+    return {
+        "reliability": reliability,
+        "r": float(np.sqrt(max(reliability, 0))),
+        "rmse": float(np.nanstd(mean) * np.sqrt(max(1 - reliability, 0))),
+    }
+
+
+def _nanmean(values: np.ndarray) -> np.ndarray:
+    """Mean over raters, NaN (without a warning) where nobody rated."""
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    return np.where(count, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)

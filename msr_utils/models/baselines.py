@@ -1,0 +1,101 @@
+"""What a model has to beat: predictions that need no audio, or one linear map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.signal import lfilter
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from msr_utils.constants import FRAME_RATE_HZ
+from msr_utils.dataset import Sequence2Hz
+
+RIDGE_MEMORY_S = 6.0
+"""Time constant of the causal average that lets ridge hear more than one frame."""
+
+RIDGE_ALPHAS = tuple(10.0**k for k in range(1, 8))
+"""Penalties tried on the validation part."""
+
+Curves = dict[str, np.ndarray]
+"""Track id to predicted values, (T,)."""
+
+
+def constant(train: Sequence[Sequence2Hz], test: Sequence[Sequence2Hz], target: str) -> Curves:
+    """The mean of all training labels, everywhere."""
+    mean = np.concatenate([s.target(target)[s.mask] for s in train]).mean()
+    return {s.id: np.full(len(s.mask), mean) for s in test}
+
+
+def mean_trajectory(
+    train: Sequence[Sequence2Hz], test: Sequence[Sequence2Hz], target: str
+) -> Curves:
+    """The training tracks' mean at each time since the start.
+
+    Where no training track is that long, the last known mean goes on.
+    """
+    longest = max(len(s.mask) for s in [*train, *test])
+    total, count = np.zeros(longest), np.zeros(longest)
+    for s in train:
+        total[: len(s.mask)] += np.where(s.mask, s.target(target), 0)
+        count[: len(s.mask)] += s.mask
+    known = np.flatnonzero(count)
+    mean = np.interp(np.arange(longest), known, total[known] / count[known])
+    return {s.id: mean[: len(s.mask)] for s in test}
+
+
+def causal_average(features: np.ndarray, seconds: float = RIDGE_MEMORY_S) -> np.ndarray:
+    """Exponential average over the past, without the pull towards zero at the start.
+
+    Parameters
+    ----------
+    features : np.ndarray [shape=(T, D)]
+    seconds : float > 0
+        Time constant.
+
+    Returns
+    -------
+    np.ndarray [shape=(T, D)]
+    """
+    keep = np.exp(-1 / (seconds * FRAME_RATE_HZ))
+    summed = lfilter([1], [1, -keep], features, axis=0)
+    return summed / lfilter([1], [1, -keep], np.ones((len(features), 1)), axis=0)
+
+
+def ridge(
+    train: Sequence[Sequence2Hz],
+    validation: Sequence[Sequence2Hz],
+    test: Sequence[Sequence2Hz],
+    target: str,
+) -> Curves:
+    """Ridge regression of each frame on its features and their causal average.
+
+    The penalty with the lowest error on `validation` is taken; then all of `train` and
+    `validation` is fitted.
+    """
+
+    def inputs(s: Sequence2Hz) -> np.ndarray:
+        return np.concatenate([s.features, causal_average(s.features)], axis=1)
+
+    def stacked(part: Sequence[Sequence2Hz]) -> tuple[np.ndarray, np.ndarray]:
+        return (
+            np.concatenate([inputs(s)[s.mask] for s in part]),
+            np.concatenate([s.target(target)[s.mask] for s in part]),
+        )
+
+    x, y = stacked(train)
+    held_x, held_y = stacked(validation)
+    errors = [
+        np.mean((make_pipeline(StandardScaler(), Ridge(a)).fit(x, y).predict(held_x) - held_y) ** 2)
+        for a in RIDGE_ALPHAS
+    ]
+    model = make_pipeline(StandardScaler(), Ridge(RIDGE_ALPHAS[int(np.argmin(errors))]))
+    model.fit(np.concatenate([x, held_x]), np.concatenate([y, held_y]))
+    return {s.id: model.predict(inputs(s)) for s in test}
+
+
+def song_mean_oracle(test: Sequence[Sequence2Hz], target: str) -> Curves:
+    """Each test track's own true mean: what is left when only the dynamics are missed."""
+    return {s.id: np.full(len(s.mask), s.target(target)[s.mask].mean()) for s in test}

@@ -1,0 +1,114 @@
+"""The paper's recurrent model: stacked LSTMs and a linear unit per frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msr_utils.training import keras  # sets the backend before keras loads
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class LSTMConfig:
+    """Shape of the network.
+
+    Parameters
+    ----------
+    units : tuple of int
+        Width of each LSTM layer; the paper has (64, 64).
+    activation : str
+        Of the cell's input and output. "tanh" is Keras' default; the paper writes "default
+        (linear)", which is not, and which can diverge.
+    dropout : float in [0, 1)
+        On the inputs of each LSTM layer.
+    learning_rate : float > 0
+        Of Adam.
+    """
+
+    units: tuple[int, ...] = (64, 64)
+    activation: str = "tanh"
+    dropout: float = 0.0
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", tuple(self.units))
+        if not self.units or min(self.units) < 1:
+            raise ValueError(f"units: need one or more positive widths, not {self.units}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate: must be positive, not {self.learning_rate}")
+
+
+def build_lstm(config: LSTMConfig, mean: np.ndarray, sd: np.ndarray) -> keras.Model:
+    """Build the network for one target.
+
+    Parameters
+    ----------
+    config : LSTMConfig
+    mean, sd : np.ndarray [shape=(D,)]
+        Normalisation fitted on training tracks; it becomes part of the network.
+
+    Returns
+    -------
+    keras.Model
+        Features (N, T, D) -> curve (N, T, 1). `Dense` on a sequence applies to each step:
+        it is the paper's TimeDistributed(Dense(1)).
+    """
+    features = keras.Input((None, len(mean)), name="features")
+    hidden = keras.layers.Normalization(mean=mean, variance=sd**2, name="normalisation")(features)
+    for i, units in enumerate(config.units, 1):
+        hidden = keras.layers.LSTM(
+            units,
+            activation=config.activation,
+            dropout=config.dropout,
+            return_sequences=True,
+            return_state=True,
+            name=f"lstm_{i}",
+        )(hidden)[0]
+    curve = keras.layers.Dense(1, name="curve")(hidden)
+    return keras.Model(features, curve, name="lstm")
+
+
+def state_shape(model: keras.Model) -> tuple[int, int]:
+    """Rows and width of the state that the streaming form of `model` carries."""
+    widths = {layer.units for layer in _lstm_layers(model)}
+    if len(widths) > 1:
+        raise ValueError(f"streaming needs LSTM layers of one width, not {sorted(widths)}")
+    return 2 * len(_lstm_layers(model)), widths.pop()
+
+
+def streaming_form(models: list[keras.Model]) -> keras.Model:
+    """Join models of one shape each into one network that carries its state.
+
+    Parameters
+    ----------
+    models : list of keras.Model
+        Built by `build_lstm` on the same features, one a target.
+
+    Returns
+    -------
+    keras.Model
+        Features (N, T, D) and state (N, S, units) -> curves (N, T, targets) and next state.
+        A state of zeros starts a track, so file and stream go through the same graph.
+    """
+    rows, width = state_shape(models[0])
+    features = keras.Input((None, models[0].input_shape[-1]), name="features")
+    state = keras.Input((rows * len(models), width), name="state")
+    curves, states = [], []
+    for i, model in enumerate(models):
+        if state_shape(model) != (rows, width):
+            raise ValueError("models of one bundle must have the same LSTM layers")
+        hidden = model.get_layer("normalisation")(features)
+        for j, layer in enumerate(_lstm_layers(model)):
+            row = i * rows + 2 * j
+            hidden, h, c = layer(hidden, initial_state=[state[:, row], state[:, row + 1]])
+            states += [h, c]
+        curves.append(model.get_layer("curve")(hidden))
+    curve = keras.layers.Concatenate(name="curves")(curves) if len(curves) > 1 else curves[0]
+    return keras.Model([features, state], [curve, keras.ops.stack(states, axis=1)])
+
+
+def _lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.LSTM)]

@@ -1,0 +1,144 @@
+"""The paper's planned model: a BERT encoder over flattened spectrogram tokens.
+
+The encoder layers are KerasHub's, which compute what BERT computes (post-norm, learned
+positions); Hugging Face's `BertConfig` names the sizes. A token is the flattened
+log-mel patch of one 500 ms frame, projected to the encoder's width in place of a word
+embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msr_utils.training import keras  # sets the backend before keras loads
+
+import keras_hub
+import numpy as np
+from transformers import BertConfig
+
+
+@keras.saving.register_keras_serializable("msr")
+def gelu_tanh(x: object) -> object:
+    """GELU by its tanh approximation: the exact form exports to an invalid ONNX graph."""
+    return keras.activations.gelu(x, approximate=True)
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Shape of the network.
+
+    Parameters
+    ----------
+    layers, hidden, heads : int > 0
+        Depth, width and attention heads. `heads` divides `hidden`; the feed-forward part is
+        four times as wide, as in BERT.
+    dropout : float in [0, 1)
+    max_frames : int > 0
+        Longest sequence with a position of its own; BERT's 512 by default (256 s).
+    learning_rate : float > 0
+        Of Adam; the paper has 1e-5.
+    """
+
+    layers: int = 4
+    hidden: int = 128
+    heads: int = 4
+    dropout: float = 0.1
+    max_frames: int = 512
+    learning_rate: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "hidden", "heads", "max_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
+        if self.hidden % self.heads:
+            raise ValueError(f"heads: {self.heads} does not divide hidden {self.hidden}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate: must be positive, not {self.learning_rate}")
+
+    def bert(self) -> BertConfig:
+        """The same sizes as Hugging Face writes them."""
+        return BertConfig(
+            hidden_size=self.hidden,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=4 * self.hidden,
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
+            max_position_embeddings=self.max_frames,
+            hidden_act="gelu_new",
+        )
+
+
+def bert_encoder(tokens: keras.KerasTensor, config: BertConfig) -> keras.KerasTensor:
+    """BERT from its embedding sum on: positions, normalisation, encoder layers.
+
+    Parameters
+    ----------
+    tokens : keras.KerasTensor [shape=(N, T, hidden_size)]
+        What stands in for word embeddings; T at most ``max_position_embeddings``.
+    config : transformers.BertConfig
+
+    Returns
+    -------
+    keras.KerasTensor [shape=(N, T, hidden_size)]
+
+    Notes
+    -----
+    Devlin, Chang, Lee and Toutanova (2019), "BERT", https://arxiv.org/abs/1810.04805
+    """
+    if config.hidden_act not in ("gelu_new", "gelu_pytorch_tanh"):
+        raise ValueError(f"hidden_act: {config.hidden_act!r} does not export; use 'gelu_new'")
+    positions = keras_hub.layers.PositionEmbedding(
+        config.max_position_embeddings, initializer=_initializer(config), name="positions"
+    )
+    epsilon = config.layer_norm_eps
+    hidden = keras.layers.Add(name="embeddings")([tokens, positions(tokens)])
+    hidden = keras.layers.LayerNormalization(epsilon=epsilon, name="embeddings_norm")(hidden)
+    hidden = keras.layers.Dropout(config.hidden_dropout_prob, name="embeddings_dropout")(hidden)
+    for i in range(config.num_hidden_layers):
+        hidden = keras_hub.layers.TransformerEncoder(
+            intermediate_dim=config.intermediate_size,
+            num_heads=config.num_attention_heads,
+            dropout=config.hidden_dropout_prob,
+            activation=gelu_tanh,
+            layer_norm_epsilon=epsilon,
+            kernel_initializer=_initializer(config),
+            name=f"encoder_{i + 1}",
+        )(hidden)
+    return hidden
+
+
+def _initializer(config: BertConfig) -> keras.initializers.Initializer:
+    return keras.initializers.TruncatedNormal(stddev=config.initializer_range)
+
+
+def build_transformer(config: TransformerConfig, mean: np.ndarray, sd: np.ndarray) -> keras.Model:
+    """Build the network for one target.
+
+    Parameters
+    ----------
+    config : TransformerConfig
+    mean, sd : np.ndarray [shape=(D,)]
+        Normalisation fitted on training tracks; it becomes part of the network.
+
+    Returns
+    -------
+    keras.Model
+        Features (N, T, D) -> curve (N, T, 1), T at most ``config.max_frames``. Attention
+        reaches both ways: unlike the LSTM it is not causal.
+    """
+    features = keras.Input((None, len(mean)), name="features")
+    hidden = keras.layers.Normalization(mean=mean, variance=sd**2, name="normalisation")(features)
+    tokens = keras.layers.Dense(config.hidden, name="tokens")(hidden)
+    hidden = bert_encoder(tokens, config.bert())
+    return keras.Model(features, keras.layers.Dense(1, name="curve")(hidden), name="transformer")
+
+
+def joined_form(models: list[keras.Model]) -> keras.Model:
+    """Join one model a target into one network with the curves side by side, (N, T, targets)."""
+    features = keras.Input(models[0].input_shape[1:], name="features")
+    curves = [model(features) for model in models]
+    curve = keras.layers.Concatenate(name="curves")(curves) if len(curves) > 1 else curves[0]
+    return keras.Model(features, curve)

@@ -1,0 +1,223 @@
+"""The study's figures, in one style: units on every axis, colours that colour-blind eyes tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from msr_utils.constants import TARGETS
+from msr_utils.corpora.base import Corpus, Track
+from msr_utils.features import FeatureConfig, logmel_spectrogram
+from msr_utils.metrics import Curve
+
+COLOURS = {"valence": "#0072B2", "arousal": "#D55E00"}
+"""Of the Okabe-Ito palette, distinguishable with any kind of colour vision."""
+
+GREY = "#555555"
+
+
+def use_style() -> None:
+    """Set the style of every figure after this call."""
+    sns.set_theme(
+        context="notebook",
+        style="whitegrid",
+        palette="colorblind",
+        rc={
+            "figure.dpi": 110,
+            "savefig.dpi": 200,
+            "figure.figsize": (8, 4),
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "savefig.facecolor": "white",
+        },
+    )
+
+
+def save(figure: Figure, folder: Path, name: str) -> Figure:
+    """Write a figure as ``figures/<name>.png`` in a run folder and hand it on for display."""
+    path = Path(folder) / "figures" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    plt.close(figure)  # shown once, as the cell's value
+    return figure
+
+
+def affect_plane(corpus: Corpus) -> Figure:
+    """Where a corpus lies in the valence-arousal plane: every frame, and each track's mean."""
+    valence = np.concatenate([t.valence[t.mask] for t in corpus.tracks])
+    arousal = np.concatenate([t.arousal[t.mask] for t in corpus.tracks])
+    means = np.array([[t.valence[t.mask].mean(), t.arousal[t.mask].mean()] for t in corpus.tracks])
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.4), sharex=True, sharey=True)
+    density = axes[0].hexbin(
+        valence, arousal, gridsize=32, extent=(-1, 1, -1, 1), cmap="cividis", mincnt=1, bins="log"
+    )
+    figure.colorbar(density, ax=axes[0], label="frames (log scale)")
+    axes[1].scatter(*means.T, s=18, alpha=0.7, color=COLOURS["valence"], edgecolor="white", lw=0.4)
+    for ax, title in zip(axes, ("frames of 500 ms", "means of tracks"), strict=True):
+        ax.axhline(0, color=GREY, lw=0.8)
+        ax.axvline(0, color=GREY, lw=0.8)
+        ax.set(xlim=(-1, 1), ylim=(-1, 1), xlabel="valence", title=title, aspect="equal")
+    axes[0].set_ylabel("arousal")
+    return figure
+
+
+def rated_curves(tracks: Sequence[Track]) -> Figure:
+    """Annotated curves over time, with the raters' interquartile range where they are known."""
+    figure, axes = plt.subplots(
+        len(tracks), 1, figsize=(9, 2.3 * len(tracks)), sharey=True, squeeze=False
+    )
+    for ax, track in zip(axes[:, 0], tracks, strict=True):
+        for column, target in enumerate(TARGETS):
+            if track.ratings is not None:
+                low, high = np.nanquantile(track.ratings[..., column], [0.25, 0.75], axis=0)
+                ax.fill_between(track.times_s, low, high, color=COLOURS[target], alpha=0.18, lw=0)
+            ax.plot(track.times_s, getattr(track, target), color=COLOURS[target], label=target)
+        ax.axhline(0, color=GREY, lw=0.6)
+        ax.set(ylim=(-1, 1), xlim=(0, None), ylabel="rating", title=_title(track))
+    axes[0, 0].legend(loc="upper right", ncols=2, fontsize="small")
+    axes[-1, 0].set_xlabel("time (s)")
+    return figure
+
+
+def spectrograms(tracks: Sequence[Track], samples: Sequence[np.ndarray]) -> Figure:
+    """Log-mel spectrograms with the curves under them on the same time axis."""
+    config = FeatureConfig()
+    figure, axes = plt.subplots(
+        2,
+        len(tracks),
+        figsize=(5 * len(tracks), 5.4),
+        sharex="col",
+        sharey="row",
+        height_ratios=(2, 1),
+        squeeze=False,
+    )
+    for column, (track, audio) in enumerate(zip(tracks, samples, strict=True)):
+        mel_db = logmel_spectrogram(audio, config)
+        top, bottom = axes[:, column]
+        end_s = len(mel_db) * config.hop_length / config.sample_rate
+        image = top.imshow(
+            mel_db.T,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=-60,
+            vmax=20,
+            extent=(0, end_s, 0, config.n_mels),
+            interpolation="nearest",
+        )
+        top.set(title=_title(track))
+        top.grid(False)
+        for target in TARGETS:
+            bottom.plot(track.times_s, getattr(track, target), color=COLOURS[target], label=target)
+        bottom.axhline(0, color=GREY, lw=0.6)
+        bottom.set(ylim=(-1, 1), xlim=(0, end_s), xlabel="time (s)")
+    axes[0, 0].set_ylabel("mel band")
+    axes[1, 0].set_ylabel("rating")
+    axes[1, -1].legend(loc="upper right", ncols=2, fontsize="small")
+    figure.colorbar(image, ax=axes[0, :], label="power (dB)", shrink=0.9)
+    return figure
+
+
+def band_correlations(correlations: Mapping[str, np.ndarray]) -> Figure:
+    """Correlation of each mel band's level with the annotations."""
+    figure, ax = plt.subplots(figsize=(8, 3.4))
+    for target, values in correlations.items():
+        ax.plot(np.arange(len(values)), values, color=COLOURS[target], label=target, marker=".")
+    ax.axhline(0, color=GREY, lw=0.8)
+    ax.set(xlabel="mel band (low to high)", ylabel="Pearson r over frames", ylim=(-1, 1))
+    ax.legend(ncols=2)
+    return figure
+
+
+def training_history(history: pd.DataFrame, target: str) -> Figure:
+    """Loss and mean absolute error per epoch: the paper's figures 1 and 2.
+
+    Thin lines are single splits, thick ones their mean while all of them train.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6))
+    tested = history[history.fold > 0]
+    folds = tested.fold.nunique()
+    for ax, metric, label in zip(
+        axes, ("loss", "mae"), ("mean squared error", "mean absolute error"), strict=True
+    ):
+        for prefix, name, style in (("", "training", "-"), ("val_", "validation", "--")):
+            colour = COLOURS[target] if prefix else GREY
+            for _, fold in tested.groupby("fold"):
+                ax.plot(fold.epoch, fold[prefix + metric], style, color=colour, lw=0.7, alpha=0.45)
+            mean = tested.groupby("epoch")[prefix + metric].agg(["mean", "count"])
+            mean = mean[mean["count"] == folds]["mean"]
+            ax.plot(mean.index, mean, style, color=colour, lw=2.2, label=name)
+        ax.set(xlabel="epoch", ylabel=f"{label} of {target}", ylim=(0, None))
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend()
+    return figure
+
+
+def score_intervals(table: pd.DataFrame, metric: str, label: str) -> Figure:
+    """Pooled scores with 95 % intervals, a panel a target, models from top to bottom.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``target, model, metric, value, low, high``.
+    """
+    rows = table[(table.metric == metric) & table.value.notna()]
+    order = list(dict.fromkeys(rows.model))
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.42 * len(order) + 1.4), sharey=True)
+    for ax, target in zip(axes, TARGETS, strict=True):
+        for row in rows[rows.target == target].itertuples():
+            y = order.index(row.model)
+            if np.isfinite(row.low):
+                ax.plot([row.low, row.high], [y, y], color=COLOURS[target], lw=2.5, alpha=0.5)
+            ax.plot(row.value, y, "o", color=COLOURS[target])
+        ax.set(title=target, xlabel=label)
+        ax.set_yticks(range(len(order)), order)
+    axes[0].invert_yaxis()
+    return figure
+
+
+def predicted_curves(
+    tracks: Sequence[Track], predictions: Mapping[str, Mapping[str, Mapping[str, Curve]]]
+) -> Figure:
+    """Predicted curves over the annotated ones, a row a track and a column a target.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+    predictions : mapping of target to model name to track id to Curve
+    """
+    figure, axes = plt.subplots(
+        len(tracks), 2, figsize=(10, 2.1 * len(tracks)), sharey=True, squeeze=False
+    )
+    palette = ["#000000", "#009E73", "#CC79A7", "#E69F00"]
+    for row, track in zip(axes, tracks, strict=True):
+        for column, target in enumerate(TARGETS):
+            ax = row[column]
+            if track.ratings is not None:
+                low, high = np.nanquantile(track.ratings[..., column], [0.25, 0.75], axis=0)
+                ax.fill_between(track.times_s, low, high, color=COLOURS[target], alpha=0.18, lw=0)
+            ax.plot(
+                track.times_s, getattr(track, target), color=COLOURS[target], lw=2, label="people"
+            )
+            for colour, (model, curves) in zip(palette, predictions[target].items(), strict=False):
+                curve = curves[track.id]
+                ax.plot(curve.times_s, curve.predicted, color=colour, lw=1.1, label=model)
+            ax.set(ylim=(-1, 1), xlim=(0, None))
+            ax.set_title(f"{_title(track)}: {target}", fontsize="small")
+        row[0].set_ylabel("value")
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    axes[0, 0].legend(fontsize="x-small", ncols=2)
+    return figure
+
+
+def _title(track: Track) -> str:
+    title = track.text.get("title") or f"track {track.id}"
+    return title if len(title) <= 42 else title[:40] + "…"

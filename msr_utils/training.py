@@ -1,0 +1,247 @@
+"""Train a Keras model on windows: seeded, early-stopped on validation, resumable by epoch."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+# Before keras is imported: the study runs on TensorFlow, and on the CPU it must be reproducible.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from msr_utils.dataset import Sequence2Hz, Windows
+from msr_utils.io import atomic_path, read_json, write_json
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a model is trained.
+
+    Parameters
+    ----------
+    epochs : int > 0
+        At most so many passes over the training windows.
+    batch_size : int > 0
+        Windows in a batch.
+    patience : int > 0
+        Epochs without a lower validation loss before training stops.
+    seed : int
+    """
+
+    epochs: int = 40
+    batch_size: int = 8
+    patience: int = 8
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
+
+
+def set_seed(seed: int) -> None:
+    """Make everything after this deterministic on one machine: call before building a model.
+
+    Notes
+    -----
+    Bit-identical results are claimed for the same machine, thread count and lock only.
+    """
+    random.seed(seed)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def compile_model(model: keras.Model, learning_rate: float) -> keras.Model:
+    """Adam, mean squared error over the frames that count, mean absolute error as metric."""
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate),
+        # Divide by the sum of weights: padding and unlabelled frames must not dilute the loss.
+        loss=keras.losses.MeanSquaredError(reduction="mean_with_sample_weight"),
+        weighted_metrics=[keras.metrics.MeanAbsoluteError(name="mae")],
+        jit_compile=False,
+    )
+    return model
+
+
+def fit(
+    model: keras.Model,
+    train: Windows,
+    validation: Windows,
+    config: FitConfig,
+    work_dir: Path,
+    description: str = "training",
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Train, keep the weights of the epoch with the lowest validation loss, and resume.
+
+    After every epoch the weights, the optimiser's state and the history are written to
+    `work_dir`; a call with the same arguments after a kill goes on from there and ends with
+    the same weights as an uninterrupted one.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled by `compile_model`, input (N, L, D), output (N, L, 1).
+    train, validation : Windows
+    config : FitConfig
+    work_dir : Path
+        Folder of this training alone.
+    description : str
+        Shown by the progress bar.
+
+    Returns
+    -------
+    list of dict
+        One per epoch: ``epoch, loss, mae, val_loss, val_mae, seconds``.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss stops being finite.
+    """
+    work_dir = Path(work_dir)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    model.optimizer.build(model.trainable_variables)
+    state_file, best_file = work_dir / "state.npz", work_dir / "best.npz"
+    history: list[dict[str, float]] = []
+    if state_file.is_file():
+        history = _load_state(model, state_file, asdict(config))
+    bar = tqdm(
+        total=config.epochs,
+        initial=len(history),
+        desc=description,
+        unit="epoch",
+        disable=not progress,
+    )
+    while not _finished(history, config):
+        epoch = len(history) + 1
+        started = time.perf_counter()
+        order = np.random.default_rng([config.seed, epoch]).permutation(len(train))
+        model.reset_metrics()
+        for start in range(0, len(order), config.batch_size):
+            batch = order[start : start + config.batch_size]
+            logs = model.train_on_batch(
+                train.features[batch],
+                train.labels[batch, :, None],
+                sample_weight=train.weights[batch],
+                return_dict=True,
+            )
+        row = {"epoch": epoch, "loss": float(logs["loss"]), "mae": float(logs["mae"])}
+        row |= _validate(model, validation, config.batch_size)
+        row["seconds"] = time.perf_counter() - started
+        if not np.isfinite(row["loss"]):
+            raise FloatingPointError(
+                f"{description}: the loss is {row['loss']} in epoch {epoch}; "
+                "lower learning_rate or use activation 'tanh'"
+            )
+        history.append(row)
+        if row["val_loss"] <= min(h["val_loss"] for h in history):
+            _save_arrays(best_file, {f"w{i}": np.array(w) for i, w in enumerate(model.weights)})
+        _save_state(model, state_file, asdict(config), history)
+        bar.update()
+        bar.set_postfix(loss=f"{row['loss']:.4f}", val=f"{row['val_loss']:.4f}")
+    bar.close()
+    with np.load(best_file) as best:
+        for i, variable in enumerate(model.weights):
+            variable.assign(best[f"w{i}"])
+    return history
+
+
+def _finished(history: list[dict[str, float]], config: FitConfig) -> bool:
+    if len(history) >= config.epochs:
+        return True
+    if not history:
+        return False
+    best = min(range(len(history)), key=lambda i: history[i]["val_loss"])
+    return len(history) - 1 - best >= config.patience
+
+
+def _validate(model: keras.Model, windows: Windows, batch_size: int) -> dict[str, float]:
+    squared = absolute = weight = 0.0
+    for start in range(0, len(windows), batch_size):
+        part = slice(start, start + batch_size)
+        error = np.asarray(model.predict_on_batch(windows.features[part]))[..., 0]
+        error = error - windows.labels[part]
+        squared += float((error**2 * windows.weights[part]).sum(dtype=np.float64))
+        absolute += float((np.abs(error) * windows.weights[part]).sum(dtype=np.float64))
+        weight += float(windows.weights[part].sum())
+    return {"val_loss": squared / weight, "val_mae": absolute / weight}
+
+
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Everything that training changes: weights, dropout's random states, Adam's moments."""
+    layers = {v.path: v for layer in model._flatten_layers() for v in layer.variables}
+    optimizer = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
+    return layers | optimizer
+
+
+def _save_state(
+    model: keras.Model, path: Path, config: dict, history: list[dict[str, float]]
+) -> None:
+    arrays = {f"v{i}": np.array(v) for i, v in enumerate(_variables(model).values())}
+    # History and configuration go last: they say which epoch the arrays belong to.
+    write_json(path.with_suffix(".json"), {"config": config, "history": history})
+    _save_arrays(path, arrays | {"epoch": np.array(len(history))})
+
+
+def _load_state(model: keras.Model, path: Path, config: dict) -> list[dict[str, float]]:
+    stored = read_json(path.with_suffix(".json"))
+    if stored["config"] != config:
+        raise ValueError(f"{path.parent}: holds a training with other parameters; remove it")
+    with np.load(path) as arrays:
+        for i, variable in enumerate(_variables(model).values()):
+            variable.assign(arrays[f"v{i}"])
+        # A kill between the two files leaves the history one epoch ahead of the arrays.
+        return stored["history"][: int(arrays["epoch"])]
+
+
+def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def sequence_predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Compile a model into a function from features (T, D) to a curve (T,), for any T."""
+
+    # One graph for every length: a retrace per track would cost more than the prediction.
+    @tf.function(input_signature=[tf.TensorSpec((1, None, model.input_shape[-1]), tf.float32)])
+    def call(features: tf.Tensor) -> tf.Tensor:
+        return model(features, training=False)
+
+    return lambda features: call(features[None])[0, :, 0].numpy()
+
+
+def predict_sequences(
+    model: keras.Model, sequences: list[Sequence2Hz], max_frames: int | None = None
+) -> dict[str, np.ndarray]:
+    """Predict whole tracks, one curve each.
+
+    Parameters
+    ----------
+    model : keras.Model
+    sequences : list of Sequence2Hz
+    max_frames : int, optional
+        Longest input the model takes: longer tracks are predicted in consecutive windows.
+
+    Returns
+    -------
+    dict of str to np.ndarray [shape=(T,)]
+    """
+    predict = sequence_predictor(model)
+    curves = {}
+    for sequence in sequences:
+        frames = sequence.features
+        step = max_frames or len(frames)
+        parts = [predict(frames[i : i + step]) for i in range(0, len(frames), step)]
+        curves[sequence.id] = np.concatenate(parts)
+    return curves
