@@ -209,15 +209,16 @@ def _random_inputs(
     """Features around the network's own normalisation, and a state where it takes one."""
     shapes = [tuple(i.shape) for i in form.inputs]
     norm = _normalisation(form)
-    mean, sd = np.ravel(norm.mean), np.sqrt(np.ravel(norm.variance))
+    sd = 1 / np.asarray(norm.scale)
+    mean = -np.asarray(norm.offset) * sd
     features = rng.normal(mean, sd, (batch, length, shapes[0][-1])).astype(np.float32)
     states = [rng.normal(0, 0.5, (batch, *s[1:])).astype(np.float32) for s in shapes[1:]]
     return [features, *states]
 
 
-def _normalisation(form: keras.Model) -> keras.layers.Normalization:
+def _normalisation(form: keras.Model) -> keras.layers.Rescaling:
     layers = form._flatten_layers()
-    return next(layer for layer in layers if isinstance(layer, keras.layers.Normalization))
+    return next(layer for layer in layers if isinstance(layer, keras.layers.Rescaling))
 
 
 def render_card(card: dict) -> str:

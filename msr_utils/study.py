@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -333,6 +333,36 @@ def _up_to_date(folder: Path, key: str) -> bool:
     return manifest.is_file() and read_json(manifest).get("key") == key
 
 
+class _BarsOnly:
+    """Show the progress bars of a notebook, not the chatter of libraries that start up."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def write(self, text: str) -> None:
+        if "%|" in text:
+            self._terminal.write(text)
+
+    def flush(self) -> None:
+        self._terminal.flush()
+
+
+def _redirect_stderr(log: Path) -> TextIO:
+    """Let the kernel, which inherits our stderr, write to `log`; give the terminal's stream."""
+    sys.stderr.flush()
+    terminal = os.fdopen(os.dup(2), "w")
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    return terminal
+
+
+def _restore_stderr(terminal: TextIO) -> None:
+    terminal.flush()
+    os.dup2(terminal.fileno(), 2)
+    terminal.close()
+
+
 def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
     import nbformat
     import papermill
@@ -348,14 +378,15 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
     # Relative paths: an executed notebook must not tell where on whose machine it ran.
     here = Path.cwd()
     os.chdir(PROJECT_ROOT)
+    terminal = _redirect_stderr(folder / "kernel.log")
     try:
         papermill.execute_notebook(
             os.path.relpath(notebooks / f"{run.notebook}.ipynb"),
             os.path.relpath(temporary),
             parameters=parameters,
             kernel_name="python3",
-            progress_bar=sys.stderr.isatty(),
-            stderr_file=sys.stderr,
+            progress_bar=False,
+            stderr_file=_BarsOnly(terminal),
             autosave_cell_every=60,
         )
     except PapermillExecutionError as error:
@@ -365,6 +396,7 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
         ) from error
     finally:
         os.chdir(here)
+        _restore_stderr(terminal)
     notebook = nbformat.read(temporary, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -372,3 +404,4 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
     nbformat.write(notebook, temporary)
     write_text(folder / "params.yml", yaml.safe_dump(plain(parameters), sort_keys=True))
     temporary.replace(folder / "notebook.ipynb")
+    (folder / "kernel.log").unlink(missing_ok=True)

@@ -57,7 +57,7 @@ def build_lstm(config: LSTMConfig, mean: np.ndarray, sd: np.ndarray) -> keras.Mo
         it is the paper's TimeDistributed(Dense(1)).
     """
     features = keras.Input((None, len(mean)), name="features")
-    hidden = keras.layers.Normalization(mean=mean, variance=sd**2, name="normalisation")(features)
+    hidden = normalise(mean, sd)(features)
     for i, units in enumerate(config.units, 1):
         hidden = keras.layers.LSTM(
             units,
@@ -69,6 +69,15 @@ def build_lstm(config: LSTMConfig, mean: np.ndarray, sd: np.ndarray) -> keras.Mo
         )(hidden)[0]
     curve = keras.layers.Dense(1, name="curve")(hidden)
     return keras.Model(features, curve, name="lstm")
+
+
+def normalise(mean: np.ndarray, sd: np.ndarray) -> keras.layers.Layer:
+    """Layer that takes features to zero mean and unit variance, (D,) each.
+
+    `Rescaling` and not `Normalization`: the latter's constants leave an ONNX export as
+    additional inputs.
+    """
+    return keras.layers.Rescaling(1 / sd, -mean / sd, name="normalisation")
 
 
 def state_shape(model: keras.Model) -> tuple[int, int]:
@@ -100,14 +109,29 @@ def streaming_form(models: list[keras.Model]) -> keras.Model:
     for i, model in enumerate(models):
         if state_shape(model) != (rows, width):
             raise ValueError("models of one bundle must have the same LSTM layers")
-        hidden = model.get_layer("normalisation")(features)
-        for j, layer in enumerate(_lstm_layers(model)):
-            row = i * rows + 2 * j
-            hidden, h, c = layer(hidden, initial_state=[state[:, row], state[:, row + 1]])
-            states += [h, c]
-        curves.append(model.get_layer("curve")(hidden))
-    curve = keras.layers.Concatenate(name="curves")(curves) if len(curves) > 1 else curves[0]
-    return keras.Model([features, state], [curve, keras.ops.stack(states, axis=1)])
+        # A network of its own for each: layers of the same name may not meet in one.
+        curve, own = _with_state(model, f"member_{i + 1}")(
+            [features, state[:, i * rows : (i + 1) * rows]]
+        )
+        curves.append(curve)
+        states.append(own)
+    if len(models) == 1:
+        return keras.Model([features, state], [curves[0], states[0]])
+    curve = keras.layers.Concatenate(name="curves")(curves)
+    return keras.Model([features, state], [curve, keras.ops.concatenate(states, axis=1)])
+
+
+def _with_state(model: keras.Model, name: str) -> keras.Model:
+    """One model's layers, with the LSTMs' states as an input and an output."""
+    rows, width = state_shape(model)
+    features = keras.Input((None, model.input_shape[-1]))
+    state = keras.Input((rows, width))
+    hidden, states = model.get_layer("normalisation")(features), []
+    for i, layer in enumerate(_lstm_layers(model)):
+        hidden, h, c = layer(hidden, initial_state=[state[:, 2 * i], state[:, 2 * i + 1]])
+        states += [h, c]
+    curve = model.get_layer("curve")(hidden)
+    return keras.Model([features, state], [curve, keras.ops.stack(states, axis=1)], name=name)
 
 
 def _lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:

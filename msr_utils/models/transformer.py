@@ -16,6 +16,8 @@ import keras_hub
 import numpy as np
 from transformers import BertConfig
 
+from msr_utils.models.lstm import normalise
+
 
 @keras.saving.register_keras_serializable("msr")
 def gelu_tanh(x: object) -> object:
@@ -130,10 +132,14 @@ def build_transformer(config: TransformerConfig, mean: np.ndarray, sd: np.ndarra
         reaches both ways: unlike the LSTM it is not causal.
     """
     features = keras.Input((None, len(mean)), name="features")
-    hidden = keras.layers.Normalization(mean=mean, variance=sd**2, name="normalisation")(features)
+    hidden = normalise(mean, sd)(features)
+    # BERT starts every new layer near zero: a wide first guess would take a rate of 1e-5
+    # thousands of steps to unlearn.
+    bert = config.bert()
     tokens = keras.layers.Dense(config.hidden, name="tokens")(hidden)
-    hidden = bert_encoder(tokens, config.bert())
-    return keras.Model(features, keras.layers.Dense(1, name="curve")(hidden), name="transformer")
+    hidden = bert_encoder(tokens, bert)
+    curve = keras.layers.Dense(1, kernel_initializer=_initializer(bert), name="curve")(hidden)
+    return keras.Model(features, curve, name="transformer")
 
 
 def joined_form(models: list[keras.Model]) -> keras.Model:

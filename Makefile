@@ -1,0 +1,53 @@
+# Every target sets itself up: `make study` on a fresh machine needs Python 3.11+, make and a
+# package index, nothing else.
+
+PYTHON  ?= python3
+CORPUS  ?= synthetic
+DATA    ?=
+PROFILE ?= full
+EDITION ?= local
+HOST    ?= 127.0.0.1
+PORT    ?= 8000
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: study test serve book lint lock clean
+.DEFAULT_GOAL := study
+
+# The lock is complete, so --no-deps is safe; hashes are checked.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; try 'make PYTHON=python3.11'"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+study: $(READY)
+	@$(BIN)/msr run --corpus "$(CORPUS)" --data "$(DATA)" --profile $(PROFILE) --edition $(EDITION)
+	@$(BIN)/msr book --edition $(EDITION) --corpus "$(CORPUS)" --data "$(DATA)"
+	@echo "To try the models: make serve, then open http://$(HOST):$(PORT)"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+serve: $(READY)
+	$(BIN)/python -m serve --host $(HOST) --port $(PORT)
+
+book: $(READY)
+	@$(BIN)/msr book
+
+# Needs uv on the PATH: pins every package for every platform, without naming an index.
+lock:
+	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --extra dev pyproject.toml -o requirements.lock
+	$(PYTHON) -m msr_utils.lock
+
+clean:
+	rm -rf $(VENV) .cache book/_build reports/local* reports/scratch

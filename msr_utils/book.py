@@ -1,0 +1,199 @@
+"""Build the book: our prose and an edition's executed notebooks, nothing is run.
+
+The sources of a build lie in ``.cache/book/<edition>/<corpus>``: the pages of ``book/`` and, under
+``study/``, the notebooks of ``reports/<edition>/<corpus>``. Numbers in the prose are MyST
+substitutions whose values come from the runs' ``metrics.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from msr_utils.io import read_json, sha256_file, sha256_text, write_text
+from msr_utils.provenance import LOCK, PROJECT_ROOT
+
+BOOK = PROJECT_ROOT / "book"
+REPORTS = PROJECT_ROOT / "reports"
+
+SHORT_NAMES = {
+    "constant": "constant",
+    "mean trajectory": "trajectory",
+    "ridge": "ridge",
+    "LSTM (paper)": "lstm",
+    "Transformer (paper)": "transformer",
+    "Transformer (scratch)": "scratch",
+    "song-mean oracle": "oracle",
+}
+"""Name of a row of the evaluation to its name in substitutions."""
+
+
+class BookError(RuntimeError):
+    """An edition that cannot be rendered, or a build with warnings."""
+
+
+def find_corpus(edition: str, corpus: str = "", reports: Path = REPORTS) -> Path:
+    """Folder of the one corpus that a book is about.
+
+    Raises
+    ------
+    BookError
+        If the edition has no runs, or several corpora and none is named.
+    """
+    found = {p.parent.parent.name: p.parent.parent for p in (reports / edition).glob("*/*/manifest.json")}
+    if not found:
+        raise BookError(f"reports/{edition} holds no finished run; run 'make study' first")
+    if corpus and corpus not in found:
+        raise BookError(f"corpus {corpus!r} is not in reports/{edition}; found: {', '.join(found)}")
+    if not corpus and len(found) > 1:
+        raise BookError(f"reports/{edition} holds {', '.join(sorted(found))}: name one with --corpus")
+    return found[corpus or next(iter(found))]
+
+
+def substitutions(corpus_dir: Path) -> dict[str, str]:
+    """Numbers that the prose may name, formatted, from the runs' ``metrics.json``.
+
+    Returns
+    -------
+    dict of str to str
+        Such as ``lstm_valence_r`` or ``tracks``.
+    """
+    data = read_json(corpus_dir / "data" / "metrics.json")
+    evaluation = read_json(corpus_dir / "evaluation" / "metrics.json")
+    export = read_json(corpus_dir / "export" / "metrics.json")
+    manifest = read_json(corpus_dir / "evaluation" / "manifest.json")
+    synthetic = data["corpus"] == "synthetic"
+    facts = {
+        "edition": corpus_dir.parent.name,
+        "corpus": data["corpus"],
+        "edition_note": (
+            "This edition was made on the **synthetic** corpus: its scores show that the study "
+            "runs, and say nothing about real music."
+            if synthetic
+            else f"This edition was made on real human ratings: the corpus `{data['corpus']}`."
+        ),
+        "tracks": str(data["tracks"]),
+        "groups": str(data["groups"]),
+        "hours": f"{data['hours']:.1f}",
+        "folds": str(evaluation["folds"]),
+        "finished": manifest["finished"][:10],
+        "bundle": export["bundle"],
+        "realtime_factor": f"{export['realtime_factor']:.0f}",
+    }
+    for target, rows in evaluation["rows"].items():
+        facts[f"between_{target}"] = f"{100 * data['labels'][target]['between_share']:.0f} %"
+        facts[f"ceiling_{target}_r"] = _number(evaluation["ceiling"][target]["r"], 2)
+        for name, row in rows.items():
+            for metric in ("rmse", "r", "ccc", "mae"):
+                places = 2 if metric in ("r", "ccc") else 3
+                value = row["pooled"][metric]
+                key = f"{SHORT_NAMES[name]}_{target}_{metric}"
+                facts[key] = _number(value["value"], places)
+                facts[f"{key}_interval"] = (
+                    f"{_number(value['low'], places)} to {_number(value['high'], places)}"
+                )
+            facts[f"{SHORT_NAMES[name]}_{target}_song_r"] = _number(row["per_song"]["r"]["mean"], 2)
+    return facts
+
+
+def _number(value: float | None, places: int) -> str:
+    return "–" if value is None else f"{value:.{places}f}"
+
+
+def assemble(corpus_dir: Path, destination: Path) -> Path:
+    """Put prose, notebooks and numbers together as one Jupyter Book source.
+
+    Raises
+    ------
+    BookError
+        If a notebook that the table of contents names has not been run.
+    """
+    shutil.rmtree(destination, ignore_errors=True)
+    shutil.copytree(BOOK, destination, ignore=shutil.ignore_patterns("_build"))
+    (destination / "study").mkdir()
+    for entry in _entries(yaml.safe_load((BOOK / "_toc.yml").read_text("utf-8"))):
+        if not entry["file"].startswith("study/"):
+            continue
+        name = entry["file"].removeprefix("study/")
+        source = corpus_dir / name / "notebook.ipynb"
+        if not source.is_file():
+            raise BookError(f"run {name!r} is missing in {corpus_dir.name}; run 'make study' first")
+        text = source.read_text("utf-8")
+        (destination / f"{entry['file']}.ipynb").write_text(
+            _retitle(text, entry["title"]) if "title" in entry else text, "utf-8"
+        )
+    config = yaml.safe_load((BOOK / "_config.yml").read_text("utf-8"))
+    config["sphinx"]["config"]["myst_substitutions"] = substitutions(corpus_dir)
+    write_text(destination / "_config.yml", yaml.safe_dump(config, allow_unicode=True))
+    return destination
+
+
+def _entries(node: object) -> list[dict]:
+    """Every page of a table of contents, whatever part it stands in."""
+    if isinstance(node, list):
+        return [entry for item in node for entry in _entries(item)]
+    if isinstance(node, dict):
+        own = [node] if "file" in node else []
+        return own + [e for v in node.values() if isinstance(v, list) for e in _entries(v)]
+    return []
+
+
+def _retitle(notebook: str, title: str) -> str:
+    """Give a notebook that runs for several targets the title of its page."""
+    import nbformat
+
+    content = nbformat.reads(notebook, as_version=4)
+    first = next(c for c in content.cells if c.cell_type == "markdown")
+    first.source = "\n".join([f"# {title}", *first.source.splitlines()[1:]])
+    return nbformat.writes(content)
+
+
+def build(
+    edition: str, corpus: str = "", reports: Path = REPORTS, output: Path = BOOK / "_build"
+) -> tuple[Path, bool]:
+    """Build the HTML book of an edition, unless it is up to date.
+
+    Returns
+    -------
+    index : Path
+        ``index.html`` of the book.
+    built : bool
+        False if nothing had changed.
+
+    Raises
+    ------
+    BookError
+        If a run is missing or the build has a warning; the build's own words are shown.
+    """
+    corpus_dir = find_corpus(edition, corpus, reports)
+    site = output / edition / corpus_dir.name
+    index, stamp = site / "_build" / "html" / "index.html", site / "key"
+    key = _source_hash(corpus_dir)
+    if index.is_file() and stamp.is_file() and stamp.read_text() == key:
+        return index, False
+    source = assemble(corpus_dir, PROJECT_ROOT / ".cache" / "book" / edition / corpus_dir.name)
+    shutil.rmtree(site, ignore_errors=True)
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
+    command += ["--path-output", str(site), "-n", "-W", "--keep-going", "--quiet"]
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"},
+    )
+    if result.returncode or not index.is_file():
+        raise BookError(f"the book has warnings or errors:\n{result.stdout}\n{result.stderr}".strip())
+    write_text(stamp, key)
+    return index, True
+
+
+def _source_hash(corpus_dir: Path) -> str:
+    prose = [p for p in BOOK.rglob("*") if p.is_file() and "_build" not in p.parts]
+    results = [p for p in corpus_dir.glob("*/*") if p.name in ("notebook.ipynb", "metrics.json")]
+    files = sorted([*prose, *results, LOCK, Path(__file__)])
+    return sha256_text("\n".join(f"{p.name} {sha256_file(p)}" for p in files))

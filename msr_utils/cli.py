@@ -1,0 +1,122 @@
+"""The ``msr`` command: run the study, build the book, predict, serve."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from msr_utils import __version__
+from msr_utils.provenance import PROJECT_ROOT
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="msr")
+def main() -> None:
+    """Music Sentiment Recognition: valence and arousal of music every 500 ms."""
+
+
+@main.command()
+@click.option("--corpus", default="synthetic", show_default=True, help="synthetic, deam, folder")
+@click.option("--data", "data_dir", default="", help="folder of the data, for deam and folder")
+@click.option("--profile", default="full", show_default=True, help="full, or quick (minutes)")
+@click.option("--edition", default="local", show_default=True, help="folder under reports/")
+@click.option("--only", multiple=True, metavar="RUN", help="only these runs; repeat for more")
+@click.option(
+    "-p",
+    "--parameter",
+    "parameters",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="override a notebook parameter; repeat for more",
+)
+def run(
+    corpus: str,
+    data_dir: str,
+    profile: str,
+    edition: str,
+    only: tuple[str, ...],
+    parameters: tuple[tuple[str, str], ...],
+) -> None:
+    """Run the study's notebooks that are not up to date."""
+    from msr_utils import study
+    from msr_utils.corpora import CorpusError, load_corpus
+
+    if data_dir:
+        # Notebooks read it relative to the checkout: no path of one machine ends up in them.
+        data_dir = os.path.relpath(Path(data_dir).resolve(), PROJECT_ROOT)
+    try:
+        runs = study.plan(
+            study.read_study(), corpus, data_dir, profile, edition, dict(parameters)
+        )
+        sizes = {r.parameters["synthetic_tracks"] for r in runs if "synthetic_tracks" in r.parameters}
+        data = load_corpus(corpus, data_dir, **({"synthetic_tracks": sizes.pop()} if sizes else {}))
+        done = study.execute(runs, edition, data.content_hash(), only)
+    except (study.StudyError, CorpusError) as error:
+        raise click.ClickException(str(error)) from error
+    where = f"reports/{edition}/{study.corpus_name(corpus, data_dir)}"
+    if done:
+        click.echo(f"{len(done)} of {len(runs)} runs executed; results in {where}")
+    else:
+        click.echo(f"nothing to be done: {where} is up to date")
+
+
+@main.command()
+@click.option("--edition", default="published", show_default=True, help="folder under reports/")
+@click.option("--corpus", default="", help="corpus of the edition; needed where it has several")
+@click.option("--data", "data_dir", default="", help="as for run: names a folder corpus")
+def book(edition: str, corpus: str, data_dir: str) -> None:
+    """Build the book from an edition's executed notebooks; nothing is run."""
+    from msr_utils.book import BookError, build
+    from msr_utils.study import corpus_name
+
+    try:
+        page, built = build(edition, corpus_name(corpus, data_dir) if data_dir else corpus)
+    except BookError as error:
+        raise click.ClickException(str(error)) from error
+    state = "built" if built else "nothing to be done: the book is up to date"
+    click.echo(f"{state}; open {os.path.relpath(page)}")
+
+
+@main.command()
+@click.argument("audio", type=click.Path(path_type=Path))
+@click.option("--model", default="", help="bundle; the first in serve/models by default")
+@click.option("--models", "models_dir", default="", help="folder of bundles")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="write the curve here")
+def predict(audio: Path, model: str, models_dir: str, csv_file: Path | None) -> None:
+    """Predict the curve of an audio file: CSV, or its means where --csv names a file."""
+    from msr_utils import inference
+    from msr_utils.audio import AudioError
+    from msr_utils.io import write_text
+
+    try:
+        folder = models_dir or inference.MODELS_DIR
+        names = inference.available(folder)
+        if not model and not names:
+            raise inference.BundleError(f"no bundle in {folder}; run 'make study' to make one")
+        result = inference.load(model or names[0], folder).predict(audio)
+    except (AudioError, inference.BundleError, FileNotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+    if csv_file is None:
+        click.echo(result.to_csv(), nl=False)
+        return
+    write_text(csv_file, result.to_csv())
+    name, words = result.quadrant
+    click.echo(
+        f"{audio.name}: valence {result.mean['valence']:+.2f}, "
+        f"arousal {result.mean['arousal']:+.2f}, {name} ({words}); curve in {csv_file}"
+    )
+
+
+@main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def serve(arguments: tuple[str, ...]) -> None:
+    """Start the API and the page; see 'msr serve --help'."""
+    os.execv(sys.executable, [sys.executable, "-m", "serve", *arguments])
+
+
+if __name__ == "__main__":
+    main()
