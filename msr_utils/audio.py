@@ -20,6 +20,9 @@ from msr_utils.constants import SAMPLE_RATE
 BLOCK_SECONDS = 10.0
 """Audio decoded at a time: memory stays constant however long the file is."""
 
+MAX_SAMPLE = 1e4
+"""Largest sample accepted: 80 dB above full scale is no music, and far more overflows."""
+
 AudioSource = str | os.PathLike[str] | BinaryIO
 
 
@@ -123,6 +126,11 @@ def stream(
                 bad = decoded + int(np.argmin(np.isfinite(samples).all(axis=1)))
                 raise AudioError(
                     f"{name}: NaN or infinite sample at {bad / file.samplerate:.3f} s; "
+                    "export the audio again"
+                )
+            if np.abs(samples).max() > MAX_SAMPLE:
+                raise AudioError(
+                    f"{name}: samples reach {np.abs(samples).max():.3g}, full scale is 1; "
                     "export the audio again"
                 )
             decoded += len(samples)

@@ -45,13 +45,17 @@ def find_corpus(edition: str, corpus: str = "", reports: Path = REPORTS) -> Path
     BookError
         If the edition has no runs, or several corpora and none is named.
     """
-    found = {p.parent.parent.name: p.parent.parent for p in (reports / edition).glob("*/*/manifest.json")}
+    found = {
+        p.parent.parent.name: p.parent.parent for p in (reports / edition).glob("*/*/manifest.json")
+    }
     if not found:
         raise BookError(f"reports/{edition} holds no finished run; run 'make study' first")
     if corpus and corpus not in found:
         raise BookError(f"corpus {corpus!r} is not in reports/{edition}; found: {', '.join(found)}")
     if not corpus and len(found) > 1:
-        raise BookError(f"reports/{edition} holds {', '.join(sorted(found))}: name one with --corpus")
+        raise BookError(
+            f"reports/{edition} holds {', '.join(sorted(found))}: name one with --corpus"
+        )
     return found[corpus or next(iter(found))]
 
 
@@ -187,7 +191,9 @@ def build(
         env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"},
     )
     if result.returncode or not index.is_file():
-        raise BookError(f"the book has warnings or errors:\n{result.stdout}\n{result.stderr}".strip())
+        raise BookError(
+            f"the book has warnings or errors:\n{result.stdout}\n{result.stderr}".strip()
+        )
     write_text(stamp, key)
     return index, True
 

@@ -49,10 +49,10 @@ def run(
         # Notebooks read it relative to the checkout: no path of one machine ends up in them.
         data_dir = os.path.relpath(Path(data_dir).resolve(), PROJECT_ROOT)
     try:
-        runs = study.plan(
-            study.read_study(), corpus, data_dir, profile, edition, dict(parameters)
-        )
-        sizes = {r.parameters["synthetic_tracks"] for r in runs if "synthetic_tracks" in r.parameters}
+        runs = study.plan(study.read_study(), corpus, data_dir, profile, edition, dict(parameters))
+        sizes = {
+            r.parameters["synthetic_tracks"] for r in runs if "synthetic_tracks" in r.parameters
+        }
         data = load_corpus(corpus, data_dir, **({"synthetic_tracks": sizes.pop()} if sizes else {}))
         done = study.execute(runs, edition, data.content_hash(), only)
     except (study.StudyError, CorpusError) as error:

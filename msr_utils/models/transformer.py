@@ -145,6 +145,11 @@ def build_transformer(config: TransformerConfig, mean: np.ndarray, sd: np.ndarra
 def joined_form(models: list[keras.Model]) -> keras.Model:
     """Join one model a target into one network with the curves side by side, (N, T, targets)."""
     features = keras.Input(models[0].input_shape[1:], name="features")
-    curves = [model(features) for model in models]
+    # A network of its own for each: two of the same name may not meet in one.
+    members = [
+        keras.Model(model.input, model.output, name=f"member_{i}")
+        for i, model in enumerate(models, 1)
+    ]
+    curves = [member(features) for member in members]
     curve = keras.layers.Concatenate(name="curves")(curves) if len(curves) > 1 else curves[0]
     return keras.Model(features, curve)

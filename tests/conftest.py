@@ -1,0 +1,69 @@
+"""Small corpora that the tests make themselves; nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+
+# Before tensorflow loads anywhere: tests must not fight over two cores.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+
+from msr_utils.constants import SAMPLE_RATE
+
+
+def tone(seconds: float, hz: float = 440.0, rate: int = SAMPLE_RATE, level: float = 0.3):
+    """A sine, (n,) float32."""
+    t = np.arange(int(seconds * rate)) / rate
+    return (level * np.sin(2 * np.pi * hz * t)).astype(np.float32)
+
+
+def write_folder_corpus(root: Path, tracks: int = 6, seconds: float = 4.0) -> Path:
+    """A folder corpus of tones in three groups: higher is more aroused, louder more pleasant."""
+    rng = np.random.default_rng(0)
+    (root / "audio").mkdir(parents=True)
+    rows, labels, ratings = [], [], []
+    for i in range(tracks):
+        track_id = f"t{i:02d}"
+        arousal, valence = rng.uniform(-0.8, 0.8, 2)
+        audio = tone(seconds, 600 + 400 * arousal, level=0.3 + 0.2 * valence)
+        sf.write(root / "audio" / f"{track_id}.wav", audio, SAMPLE_RATE)
+        rows.append(
+            {"track_id": track_id, "file": f"audio/{track_id}.wav", "group": f"g{i % 3}",
+             "title": f"Tone {i}"}
+        )  # fmt: skip
+        for k in range(1, int(seconds * 2) + 1):
+            labels.append((track_id, k / 2, arousal, valence))
+            for rater, off in (("a", 0.1), ("b", -0.1)):
+                ratings.append((track_id, rater, k / 2, arousal + off, valence + off))
+    pd.DataFrame(rows).to_csv(root / "tracks.csv", index=False)
+    columns = ["track_id", "time_s", "arousal", "valence"]
+    pd.DataFrame(labels, columns=columns).to_csv(root / "annotations.csv", index=False)
+    columns.insert(1, "rater")
+    pd.DataFrame(ratings, columns=columns).to_csv(root / "ratings.csv", index=False)
+    return root
+
+
+@pytest.fixture
+def folder_corpus(tmp_path: Path) -> Path:
+    return write_folder_corpus(tmp_path / "tones")
+
+
+@pytest.fixture(scope="session")
+def quick_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole study through papermill, quick profile: ``reports`` folder."""
+    from msr_utils import study
+    from msr_utils.corpora import load_corpus
+
+    reports = tmp_path_factory.mktemp("study") / "reports"
+    runs = study.plan(study.read_study(), "synthetic", "", "quick")
+    data = load_corpus("synthetic", synthetic_tracks=runs[0].parameters["synthetic_tracks"])
+    done = study.execute(runs, "test", data.content_hash(), reports=reports)
+    assert done == [run.name for run in runs]
+    return reports

@@ -1,0 +1,96 @@
+"""Decoding: formats, rates, streams, and input that is no music."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import soundfile as sf
+from conftest import tone
+
+from msr_utils import audio
+from msr_utils.constants import SAMPLE_RATE
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_formats_and_rates_keep_length_and_pitch(tmp_path, suffix, rate):
+    path = tmp_path / f"tone.{suffix}"
+    sf.write(path, tone(2.0, 440, rate), rate)
+    samples = audio.load(path)
+    assert samples.dtype == np.float32
+    assert len(samples) == pytest.approx(2 * SAMPLE_RATE, abs=0.06 * SAMPLE_RATE)
+    spectrum = np.abs(np.fft.rfft(samples[: 2 * SAMPLE_RATE]))
+    peak_hz = np.argmax(spectrum) * SAMPLE_RATE / len(samples[: 2 * SAMPLE_RATE])
+    assert peak_hz == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize("block_seconds", [0.1, 0.333, 7.0])
+def test_block_size_does_not_change_the_samples(tmp_path, block_seconds):
+    path = tmp_path / "noise.wav"
+    sf.write(path, np.random.default_rng(0).normal(0, 0.1, 44_100 * 3), 44_100)
+    blocks = list(audio.stream(path, block_seconds=block_seconds))
+    np.testing.assert_allclose(np.concatenate(blocks), audio.load(path), atol=1e-6)
+
+
+def test_channels_are_averaged(tmp_path):
+    path = tmp_path / "eight.wav"
+    channels = np.zeros((SAMPLE_RATE, 8), np.float32)
+    channels[:, 3] = tone(1.0)
+    sf.write(path, channels, SAMPLE_RATE, subtype="FLOAT")
+    np.testing.assert_allclose(audio.load(path), tone(1.0) / 8, atol=1e-7)
+
+
+def test_a_file_object_is_read_like_a_path(tmp_path):
+    path = tmp_path / "tone.flac"
+    sf.write(path, tone(1.0), SAMPLE_RATE)
+    np.testing.assert_array_equal(audio.load(io.BytesIO(path.read_bytes())), audio.load(path))
+
+
+def test_text_is_refused_with_its_name_and_what_to_send(tmp_path):
+    path = tmp_path / "song.mp3"
+    path.write_text("this is not music " * 100)
+    with pytest.raises(audio.AudioError, match=r"song\.mp3: not audio.*send MP3"):
+        audio.load(path)
+
+
+def test_empty_file_and_no_samples_are_refused(tmp_path):
+    empty = tmp_path / "empty.wav"
+    empty.touch()
+    with pytest.raises(audio.AudioError, match=r"empty\.wav"):
+        audio.load(empty)
+    silent = tmp_path / "none.wav"
+    sf.write(silent, np.zeros(0), SAMPLE_RATE)
+    with pytest.raises(audio.AudioError, match="holds no audio samples"):
+        audio.load(silent)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_not_finite_are_refused_with_their_time(tmp_path, value):
+    samples = tone(1.0)
+    samples[SAMPLE_RATE // 2] = value
+    path = tmp_path / "bad.wav"
+    sf.write(path, samples, SAMPLE_RATE, subtype="FLOAT")
+    with pytest.raises(audio.AudioError, match=r"bad\.wav: NaN or infinite sample at 0\.500 s"):
+        audio.load(path)
+
+
+def test_samples_far_beyond_full_scale_are_refused(tmp_path):
+    path = tmp_path / "huge.wav"
+    sf.write(path, tone(1.0) * 1e20, SAMPLE_RATE, subtype="FLOAT")
+    with pytest.raises(audio.AudioError, match=r"huge\.wav: samples reach 3e\+19"):
+        audio.load(path)
+
+
+def test_too_long_is_noticed_while_decoding(tmp_path):
+    path = tmp_path / "long.wav"
+    sf.write(path, tone(3.0), SAMPLE_RATE)
+    with pytest.raises(audio.AudioTooLong, match="longer than the 2 s"):
+        list(audio.stream(path, max_seconds=2, block_seconds=0.5))
+    assert len(audio.load(path)) == 3 * SAMPLE_RATE
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.mp3"):
+        audio.load(tmp_path / "nowhere.mp3")

@@ -1,0 +1,96 @@
+"""Metrics against values computed by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from msr_utils.metrics import (
+    Curve,
+    evaluate,
+    load_predictions,
+    rater_ceiling,
+    save_predictions,
+    score,
+)
+
+
+def test_by_hand():
+    # y = 1 2 3, p = 1 3 5: errors 0 1 2; means 2 and 3; variances 2/3 and 8/3; covariance 4/3.
+    got = score([1, 2, 3], [1, 3, 5])
+    assert got["mae"] == pytest.approx(1)
+    assert got["rmse"] == pytest.approx((5 / 3) ** 0.5)
+    assert got["r"] == pytest.approx(1)
+    assert got["ccc"] == pytest.approx(2 * (4 / 3) / (2 / 3 + 8 / 3 + 1))
+
+
+def test_perfect_opposite_and_constant():
+    y = np.array([-0.5, 0.1, 0.7])
+    assert score(y, y) == pytest.approx({"mae": 0, "rmse": 0, "r": 1, "ccc": 1})
+    assert score(y, -y)["r"] == pytest.approx(-1)
+    flat = score(y, np.full(3, 0.1))
+    assert np.isnan(flat["r"])
+    assert flat["ccc"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    "true, predicted, words",
+    [([], [], "no frame"), ([1, 2], [1], "equally long"), ([1, np.nan], [1, 1], "finite")],
+)
+def test_input_that_cannot_be_scored(true, predicted, words):
+    with pytest.raises(ValueError, match=words):
+        score(true, predicted)
+
+
+def curve(true, predicted):
+    return Curve(np.arange(1, len(true) + 1) / 2, np.array(true), np.array(predicted))
+
+
+def test_pooled_weighs_frames_and_per_song_weighs_songs():
+    predictions = {"a": curve([0, 1], [0, 1]), "b": curve([0, 1, 0, 1], [1, 0, 1, 0])}
+    got = evaluate(predictions, n_boot=200)
+    assert got["pooled"]["rmse"]["value"] == pytest.approx((4 / 6) ** 0.5)
+    assert got["per_song"]["rmse"]["mean"] == pytest.approx(0.5)
+    assert got["per_song"]["r"] == {"mean": pytest.approx(0), "sd": pytest.approx(2**0.5), "n": 2}
+    assert (got["songs"], got["frames"]) == (2, 6)
+    # Two songs: a resample is all right, all wrong or the mixture.
+    assert got["pooled"]["rmse"]["low"] == pytest.approx(0)
+    assert got["pooled"]["rmse"]["high"] == pytest.approx(1)
+
+
+def test_songs_whose_r_is_undefined_are_counted_out():
+    got = evaluate({"a": curve([0, 1], [0.5, 0.5]), "b": curve([0, 1], [0, 1])}, n_boot=0)
+    assert got["per_song"]["r"]["n"] == 1
+    assert np.isnan(got["pooled"]["r"]["low"])
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for trial in range(100):
+        songs = {str(i): curve(np.zeros(5), rng.normal(0, 1, 5)) for i in range(40)}
+        interval = evaluate(songs, n_boot=300, seed=trial)["pooled"]["rmse"]
+        hits += interval["low"] <= 1 <= interval["high"]
+    assert 85 <= hits <= 100
+
+
+def test_ceiling_recovers_a_known_reliability():
+    rng = np.random.default_rng(0)
+    truth = [rng.normal(0, 0.3, 50) for _ in range(40)]
+    # 10 raters with noise sd .3: reliability of the mean = 1 / (1 + 1/10).
+    ratings = [t + rng.normal(0, 0.3, (10, 50)) for t in truth]
+    got = rater_ceiling(ratings)
+    assert got["reliability"] == pytest.approx(1 / 1.1, abs=0.01)
+    assert got["r"] == pytest.approx((1 / 1.1) ** 0.5, abs=0.01)
+    assert got["rmse"] == pytest.approx(0.3 / 10**0.5, abs=0.01)
+    assert np.isnan(rater_ceiling([truth[0][None]])["r"])
+
+
+def test_predictions_survive_the_file(tmp_path):
+    predictions = {"a": curve([0.0, 1], [0.5, 1]), "b": curve([1.0], [0.25])}
+    save_predictions(tmp_path / "p.npz", predictions)
+    back = load_predictions(tmp_path / "p.npz")
+    assert list(back) == ["a", "b"]
+    for name, c in predictions.items():
+        np.testing.assert_array_equal(back[name].predicted, c.predicted)
+        np.testing.assert_array_equal(back[name].times_s, c.times_s)

@@ -1,0 +1,98 @@
+"""What must hold for the checkout as a whole."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+from msr_utils import lock
+from msr_utils.cli import main
+from msr_utils.provenance import LOCK, PROJECT_ROOT
+from msr_utils.study import NOTEBOOKS
+
+NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(
+        ["git", "ls-files"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return done.stdout.splitlines()
+
+
+def test_conda_users_get_the_locks_pins():
+    assert lock.ENVIRONMENT.read_text() == lock.render(LOCK.read_text())
+    pins = lock.pins(LOCK.read_text())
+    names = [re.match(r"[\w.-]+", p)[0] for p in pins]
+    for name in (
+        "tensorflow",
+        "keras",
+        "keras-hub",
+        "librosa",
+        "jupyter-book",
+        "papermill",
+        "flask",
+    ):
+        assert name in names
+
+
+def test_every_pin_has_hashes_and_no_index_is_named():
+    text = LOCK.read_text()
+    for block in re.split(r"\n(?=\S)", text):
+        if re.match(r"[A-Za-z0-9]", block):
+            assert "--hash=sha256:" in block, block.splitlines()[0]
+    assert "://" not in text
+    assert "-url" not in text
+
+
+def test_notebooks_are_committed_without_outputs():
+    assert [p.stem for p in NOTEBOOK_FILES] == [
+        "01_data", "02_spectrograms", "03_lstm", "04_transformer", "05_evaluation", "06_export"
+    ]  # fmt: skip
+    for path in NOTEBOOK_FILES:
+        book = nbformat.read(path, as_version=4)
+        nbformat.validate(book)
+        assert book.metadata.kernelspec.name == "python3"
+        assert book.metadata.language_info.name == "python"
+        for cell in book.cells:
+            assert cell.cell_type != "code" or not (cell.outputs or cell.execution_count)
+
+
+def test_notebooks_hold_glue_and_no_logic():
+    for path in NOTEBOOK_FILES:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code":
+                assert not re.search(
+                    r"^\s*(def|class|for|while|if|try)\b", cell.source, re.MULTILINE
+                )
+
+
+def test_nothing_that_is_not_ours_is_tracked():
+    for name in tracked():
+        assert not re.search(r"\.(mp3|ogg|opus|flac|wav|m4a)$", name), name
+        assert not name.endswith("predictions.npz"), name
+
+
+def test_the_command_explains_itself_and_its_errors(tmp_path):
+    runner = CliRunner()
+    assert "predict" in runner.invoke(main, ["--help"]).output
+    song = tmp_path / "song.mp3"
+    song.write_text("no music")
+    done = runner.invoke(main, ["predict", str(song), "--models", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "no bundle in" in done.output
+    done = runner.invoke(main, ["run", "--corpus", "folder"])
+    assert done.exit_code == 1
+    assert "needs the folder" in done.output
+    done = runner.invoke(main, ["run", "-p", "epoch", "3"])
+    assert done.exit_code == 1
+    assert "'epoch' is declared by none" in done.output
+    done = runner.invoke(main, ["book", "--edition", "never-made"])
+    assert done.exit_code == 1
+    assert "run 'make study' first" in done.output

@@ -1,0 +1,663 @@
+"""The service: right answers, clear errors, and a page that needs nothing from elsewhere."""
+
+import io
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import requests
+import soundfile as sf
+from openapi_spec_validator import validate
+
+from msr_utils import inference
+from msr_utils.constants import FRAME_SECONDS, TARGETS
+from msr_utils.features import FeatureConfig
+from msr_utils.inference import MODELS_DIR, available, load
+from msr_utils.io import sha256_file, write_json
+from serve.__main__ import main
+from serve.app import create_app, read_upload
+from serve.config import ConfigError, ServiceConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+PROBLEM = "application/problem+json"
+MAX_BYTES = 3_000_000
+MAX_SECONDS = 30
+
+
+def sound(seconds: float, rate: int = 22_050, channels: int = 1, seed: int = 0) -> np.ndarray:
+    """Swelling noise and tones, (samples, channels); every seed is another piece."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(seconds * rate)) / rate
+    tones = sum(np.sin(2 * np.pi * f * t) for f in rng.uniform(80, 3000, 3))
+    swell = np.sin(2 * np.pi * rng.uniform(0.1, 0.5) * t) ** 2
+    noise = rng.normal(0, 0.05, (len(t), channels))
+    return (0.15 * (swell * tones)[:, None] + noise).clip(-1, 1).astype(np.float32)
+
+
+def encoded(samples: np.ndarray, rate: int = 22_050, **options: str) -> bytes:
+    """Audio file as bytes."""
+    file = io.BytesIO()
+    sf.write(file, samples, rate, **{"format": "WAV", **options})
+    return file.getvalue()
+
+
+GOOD = encoded(sound(3.2))
+FORMATS = {
+    "song.wav": encoded(sound(3.2)),
+    "song.flac": encoded(sound(3.2), format="FLAC"),
+    "song.mp3": encoded(sound(3.2, 44_100, 2), 44_100, format="MP3"),
+    "song.ogg": encoded(sound(3.2, 44_100, 2), 44_100, format="OGG", subtype="VORBIS"),
+    "song.opus": encoded(sound(3.2, 48_000), 48_000, format="OGG", subtype="OPUS"),
+    "song.aiff": encoded(sound(3.2), format="AIFF"),
+    "8 channels.wav": encoded(sound(3.2, 48_000, 8), 48_000),
+    "8 kHz.wav": encoded(sound(3.2, 8_000), 8_000),
+    # Large enough to leave memory for a temporary file on its way in.
+    "large.wav": encoded(sound(15, 44_100, 2), 44_100),
+}
+
+
+# ------------------------------------------------------------------------------ models and server
+
+
+CARD = {
+    "summary": "For tests.",
+    "trained_on": "nothing",
+    "licence": "MIT",
+    "protocol": "none",
+    "metrics": {t: {"ccc": {"value": 0.1, "low": 0.0, "high": 0.2}} for t in TARGETS},
+    "limits": ["Knows nothing about music."],
+    "corpus_hash": "0" * 64,
+}
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory) -> Path:
+    """Bundles: "tiny", an untrained LSTM, and "a-window", a linear map of each frame."""
+    from msr_utils.export import export_bundle  # Slow to import, and not needed by the service.
+    from msr_utils.models.lstm import LSTMConfig, build_lstm
+    from msr_utils.training import keras
+
+    folder = tmp_path_factory.mktemp("models")
+    features = FeatureConfig()
+    keras.utils.set_random_seed(7)
+    mean, sd = np.full(features.dim, -40, np.float32), np.full(features.dim, 15, np.float32)
+    networks = {target: build_lstm(LSTMConfig((8, 8)), mean, sd) for target in TARGETS}
+    card = {**CARD, "name": "tiny", "title": "Untrained LSTM"}
+    export_bundle(networks, features, card, folder / "tiny")
+
+    window = folder / "a-window"
+    window.mkdir()
+    weights = np.random.default_rng(0).normal(0, 2e-3, (features.dim, 2)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["features", "weights"], ["curves"])],
+        "linear",
+        [onnx.helper.make_tensor_value_info("features", 1, ["N", "T", features.dim])],
+        [onnx.helper.make_tensor_value_info("curves", 1, ["N", "T", 2])],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), window / "model.onnx"
+    )
+    write_json(window / "features.json", features.to_json())
+    card = {
+        **CARD,
+        "name": "a-window",
+        "title": "Linear",
+        "kind": "window",
+        "max_frames": 4,
+        "targets": list(TARGETS),
+        "feature_hash": features.hash,
+        "model_sha256": sha256_file(window / "model.onnx"),
+    }
+    write_json(window / "card.json", card)
+    return folder
+
+
+def settings(**values: object) -> dict[str, str]:
+    """Environment with these settings of the service, and with no others."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    return kept | {f"MSR_{name.upper()}": str(value) for name, value in values.items()}
+
+
+@pytest.fixture(scope="session")
+def server(models_dir, tmp_path_factory):
+    """URL of the service, run as its users run it."""
+    log = tmp_path_factory.mktemp("log") / "serve.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serve", "--port", "0", "--models", str(models_dir)],
+            cwd=ROOT,
+            env=settings(max_upload_bytes=MAX_BYTES, max_seconds=MAX_SECONDS),
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+        )
+    announced = re.search(r"http://\S+", process.stdout.readline())
+    assert announced, log.read_text()
+    yield announced[0]
+    process.terminate()
+    process.wait(10)
+    # Whatever the tests sent: no request may have met an unexpected error.
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="session")
+def tiny(models_dir) -> inference.Model:
+    return load("tiny", models_dir)
+
+
+@pytest.fixture
+def app(models_dir):
+    return create_app(
+        ServiceConfig(models_dir, max_upload_bytes=MAX_BYTES, max_seconds=MAX_SECONDS)
+    )
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+def post(server: str, content: bytes, name: str = "song.wav", **options) -> requests.Response:
+    return requests.post(
+        f"{server}/v1/predict", files={"file": (name, content)}, timeout=20, **options
+    )
+
+
+def assert_right(answer: dict, model: inference.Model, content: bytes) -> None:
+    """The answer is what the model says about the same bytes."""
+    curve = model.predict(io.BytesIO(content))
+    assert answer["times_s"] == curve.times_s.tolist()
+    for target in TARGETS:
+        np.testing.assert_allclose(answer[target], getattr(curve, target), atol=5.1e-5, rtol=0)
+        assert answer["mean"][target] == pytest.approx(curve.mean[target], abs=5.1e-5)
+    assert tuple(answer["quadrant"].values()) == curve.quadrant
+
+
+def assert_problem(response: requests.Response, status: int, *words: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == PROBLEM
+    document = response.json()
+    assert set(document) == {"type", "title", "status", "detail", "request_id"}
+    assert document["status"] == status
+    assert document["request_id"] == response.headers["X-Request-ID"]
+    for word in words:
+        assert word in document["detail"]
+
+
+# ------------------------------------------------------------------------------ answers
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_form_gives_the_curve_of_the_model(server, tiny, name):
+    response = post(server, FORMATS[name], name)
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    frames = 30 if name == "large.wav" else 6
+    assert len(answer["times_s"]) == len(answer["valence"]) == len(answer["arousal"]) == frames
+    assert answer["duration_s"] == frames * FRAME_SECONDS
+    assert answer["frame_seconds"] == FRAME_SECONDS
+    assert answer["model"] == "tiny"
+    assert answer["elapsed_ms"] > 0
+    assert np.ptp(answer["valence"]) > 1e-3
+    assert answer["valence"] != answer["arousal"]
+    assert_right(answer, tiny, FORMATS[name])
+    card = requests.get(server + answer["card"], timeout=10).json()
+    assert card == tiny.card
+
+
+@pytest.mark.parametrize("name", ["song.mp3", "large.wav"])
+@pytest.mark.parametrize("kind", ["audio/mpeg", "application/x-www-form-urlencoded", None])
+def test_raw_body_gives_the_same(server, tiny, name, kind):
+    headers = {"Content-Type": kind} if kind else {}
+    url = f"{server}/v1/predict"
+    response = requests.post(url, data=FORMATS[name], headers=headers, timeout=20)
+    assert response.status_code == 200, response.text
+    assert_right(response.json(), tiny, FORMATS[name])
+
+
+def test_body_in_chunks_gives_the_same(server, tiny):
+    chunks = (GOOD[i : i + 9999] for i in range(0, len(GOOD), 9999))
+    response = requests.post(f"{server}/v1/predict", data=chunks, timeout=20)
+    assert_right(response.json(), tiny, GOOD)
+
+
+def test_model_can_be_chosen(server, models_dir):
+    for name in ("a-window", "tiny"):
+        answer = post(server, GOOD, params={"model": name}).json()
+        assert answer["model"] == name
+        assert_right(answer, load(name, models_dir), GOOD)
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_csv"),
+    [
+        ("text/csv", True),
+        ("text/csv, application/json;q=0.5", True),
+        ("application/json, text/csv;q=0.5", False),
+        ("*/*", False),
+        ("image/png", False),
+    ],
+)
+def test_csv_when_asked_for(server, tiny, accept, is_csv):
+    response = post(server, GOOD, headers={"Accept": accept})
+    assert response.headers["Vary"] == "Accept"
+    if is_csv:
+        assert response.headers["Content-Type"].startswith("text/csv")
+        assert response.text == tiny.predict(io.BytesIO(GOOD)).to_csv()
+    else:
+        assert_right(response.json(), tiny, GOOD)
+
+
+def test_clients_at_once_get_their_own_answers(server, tiny):
+    pieces = [encoded(sound(2 + seed, seed=seed)) for seed in range(6)]
+    start = threading.Barrier(len(pieces))
+
+    def ask(piece: bytes) -> list[dict]:
+        start.wait(20)
+        return [post(server, piece).json() for _ in range(3)]
+
+    with ThreadPoolExecutor(len(pieces)) as pool:
+        for piece, answers in zip(pieces, pool.map(ask, pieces), strict=True):
+            for answer in answers:
+                assert_right(answer, tiny, piece)
+
+
+def test_models_are_listed_with_a_recurrent_default(server):
+    models = requests.get(f"{server}/v1/models", timeout=10).json()["models"]
+    assert [(m["name"], m["kind"], m["default"]) for m in models] == [
+        ("a-window", "window", False),
+        ("tiny", "recurrent", True),
+    ]
+    for model in models:
+        card = requests.get(server + model["card"], timeout=10).json()
+        assert (card["name"], card["title"]) == (model["name"], model["title"])
+
+
+def test_health(server):
+    response = requests.get(f"{server}/healthz", timeout=10)
+    assert (response.status_code, response.json()) == (200, {"status": "ok", "models": 2})
+
+
+@pytest.mark.parametrize("name", available(MODELS_DIR))
+def test_committed_bundle_loads_and_answers(name):
+    client = create_app(ServiceConfig(MODELS_DIR, default_model=name)).test_client()
+    answer = client.post("/v1/predict", data=GOOD).json
+    assert answer["model"] == name
+    assert len(answer["valence"]) == 6
+    assert np.isfinite([answer["valence"], answer["arousal"]]).all()
+
+
+# ------------------------------------------------------------------------------ bad input
+
+
+def with_nan() -> bytes:
+    samples = sound(2)
+    samples[30_000] = np.nan
+    return encoded(samples, subtype="FLOAT")
+
+
+FLAC = FORMATS["song.flac"]
+BAD_FILES = {
+    "text": (b"la la la, this is no music\n" * 200, 422, "not audio"),
+    "zero bytes": (b"", 422, "empty"),
+    "no samples": (encoded(sound(0)), 422, "no audio samples"),
+    "one sample": (encoded(sound(1)[:1]), 422, "500 ms"),
+    "NaN": (with_nan(), 422, "NaN or infinite sample at 1.361 s"),
+    "truncated": (FLAC[: len(FLAC) // 2], 422, "damaged"),
+    "only a header": (FLAC[:60], 422, "song.mp3"),
+    "too long": (encoded(sound(MAX_SECONDS + 1, 8_000), 8_000), 413, "longer than the 30 s"),
+    "too big": (bytes(MAX_BYTES + 1), 413, "larger than the 3 MB"),
+    "far too big": (bytes(3 * MAX_BYTES), 413, "larger than the 3 MB"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file_is_a_clear_problem(server, tiny, name):
+    content, status, words = BAD_FILES[name]
+    assert_problem(post(server, content, "song.mp3"), status, words)
+    if content:
+        raw = requests.post(f"{server}/v1/predict", data=content, timeout=20)
+        assert_problem(raw, status, words.replace("song.mp3", "the uploaded audio"))
+    assert_right(post(server, GOOD).json(), tiny, GOOD)
+
+
+# A quoted file name escapes its backslashes.
+@pytest.mark.parametrize("name", ["/etc/../evil.mp3", r"..\\..\\evil.mp3", r"C:\\music\\evil.mp3"])
+def test_folders_in_the_file_name_are_dropped(server, name):
+    response = post(server, b"no music", name)
+    assert_problem(response, 422)
+    assert response.json()["detail"].startswith("evil.mp3: not audio")
+
+
+def test_size_limit_counts_the_file_and_not_the_form(server):
+    header = encoded(sound(0))
+    for size, status in ((MAX_BYTES, 422), (MAX_BYTES + 1, 413)):
+        assert_problem(post(server, header + bytes(size - len(header))), status)
+
+
+def test_body_in_chunks_without_length_is_limited(server, tiny):
+    chunks = (bytes(100_000) for _ in range(3 * MAX_BYTES // 100_000))
+    response = requests.post(f"{server}/v1/predict", data=chunks, timeout=20)
+    assert_problem(response, 413, "larger than the 3 MB")
+    assert_right(post(server, GOOD).json(), tiny, GOOD)
+
+
+def exchange(server: str, request: bytes) -> str:
+    """Send bytes, then read until the service closes the connection."""
+    host, port = server.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+POST = b"POST /v1/predict HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        # Asks first whether it may send 10 GB: the answer must not wait for them.
+        (POST + b"Expect: 100-continue\r\nContent-Length: 10000000000\r\n\r\n", 413),
+        (POST + b"Content-Length: 5\r\n\r\nRIFFRIFFRIFF", 422),
+        (POST + b"Content-Length: many\r\n\r\nRIFF", 400),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\nnot a chunk\r\n", 400),
+        (b"GET /".ljust(2**18, b"a"), 431),
+        (b"music, please\r\n\r\n", 400),
+    ],
+    ids=["huge", "short", "no number", "no chunk", "long line", "no request"],
+)
+def test_requests_that_lie_or_make_no_sense(server, tiny, request_bytes, status):
+    head, _, body = exchange(server, request_bytes).partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ") or head.startswith(f"HTTP/1.0 {status} ")
+    assert f"content-type: {PROBLEM}" in head.lower()
+    document = json.loads(body)
+    assert document["status"] == status
+    assert f"x-request-id: {document['request_id']}" in head.lower()
+    assert_right(post(server, GOOD).json(), tiny, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([("audio", ("song.wav", GOOD))], "named 'file' (this form has 'audio')"),
+        ([("file", (None, "song.wav"))], "-F file=@song.mp3"),
+        ([("file", ("a.wav", GOOD)), ("file", ("b.wav", GOOD))], "one file a request, not 2"),
+    ],
+    ids=["wrong field", "text field", "two files"],
+)
+def test_wrong_forms(server, files, words):
+    response = requests.post(f"{server}/v1/predict", files=files, timeout=10)
+    assert_problem(response, 400, "file: ", words)
+
+
+def test_no_file_at_all(server):
+    url = f"{server}/v1/predict"
+    assert_problem(requests.post(url, timeout=10), 400, "file: missing")
+    empty = {"Content-Type": "multipart/form-data"}
+    assert_problem(requests.post(url, headers=empty, timeout=10), 400, "file: missing")
+    unchosen = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n\r\n--x--\r\n'
+    )
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    response = requests.post(url, data=unchosen, headers=kind, timeout=10)
+    assert_problem(response, 400, "no file was chosen")
+
+
+def test_wrong_options_name_what_there_is(server):
+    unknown_model = post(server, GOOD, params={"model": "nope"})
+    assert_problem(unknown_model, 400, "model: ", "'nope'", "a-window, tiny")
+    unknown_option = post(server, GOOD, params={"modle": "tiny"})
+    assert_problem(unknown_option, 400, "modle: ", "'model'")
+
+
+def test_wrong_paths_and_methods(server):
+    def get(path: str) -> requests.Response:
+        return requests.get(server + path, timeout=10)
+
+    assert_problem(get("/v1/models/nope"), 404, "'nope'", "a-window, tiny")
+    assert_problem(get("/v1/models/..%2f..%2fetc"), 404)
+    assert_problem(get("/static/../app.py"), 404)
+    assert_problem(get("/nope"), 404, "/nope")
+    response = get("/v1/predict")
+    assert_problem(response, 405, "GET", "POST")
+    assert "POST" in response.headers["Allow"]
+
+
+def test_limits_hold_without_waitress(client):
+    too_big = io.BytesIO(bytes(MAX_BYTES + 1))
+    assert_problem_of_flask(client.post("/v1/predict", data={"file": (too_big, "a.wav")}), 413)
+    assert_problem_of_flask(client.post("/v1/predict", data=bytes(2 * MAX_BYTES)), 413)
+    # No length, as another server may pass it on.
+    endless = {"wsgi.input": io.BytesIO(bytes(2 * MAX_BYTES)), "wsgi.input_terminated": True}
+    response = client.post("/v1/predict", environ_overrides=endless)
+    assert_problem_of_flask(response, 413)
+    assert client.post("/v1/predict", data=GOOD).status_code == 200
+
+
+def assert_problem_of_flask(response, status: int) -> None:
+    assert (response.status_code, response.mimetype) == (status, PROBLEM)
+    assert response.json["request_id"] == response.headers["X-Request-ID"]
+
+
+def test_unexpected_error_tells_no_secrets_but_logs_them(app, caplog):
+    @app.get("/broken")
+    def broken():
+        raise RuntimeError("the secret")
+
+    response = app.test_client().get("/broken", headers={"X-Request-ID": "find-me"})
+    assert_problem_of_flask(response, 500)
+    assert "secret" not in response.text
+    assert "Traceback" not in response.text
+    assert any("find-me" in r.getMessage() and r.exc_info for r in caplog.records)
+
+
+def test_upload_is_never_a_named_file(app, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    large = FORMATS["large.wav"]
+    form = {"file": (io.BytesIO(large), "large.wav")}
+    for data in (large, form):
+        with app.test_request_context("/v1/predict", method="POST", data=data):
+            upload = read_upload(MAX_BYTES)
+            assert upload.read() == large
+            assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------ headers and API
+
+
+def test_every_answer_carries_a_request_id(server):
+    urls = ["/", "/healthz", "/v1/models", "/openapi.json", "/static/app.js", "/nope"]
+    answers = [requests.get(server + url, timeout=10) for url in urls]
+    ids = [answer.headers["X-Request-ID"] for answer in answers]
+    assert len(set(ids)) == len(urls)
+    assert all(ids)
+    for proposed, kept in (("mine-1", True), ("a b", False), ("x" * 65, False), ("<b>", False)):
+        answer = requests.get(server + "/healthz", headers={"X-Request-ID": proposed}, timeout=10)
+        assert (answer.headers["X-Request-ID"] == proposed) is kept
+
+
+def test_openapi_document_is_valid_and_complete(server):
+    document = requests.get(f"{server}/openapi.json", timeout=10).json()
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]) == {
+        "/v1/predict",
+        "/v1/models",
+        "/v1/models/{name}",
+        "/healthz",
+    }
+    predict = document["paths"]["/v1/predict"]["post"]
+    assert "multipart/form-data" in predict["requestBody"]["content"]
+    assert set(predict["responses"]) == {"200", "400", "413", "422"}
+    for status, response in predict["responses"].items():
+        kinds = {"application/json", "text/csv"} if status == "200" else {PROBLEM}
+        assert set(response["content"]) == kinds
+        assert all("example" in content for content in response["content"].values())
+
+
+def test_openapi_document_describes_the_real_answers(server):
+    document = requests.get(f"{server}/openapi.json", timeout=10).json()
+    schemas = document["components"]["schemas"]
+    answer = post(server, GOOD).json()
+    example = document["paths"]["/v1/predict"]["post"]["responses"]["200"]["content"]
+    example = example["application/json"]["example"]
+    assert set(answer) == set(example) == set(schemas["Prediction"]["required"])
+    assert set(answer["mean"]) == set(schemas["Mean"]["required"])
+    assert set(answer["quadrant"]) == set(schemas["Quadrant"]["required"])
+    problem = post(server, b"").json()
+    assert set(problem) == set(schemas["Problem"]["required"])
+
+
+# ------------------------------------------------------------------------------ page
+
+
+def test_page_brings_everything_itself(server):
+    page = requests.get(server, timeout=10)
+    assert page.headers["Content-Type"].startswith("text/html")
+    csp = page.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in csp
+    assert "unsafe" not in csp
+    assert "http" not in csp
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+    # The policy would block scripts and styles inside the page: they would silently not work.
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page.text)
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(links) >= 5
+    texts = [page.text]
+    kinds = {".js": "javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+    for url in {*links, "/static/charts.js"}:
+        response = requests.get(server + url, timeout=10)
+        assert response.status_code == 200, url
+        if suffix := Path(url).suffix:
+            texts.append(response.text)
+            if suffix in kinds:
+                assert kinds[suffix] in response.headers["Content-Type"]
+    for text in texts:
+        # An SVG file must name its namespace, which nothing fetches.
+        text = text.replace('xmlns="http://www.w3.org/2000/svg"', "")
+        assert not re.search(r"https?:|[\"'(]//\w", text)
+
+
+def test_page_offers_the_models_and_names_the_limits(server):
+    page = requests.get(server, timeout=10).text
+    options = re.findall(r'<option value="([\w-]+)"\s*(selected)?', page)
+    assert options == [("a-window", ""), ("tiny", "selected")]
+    assert f'data-max-bytes="{MAX_BYTES}"' in page
+    assert re.search(r"up to 3 MB\s+and 0\.5 minutes", page)
+    for _, words in inference.QUADRANTS.values():
+        assert words in page
+
+
+def test_script_only_uses_elements_that_exist(server):
+    page, script = (requests.get(server + p, timeout=10).text for p in ("/", "/static/app.js"))
+    wanted = set(re.findall(r'\$\("([\w-]+)"\)', script)) | {"now-valence", "now-arousal"}
+    assert len(wanted) > 20
+    assert wanted <= set(re.findall(r'\bid="([\w-]+)"', page))
+
+
+# ------------------------------------------------------------------------------ start
+
+
+def test_serving_loads_no_training_library(models_dir):
+    code = """
+import io, json, sys
+import soundfile as sf
+from serve.app import create_app
+from serve.config import ServiceConfig
+client = create_app(ServiceConfig(sys.argv[1])).test_client()
+assert client.get("/").status_code == 200
+assert client.post("/v1/predict", data=sys.stdin.buffer.read()).status_code == 200
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(models_dir)],
+        cwd=ROOT,
+        env=settings(),
+        input=GOOD,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "onnxruntime" in loaded
+    assert not loaded & {"tensorflow", "keras", "librosa", "pandas", "matplotlib", "transformers"}
+
+
+def test_settings_come_from_the_environment(models_dir):
+    config = ServiceConfig.from_env(
+        {"MSR_MODELS_DIR": str(models_dir), "MSR_MAX_SECONDS": "12.5", "MSR_THREADS": "2"},
+        threads=3,
+        default_model=None,
+    )
+    assert config == ServiceConfig(models_dir, None, 50_000_000, 12.5, 3)
+    chosen = ServiceConfig.from_env({"MSR_DEFAULT_MODEL": "a-window"}, models_dir=models_dir)
+    answer = create_app(chosen).test_client().post("/v1/predict", data=GOOD).json
+    assert answer["model"] == "a-window"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MSR_MAX_UPLOAD_BYTES", "50MB"),
+        ("MSR_MAX_UPLOAD_BYTES", "0"),
+        ("MSR_MAX_SECONDS", "nan"),
+        ("MSR_THREADS", "-1"),
+        ("MSR_THREADS", "1.5"),
+        ("MSR_MODELS_DIR", "/no/such/folder"),
+    ],
+)
+def test_wrong_settings_are_named(models_dir, name, value):
+    environment = {"MSR_MODELS_DIR": str(models_dir), name: value}
+    with pytest.raises(ConfigError) as error:
+        ServiceConfig.from_env(environment)
+    setting = name.removeprefix("MSR_").lower()
+    assert setting in str(error.value).lower()
+    assert value in str(error.value)
+
+
+def test_start_needs_a_model(models_dir, tmp_path):
+    with pytest.raises(ConfigError, match="no model bundle"):
+        create_app(ServiceConfig(tmp_path))
+    with pytest.raises(ConfigError, match="default_model: .*'nope'.*a-window, tiny"):
+        create_app(ServiceConfig(models_dir, default_model="nope"))
+
+
+def one_line_error(capsys) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    return line
+
+
+def test_port_in_use_is_one_line_and_exit_code_1(models_dir, server, capsys):
+    port = server.rpartition(":")[2]
+    assert main(["--port", port, "--models", str(models_dir)]) == 1
+    assert f"127.0.0.1:{port}: Address already in use" in one_line_error(capsys)
+
+
+def test_altered_bundle_is_one_line_and_exit_code_1(models_dir, tmp_path, capsys):
+    shutil.copytree(models_dir / "tiny", tmp_path / "tiny")
+    with (tmp_path / "tiny" / "model.onnx").open("ab") as file:
+        file.write(b"!")
+    assert main(["--port", "0", "--models", str(tmp_path)]) == 1
+    assert "bundle tiny: model.onnx" in one_line_error(capsys)
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "http"])
+def test_wrong_port_is_refused(port, capsys):
+    with pytest.raises(SystemExit):
+        main(["--port", port])
+    assert "--port" in capsys.readouterr().err

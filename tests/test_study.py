@@ -1,0 +1,236 @@
+"""The runner: checked parameters, run folders, skipping, failing; the whole study once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import nbformat
+import pytest
+import yaml
+
+from msr_utils import study
+from msr_utils.io import read_json
+
+
+def plan(**changes):
+    arguments = {"corpus": "synthetic", "data_dir": "", "profile": "quick"} | changes
+    return study.plan(study.read_study(), **arguments)
+
+
+def test_presets_profiles_and_corpora_meet_in_a_plan():
+    runs = {r.name: r for r in plan()}
+    assert list(runs)[0] == "data"
+    assert runs["lstm-arousal"].parameters["target"] == "arousal"
+    assert runs["lstm-arousal"].parameters["units"] == [64, 64]
+    assert runs["lstm-arousal"].parameters["epochs"] == 2
+    assert runs["transformer-valence"].parameters["learning_rate"] == 1e-5
+    assert runs["transformer-scratch-valence"].parameters["learning_rate"] == 3e-4
+    full = {r.name: r for r in plan(corpus="folder", data_dir="x", profile="full")}
+    assert full["lstm-valence"].parameters["folds"] == 5
+    assert "epochs" not in full["lstm-valence"].parameters
+
+
+def test_the_command_line_wins_and_keeps_types():
+    runs = {r.name: r for r in plan(overrides={"dropout": "0.3", "data_dir": "007", "epochs": "3"})}
+    assert runs["lstm-valence"].parameters["dropout"] == 0.3
+    assert runs["lstm-valence"].parameters["data_dir"] == "007"
+    assert runs["transformer-valence"].parameters["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        ({"epoch": "3"}, "parameter 'epoch' is declared by none"),
+        ({"epochs": "three"}, "'epochs' must be int, not 'three'"),
+        ({"epochs": "3.5"}, "'epochs' must be int"),
+        ({"epochs": "true"}, "'epochs' must be int"),
+        ({"units": "64"}, "'units' must be list"),
+        ({"dropout": "much"}, "'dropout' must be float"),
+        ({"target": "valence"}, "'target' is what run 'lstm-arousal' is about"),
+    ],
+)
+def test_wrong_parameters_are_named(overrides, words):
+    with pytest.raises(study.StudyError, match=words):
+        plan(overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    "text, kind, value",
+    [("1e-3", "float", 0.001), ("3", "float", 3), ("[8, 8]", "list", [8, 8]), ("007", "str", "007"),
+     ("true", "bool", True), ("-2", "int", -2)],
+)  # fmt: skip
+def test_values_from_the_command_line(text, kind, value):
+    assert study.parse_value("x", text, kind) == value
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda s: s.update(run={}), "unknown key 'run'"),
+        (lambda s: s["runs"]["data"].update(notebook="09_none"), "no notebook '09_none'"),
+        (lambda s: s["runs"]["export"].update(after=["nothing"]), "comes after 'nothing'"),
+        (lambda s: s["runs"]["lstm-valence"].update(preset="papre"), "no preset 'papre'"),
+        (lambda s: s["profiles"].update(fast={"runs": {"lstm": {}}}), "unknown run 'lstm'"),
+        (
+            lambda s: s["runs"]["data"].update(parameters={"folds": 3}),
+            "declares no parameter 'folds'",
+        ),
+        (lambda s: s["parameters"].update(seed="seven"), "'seed' must be int, not 'seven'"),
+        (lambda s: s["parameters"].update(sede=7), "'sede' is declared by none"),
+        (lambda s: s.update(runs={}), "names no runs"),
+    ],
+)
+def test_a_wrong_study_file_says_where(tmp_path, change, words):
+    for notebook in study.NOTEBOOKS.glob("*.ipynb"):
+        shutil.copy(notebook, tmp_path)
+    content = yaml.safe_load((study.NOTEBOOKS / "study.yml").read_text())
+    change(content)
+    (tmp_path / "study.yml").write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(study.StudyError, match=words):
+        study.plan(study.read_study(tmp_path / "study.yml"), "synthetic", "", "quick")
+
+
+def test_unknown_profile_and_run():
+    with pytest.raises(study.StudyError, match="unknown 'fast'; known: full, quick"):
+        plan(profile="fast")
+    with pytest.raises(study.StudyError, match="unknown 'lstm'"):
+        study.execute(plan(), "test", "0", only=("lstm",))
+
+
+def test_folder_corpora_are_called_by_their_folder():
+    assert study.corpus_name("folder", "../data/My Songs (2)/") == "my-songs-2"
+    assert study.corpus_name("deam", "../data/x") == "deam"
+
+
+NOTEBOOK_CELLS = """corpus: str = "synthetic"
+data_dir: str = ""
+word: str = "a"
+output_dir: str = ""
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A study of one small notebook that counts how often it ran."""
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    book = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+                  "language_info": {"name": "python"}}
+    )  # fmt: skip
+    book.cells = [
+        nbformat.v4.new_code_cell(NOTEBOOK_CELLS, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(
+            "from msr_utils.io import write_json\nfrom msr_utils.study import PROJECT_ROOT\n"
+            "import sys\nprint('noise', file=sys.stderr)\n"
+            "assert word != 'bad', 'this word is bad'\n"
+            "write_json(PROJECT_ROOT / output_dir / 'metrics.json', {'word': word})"
+        ),
+    ]
+    nbformat.write(book, notebooks / "01_tiny.ipynb")
+    (notebooks / "study.yml").write_text(
+        "profiles: {full: {}}\nruns:\n  one: {notebook: 01_tiny}\n"
+        "  two: {notebook: 01_tiny, after: [one]}\n"
+    )
+
+    def run(word="a", data="d", only=()):
+        made = study.read_study(notebooks / "study.yml")
+        runs = study.plan(made, "synthetic", "", overrides={"word": word}, notebooks=notebooks)
+        return study.execute(runs, "e", data, only, tmp_path / "reports", notebooks)
+
+    run.folder = tmp_path / "reports" / "e" / "synthetic"
+    run.notebook = notebooks / "01_tiny.ipynb"
+    return run
+
+
+def test_runs_land_in_folders_and_are_skipped_when_up_to_date(tiny):
+    assert tiny() == ["one", "two"]
+    one = tiny.folder / "one"
+    assert {p.name for p in one.iterdir()} == {
+        "notebook.ipynb",
+        "params.yml",
+        "metrics.json",
+        "manifest.json",
+    }
+    assert yaml.safe_load((one / "params.yml").read_text())["word"] == "a"
+    manifest = read_json(one / "manifest.json")
+    assert manifest["inputs"]["data"] == "d"
+    assert "tensorflow" in manifest["packages"]
+    cells = nbformat.read(one / "notebook.ipynb", as_version=4).cells
+    assert not any(c.outputs for c in cells)  # what libraries say on stderr is left out
+    assert tiny() == []
+    assert tiny(word="b") == ["one", "two"]
+    assert tiny(word="b", data="other") == ["one", "two"]
+    text = tiny.notebook.read_text()
+    tiny.notebook.write_text(text.replace("import sys", "import sys  # changed"))
+    assert tiny(word="b", data="other") == ["one", "two"]
+    (tiny.folder / "two" / "manifest.json").unlink()
+    assert tiny(word="b", data="other") == ["two"]
+
+
+def test_a_failing_notebook_says_why_and_vouches_for_nothing(tiny):
+    tiny()
+    with pytest.raises(
+        study.StudyError, match="run 'one' failed.*AssertionError: this word is bad"
+    ):
+        tiny(word="bad")
+    assert not (tiny.folder / "one" / "manifest.json").exists()
+    assert (tiny.folder / "one" / "failed.ipynb").is_file()
+    assert tiny() == ["one"]
+    assert not (tiny.folder / "one" / "failed.ipynb").exists()
+
+
+def test_the_whole_study_in_its_quick_profile(quick_study):
+    corpus = quick_study / "test" / "synthetic"
+    names = list(study.read_study().runs)
+    assert sorted(p.name for p in corpus.iterdir()) == sorted(names)
+    for name in names:
+        folder = corpus / name
+        for file in ("notebook.ipynb", "params.yml", "metrics.json", "manifest.json"):
+            assert (folder / file).is_file(), f"{name}/{file}"
+        assert not (folder / "work").exists()
+        notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
+        assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
+    rows = read_json(corpus / "evaluation" / "metrics.json")["rows"]
+    for target in ("valence", "arousal"):
+        assert list(rows[target]) == [
+            "constant", "mean trajectory", "ridge", "LSTM (paper)", "Transformer (paper)",
+            "Transformer (scratch)", "song-mean oracle",
+        ]  # fmt: skip
+        frames = {row["frames"] for row in rows[target].values()}
+        assert len(frames) == 1
+        own = read_json(corpus / f"lstm-{target}" / "metrics.json")["test"]["pooled"]["rmse"][
+            "value"
+        ]
+        assert rows[target]["LSTM (paper)"]["pooled"]["rmse"]["value"] == pytest.approx(own)
+        assert (
+            rows[target]["song-mean oracle"]["pooled"]["rmse"]["value"]
+            < (rows[target]["constant"]["pooled"]["rmse"]["value"])
+        )
+    # No path of the machine that ran it.
+    for path in corpus.rglob("*"):
+        if path.suffix in (".ipynb", ".json", ".yml"):
+            assert str(study.PROJECT_ROOT) not in path.read_text(), path
+
+
+def test_the_studys_bundle_predicts(quick_study, tmp_path):
+    import soundfile as sf
+    from conftest import tone
+
+    from msr_utils import inference
+
+    folder = quick_study / "test" / "synthetic" / "export" / "bundles"
+    assert inference.available(folder) == ["lstm-synthetic"]
+    path = tmp_path / "tone.flac"
+    sf.write(path, tone(5.0), 22_050)
+    got = inference.load("lstm-synthetic", folder).predict(path)
+    assert len(got.valence) == 10
+
+
+def test_metrics_are_json_that_any_reader_can_read(quick_study):
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    for path in quick_study.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=refuse)

@@ -1,0 +1,232 @@
+"""Training: masks, determinism across processes, resuming, no skill on shuffled labels."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from msr_utils import evaluation, experiment, metrics
+from msr_utils.dataset import Sequence2Hz, Windows, make_splits, make_windows
+from msr_utils.models.lstm import LSTMConfig, build_lstm
+from msr_utils.training import FitConfig, compile_model, fit, set_seed
+
+SMALL = LSTMConfig((8, 8), dropout=0.2, learning_rate=5e-3)
+
+
+def toy_sequences(tracks: int = 12, frames: int = 24, groups: int = 6) -> list[Sequence2Hz]:
+    """Valence is a running mean of the first feature, arousal of the second: learnable."""
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(tracks):
+        x = rng.normal(0, 1, (frames, 4)).astype(np.float32) + rng.normal(0, 1, 4).astype(
+            np.float32
+        )
+        steps = np.arange(1, frames + 1)
+        labels = np.stack([np.cumsum(x[:, k]) / steps for k in (0, 1)], axis=1) * 0.3
+        found.append(
+            Sequence2Hz(
+                f"t{i}", f"g{i % groups}", "", x, labels.astype(np.float32), np.ones(frames, bool)
+            )
+        )
+    return found
+
+
+def toy_windows() -> tuple[Windows, Windows]:
+    sequences = toy_sequences()
+    return make_windows(sequences[:8], "valence", 12), make_windows(sequences[8:], "valence", 12)
+
+
+def train(folder: Path, epochs: int = 4, windows=None):
+    set_seed(5)
+    model = compile_model(build_lstm(SMALL, np.zeros(4), np.ones(4)), SMALL.learning_rate)
+    history = fit(
+        model, *(windows or toy_windows()), FitConfig(epochs, 4, 10, 5), folder, progress=False
+    )
+    return model, history
+
+
+def without_time(history):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+def test_loss_falls_and_the_best_epoch_is_kept(tmp_path):
+    model, history = train(tmp_path, epochs=12)
+    assert history[-1]["loss"] < 0.95 * history[0]["loss"]
+    best = min(h["val_loss"] for h in history)
+    _, validation = toy_windows()
+    error = np.asarray(model(validation.features))[..., 0] - validation.labels
+    assert np.mean(error**2) == pytest.approx(best, rel=1e-4)
+
+
+def test_masked_frames_do_not_matter(tmp_path):
+    def spoiled(windows: Windows, value: float) -> Windows:
+        labels, weights = windows.labels.copy(), windows.weights.copy()
+        labels[:, 8:], weights[:, 8:] = value, 0
+        return replace(windows, labels=labels, weights=weights)
+
+    plain = tuple(spoiled(w, 0.0) for w in toy_windows())
+    wild = tuple(spoiled(w, 100.0) for w in toy_windows())
+    first, first_history = train(tmp_path / "a", windows=plain)
+    second, second_history = train(tmp_path / "b", windows=wild)
+    assert without_time(first_history) == without_time(second_history)
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+SCRIPT = """
+import hashlib, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import test_training
+model, history = test_training.train(Path(sys.argv[2]))
+print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
+print(test_training.without_time(history))
+"""
+
+
+def test_two_processes_train_bit_identically(tmp_path):
+    here = str(Path(__file__).parent)
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, here, str(tmp_path / str(i))],
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for i in range(2)
+    ]  # fmt: skip
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0].splitlines()[0]) == 64
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the code under test may catch it."""
+
+
+def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+    whole, whole_history = train(tmp_path / "whole", epochs=6)
+    from msr_utils import training
+
+    real, calls = training._save_state, []
+
+    def save_then_die(*args):
+        real(*args)
+        calls.append(1)
+        if len(calls) == 3:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save_state", save_then_die)
+        with pytest.raises(Killed):
+            train(tmp_path / "cut", epochs=6)
+    again, history = train(tmp_path / "cut", epochs=6)
+    # Dropout, shuffling, Adam and the best epoch all go on where they were.
+    assert without_time(history) == without_time(whole_history)
+    for a, b in zip(again.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_kill_between_the_two_files_of_the_state_repeats_that_epoch(tmp_path, monkeypatch):
+    whole, _ = train(tmp_path / "whole", epochs=4)
+    from msr_utils import training
+
+    real, saved = training._save_arrays, []
+
+    def die_on_the_second_state(path, arrays):
+        if path.name == "state.npz":
+            saved.append(1)
+            if len(saved) == 2:
+                raise Killed
+        real(path, arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save_arrays", die_on_the_second_state)
+        with pytest.raises(Killed):
+            train(tmp_path / "cut", epochs=4)
+    again, history = train(tmp_path / "cut", epochs=4)
+    assert [h["epoch"] for h in history] == [1, 2, 3, 4]
+    for a, b in zip(again.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_patience_ends_training(tmp_path):
+    train_part, validation = toy_windows()
+    # Nothing can be learnt about these: validation gets worse soon.
+    opposite = replace(validation, labels=-validation.labels)
+    set_seed(5)
+    model = compile_model(build_lstm(SMALL, np.zeros(4), np.ones(4)), SMALL.learning_rate)
+    history = fit(model, train_part, opposite, FitConfig(60, 4, 2, 5), tmp_path, progress=False)
+    best = int(np.argmin([h["val_loss"] for h in history]))
+    assert len(history) == best + 3 < 60
+
+
+def test_a_loss_that_explodes_says_what_to_do(tmp_path):
+    train_part, validation = toy_windows()
+    bad = replace(train_part, features=train_part.features * np.inf)
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        train(tmp_path, windows=(bad, validation))
+
+
+def test_another_configuration_does_not_take_up_old_work(tmp_path):
+    train(tmp_path, epochs=2)
+    with pytest.raises(ValueError, match="other parameters"):
+        train(tmp_path, epochs=3)
+
+
+def cross_validated(sequences, folder, epochs=25):
+    splits = make_splits(sequences, 3)
+    config = LSTMConfig((8, 8), learning_rate=1e-2)
+    trained = experiment.cross_validate(
+        "lstm", config, FitConfig(epochs, 4, 8, 1), sequences, splits, "valence", 24, folder, False
+    )
+    constant = evaluation.baseline_predictions(sequences, splits, "valence")["constant"]
+    scores = [
+        metrics.evaluate(p, 0)["pooled"]["rmse"]["value"] for p in (trained.predictions, constant)
+    ]
+    return trained, *scores
+
+
+def test_cross_validation_learns_a_rule_and_nothing_from_shuffled_labels(tmp_path):
+    sequences = toy_sequences(24)
+    trained, rmse, constant = cross_validated(sequences, tmp_path / "a")
+    assert set(trained.predictions) == {s.id for s in sequences}
+    assert sorted(trained.history.fold.unique()) == [0, 1, 2, 3]
+    assert rmse < 0.7 * constant
+    order = np.random.default_rng(1).permutation(len(sequences))
+    shuffled = [
+        replace(s, labels=sequences[k].labels) for s, k in zip(sequences, order, strict=True)
+    ]
+    _, rmse, constant = cross_validated(shuffled, tmp_path / "b")
+    assert rmse > 0.85 * constant
+
+
+def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):
+    sequences = toy_sequences()
+    first, *_ = cross_validated(sequences, tmp_path, epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment, "fit", lambda *a: pytest.fail("trained again"))
+        second, *_ = cross_validated(sequences, tmp_path, epochs=2)
+    for name, curve in first.predictions.items():
+        np.testing.assert_array_equal(second.predictions[name].predicted, curve.predicted)
+    for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # Other labels are other work.
+    changed = [replace(s, labels=s.labels * 0.5) for s in sequences]
+    third, *_ = cross_validated(changed, tmp_path, epochs=2)
+    assert not np.array_equal(third.predictions["t0"].true, first.predictions["t0"].true)
+
+
+def test_long_tracks_are_predicted_in_windows_the_model_can_take():
+    from msr_utils.models.transformer import TransformerConfig, build_transformer
+    from msr_utils.training import predict_sequences
+
+    config = TransformerConfig(layers=1, hidden=8, heads=2, max_frames=10)
+    model = build_transformer(config, np.zeros(4, np.float32), np.ones(4, np.float32))
+    (sequence,) = toy_sequences(1, 24, 1)
+    got = predict_sequences(model, [sequence], config.max_frames)["t0"]
+    assert got.shape == (24,)
+    last = np.asarray(model(sequence.features[None, 20:]))[0, :, 0]
+    np.testing.assert_allclose(got[20:], last, atol=1e-6)
