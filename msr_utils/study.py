@@ -334,17 +334,37 @@ def _up_to_date(folder: Path, key: str) -> bool:
 
 
 class _BarsOnly:
-    """Show the progress bars of a notebook, not the chatter of libraries that start up."""
+    """Show the progress bars of a notebook, not the chatter of libraries that start up.
+
+    A terminal shows every step; a log file gets a line when a bar is full.
+    """
 
     def __init__(self, terminal: TextIO) -> None:
         self._terminal = terminal
+        self._live = terminal.isatty()
+        self._last = ""
 
     def write(self, text: str) -> None:
-        if "%|" in text:
-            self._terminal.write(text)
+        for part in re.split(r"[\r\n]", text):
+            bar = part.strip()
+            if "%|" not in bar:
+                continue
+            full = " 100%|" in bar
+            if self._live:
+                self._terminal.write(
+                    f"\r      {bar}" + ("\n" if full and bar != self._last else "")
+                )
+            elif full and _label(bar) != _label(self._last):
+                self._terminal.write(f"      {bar}\n")
+            self._last = bar
 
     def flush(self) -> None:
         self._terminal.flush()
+
+
+def _label(bar: str) -> str:
+    """What a bar is about: the text before its percentage, and whether it is full."""
+    return f"{bar.split(':')[0]} {'100%|' in bar}"
 
 
 def _redirect_stderr(log: Path) -> TextIO:

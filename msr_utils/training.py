@@ -150,6 +150,7 @@ def fit(
         _save_state(model, state_file, asdict(config), history)
         bar.update()
         bar.set_postfix(loss=f"{row['loss']:.4f}", val=f"{row['val_loss']:.4f}")
+    bar.total = bar.n  # stopped early is done, too
     bar.close()
     with np.load(best_file) as best:
         for i, variable in enumerate(model.weights):
