@@ -15,10 +15,10 @@ FRAME_SAMPLES = SAMPLE_RATE // FRAME_RATE_HZ
 HOP_LENGTH = 441
 """STFT hop in samples: 20 ms, so that 25 hops make exactly one frame."""
 
-N_FFT = 1024
-"""STFT window in samples: 46 ms."""
+N_FFT = 2048
+"""STFT window in samples: 93 ms."""
 
-N_MELS = 64
+N_MELS = 128
 """Mel bands of the log-mel spectrogram."""
 
 FMIN_HZ = 20.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,6 +200,45 @@ def make_splits(
             )
         )
     return splits
+
+
+def inner_parts(
+    split: Split, group: Mapping[str, str], folds: int
+) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Training and validation parts on which a model's settings are chosen, test left aside.
+
+    Parameters
+    ----------
+    split : Split
+    group : mapping of str to str
+        Track id to group.
+    folds : int >= 1
+        1: the split's own validation part. More: cross-validation by group over training and
+        validation tracks together, for corpora with so few groups that one part says little.
+
+    Returns
+    -------
+    list of (train, validation)
+        Track ids.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than folds.
+    """
+    if folds == 1:
+        return [(split.train, split.validation)]
+    known = np.array(split.train + split.validation)
+    groups = np.array([group[i] for i in known])
+    if not 2 <= folds <= len(set(groups)):
+        raise ValueError(
+            f"inner_folds: must lie between 1 and {len(set(groups))}, the groups that are not "
+            f"tested, not {folds}"
+        )
+    return [
+        (tuple(known[train]), tuple(known[held]))
+        for train, held in GroupKFold(folds).split(known, groups=groups)
+    ]
 
 
 def splits_of(corpus: Corpus, folds: int, seed: int) -> list[Split]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Corpus, Track
-from msr_utils.dataset import Sequence2Hz, Split
+from msr_utils.dataset import Sequence2Hz, Split, inner_parts
 from msr_utils.io import read_json
 from msr_utils.metrics import (
     METRICS,
@@ -141,9 +141,11 @@ def feature_correlations(
 
 
 def baseline_predictions(
-    sequences: Sequence[Sequence2Hz], splits: Sequence[Split], target: str
+    sequences: Sequence[Sequence2Hz], splits: Sequence[Split], target: str, inner_folds: int = 1
 ) -> dict[str, dict[str, Curve]]:
     """Predict the test tracks of every split with each baseline.
+
+    Ridge chooses its penalty as the networks choose their epochs, see `inner_parts`.
 
     Returns
     -------
@@ -151,16 +153,19 @@ def baseline_predictions(
         Baseline name to predictions: "constant", "mean trajectory", "ridge" and the oracle.
     """
     by_id = {s.id: s for s in sequences}
+    group = {s.id: s.group for s in sequences}
     results: dict[str, dict[str, Curve]] = {}
     for split in splits:
-        train, validation, test = (
-            [by_id[i] for i in part] for part in (split.train, split.validation, split.test)
-        )
-        known = [*train, *validation]
+        known = [by_id[i] for i in split.train + split.validation]
+        test = [by_id[i] for i in split.test]
+        parts = [
+            ([by_id[i] for i in train], [by_id[i] for i in held])
+            for train, held in inner_parts(split, group, inner_folds)
+        ]
         curves = {
             "constant": baselines.constant(known, test, target),
             "mean trajectory": baselines.mean_trajectory(known, test, target),
-            "ridge": baselines.ridge(train, validation, test, target),
+            "ridge": baselines.ridge(parts, test, target),
             ORACLE: baselines.song_mean_oracle(test, target),
         }
         for name, predicted in curves.items():

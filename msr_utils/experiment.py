@@ -6,12 +6,13 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from msr_utils.training import (  # sets the backend before keras loads
     FitConfig,
+    best_epoch,
     compile_model,
     fit,
     keras,
@@ -27,6 +28,8 @@ from msr_utils.corpora.base import Corpus
 from msr_utils.dataset import (
     Sequence2Hz,
     Split,
+    Windows,
+    inner_parts,
     make_splits,
     make_windows,
     normalisation,
@@ -48,14 +51,15 @@ class Trained:
     predictions : dict of str to Curve
         Every test track, predicted by the model of the split that held it out.
     history : pandas.DataFrame
-        ``fold, epoch, loss, mae, val_loss, val_mae``.
+        ``fold, part, epoch, loss, mae, val_loss, val_mae, seconds``; part 0 is the training
+        on all parts, fold 0 the one for export.
     cost : dict of str to float
         ``parameters, seconds_per_epoch, epochs, inference_ms_per_minute``.
     model : keras.Model
         To export: of the only split, or trained for export (`cross_validate`).
     features : FeatureConfig
         What the model reads.
-    folds : int
+    folds, inner_folds : int
     """
 
     predictions: dict[str, Curve]
@@ -64,6 +68,7 @@ class Trained:
     model: keras.Model
     features: FeatureConfig
     folds: int
+    inner_folds: int
 
 
 def cross_validate(
@@ -75,13 +80,18 @@ def cross_validate(
     target: str,
     window_frames: int,
     work_dir: Path,
+    inner_folds: int = 1,
     progress: bool = True,
 ) -> Trained:
     """Train and test on every split; with several, also train the model to export.
 
-    Each split's training goes on after a kill. With one split its own model is exported,
-    and its scores are that model's. With several, one more model is trained on all groups
-    but a validation part: the scores then estimate it from models trained on less.
+    With one inner fold the split's validation part stops the training, as in the paper. With
+    more, cross-validation by group within training and validation tracks chooses the number of
+    epochs, and the model is trained for so many on all of them.
+
+    With one split its own model is exported, and its scores are that model's. With several,
+    one more model is trained on all groups: the scores then estimate it from models that
+    were trained on less. Every training goes on after a kill.
 
     Parameters
     ----------
@@ -97,97 +107,139 @@ def cross_validate(
         Length of training excerpts.
     work_dir : Path
         For what is unfinished; `save_results` removes it.
+    inner_folds : int >= 1
     """
-    by_id = {s.id: s for s in sequences}
     # Unfinished work of other data, parameters or code must not be taken up.
     key = sha256_text(
         json.dumps(
             plain(
-                [family, asdict(config), asdict(fit_config), target, window_frames, code_hash()]
-                + [[asdict(s) for s in splits], _data_hash(sequences)]
+                [family, asdict(config), asdict(fit_config), target, window_frames, inner_folds]
+                + [[asdict(s) for s in splits], _data_hash(sequences), code_hash()]
             )
         )
     )[:16]
     work = Path(work_dir) / f"{family}-{target}-{key}"
+    one = _Training(
+        family, config, fit_config, {s.id: s for s in sequences}, target, window_frames,
+        inner_folds, progress,
+    )  # fmt: skip
+    plans = [(fold, split, f"fold {fold} of {len(splits)}") for fold, split in enumerate(splits, 1)]
+    if len(splits) > 1:
+        plans.append((0, _export_split(sequences, fit_config.seed), "to export"))
     predictions: dict[str, Curve] = {}
     histories = []
-    plans = list(enumerate(splits, 1))
-    if len(splits) > 1:
-        plans.append((0, _export_split(sequences, fit_config.seed)))
-    for fold, split in plans:
-        folder = work / f"fold-{fold}"
-        what = (
-            f"{family} {target}, fold {fold} of {len(splits)}"
-            if fold
-            else f"{family} {target}, to export"
-        )
-        model, history, fold_predictions = _train_split(
-            family, config, fit_config, by_id, split, target, window_frames, folder, what, progress
-        )
-        histories.append(pd.DataFrame(history).assign(fold=fold))
-        predictions |= fold_predictions
+    for fold, split, what in plans:
+        model, history, curves = one.split(split, work / f"fold-{fold}", what)
+        histories.append(history.assign(fold=fold))
+        predictions |= curves
     history = pd.concat(histories, ignore_index=True)
     cost = {
         "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
         "seconds_per_epoch": float(history.seconds.median()),
-        "epochs": float(history.groupby("fold").epoch.max().mean()),
+        "epochs": float(history.groupby(["fold", "part"]).epoch.max().mean()),
         "inference_ms_per_minute": _inference_ms(model, sequences[0]),
     }
-    features = FeatureConfig(blocks=FAMILIES[family].features)
-    return Trained(predictions, history, cost, model, features, len(splits))
+    return Trained(
+        predictions=predictions,
+        history=history,
+        cost=cost,
+        model=model,
+        features=FeatureConfig(blocks=FAMILIES[family].features),
+        folds=len(splits),
+        inner_folds=inner_folds,
+    )
 
 
-def _train_split(
-    family: str,
-    config: Any,
-    fit_config: FitConfig,
-    by_id: dict[str, Sequence2Hz],
-    split: Split,
-    target: str,
-    window_frames: int,
-    folder: Path,
-    description: str,
-    progress: bool,
-) -> tuple[keras.Model, list[dict], dict[str, Curve]]:
-    train, validation, test = (
-        [by_id[i] for i in part] for part in (split.train, split.validation, split.test)
-    )
-    keras.backend.clear_session()
-    set_seed(fit_config.seed)
-    model = compile_model(
-        FAMILIES[family].build(config, *normalisation(train)), config.learning_rate
-    )
-    done = folder / "done.json"
-    if done.is_file():
-        with np.load(folder / "best.npz") as best:
-            for i, variable in enumerate(model.weights):
-                variable.assign(best[f"w{i}"])
-        history = read_json(done)
-        return model, history, load_predictions(folder / "predictions.npz") if test else {}
-    history = fit(
-        model,
-        make_windows(train, target, window_frames),
-        make_windows(validation, target, window_frames),
-        fit_config,
-        folder,
-        description,
-        progress,
-    )
-    predictions = collect(
-        test, predict_sequences(model, test, getattr(config, "max_frames", None)), target
-    )
-    if test:
-        save_predictions(folder / "predictions.npz", predictions)
-    write_json(done, history)
-    return model, history, predictions
+@dataclass(frozen=True)
+class _Training:
+    """What all trainings of one cross-validation have in common."""
+
+    family: str
+    config: Any
+    fit_config: FitConfig
+    by_id: dict[str, Sequence2Hz]
+    target: str
+    window_frames: int
+    inner_folds: int
+    progress: bool
+
+    def split(
+        self, split: Split, folder: Path, what: str
+    ) -> tuple[keras.Model, pd.DataFrame, dict[str, Curve]]:
+        """Train on one split and predict its test tracks, or load what was done before."""
+        group = {i: s.group for i, s in self.by_id.items()}
+        parts = inner_parts(split, group, self.inner_folds)
+        done = folder / "done.json"
+        if done.is_file():
+            model = self._build(read_json(done)["trained_on"])
+            with np.load(folder / "weights.npz") as stored:
+                model.set_weights([stored[f"w{i}"] for i in range(len(model.weights))])
+            curves = load_predictions(folder / "predictions.npz") if split.test else {}
+            return model, pd.DataFrame(read_json(done)["history"]), curves
+        histories = []
+        for number, (train, held) in enumerate(parts, 1):
+            name = what if len(parts) == 1 else f"{what}, inner {number} of {len(parts)}"
+            model, history = self._fit(
+                train, held, self.fit_config, folder / f"part-{number}", name
+            )
+            histories.append(history)
+        rows = [{**row, "part": i} for i, h in enumerate(histories, 1) for row in h]
+        if len(parts) > 1:
+            train = split.train + split.validation
+            epochs = replace(self.fit_config, epochs=best_epoch(histories))
+            model, history = self._fit(train, (), epochs, folder / "all", f"{what}, all parts")
+            rows += [{**row, "part": 0} for row in history]
+        curves = self._predict(model, split.test)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(folder / "weights.npz") as temporary:
+            np.savez(temporary, **{f"w{i}": w for i, w in enumerate(model.get_weights())})
+        if split.test:
+            save_predictions(folder / "predictions.npz", curves)
+        write_json(done, {"trained_on": list(train), "history": rows})
+        return model, pd.DataFrame(rows), curves
+
+    def _build(self, train: Sequence[str]) -> keras.Model:
+        keras.backend.clear_session()
+        set_seed(self.fit_config.seed)
+        scale = normalisation([self.by_id[i] for i in train])
+        model = FAMILIES[self.family].build(self.config, *scale)
+        return compile_model(model, self.config.learning_rate)
+
+    def _fit(
+        self,
+        train: Sequence[str],
+        held: Sequence[str],
+        fit_config: FitConfig,
+        folder: Path,
+        what: str,
+    ) -> tuple[keras.Model, list[dict]]:
+        def windows(ids: Sequence[str]) -> Windows:
+            return make_windows([self.by_id[i] for i in ids], self.target, self.window_frames)
+
+        model = self._build(train)
+        history = fit(
+            model,
+            windows(train),
+            windows(held) if held else None,
+            fit_config,
+            folder,
+            f"{self.family} {self.target}, {what}",
+            self.progress,
+        )
+        return model, history
+
+    def _predict(self, model: keras.Model, test: Sequence[str]) -> dict[str, Curve]:
+        tracks = [self.by_id[i] for i in test]
+        longest = getattr(self.config, "max_frames", None)
+        return collect(tracks, predict_sequences(model, tracks, longest), self.target)
 
 
 def _export_split(sequences: Sequence[Sequence2Hz], seed: int) -> Split:
     """All groups for training but one balanced part for early stopping, nothing for test."""
     groups = len({s.group for s in sequences})
     parts = make_splits(sequences, min(5, groups - 1), seed=seed)
-    chosen = parts[seed % len(parts)]
-    return Split(chosen.train + chosen.validation, chosen.test, ())
+    held = parts[seed % len(parts)]
+    return Split(train=held.train + held.validation, validation=held.test, test=())
 
 
 def _data_hash(sequences: Sequence[Sequence2Hz]) -> str:
@@ -237,6 +289,7 @@ def save_results(
             "data_hash": corpus.content_hash(),
             "target": target,
             "folds": trained.folds,
+            "inner_folds": trained.inner_folds,
             "model": asdict(config),
             "training": asdict(fit_config),
             "features": trained.features.to_json(),

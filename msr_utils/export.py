@@ -135,6 +135,7 @@ def export_runs(corpus_dir: Path, family: str, corpus: Corpus, models_dir: Path)
             raise ExportError(f"{run.name}: was trained on other data than {corpus.name}; rerun it")
     tested = metrics[TARGETS[0]]["test"]
     folds = metrics[TARGETS[0]]["folds"]
+    inner_folds = metrics[TARGETS[0]]["inner_folds"]
     card = {
         "name": f"{family}-{corpus.name}",
         "title": f"{family.upper()} trained on {corpus.card.title}",
@@ -144,8 +145,9 @@ def export_runs(corpus_dir: Path, family: str, corpus: Corpus, models_dir: Path)
             f"Pooled over the {tested['frames']} frames of {tested['songs']} tracks, each "
             "predicted by a model that saw no track of its group"
             + (
-                f" ({folds}-fold cross-validation). The bundle itself was trained on all groups "
-                "but a validation part, so these scores estimate it."
+                f" ({folds}-fold cross-validation). The bundle itself was trained on "
+                + ("all groups" if inner_folds > 1 else "all groups but a validation part")
+                + ", so these scores estimate it."
                 if folds > 1
                 else ". The bundle is that model."
             )

@@ -146,8 +146,8 @@ class Block:
 
 
 def _logmel(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """Mean and standard deviation over the frame of each mel band, (n, 2 * n_mels)."""
-    return np.concatenate([mel_db.mean(axis=1), mel_db.std(axis=1)], axis=1)
+    """Mean over the frame of each mel band, (n, n_mels)."""
+    return mel_db.mean(axis=1)
 
 
 def _patch(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
@@ -159,7 +159,7 @@ def _patch(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
 
 
 BLOCKS: dict[str, Block] = {
-    "logmel": Block(lambda c: 2 * c.n_mels, _logmel, "dB"),
+    "logmel": Block(lambda c: c.n_mels, _logmel, "dB"),
     "patch": Block(lambda c: c.patch_steps * c.n_mels, _patch, "dB"),
 }
 """Feature blocks by name."""

@@ -141,20 +141,20 @@ def band_correlations(correlations: Mapping[str, np.ndarray]) -> Figure:
 def training_history(history: pd.DataFrame, target: str) -> Figure:
     """Loss and mean absolute error per epoch: the paper's figures 1 and 2.
 
-    Thin lines are single splits, thick ones their mean while all of them train.
+    Thin lines are single trainings, thick ones their mean while all of them run.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6))
-    tested = history[history.fold > 0]
-    folds = tested.fold.nunique()
+    tested = history[(history.fold > 0) & (history.part > 0)]
+    trainings = tested.groupby(["fold", "part"])
     for ax, metric, label in zip(
         axes, ("loss", "mae"), ("mean squared error", "mean absolute error"), strict=True
     ):
         for prefix, name, style in (("", "training", "-"), ("val_", "validation", "--")):
             colour = COLOURS[target] if prefix else GREY
-            for _, fold in tested.groupby("fold"):
-                ax.plot(fold.epoch, fold[prefix + metric], style, color=colour, lw=0.7, alpha=0.45)
+            for _, one in trainings:
+                ax.plot(one.epoch, one[prefix + metric], style, color=colour, lw=0.7, alpha=0.35)
             mean = tested.groupby("epoch")[prefix + metric].agg(["mean", "count"])
-            mean = mean[mean["count"] == folds]["mean"]
+            mean = mean[mean["count"] == trainings.ngroups]["mean"]
             ax.plot(mean.index, mean, style, color=colour, lw=2.2, label=name)
         ax.set(xlabel="epoch", ylabel=f"{label} of {target}", ylim=(0, None))
         ax.xaxis.get_major_locator().set_params(integer=True)

@@ -76,13 +76,16 @@ def compile_model(model: keras.Model, learning_rate: float) -> keras.Model:
 def fit(
     model: keras.Model,
     train: Windows,
-    validation: Windows,
+    validation: Windows | None,
     config: FitConfig,
     work_dir: Path,
     description: str = "training",
     progress: bool = True,
 ) -> list[dict[str, float]]:
-    """Train, keep the weights of the epoch with the lowest validation loss, and resume.
+    """Train, and resume where a kill left off.
+
+    With `validation`, training stops when its loss has not fallen for `patience` epochs, and
+    the weights of the best epoch are kept. Without, it runs for all epochs.
 
     After every epoch the weights, the optimiser's state and the history are written to
     `work_dir`; a call with the same arguments after a kill goes on from there and ends with
@@ -92,7 +95,8 @@ def fit(
     ----------
     model : keras.Model
         Compiled by `compile_model`, input (N, L, D), output (N, L, 1).
-    train, validation : Windows
+    train : Windows
+    validation : Windows or None
     config : FitConfig
     work_dir : Path
         Folder of this training alone.
@@ -102,12 +106,15 @@ def fit(
     Returns
     -------
     list of dict
-        One per epoch: ``epoch, loss, mae, val_loss, val_mae, seconds``.
+        One per epoch: ``epoch, loss, mae, seconds`` and, with `validation`, ``val_loss,
+        val_mae``.
 
     Raises
     ------
     FloatingPointError
         If the loss stops being finite.
+    ValueError
+        If `work_dir` holds a training with other parameters.
     """
     work_dir = Path(work_dir)
     work_dir.mkdir(parents=True, exist_ok=True)
@@ -126,42 +133,58 @@ def fit(
     while not _finished(history, config):
         epoch = len(history) + 1
         started = time.perf_counter()
-        order = np.random.default_rng([config.seed, epoch]).permutation(len(train))
-        model.reset_metrics()
-        for start in range(0, len(order), config.batch_size):
-            batch = order[start : start + config.batch_size]
-            logs = model.train_on_batch(
-                train.features[batch],
-                train.labels[batch, :, None],
-                sample_weight=train.weights[batch],
-                return_dict=True,
-            )
-        row = {"epoch": epoch, "loss": float(logs["loss"]), "mae": float(logs["mae"])}
-        row |= _validate(model, validation, config.batch_size)
-        row["seconds"] = time.perf_counter() - started
+        row = {"epoch": epoch, **_train_epoch(model, train, config, epoch)}
         if not np.isfinite(row["loss"]):
             raise FloatingPointError(
                 f"{description}: the loss is {row['loss']} in epoch {epoch}; "
                 "lower learning_rate or use activation 'tanh'"
             )
+        if validation is not None:
+            row |= _validate(model, validation, config.batch_size)
+        row["seconds"] = time.perf_counter() - started
         history.append(row)
-        if row["val_loss"] <= min(h["val_loss"] for h in history):
+        if validation is not None and row["val_loss"] <= min(h["val_loss"] for h in history):
             _save_arrays(best_file, {f"w{i}": np.array(w) for i, w in enumerate(model.weights)})
         _save_state(model, state_file, asdict(config), history)
         bar.update()
-        bar.set_postfix(loss=f"{row['loss']:.4f}", val=f"{row['val_loss']:.4f}")
+        bar.set_postfix(loss=f"{row['loss']:.4f}", val=f"{row.get('val_loss', np.nan):.4f}")
     bar.total = bar.n  # stopped early is done, too
     bar.close()
-    with np.load(best_file) as best:
-        for i, variable in enumerate(model.weights):
-            variable.assign(best[f"w{i}"])
+    if validation is not None:
+        with np.load(best_file) as best:
+            for i, variable in enumerate(model.weights):
+                variable.assign(best[f"w{i}"])
     return history
+
+
+def best_epoch(histories: list[list[dict[str, float]]]) -> int:
+    """Epoch with the lowest validation loss on average over trainings, while all of them run."""
+    shortest = min(len(h) for h in histories)
+    means = np.mean([[row["val_loss"] for row in h[:shortest]] for h in histories], axis=0)
+    return int(np.argmin(means)) + 1
+
+
+def _train_epoch(
+    model: keras.Model, train: Windows, config: FitConfig, epoch: int
+) -> dict[str, float]:
+    # The order follows from the seed and the epoch alone, also after a kill.
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(train))
+    model.reset_metrics()
+    for start in range(0, len(order), config.batch_size):
+        batch = order[start : start + config.batch_size]
+        logs = model.train_on_batch(
+            train.features[batch],
+            train.labels[batch, :, None],
+            sample_weight=train.weights[batch],
+            return_dict=True,
+        )
+    return {"loss": float(logs["loss"]), "mae": float(logs["mae"])}
 
 
 def _finished(history: list[dict[str, float]], config: FitConfig) -> bool:
     if len(history) >= config.epochs:
         return True
-    if not history:
+    if not history or "val_loss" not in history[0]:
         return False
     best = min(range(len(history)), key=lambda i: history[i]["val_loss"])
     return len(history) - 1 - best >= config.patience

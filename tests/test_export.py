@@ -145,7 +145,7 @@ def test_damaged_bundles_are_refused(tmp_path):
 
     (folder / "model.onnx").write_bytes(good["model.onnx"][:-1] + b"x")
     refused("model.onnx has SHA-256")
-    (folder / "features.json").write_text(good["features.json"].decode().replace("64", "65", 1))
+    (folder / "features.json").write_text(good["features.json"].decode().replace("128", "127", 1))
     refused("export again")
     other = FeatureConfig(n_mels=32).to_json()
     (folder / "features.json").write_text(json.dumps(other))

@@ -213,6 +213,6 @@ def test_causal_average_starts_at_the_first_value_and_forgets():
 def test_ridge_finds_a_linear_rule():
     rng = np.random.default_rng(0)
     parts = [[sequence(f"{p}{i}", rng.normal(0, 5, 40)) for i in range(8)] for p in "tvx"]
-    got = baselines.ridge(*parts, "valence")
+    got = baselines.ridge([parts[:2]], parts[2], "valence")
     for s in parts[2]:
         assert np.corrcoef(got[s.id], s.target("valence"))[0, 1] > 0.95

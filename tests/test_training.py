@@ -13,7 +13,7 @@ import pytest
 from msr_utils import evaluation, experiment, metrics
 from msr_utils.dataset import Sequence2Hz, Windows, make_splits, make_windows
 from msr_utils.models.lstm import LSTMConfig, build_lstm
-from msr_utils.training import FitConfig, compile_model, fit, set_seed
+from msr_utils.training import FitConfig, best_epoch, compile_model, fit, set_seed
 
 SMALL = LSTMConfig((8, 8), dropout=0.2, learning_rate=5e-3)
 
@@ -176,11 +176,20 @@ def test_another_configuration_does_not_take_up_old_work(tmp_path):
         train(tmp_path, epochs=3)
 
 
-def cross_validated(sequences, folder, epochs=25):
+def cross_validated(sequences, folder, epochs=25, inner=1):
     splits = make_splits(sequences, 3)
     config = LSTMConfig((8, 8), learning_rate=1e-2)
     trained = experiment.cross_validate(
-        "lstm", config, FitConfig(epochs, 4, 8, 1), sequences, splits, "valence", 24, folder, False
+        "lstm",
+        config,
+        FitConfig(epochs, 4, 8, 1),
+        sequences,
+        splits,
+        "valence",
+        24,
+        folder,
+        inner,
+        False,
     )
     constant = evaluation.baseline_predictions(sequences, splits, "valence")["constant"]
     scores = [
@@ -201,6 +210,23 @@ def test_cross_validation_learns_a_rule_and_nothing_from_shuffled_labels(tmp_pat
     ]
     _, rmse, constant = cross_validated(shuffled, tmp_path / "b")
     assert rmse > 0.85 * constant
+
+
+def test_inner_folds_choose_the_epochs_and_all_parts_are_trained_on(tmp_path):
+    sequences = toy_sequences()
+    trained, rmse, constant = cross_validated(sequences, tmp_path, inner=2)
+    for fold, rows in trained.history.groupby("fold"):
+        inner = [h.to_dict("records") for _, h in rows[rows.part > 0].groupby("part")]
+        assert len(inner) == 2
+        final = rows[rows.part == 0]
+        assert list(final.epoch) == list(range(1, best_epoch(inner) + 1)), fold
+        assert final.val_loss.isna().all()
+    assert rmse < constant
+
+
+def test_best_epoch_is_of_the_mean_while_all_run():
+    histories = [[{"val_loss": v} for v in values] for values in ([3, 1, 2, 0], [3, 4, 1])]
+    assert best_epoch(histories) == 3
 
 
 def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):

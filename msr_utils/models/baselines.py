@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.signal import lfilter
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from msr_utils.constants import FRAME_RATE_HZ
@@ -65,15 +65,19 @@ def causal_average(features: np.ndarray, seconds: float = RIDGE_MEMORY_S) -> np.
 
 
 def ridge(
-    train: Sequence[Sequence2Hz],
-    validation: Sequence[Sequence2Hz],
+    parts: Sequence[tuple[Sequence[Sequence2Hz], Sequence[Sequence2Hz]]],
     test: Sequence[Sequence2Hz],
     target: str,
 ) -> Curves:
     """Ridge regression of each frame on its features and their causal average.
 
-    The penalty with the lowest error on `validation` is taken; then all of `train` and
-    `validation` is fitted.
+    Parameters
+    ----------
+    parts : sequence of (train, validation)
+        Each with all the tracks that are not tested. The penalty with the lowest mean error
+        over the validation parts is taken; then all tracks are fitted.
+    test : sequence of Sequence2Hz
+    target : str
     """
 
     def inputs(s: Sequence2Hz) -> np.ndarray:
@@ -85,14 +89,14 @@ def ridge(
             np.concatenate([s.target(target)[s.mask] for s in part]),
         )
 
-    x, y = stacked(train)
-    held_x, held_y = stacked(validation)
-    errors = [
-        np.mean((make_pipeline(StandardScaler(), Ridge(a)).fit(x, y).predict(held_x) - held_y) ** 2)
-        for a in RIDGE_ALPHAS
-    ]
-    model = make_pipeline(StandardScaler(), Ridge(RIDGE_ALPHAS[int(np.argmin(errors))]))
-    model.fit(np.concatenate([x, held_x]), np.concatenate([y, held_y]))
+    def fitted(part: Sequence[Sequence2Hz], alpha: float) -> Pipeline:
+        return make_pipeline(StandardScaler(), Ridge(alpha)).fit(*stacked(part))
+
+    errors = np.zeros(len(RIDGE_ALPHAS))
+    for train, held in parts:
+        x, y = stacked(held)
+        errors += [np.mean((fitted(train, a).predict(x) - y) ** 2) for a in RIDGE_ALPHAS]
+    model = fitted([*parts[0][0], *parts[0][1]], RIDGE_ALPHAS[int(np.argmin(errors))])
     return {s.id: model.predict(inputs(s)) for s in test}
 
 
