@@ -203,7 +203,7 @@ class _Training:
         set_seed(self.fit_config.seed)
         scale = normalisation([self.by_id[i] for i in train])
         model = FAMILIES[self.family].build(self.config, *scale)
-        return compile_model(model, self.config.learning_rate)
+        return compile_model(model, self.config.learning_rate, self.fit_config.averaging)
 
     def _fit(
         self,

@@ -45,7 +45,7 @@ def train(folder: Path, epochs: int = 4, windows=None):
     set_seed(5)
     model = compile_model(build_lstm(SMALL, np.zeros(4), np.ones(4)), SMALL.learning_rate)
     history = fit(
-        model, *(windows or toy_windows()), FitConfig(epochs, 4, 10, 5), folder, progress=False
+        model, *(windows or toy_windows()), FitConfig(epochs, 4, 10, seed=5), folder, progress=False
     )
     return model, history
 
@@ -152,13 +152,36 @@ def test_a_kill_between_the_two_files_of_the_state_repeats_that_epoch(tmp_path, 
         np.testing.assert_array_equal(a, b)
 
 
+def test_averaged_weights_are_the_average_over_steps(tmp_path):
+    steps = []
+    set_seed(5)
+    model = compile_model(build_lstm(SMALL, np.zeros(4), np.ones(4)), 1e-2, averaging=0.5)
+    real = model.train_on_batch
+
+    def recorded(*args, **options):
+        logs = real(*args, **options)
+        steps.append(model.get_weights()[-1].copy())
+        return logs
+
+    model.train_on_batch = recorded
+    train_part, _ = toy_windows()
+    fit(model, train_part, None, FitConfig(1, 4, 1, 0.5, 5), tmp_path, progress=False)
+    average = steps[0]
+    for step in steps[1:]:
+        average = 0.5 * average + 0.5 * step
+    assert len(steps) == 4
+    np.testing.assert_allclose(model.get_weights()[-1], average, rtol=1e-5)
+
+
 def test_patience_ends_training(tmp_path):
     train_part, validation = toy_windows()
     # Nothing can be learnt about these: validation gets worse soon.
     opposite = replace(validation, labels=-validation.labels)
     set_seed(5)
     model = compile_model(build_lstm(SMALL, np.zeros(4), np.ones(4)), SMALL.learning_rate)
-    history = fit(model, train_part, opposite, FitConfig(60, 4, 2, 5), tmp_path, progress=False)
+    history = fit(
+        model, train_part, opposite, FitConfig(60, 4, 2, seed=5), tmp_path, progress=False
+    )
     best = int(np.argmin([h["val_loss"] for h in history]))
     assert len(history) == best + 3 < 60
 
@@ -182,7 +205,7 @@ def cross_validated(sequences, folder, epochs=25, inner=1):
     trained = experiment.cross_validate(
         "lstm",
         config,
-        FitConfig(epochs, 4, 8, 1),
+        FitConfig(epochs, 4, 8, averaging=0.9, seed=1),
         sequences,
         splits,
         "valence",
