@@ -21,6 +21,9 @@ N_FFT = 2048
 N_MELS = 128
 """Mel bands of the log-mel spectrogram."""
 
+SD_BANDS = 32
+"""Groups of neighbouring mel bands whose fluctuation within a frame is a feature."""
+
 FMIN_HZ = 20.0
 """Lower edge of the lowest mel band."""
 

@@ -330,7 +330,10 @@ def cost_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
     for name, prefix in runs.items():
         for target in TARGETS:
             metrics = read_json(Path(corpus_dir) / f"{prefix}-{target}" / "metrics.json")
-            rows.append({"model": name, "target": target, **metrics["cost"]})
+            cost = {key.replace("_", " "): value for key, value in metrics["cost"].items()}
+            rows.append(
+                {"model": name, "target": target, "inner folds": metrics["inner_folds"], **cost}
+            )
     return pd.DataFrame(rows).set_index(["model", "target"])
 
 

@@ -81,6 +81,7 @@ def cross_validate(
     window_frames: int,
     work_dir: Path,
     inner_folds: int = 1,
+    to_export: bool = True,
     progress: bool = True,
 ) -> Trained:
     """Train and test on every split; with several, also train the model to export.
@@ -91,7 +92,8 @@ def cross_validate(
 
     With one split its own model is exported, and its scores are that model's. With several,
     one more model is trained on all groups: the scores then estimate it from models that
-    were trained on less. Every training goes on after a kill.
+    were trained on less. Without `to_export` that one is left out, and the last split's model
+    is given. Every training goes on after a kill.
 
     Parameters
     ----------
@@ -108,6 +110,7 @@ def cross_validate(
     work_dir : Path
         For what is unfinished; `save_results` removes it.
     inner_folds : int >= 1
+    to_export : bool
     """
     # Unfinished work of other data, parameters or code must not be taken up.
     key = sha256_text(
@@ -124,7 +127,7 @@ def cross_validate(
         inner_folds, progress,
     )  # fmt: skip
     plans = [(fold, split, f"fold {fold} of {len(splits)}") for fold, split in enumerate(splits, 1)]
-    if len(splits) > 1:
+    if len(splits) > 1 and to_export:
         plans.append((0, _export_split(sequences, fit_config.seed), "to export"))
     predictions: dict[str, Curve] = {}
     histories = []

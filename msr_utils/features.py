@@ -26,6 +26,7 @@ from msr_utils.constants import (
     PATCH_STEPS,
     POWER_FLOOR,
     SAMPLE_RATE,
+    SD_BANDS,
 )
 
 FEATURE_VERSION = 1
@@ -90,6 +91,11 @@ class FeatureConfig:
                 f"features: patch_steps {self.patch_steps} does not divide "
                 f"the {self.steps} hops of a frame"
             )
+        if "logmel_sd" in self.blocks and self.n_mels % SD_BANDS:
+            raise ValueError(
+                f"features: logmel_sd needs n_mels to be a multiple of {SD_BANDS}, "
+                f"not {self.n_mels}"
+            )
         if not 0 <= self.fmin < self.fmax <= self.sample_rate / 2:
             raise ValueError("features: need 0 <= fmin < fmax <= sample_rate / 2")
 
@@ -150,6 +156,15 @@ def _logmel(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
     return mel_db.mean(axis=1)
 
 
+def _logmel_sd(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """Standard deviation over the frame, averaged in groups of bands, (n, SD_BANDS).
+
+    How much a frame moves: onsets and decays, which its mean does not show.
+    """
+    sd = mel_db.std(axis=1)
+    return sd.reshape(len(sd), SD_BANDS, config.n_mels // SD_BANDS).mean(axis=2)
+
+
 def _patch(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """The frame's log-mel spectrogram flattened, (n, patch_steps * n_mels)."""
     n = len(mel_db)
@@ -160,6 +175,7 @@ def _patch(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
 
 BLOCKS: dict[str, Block] = {
     "logmel": Block(lambda c: c.n_mels, _logmel, "dB"),
+    "logmel_sd": Block(lambda c: SD_BANDS, _logmel_sd, "dB"),
     "patch": Block(lambda c: c.patch_steps * c.n_mels, _patch, "dB"),
 }
 """Feature blocks by name."""

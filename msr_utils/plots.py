@@ -110,7 +110,7 @@ def spectrograms(tracks: Sequence[Track], samples: Sequence[np.ndarray]) -> Figu
             aspect="auto",
             cmap="magma",
             vmin=-60,
-            vmax=20,
+            vmax=40,
             extent=(0, end_s, 0, config.n_mels),
             interpolation="nearest",
         )
@@ -206,7 +206,7 @@ def predicted_curves(
                 low, high = np.nanquantile(track.ratings[..., column], [0.25, 0.75], axis=0)
                 ax.fill_between(track.times_s, low, high, color=COLOURS[target], alpha=0.18, lw=0)
             ax.plot(
-                track.times_s, getattr(track, target), color=COLOURS[target], lw=2, label="people"
+                track.times_s, getattr(track, target), color=COLOURS[target], lw=2, label="ratings"
             )
             for colour, (model, curves) in zip(palette, predictions[target].items(), strict=False):
                 curve = curves[track.id]

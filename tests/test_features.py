@@ -65,9 +65,12 @@ def test_blocks_summarise_the_frames_spectrogram():
     samples = signals()["chord"]
     mel_db = logmel_spectrogram(samples).reshape(6, 25, 128)
     got = FeatureExtractor(ALL).push(samples)
-    assert got.shape == (6, ALL.dim) == (6, 128 + 128 * 5)
+    assert got.shape == (6, ALL.dim) == (6, 128 + 32 + 128 * 5)
     np.testing.assert_allclose(got[:, :128], mel_db.mean(axis=1), atol=1e-4)
-    np.testing.assert_allclose(got[:, 128:256], mel_db[:, :5].mean(axis=1), atol=1e-4)
+    np.testing.assert_allclose(
+        got[:, 128:160], mel_db.std(axis=1).reshape(6, 32, 4).mean(axis=2), atol=1e-4
+    )
+    np.testing.assert_allclose(got[:, 160:288], mel_db[:, :5].mean(axis=1), atol=1e-4)
     np.testing.assert_allclose(got[:, -128:], mel_db[:, 20:].mean(axis=1), atol=1e-4)
 
 
@@ -98,6 +101,8 @@ def test_stream_equals_file_whatever_the_chunks(sizes):
 def test_silence_stays_finite_at_the_floor():
     got = FeatureExtractor(FeatureConfig()).push(np.zeros(SAMPLE_RATE, np.float32))
     np.testing.assert_allclose(got, -100)
+    got = FeatureExtractor(FeatureConfig(blocks=("logmel_sd",))).push(np.zeros(SAMPLE_RATE))
+    np.testing.assert_allclose(got, 0)
 
 
 def test_extract_drops_an_incomplete_frame(tmp_path):
@@ -116,6 +121,7 @@ def test_extract_drops_an_incomplete_frame(tmp_path):
         ({"blocks": ()}, "at least one block"),
         ({"hop_length": 500}, "hop_length 500"),
         ({"n_mels": 0}, "n_mels"),
+        ({"n_mels": 40, "blocks": ("logmel_sd",)}, "logmel_sd needs n_mels"),
         ({"patch_steps": 4}, "patch_steps 4"),
         ({"fmax": 20_000.0}, "fmax"),
         ({"n_fft": 256}, "n_fft"),

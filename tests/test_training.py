@@ -212,7 +212,7 @@ def cross_validated(sequences, folder, epochs=25, inner=1):
         24,
         folder,
         inner,
-        False,
+        progress=False,
     )
     constant = evaluation.baseline_predictions(sequences, splits, "valence")["constant"]
     scores = [

@@ -30,6 +30,6 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "lstm": Family(LSTMConfig, build_lstm, ("logmel",)),
+    "lstm": Family(LSTMConfig, build_lstm, ("logmel", "logmel_sd")),
     "transformer": Family(TransformerConfig, build_transformer, ("patch",)),
 }
