@@ -8,6 +8,7 @@ PROFILE ?= full
 EDITION ?= local
 HOST    ?= 127.0.0.1
 PORT    ?= 8000
+MODELS  ?= serve/models
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -28,7 +29,8 @@ $(READY): requirements.lock pyproject.toml
 study: $(READY)
 	@$(BIN)/msr run --corpus "$(CORPUS)" --data "$(DATA)" --profile $(PROFILE) --edition $(EDITION)
 	@$(BIN)/msr book --edition $(EDITION) --corpus "$(CORPUS)" --data "$(DATA)"
-	@echo "To try the models: make serve, then open http://$(HOST):$(PORT)"
+	@echo "To serve the published model: make serve, then open http://$(HOST):$(PORT)"
+	@echo "To serve this study's own: make serve MODELS=reports/$(EDITION)/<corpus>/export/bundles"
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -38,7 +40,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 serve: $(READY)
-	$(BIN)/python -m serve --host $(HOST) --port $(PORT)
+	$(BIN)/python -m serve --host $(HOST) --port $(PORT) --models $(MODELS)
 
 book: $(READY)
 	@$(BIN)/msr book

@@ -386,6 +386,7 @@ def _restore_stderr(terminal: TextIO) -> None:
 def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
     import nbformat
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -413,6 +414,11 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
         raise StudyError(
             f"run {run.name!r} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
             f"the executed part is in {os.path.relpath(temporary, PROJECT_ROOT)}"
+        ) from error
+    except DeadKernelError as error:
+        raise StudyError(
+            f"run {run.name!r}: its process was ended, by the system if memory ran out; what it "
+            f"said last is in {output_dir}/kernel.log. Call again to go on from there"
         ) from error
     finally:
         os.chdir(here)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -77,6 +78,31 @@ def test_nothing_that_is_not_ours_is_tracked():
     for name in tracked():
         assert not re.search(r"\.(mp3|ogg|opus|flac|wav|m4a)$", name), name
         assert not name.endswith("predictions.npz"), name
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["format", "--check"]])
+def test_the_code_is_formatted_and_linted(arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", *arguments, "."],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_path_of_a_machine_and_no_registry_is_named():
+    hosts = re.compile(
+        "|".join(("pypi" + r"\.org", "pythonhosted" + r"\.org", "registry" + r"\.npmjs"))
+    )
+    paths = re.compile(r"(?<![\w.])/(?:work|root|home/\w+|Users/\w+)/")
+    for name in tracked():
+        path = PROJECT_ROOT / name
+        if path.suffix in (".onnx", ".png", ".ico", ".woff2") or not path.is_file():
+            continue
+        text = path.read_text("utf-8", errors="replace")
+        assert not hosts.search(text), name
+        assert not paths.search(text), f"{name}: {paths.search(text)}"
 
 
 def test_the_command_explains_itself_and_its_errors(tmp_path):

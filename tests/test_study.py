@@ -181,6 +181,20 @@ def test_a_failing_notebook_says_why_and_vouches_for_nothing(tiny):
     assert not (tiny.folder / "one" / "failed.ipynb").exists()
 
 
+def test_a_kernel_that_is_killed_says_so_and_the_next_call_goes_on(tiny):
+    text = tiny.notebook.read_text()
+    tiny.notebook.write_text(
+        text.replace(
+            "import sys\\n", "import os, signal, sys\\nos.kill(os.getpid(), signal.SIGKILL)\\n", 1
+        )
+    )
+    with pytest.raises(study.StudyError, match="run 'one': its process was ended"):
+        tiny()
+    assert not (tiny.folder / "one" / "manifest.json").exists()
+    tiny.notebook.write_text(text)
+    assert tiny() == ["one", "two"]
+
+
 def test_the_whole_study_in_its_quick_profile(quick_study):
     corpus = quick_study / "test" / "synthetic"
     names = list(study.read_study().runs)
