@@ -47,7 +47,7 @@ def run(
 
     if data_dir:
         # Notebooks read it relative to the checkout: no path of one machine ends up in them.
-        data_dir = os.path.relpath(Path(data_dir).resolve(), PROJECT_ROOT)
+        data_dir = os.path.relpath(os.path.abspath(data_dir), PROJECT_ROOT)
     try:
         runs = study.plan(study.read_study(), corpus, data_dir, profile, edition, dict(parameters))
         sizes = {
