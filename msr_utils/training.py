@@ -194,16 +194,20 @@ def _train_epoch(
 ) -> dict[str, float]:
     # The order follows from the seed and the epoch alone, also after a kill.
     order = np.random.default_rng([config.seed, epoch]).permutation(len(train))
-    model.reset_metrics()
+    logs, frames = [], []
     for start in range(0, len(order), config.batch_size):
         batch = order[start : start + config.batch_size]
-        logs = model.train_on_batch(
+        # Keras forgets its metrics before each batch: the epoch's mean is taken here.
+        step = model.train_on_batch(
             train.features[batch],
             train.labels[batch, :, None],
             sample_weight=train.weights[batch],
             return_dict=True,
         )
-    return {"loss": float(logs["loss"]), "mae": float(logs["mae"])}
+        logs.append([float(step["loss"]), float(step["mae"])])
+        frames.append(train.weights[batch].sum())
+    loss, mae = np.average(logs, axis=0, weights=frames)
+    return {"loss": float(loss), "mae": float(mae)}
 
 
 def _finished(history: list[dict[str, float]], config: FitConfig) -> bool:

@@ -28,7 +28,7 @@ def test_presets_profiles_and_corpora_meet_in_a_plan():
     assert runs["transformer-scratch-valence"].parameters["learning_rate"] == 3e-4
     full = {r.name: r for r in plan(corpus="folder", data_dir="x", profile="full")}
     assert full["lstm-valence"].parameters["folds"] == 5
-    assert "epochs" not in full["lstm-valence"].parameters
+    assert full["transformer-valence"].parameters["inner_folds"] == 1
 
 
 def test_the_command_line_wins_and_keeps_types():

@@ -63,6 +63,21 @@ def test_loss_falls_and_the_best_epoch_is_kept(tmp_path):
     assert np.mean(error**2) == pytest.approx(best, rel=1e-4)
 
 
+def test_training_loss_is_the_mean_over_the_epochs_frames(tmp_path):
+    train_part, _ = toy_windows()
+    set_seed(5)
+    still = compile_model(build_lstm(LSTMConfig((4,)), np.zeros(4), np.ones(4)), 1e-12, 0)
+    weights = train_part.weights.copy()
+    weights[:3, 2:] = 0
+    (row,) = fit(
+        still, replace(train_part, weights=weights), None, FitConfig(1, 5, 1, 0, 5), tmp_path,
+        progress=False,
+    )  # fmt: skip
+    error = np.asarray(still(train_part.features))[..., 0] - train_part.labels
+    assert row["loss"] == pytest.approx(np.average(error**2, weights=weights), rel=1e-4)
+    assert row["mae"] == pytest.approx(np.average(np.abs(error), weights=weights), rel=1e-4)
+
+
 def test_masked_frames_do_not_matter(tmp_path):
     def spoiled(windows: Windows, value: float) -> Windows:
         labels, weights = windows.labels.copy(), windows.weights.copy()
