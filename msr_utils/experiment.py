@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -112,6 +113,12 @@ def cross_validate(
     inner_folds : int >= 1
     to_export : bool
     """
+    longest = getattr(config, "max_frames", None)
+    if longest and longest > window_frames:
+        raise ValueError(
+            f"max_frames: {longest} positions, but windows of {window_frames} frames train only "
+            "the first of them; make window_frames as long"
+        )
     # Unfinished work of other data, parameters or code must not be taken up.
     key = sha256_text(
         json.dumps(
@@ -248,8 +255,10 @@ def _export_split(sequences: Sequence[Sequence2Hz], seed: int) -> Split:
 def _data_hash(sequences: Sequence[Sequence2Hz]) -> str:
     return sha256_text(
         "".join(
-            f"{s.id} {s.group} {s.features.shape} {float(s.features.sum(dtype=np.float64))!r} "
-            f"{float((s.labels * s.mask[:, None]).sum(dtype=np.float64))!r} {s.mask.sum()}\n"
+            f"{s.id} {s.group} {s.features.shape} "
+            + hashlib.sha256(
+                s.features.tobytes() + s.labels.tobytes() + s.mask.tobytes()
+            ).hexdigest()
             for s in sequences
         )
     )

@@ -283,6 +283,17 @@ def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):
     assert not np.array_equal(third.predictions["t0"].true, first.predictions["t0"].true)
 
 
+def test_positions_that_are_never_trained_are_refused(tmp_path):
+    from msr_utils.models.transformer import TransformerConfig
+
+    sequences = toy_sequences()
+    with pytest.raises(ValueError, match="max_frames: 90 positions, but windows of 24"):
+        experiment.cross_validate(
+            "transformer", TransformerConfig(), FitConfig(1), sequences, make_splits(sequences, 3),
+            "valence", 24, tmp_path,
+        )  # fmt: skip
+
+
 def test_long_tracks_are_predicted_in_windows_the_model_can_take():
     from msr_utils.models.transformer import TransformerConfig, build_transformer
     from msr_utils.training import predict_sequences

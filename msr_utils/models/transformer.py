@@ -36,7 +36,9 @@ class TransformerConfig:
         four times as wide, as in BERT.
     dropout : float in [0, 1)
     max_frames : int > 0
-        Longest sequence with a position of its own; BERT's 512 by default (256 s).
+        Longest sequence: there are so many positions, and longer tracks are predicted in
+        windows of so many frames. No longer than the training windows, or the last
+        positions are never trained.
     learning_rate : float > 0
         Of Adam; the paper has 1e-5.
     """
@@ -45,7 +47,7 @@ class TransformerConfig:
     hidden: int = 128
     heads: int = 4
     dropout: float = 0.1
-    max_frames: int = 512
+    max_frames: int = 90
     learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -73,7 +75,9 @@ class TransformerConfig:
         )
 
 
-def bert_encoder(tokens: keras.KerasTensor, config: BertConfig) -> keras.KerasTensor:
+def bert_encoder(
+    tokens: keras.KerasTensor, config: BertConfig, heard: keras.KerasTensor | None = None
+) -> keras.KerasTensor:
     """BERT from its embedding sum on: positions, normalisation, encoder layers.
 
     Parameters
@@ -81,6 +85,8 @@ def bert_encoder(tokens: keras.KerasTensor, config: BertConfig) -> keras.KerasTe
     tokens : keras.KerasTensor [shape=(N, T, hidden_size)]
         What stands in for word embeddings; T at most ``max_position_embeddings``.
     config : transformers.BertConfig
+    heard : keras.KerasTensor [shape=(N, T), dtype=bool], optional
+        False on padding, which no frame may attend to.
 
     Returns
     -------
@@ -108,7 +114,7 @@ def bert_encoder(tokens: keras.KerasTensor, config: BertConfig) -> keras.KerasTe
             layer_norm_epsilon=epsilon,
             kernel_initializer=_initializer(config),
             name=f"encoder_{i + 1}",
-        )(hidden)
+        )(hidden, padding_mask=heard)
     return hidden
 
 
@@ -137,7 +143,9 @@ def build_transformer(config: TransformerConfig, mean: np.ndarray, sd: np.ndarra
     # thousands of steps to unlearn.
     bert = config.bert()
     tokens = keras.layers.Dense(config.hidden, name="tokens")(hidden)
-    hidden = bert_encoder(tokens, bert)
+    # Windows are padded with frames of zeros; real ones, in dB, are never all zero.
+    heard = keras.ops.any(keras.ops.not_equal(features, 0), axis=-1)
+    hidden = bert_encoder(tokens, bert, heard)
     curve = keras.layers.Dense(1, kernel_initializer=_initializer(bert), name="curve")(hidden)
     return keras.Model(features, curve, name="transformer")
 
