@@ -91,7 +91,9 @@ def substitutions(corpus_dir: Path) -> dict[str, str]:
     }
     for target, rows in evaluation["rows"].items():
         facts[f"between_{target}"] = f"{100 * data['labels'][target]['between_share']:.0f} %"
-        facts[f"ceiling_{target}_r"] = _number(evaluation["ceiling"][target]["r"], 2)
+        for metric, places in (("r", 2), ("rmse", 3)):
+            ceiling = evaluation["ceiling"][target][metric]
+            facts[f"ceiling_{target}_{metric}"] = _number(ceiling, places)
         for name, row in rows.items():
             for metric in ("rmse", "r", "ccc", "mae"):
                 places = 2 if metric in ("r", "ccc") else 3

@@ -103,7 +103,10 @@ def predict(audio: Path, model: str, models_dir: str, csv_file: Path | None) -> 
     if csv_file is None:
         click.echo(result.to_csv(), nl=False)
         return
-    write_text(csv_file, result.to_csv())
+    try:
+        write_text(csv_file, result.to_csv())
+    except OSError as error:
+        raise click.ClickException(f"--csv: cannot write {csv_file}: {error.strerror}") from error
     name, words = result.quadrant
     click.echo(
         f"{audio.name}: valence {result.mean['valence']:+.2f}, "

@@ -92,8 +92,14 @@ class Model:
         for name in ("model.onnx", "features.json", "card.json"):
             if not (folder / name).is_file():
                 raise BundleError(f"bundle {folder.name}: {name} is missing in {folder}")
-        self.card: dict = read_json(folder / "card.json")
-        self.name: str = self.card["name"]
+        try:
+            self.card: dict = read_json(folder / "card.json")
+            self.name: str = self.card["name"]
+            for key in ("model_sha256", "feature_hash", "kind"):
+                self.card[key]
+            self.card["state_shape" if self.is_recurrent else "max_frames"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"bundle {folder.name}: card.json is damaged ({error!r})") from error
         digest = sha256_file(folder / "model.onnx")
         if digest != self.card["model_sha256"]:
             raise BundleError(
@@ -109,9 +115,14 @@ class Model:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        self._session = ort.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = ort.InferenceSession(
+                str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime has no common class for what it raises
+            raise BundleError(
+                f"bundle {self.name}: model.onnx cannot be loaded ({error})"
+            ) from error
         self._inputs = [node.name for node in self._session.get_inputs()]
 
     @property

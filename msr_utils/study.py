@@ -203,6 +203,11 @@ def plan(
     if profile not in study.profiles:
         raise StudyError(f"profile: unknown {profile!r}; known: {', '.join(study.profiles)}")
     overrides = dict(overrides or {})
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", edition):
+        raise StudyError(f"edition: {edition!r} may hold lower-case letters, digits and '-' only")
+    for name in ("corpus", "data_dir", "output_dir"):
+        if name in overrides:
+            raise StudyError(f"parameter {name!r} is settled by --corpus, --data and --edition")
     layers = [study.corpora.get(corpus), study.profiles[profile], study.editions.get(edition)]
     layers = [layer or {} for layer in layers]
     shared: dict[str, Any] = {"corpus": corpus, "data_dir": data_dir}
@@ -304,6 +309,12 @@ def execute(
             continue
         if _up_to_date(folder, keys[run.name]):
             continue
+        for needed in run.after:
+            if not _up_to_date(folder.parent / needed, keys[needed]):
+                raise StudyError(
+                    f"run {run.name!r} builds on {needed!r}, which was made with other parameters, "
+                    f"code or data: run it again first (--only {needed}), or all of them"
+                )
         print(f"[{number}/{len(runs)}] {run.name} ({run.notebook}.ipynb)", flush=True)
         started = time.perf_counter()
         _execute_one(run, folder, notebooks)

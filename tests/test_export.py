@@ -152,6 +152,10 @@ def test_damaged_bundles_are_refused(tmp_path):
     refused("not the one of its card")
     (folder / "model.onnx").unlink()
     refused("model.onnx is missing")
+    (folder / "card.json").write_text("{ not json")
+    refused("card.json is damaged")
+    (folder / "card.json").write_text('{"name": "tiny"}')
+    refused("card.json is damaged.*model_sha256")
     assert inference.load("tiny", tmp_path).name == "tiny"
     with pytest.raises(inference.BundleError, match=r"no bundle 'other'.*found: tiny"):
         inference.load("other", tmp_path)

@@ -32,9 +32,11 @@ def test_presets_profiles_and_corpora_meet_in_a_plan():
 
 
 def test_the_command_line_wins_and_keeps_types():
-    runs = {r.name: r for r in plan(overrides={"dropout": "0.3", "data_dir": "007", "epochs": "3"})}
+    runs = {
+        r.name: r for r in plan(overrides={"dropout": "0.3", "activation": "007", "epochs": "3"})
+    }
     assert runs["lstm-valence"].parameters["dropout"] == 0.3
-    assert runs["lstm-valence"].parameters["data_dir"] == "007"
+    assert runs["lstm-valence"].parameters["activation"] == "007"
     assert runs["transformer-valence"].parameters["epochs"] == 3
 
 
@@ -47,6 +49,8 @@ def test_the_command_line_wins_and_keeps_types():
         ({"epochs": "true"}, "'epochs' must be int"),
         ({"units": "64"}, "'units' must be list"),
         ({"dropout": "much"}, "'dropout' must be float"),
+        ({"corpus": "deam"}, "'corpus' is settled by --corpus"),
+        ({"data_dir": "/x"}, "'data_dir' is settled by"),
         ({"target": "valence"}, "'target' is what run 'lstm-arousal' is about"),
     ],
 )
@@ -91,7 +95,16 @@ def test_a_wrong_study_file_says_where(tmp_path, change, words):
         study.plan(study.read_study(tmp_path / "study.yml"), "synthetic", "", "quick")
 
 
+def test_a_run_does_not_build_on_what_was_made_otherwise(tiny):
+    tiny(word="b", only=("one",))
+    with pytest.raises(study.StudyError, match="'two' builds on 'one', which was made with other"):
+        tiny(word="a", only=("two",))
+    assert tiny(word="a") == ["one", "two"]
+
+
 def test_unknown_profile_and_run():
+    with pytest.raises(study.StudyError, match="edition: '../x'"):
+        plan(edition="../x")
     with pytest.raises(study.StudyError, match="unknown 'fast'; known: full, quick"):
         plan(profile="fast")
     with pytest.raises(study.StudyError, match="unknown 'lstm'"):
