@@ -147,7 +147,7 @@ def cross_validate(
         "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
         "seconds_per_epoch": float(history.seconds.median()),
         "epochs": float(history.groupby(["fold", "part"]).epoch.max().mean()),
-        "inference_ms_per_minute": _inference_ms(model, sequences[0]),
+        "inference_ms_per_minute": _inference_ms(model, sequences[0], longest),
     }
     return Trained(
         predictions=predictions,
@@ -264,10 +264,12 @@ def _data_hash(sequences: Sequence[Sequence2Hz]) -> str:
     )
 
 
-def _inference_ms(model: keras.Model, sequence: Sequence2Hz, repeats: int = 5) -> float:
+def _inference_ms(
+    model: keras.Model, sequence: Sequence2Hz, longest: int | None, repeats: int = 5
+) -> float:
     """Milliseconds for one minute of features, best of some repeats, in Keras."""
     minute = np.resize(sequence.features, (120, sequence.features.shape[1])).astype(np.float32)
-    predict = sequence_predictor(model)
+    predict = sequence_predictor(model, longest)
     predict(minute)  # the first call builds the graph
     times = []
     for _ in range(repeats):

@@ -394,6 +394,12 @@ def _restore_stderr(terminal: TextIO) -> None:
     terminal.close()
 
 
+def _shortened(message: str) -> str:
+    """First and last lines of a long message: TensorFlow puts a stack trace between them."""
+    lines = [line for line in message.splitlines() if line.strip()]
+    return message if len(lines) <= 8 else "\n".join([*lines[:2], "...", *lines[-2:]])
+
+
 def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
     import nbformat
     import papermill
@@ -423,7 +429,8 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
         )
     except PapermillExecutionError as error:
         raise StudyError(
-            f"run {run.name!r} failed in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
+            f"run {run.name!r} failed in cell {error.exec_count}: {error.ename}: "
+            f"{_shortened(error.evalue)}\n"
             f"the executed part is in {os.path.relpath(temporary, PROJECT_ROOT)}"
         ) from error
     except DeadKernelError as error:

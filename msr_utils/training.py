@@ -263,38 +263,37 @@ def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez(temporary, **arrays)
 
 
-def sequence_predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Compile a model into a function from features (T, D) to a curve (T,), for any T."""
+def sequence_predictor(
+    model: keras.Model, max_frames: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Compile a model into a function from features (T, D) to a curve (T,), for any T.
+
+    Parameters
+    ----------
+    model : keras.Model
+    max_frames : int, optional
+        Longest input the model takes: more is predicted in consecutive windows.
+    """
 
     # One graph for every length: a retrace per track would cost more than the prediction.
     @tf.function(input_signature=[tf.TensorSpec((1, None, model.input_shape[-1]), tf.float32)])
     def call(features: tf.Tensor) -> tf.Tensor:
         return model(features, training=False)
 
-    return lambda features: call(features[None])[0, :, 0].numpy()
+    def predict(features: np.ndarray) -> np.ndarray:
+        step = max_frames or len(features)
+        parts = [
+            call(features[None, i : i + step])[0, :, 0].numpy()
+            for i in range(0, len(features), step)
+        ]
+        return np.concatenate(parts)
+
+    return predict
 
 
 def predict_sequences(
     model: keras.Model, sequences: list[Sequence2Hz], max_frames: int | None = None
 ) -> dict[str, np.ndarray]:
-    """Predict whole tracks, one curve each.
-
-    Parameters
-    ----------
-    model : keras.Model
-    sequences : list of Sequence2Hz
-    max_frames : int, optional
-        Longest input the model takes: longer tracks are predicted in consecutive windows.
-
-    Returns
-    -------
-    dict of str to np.ndarray [shape=(T,)]
-    """
-    predict = sequence_predictor(model)
-    curves = {}
-    for sequence in sequences:
-        frames = sequence.features
-        step = max_frames or len(frames)
-        parts = [predict(frames[i : i + step]) for i in range(0, len(frames), step)]
-        curves[sequence.id] = np.concatenate(parts)
-    return curves
+    """Predict whole tracks, one curve (T,) each; see `sequence_predictor`."""
+    predict = sequence_predictor(model, max_frames)
+    return {sequence.id: predict(sequence.features) for sequence in sequences}
