@@ -1,4 +1,4 @@
-"""The folder corpus: anyone's own audio and annotations, as four CSV files.
+"""The folder corpus: anyone's own audio and annotations, as two CSV files, or three with single ratings.
 
 ``tracks.csv``
     ``track_id, file, group`` and optionally ``title, artist, genre, split``; ``file`` is
