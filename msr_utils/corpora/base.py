@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from msr_utils.constants import FRAME_RATE_HZ, FRAME_SECONDS, SCALE
 from msr_utils.io import sha256_file
@@ -16,13 +18,68 @@ GRID_TOLERANCE_S = 0.01
 """How far an annotation time may lie from a multiple of 500 ms."""
 
 
+LABELS = ("curves", "quadrants", "gems")
+"""Valence and arousal over time; one quadrant of their plane; nine emotions felt."""
+
+
 class CorpusError(ValueError):
     """A corpus whose files are missing, unreadable or contradict one another."""
 
 
 @dataclass(frozen=True)
+class Finding:
+    """One thing that a reader of the data should know.
+
+    Parameters
+    ----------
+    level : str
+        ``"error"``: the data are damaged or contradict one another. ``"note"``: they are as
+        their makers left them, but not what one would expect.
+    file : str
+        Relative to the corpus' folder.
+    subject : str
+        Track, line or column; may be empty.
+    message : str
+    """
+
+    level: str
+    file: str
+    subject: str
+    message: str
+
+
+class Findings(list[Finding]):
+    """What a loader notes on its way; it also decides what an error does.
+
+    Parameters
+    ----------
+    collect : bool
+        False: the first error is raised, so that no study runs on damaged data. True: errors
+        are collected and what they concern is left out, so that one reading finds them all.
+    """
+
+    def __init__(self, collect: bool = False) -> None:
+        super().__init__()
+        self.collect = collect
+
+    @contextmanager
+    def about(self, file: str, subject: str = "") -> Iterator[None]:
+        """Collect or pass on the `CorpusError` of a block: the reading of one track, say."""
+        try:
+            yield
+        except CorpusError as error:
+            if not self.collect:
+                raise
+            self.append(Finding("error", file, subject, str(error)))
+
+    def note(self, file: str, subject: str, message: str) -> None:
+        """Keep something that is no damage."""
+        self.append(Finding("note", file, subject, message))
+
+
+@dataclass(frozen=True)
 class Track:
-    """One piece of audio with the valence and arousal that people gave it.
+    """One piece of audio with what people said of it: curves, a quadrant or emotions.
 
     Parameters
     ----------
@@ -41,6 +98,19 @@ class Track:
         Title, artist, genre as far as known.
     ratings : np.ndarray [shape=(raters, T, 2), dtype=float32], optional
         Each rater's (valence, arousal) on ``times_s``; NaN where missing.
+    raters : tuple of str
+        Who they are, in the order of `ratings` or `gems_ratings`: rows of `Corpus.raters`.
+    quadrant : str
+        ``"Q1"`` (+V +A), ``"Q2"`` (-V +A), ``"Q3"`` (-V -A), ``"Q4"`` (+V -A), or empty.
+    gems : np.ndarray [shape=(9,), dtype=float32], optional
+        Share of listeners who felt each of the nine GEMS emotions.
+    gems_ratings : np.ndarray [shape=(listeners, 9), dtype=float32], optional
+        Who felt what, 0 or 1.
+    static : np.ndarray [shape=(2,), dtype=float32], optional
+        (valence, arousal) of the whole track as rated once, in [-1, 1].
+    shared_with : dict of str to str
+        Other corpora that hold the same recording, and its id there: never train on one
+        and test on the other.
     """
 
     id: str
@@ -52,6 +122,12 @@ class Track:
     split: str = ""
     text: dict[str, str] = field(default_factory=dict)
     ratings: np.ndarray | None = None
+    raters: tuple[str, ...] = ()
+    quadrant: str = ""
+    gems: np.ndarray | None = None
+    gems_ratings: np.ndarray | None = None
+    static: np.ndarray | None = None
+    shared_with: dict[str, str] = field(default_factory=dict)
 
     @property
     def mask(self) -> np.ndarray:
@@ -92,6 +168,10 @@ class Corpus:
         Annotation and metadata files, hashed into `content_hash`.
     without_audio : int
         Annotated tracks left out because their audio is not at hand.
+    labels : str
+        What the tracks carry: one of `LABELS`.
+    raters : pandas.DataFrame, optional
+        Profiles of the people who rated: one row each, indexed by rater.
     """
 
     name: str
@@ -99,6 +179,8 @@ class Corpus:
     card: Card
     index_files: Sequence[Path]
     without_audio: int = 0
+    labels: str = "curves"
+    raters: pd.DataFrame | None = None
 
     def content_hash(self) -> str:
         """SHA-256 over annotation files and audio: changes when any of the data does."""
