@@ -53,8 +53,10 @@ def run(
         sizes = {
             r.parameters["synthetic_tracks"] for r in runs if "synthetic_tracks" in r.parameters
         }
-        data = load_corpus(corpus, data_dir, **({"synthetic_tracks": sizes.pop()} if sizes else {}))
-        done = study.execute(runs, edition, data.content_hash(), only)
+        tracks = load_corpus(
+            corpus, data_dir, **({"synthetic_tracks": sizes.pop()} if sizes else {})
+        )
+        done = study.execute(runs, edition, tracks.content_hash(), only)
     except (study.StudyError, CorpusError) as error:
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{study.corpus_name(corpus, data_dir)}"
@@ -62,6 +64,11 @@ def run(
         click.echo(f"{len(done)} of {len(runs)} runs executed; results in {where}")
     else:
         click.echo(f"nothing to be done: {where} is up to date")
+
+
+@main.group()
+def data() -> None:
+    """Download a corpus, or check one that is at hand."""
 
 
 @main.command()
