@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +20,9 @@ from msr_utils.constants import SAMPLE_RATE
 
 BLOCK_SECONDS = 10.0
 """Audio decoded at a time: memory stays constant however long the file is."""
+
+MAX_BLOCK_VALUES = 2**20
+"""Most samples, over all channels, decoded at a time."""
 
 MAX_SAMPLE = 1e4
 """Largest sample accepted: 80 dB above full scale is no music, and far more overflows."""
@@ -99,49 +103,108 @@ def stream(
         If `source` names a file that does not exist.
     """
     name = source_name(source)
+    with _open(source, name) as file:
+        resampler = Resampler(file.samplerate, sample_rate)
+        for samples in _blocks(file, name, block_seconds, max_seconds):
+            yield resampler.push(samples)
+        tail = resampler.push(np.zeros(0, np.float32), last=True)
+        if len(tail):
+            yield tail
+
+
+@dataclass(frozen=True)
+class AudioFacts:
+    """What decoding a whole file shows.
+
+    Parameters
+    ----------
+    seconds : float
+        Of audio that came out of the decoder.
+    stated_seconds : float
+        By the file's header.
+    rate : int
+        Sample rate in Hz.
+    channels : int
+    peak : float
+        Largest absolute sample of the mono mix; full scale is 1.
+    """
+
+    seconds: float
+    stated_seconds: float
+    rate: int
+    channels: int
+    peak: float
+
+
+def inspect(source: AudioSource) -> AudioFacts:
+    """Decode a whole file, keep nothing of it but facts.
+
+    Raises
+    ------
+    AudioError, FileNotFoundError
+        As `stream` does.
+    """
+    name = source_name(source)
+    with _open(source, name) as file:
+        decoded, peak = 0, 0.0
+        for samples in _blocks(file, name, BLOCK_SECONDS, None):
+            decoded += len(samples)
+            peak = max(peak, float(np.abs(samples).max()))
+        return AudioFacts(
+            seconds=decoded / file.samplerate,
+            stated_seconds=file.frames / file.samplerate,
+            rate=file.samplerate,
+            channels=file.channels,
+            peak=peak,
+        )
+
+
+def _open(source: AudioSource, name: str) -> sf.SoundFile:
     if isinstance(source, str | os.PathLike) and not Path(source).is_file():
         raise FileNotFoundError(f"audio file not found: {source}")
     try:
-        file = sf.SoundFile(source)
+        return sf.SoundFile(source)
     except (sf.LibsndfileError, TypeError) as error:
         raise AudioError(
             f"{name}: not audio that can be decoded ({_reason(error)}); "
             "send MP3, Ogg Vorbis or Opus, FLAC, WAV or AIFF"
         ) from error
-    with file:
-        resampler = Resampler(file.samplerate, sample_rate)
-        block = max(1, int(block_seconds * file.samplerate))
-        decoded = 0
-        while True:
-            try:
-                samples = file.read(block, dtype="float32", always_2d=True)
-            except sf.LibsndfileError as error:
-                raise AudioError(
-                    f"{name}: decoding failed after {decoded / file.samplerate:.1f} s "
-                    f"({_reason(error)}); the file is damaged"
-                ) from error
-            if not len(samples):
-                break
-            if not np.isfinite(samples).all():
-                bad = decoded + int(np.argmin(np.isfinite(samples).all(axis=1)))
-                raise AudioError(
-                    f"{name}: NaN or infinite sample at {bad / file.samplerate:.3f} s; "
-                    "export the audio again"
-                )
-            if np.abs(samples).max() > MAX_SAMPLE:
-                raise AudioError(
-                    f"{name}: samples reach {np.abs(samples).max():.3g}, full scale is 1; "
-                    "export the audio again"
-                )
-            decoded += len(samples)
-            if max_seconds is not None and decoded > max_seconds * file.samplerate:
-                raise AudioTooLong(f"{name}: longer than the {max_seconds:g} s that are accepted")
-            yield resampler.push(np.ascontiguousarray(samples.mean(axis=1)))
-        if not decoded:
-            raise AudioError(f"{name}: holds no audio samples")
-        tail = resampler.push(np.zeros(0, np.float32), last=True)
-        if len(tail):
-            yield tail
+
+
+def _blocks(
+    file: sf.SoundFile, name: str, block_seconds: float, max_seconds: float | None
+) -> Iterator[np.ndarray]:
+    """Decode an open file to checked mono blocks at its own rate."""
+    # A header may state any rate and 1024 channels: memory must not follow it.
+    block = max(1, min(int(block_seconds * file.samplerate), MAX_BLOCK_VALUES // file.channels))
+    decoded = 0
+    while True:
+        try:
+            samples = file.read(block, dtype="float32", always_2d=True)
+        except sf.LibsndfileError as error:
+            raise AudioError(
+                f"{name}: decoding failed after {decoded / file.samplerate:.1f} s "
+                f"({_reason(error)}); the file is damaged"
+            ) from error
+        if not len(samples):
+            break
+        if not np.isfinite(samples).all():
+            bad = decoded + int(np.argmin(np.isfinite(samples).all(axis=1)))
+            raise AudioError(
+                f"{name}: NaN or infinite sample at {bad / file.samplerate:.3f} s; "
+                "export the audio again"
+            )
+        if np.abs(samples).max() > MAX_SAMPLE:
+            raise AudioError(
+                f"{name}: samples reach {np.abs(samples).max():.3g}, full scale is 1; "
+                "export the audio again"
+            )
+        decoded += len(samples)
+        if max_seconds is not None and decoded > max_seconds * file.samplerate:
+            raise AudioTooLong(f"{name}: longer than the {max_seconds:g} s that are accepted")
+        yield np.ascontiguousarray(samples.mean(axis=1))
+    if not decoded:
+        raise AudioError(f"{name}: holds no audio samples")
 
 
 def load(source: AudioSource, sample_rate: int = SAMPLE_RATE) -> np.ndarray:

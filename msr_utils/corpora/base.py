@@ -108,6 +108,8 @@ class Track:
         Who felt what, 0 or 1.
     static : np.ndarray [shape=(2,), dtype=float32], optional
         (valence, arousal) of the whole track as rated once, in [-1, 1].
+    duration_s : float, optional
+        Length of the audio in seconds as the corpus states it.
     shared_with : dict of str to str
         Other corpora that hold the same recording, and its id there: never train on one
         and test on the other.
@@ -127,6 +129,7 @@ class Track:
     gems: np.ndarray | None = None
     gems_ratings: np.ndarray | None = None
     static: np.ndarray | None = None
+    duration_s: float | None = None
     shared_with: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -1,0 +1,172 @@
+"""Check a corpus: every file present, decodable and as long as stated, every label joined and sane."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from msr_utils.audio import AudioError, AudioFacts, inspect
+from msr_utils.constants import FRAME_SECONDS
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import Corpus, CorpusError, Finding, Findings, Track
+
+LENGTH_TOLERANCE_S = 0.5
+"""How much shorter than stated audio may be: encoders drop or add up to a few frames."""
+
+STATED_TOLERANCE = 0.02
+"""Share of a file that its decoder may fall short of its header: MP3 headers are estimates."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What `validate` found.
+
+    Parameters
+    ----------
+    corpus : str
+    tracks : int
+        Tracks that could be read, with audio.
+    without_audio : int
+        Annotated tracks whose audio is not here, which is no damage.
+    hours : float
+        Of decoded audio.
+    findings : tuple of Finding
+    """
+
+    corpus: str
+    tracks: int
+    without_audio: int
+    hours: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True if nothing is damaged; notes do not count."""
+        return not any(f.level == "error" for f in self.findings)
+
+    def table(self) -> pd.DataFrame:
+        """One row a finding: level, file, subject, message; errors first."""
+        rows = pd.DataFrame(
+            [asdict(f) for f in self.findings], columns=["level", "file", "subject", "message"]
+        )
+        return rows.sort_values(["level", "file", "subject"], kind="stable", ignore_index=True)
+
+
+def validate(data_dir: str | Path, corpus: str = "", progress: bool = True) -> Validation:
+    """Read a corpus as a study would, decode all its audio, and collect what is wrong.
+
+    Parameters
+    ----------
+    data_dir : path
+    corpus : str, optional
+        Name of its loader; recognised from its files by default.
+    progress : bool
+        Show a bar.
+
+    Raises
+    ------
+    CorpusError
+        If there is no such folder, or it holds none of the known corpora.
+    """
+    root = Path(data_dir).absolute()
+    if not root.is_dir():
+        raise CorpusError(f"no folder {data_dir}")
+    corpus = corpus or identify(root)
+    findings = Findings(collect=True)
+    loaded: Corpus | None = None
+    with findings.about("", ""):
+        loaded = load_corpus(corpus, root, findings=findings)
+    if loaded is None:
+        return Validation(corpus, 0, 0, 0.0, tuple(findings))
+    seconds = 0.0
+    # libsndfile decodes outside Python's lock: threads are enough.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        facts = pool.map(_inspect, loaded.tracks)
+        bar = tqdm(facts, "decoding", len(loaded.tracks), unit="track", disable=not progress)
+        for track, fact in zip(loaded.tracks, bar, strict=True):
+            file = os.path.relpath(track.audio_path, root)
+            if isinstance(fact, str):
+                findings.append(Finding("error", file, track.id, fact))
+                continue
+            seconds += fact.seconds
+            findings += [Finding(level, file, track.id, text) for level, text in _compare(track, fact)]
+    if loaded.without_audio:
+        findings.note(
+            "", "", f"{loaded.without_audio} annotated tracks have no audio here: they are left out"
+        )
+    return Validation(
+        loaded.name, len(loaded.tracks), loaded.without_audio, seconds / 3600, tuple(findings)
+    )
+
+
+def identify(root: Path) -> str:
+    """Tell by its files which corpus a folder holds.
+
+    Raises
+    ------
+    CorpusError
+        If it is none; the message says what is looked for.
+    """
+    signs = {
+        "folder": "tracks.csv",
+        "emotify": "**/data.csv",
+        "merp": "**/*annotations*.parquet",
+        "deam": "**/*dynamic*/arousal.csv",
+    }
+    for name, pattern in signs.items():
+        if next(root.glob(pattern), None):
+            return name
+    looked = "; ".join(f"{pattern} ({name})" for name, pattern in signs.items())
+    raise CorpusError(f"{root.name}: none of the known corpora; looked for {looked}")
+
+
+def _inspect(track: Track) -> AudioFacts | str:
+    try:
+        return inspect(track.audio_path)
+    except (AudioError, OSError) as error:
+        return str(error)
+
+
+def _compare(track: Track, audio: AudioFacts) -> Iterator[tuple[str, str]]:
+    """Level and message of everything in which a track's audio and labels disagree."""
+    if audio.seconds < audio.stated_seconds * (1 - STATED_TOLERANCE) - LENGTH_TOLERANCE_S:
+        yield "error", (
+            f"{audio.seconds:.1f} s could be decoded of the {audio.stated_seconds:.1f} s that its "
+            "header states: the file is cut short"
+        )
+    elif track.duration_s and audio.seconds < track.duration_s - LENGTH_TOLERANCE_S:
+        yield "error", (
+            f"lasts {audio.seconds:.1f} s, the corpus states {track.duration_s:.1f} s: "
+            "the file is cut short or another one"
+        )
+    elif track.duration_s and audio.seconds > track.duration_s + 2 * LENGTH_TOLERANCE_S:
+        yield "note", f"lasts {audio.seconds:.1f} s, the corpus states {track.duration_s:.1f} s"
+    if audio.peak == 0:
+        yield "error", "is silent from beginning to end"
+    if not len(track.times_s):
+        return
+    past = int((track.times_s > audio.seconds + LENGTH_TOLERANCE_S).sum())
+    if past:
+        yield "error", (
+            f"{past} annotations lie past the end of its {audio.seconds:.1f} s of audio, "
+            f"the last at {track.times_s[-1]:.1f} s"
+        )
+    missing = int((~track.mask).sum())
+    if missing:
+        longest = _longest_run(~track.mask) * FRAME_SECONDS
+        yield "note", (
+            f"{missing} of {len(track.mask)} annotated frames lack a value "
+            f"(longest gap {longest:g} s): they count neither in the loss nor in a metric"
+        )
+
+
+def _longest_run(flags: np.ndarray) -> int:
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
+    return int(np.max(edges[1::2] - edges[::2], initial=0))
