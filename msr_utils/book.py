@@ -33,6 +33,10 @@ SHORT_NAMES = {
 """Name of a row of the evaluation to its name in substitutions."""
 
 
+DATA_RUNS = ("data", "static", "clips")
+"""Runs whose notebooks are about a corpus, not about models."""
+
+
 class BookError(RuntimeError):
     """An edition that cannot be rendered, or a build with warnings."""
 
@@ -45,18 +49,42 @@ def find_corpus(edition: str, corpus: str = "", reports: Path = REPORTS) -> Path
     BookError
         If the edition has no runs, or several corpora and none is named.
     """
-    found = {
-        p.parent.parent.name: p.parent.parent for p in (reports / edition).glob("*/*/manifest.json")
-    }
-    if not found:
+    finished = {p.parent.parent for p in (reports / edition).glob("*/*/manifest.json")}
+    if not finished:
         raise BookError(f"reports/{edition} holds no finished run; run 'make study' first")
-    if corpus and corpus not in found:
-        raise BookError(f"corpus {corpus!r} is not in reports/{edition}; found: {', '.join(found)}")
-    if not corpus and len(found) > 1:
+    if corpus:
+        if corpus not in {p.name for p in finished}:
+            raise BookError(
+                f"corpus {corpus!r} is not in reports/{edition}; "
+                f"found: {', '.join(sorted(p.name for p in finished))}"
+            )
+        return reports / edition / corpus
+    modelled = sorted(p for p in finished if not is_data_only(p)) or sorted(finished)
+    if len(modelled) > 1:
         raise BookError(
-            f"reports/{edition} holds {', '.join(sorted(found))}: name one with --corpus"
+            f"reports/{edition} holds {', '.join(p.name for p in modelled)}: name one with --corpus"
         )
-    return found[corpus or next(iter(found))]
+    return modelled[0]
+
+
+def is_data_only(corpus_dir: Path) -> bool:
+    """True if only notebooks about the data were run: a chapter of the edition's book."""
+    return {p.parent.name for p in corpus_dir.glob("*/manifest.json")} <= set(DATA_RUNS)
+
+
+def data_chapters(corpus_dir: Path) -> list[Path]:
+    """Run folders about data: of the book's corpus, and of the edition's that have no more."""
+    others = [
+        p
+        for p in sorted(corpus_dir.parent.iterdir())
+        if p.is_dir() and p != corpus_dir and is_data_only(p)
+    ]
+    return [
+        corpus / run
+        for corpus in (corpus_dir, *others)
+        for run in DATA_RUNS
+        if (corpus / run / "manifest.json").is_file()
+    ]
 
 
 def substitutions(corpus_dir: Path) -> dict[str, str]:
@@ -122,11 +150,20 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     shutil.rmtree(destination, ignore_errors=True)
     shutil.copytree(BOOK, destination, ignore=shutil.ignore_patterns("_build"))
     (destination / "study").mkdir()
-    for entry in _entries(yaml.safe_load((BOOK / "_toc.yml").read_text("utf-8"))):
+    contents = yaml.safe_load((BOOK / "_toc.yml").read_text("utf-8"))
+    for part in contents["parts"]:
+        if {"file": "study/data"} in part["chapters"]:
+            part["chapters"] = [
+                {"file": f"study/{_page(run, corpus_dir)}", "title": _title(run)}
+                for run in data_chapters(corpus_dir)
+            ]
+    write_text(destination / "_toc.yml", yaml.safe_dump(contents, sort_keys=False))
+    folders = {f"study/{_page(run, corpus_dir)}": run for run in data_chapters(corpus_dir)}
+    for entry in _entries(contents):
         if not entry["file"].startswith("study/"):
             continue
         name = entry["file"].removeprefix("study/")
-        source = corpus_dir / name / "notebook.ipynb"
+        source = folders.get(entry["file"], corpus_dir / name) / "notebook.ipynb"
         if not source.is_file():
             raise BookError(f"run {name!r} is missing in {corpus_dir.name}; run 'make study' first")
         text = source.read_text("utf-8")
@@ -137,6 +174,15 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     config["sphinx"]["config"]["myst_substitutions"] = substitutions(corpus_dir)
     write_text(destination / "_config.yml", yaml.safe_dump(config, allow_unicode=True))
     return destination
+
+
+def _page(run: Path, corpus_dir: Path) -> str:
+    """Name of a data run's page: that of another corpus says whose it is."""
+    return run.name if run.parent == corpus_dir else f"{run.parent.name}-{run.name}"
+
+
+def _title(run: Path) -> str:
+    return read_json(run / "metrics.json")["title"]
 
 
 def _entries(node: object) -> list[dict]:
@@ -202,6 +248,8 @@ def build(
 
 def _source_hash(corpus_dir: Path) -> str:
     prose = [p for p in BOOK.rglob("*") if p.is_file() and "_build" not in p.parts]
-    results = [p for p in corpus_dir.glob("*/*") if p.name in ("notebook.ipynb", "metrics.json")]
+    runs = {*corpus_dir.glob("*"), *data_chapters(corpus_dir)}
+    results = [run / name for run in runs for name in ("notebook.ipynb", "metrics.json")]
+    results = [p for p in results if p.is_file()]
     files = sorted([*prose, *results, LOCK, Path(__file__)])
-    return sha256_text("\n".join(f"{p.name} {sha256_file(p)}" for p in files))
+    return sha256_text("\n".join(f"{p.parent.name}/{p.name} {sha256_file(p)}" for p in files))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -19,7 +20,12 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--corpus", default="synthetic", show_default=True, help="synthetic, deam, folder")
+@click.option(
+    "--corpus",
+    default="synthetic",
+    show_default=True,
+    help="synthetic, deam, merp, emotify, folder",
+)
 @click.option("--data", "data_dir", default="", help="folder of the data, for deam and folder")
 @click.option("--profile", default="full", show_default=True, help="full, or quick (minutes)")
 @click.option("--edition", default="local", show_default=True, help="folder under reports/")
@@ -49,17 +55,23 @@ def run(
         # Notebooks read it relative to the checkout: no path of one machine ends up in them.
         data_dir = os.path.relpath(os.path.abspath(data_dir), PROJECT_ROOT)
     try:
-        runs = study.plan(study.read_study(), corpus, data_dir, profile, edition, dict(parameters))
-        sizes = {
-            r.parameters["synthetic_tracks"] for r in runs if "synthetic_tracks" in r.parameters
-        }
-        tracks = load_corpus(
-            corpus, data_dir, **({"synthetic_tracks": sizes.pop()} if sizes else {})
+        settings = study.read_study()
+        kinds: Collection[str] = ("curves",)
+        if corpus != "synthetic":
+            tracks = load_corpus(corpus, data_dir)
+            kinds = tracks.kinds
+        runs = study.plan(
+            settings, corpus, data_dir, profile, edition, dict(parameters), kinds_of_labels=kinds
         )
+        if corpus == "synthetic":
+            size = runs[0].parameters.get("synthetic_tracks")
+            tracks = load_corpus(corpus, **({"synthetic_tracks": size} if size else {}))
         done = study.execute(runs, edition, tracks.content_hash(), only)
     except (study.StudyError, CorpusError) as error:
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{study.corpus_name(corpus, data_dir)}"
+    if "curves" not in kinds:
+        click.echo("this corpus has no curves to learn from: only its data chapter applies")
     if done:
         click.echo(f"{len(done)} of {len(runs)} runs executed; results in {where}")
     else:
@@ -71,17 +83,55 @@ def data() -> None:
     """Download a corpus, or check one that is at hand."""
 
 
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--corpus", default="", help="its loader; recognised from the files by default")
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="write the findings here")
+def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
+    """Decode all audio of a corpus, join its labels, and report what is wrong (exit code 1)."""
+    from msr_utils.corpora import CorpusError
+    from msr_utils.corpora.verify import validate
+    from msr_utils.io import write_text
+
+    try:
+        result = validate(folder, corpus)
+        table = result.table()
+        if csv_file is not None:
+            write_text(csv_file, table.to_csv(index=False))
+    except CorpusError as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"--csv: cannot write {csv_file}: {error.strerror}") from error
+    for row in table.itertuples():
+        where = " ".join(part for part in (row.file, row.subject and f"[{row.subject}]") if part)
+        click.echo(f"{row.level:5}  {where + ': ' if where else ''}{row.message}")
+    errors = int((table.level == "error").sum())
+    click.echo(
+        f"{result.corpus}: {result.tracks} tracks with audio ({result.hours:.2f} h), "
+        f"{result.without_audio} without; {errors} errors, {len(table) - errors} notes"
+    )
+    if not result.ok:
+        sys.exit(1)
+
+
 @main.command()
 @click.option("--edition", default="published", show_default=True, help="folder under reports/")
 @click.option("--corpus", default="", help="corpus of the edition; needed where it has several")
 @click.option("--data", "data_dir", default="", help="as for run: names a folder corpus")
 def book(edition: str, corpus: str, data_dir: str) -> None:
     """Build the book from an edition's executed notebooks; nothing is run."""
-    from msr_utils.book import BookError, build
+    from msr_utils.book import BookError, build, find_corpus, is_data_only
     from msr_utils.study import corpus_name
 
     try:
-        page, built = build(edition, corpus_name(corpus, data_dir) if data_dir else corpus)
+        folder = find_corpus(edition, corpus_name(corpus, data_dir) if data_dir else corpus)
+        if is_data_only(folder):
+            click.echo(
+                f"no book: {folder.name} has data chapters only, which appear in the book of this "
+                f"edition's corpus with models; read {os.path.relpath(folder)}/*/notebook.ipynb"
+            )
+            return
+        page, built = build(edition, folder.name)
     except BookError as error:
         raise click.ClickException(str(error)) from error
     state = "built" if built else "nothing to be done: the book is up to date"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from msr_utils.audit import ceiling
 from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.dataset import Sequence2Hz, Split, inner_parts
@@ -18,7 +19,6 @@ from msr_utils.metrics import (
     Predictions,
     evaluate,
     load_predictions,
-    rater_ceiling,
     score,
 )
 from msr_utils.models import baselines
@@ -32,79 +32,6 @@ MODEL_RUNS = {
 
 CEILING = "raters' ceiling"
 ORACLE = "song-mean oracle"
-
-
-def describe(corpus: Corpus) -> dict:
-    """Size of a corpus and what its labels are made of.
-
-    Returns
-    -------
-    dict
-        ``tracks, groups, hours, frames, without_audio`` and per target ``mean, sd, within_sd,
-        between_share`` (share of the variance that lies between tracks' means) and
-        ``ceiling`` (see `rater_ceiling`).
-    """
-    labels = {}
-    for column, target in enumerate(TARGETS):
-        curves = [getattr(t, target)[t.mask] for t in corpus.tracks]
-        pooled = np.concatenate(curves)
-        within = np.concatenate([c - c.mean() for c in curves])
-        rated = [t.ratings[..., column] for t in corpus.tracks if t.ratings is not None]
-        labels[target] = {
-            "mean": float(pooled.mean()),
-            "sd": float(pooled.std()),
-            "within_sd": float(within.std()),
-            "between_share": float(1 - within.var() / pooled.var()),
-            "ceiling": rater_ceiling(rated),
-        }
-    annotated_s = sum(t.mask.sum() for t in corpus.tracks) / FRAME_RATE_HZ
-    raters = [len(t.ratings) for t in corpus.tracks if t.ratings is not None]
-    return {
-        "tracks": len(corpus.tracks),
-        "groups": len({t.group for t in corpus.tracks}),
-        "hours": annotated_s / 3600,
-        "frames": int(annotated_s * FRAME_RATE_HZ),
-        "without_audio": corpus.without_audio,
-        "raters_per_track": [min(raters), max(raters)] if raters else None,
-        "labels": labels,
-    }
-
-
-def size_table(facts: dict) -> pd.DataFrame:
-    """Size of a corpus, from `describe`, for display."""
-    raters = facts["raters_per_track"]
-    rows = {
-        "tracks": facts["tracks"],
-        "groups (artist, series)": facts["groups"],
-        "annotated hours": f"{facts['hours']:.2f}",
-        "annotated frames": facts["frames"],
-        "annotated tracks without audio here": facts["without_audio"],
-        "raters per track": f"{raters[0]} to {raters[1]}" if raters else "not published",
-    }
-    return pd.DataFrame({"value": rows})
-
-
-def label_table(facts: dict) -> pd.DataFrame:
-    """Spread of the labels and the raters' ceiling, from `describe`, for display."""
-    rows = {}
-    for target, label in facts["labels"].items():
-        ceiling = label["ceiling"]
-        rows[target] = {
-            "mean": label["mean"],
-            "sd": label["sd"],
-            "sd within tracks": label["within_sd"],
-            "variance between tracks": label["between_share"],
-            "reliability of mean rating": ceiling["reliability"],
-            "ceiling r": ceiling["r"],
-            "RMSE of noise alone": ceiling["rmse"],
-        }
-    return pd.DataFrame(rows).round(3)
-
-
-def by_mean_arousal(corpus: Corpus) -> list[Track]:
-    """The tracks with the lowest, the median and the highest mean arousal."""
-    ranked = sorted(corpus.tracks, key=lambda t: (t.arousal[t.mask].mean(), t.id))
-    return [ranked[0], ranked[len(ranked) // 2], ranked[-1]]
 
 
 def alignment_facts(corpus: Corpus, sequences: Sequence[Sequence2Hz]) -> dict[str, int]:
@@ -274,7 +201,7 @@ def compare(
                     "run it again with the same corpus, folds and seed"
                 )
         rows[target] = {n: evaluate(p, n_boot, seed) for n, p in ordered.items()}
-    return {"rows": rows, "ceiling": {t: describe(corpus)["labels"][t]["ceiling"] for t in TARGETS}}
+    return {"rows": rows, "ceiling": {t: ceiling(corpus, t) for t in TARGETS}}
 
 
 def long_table(comparison: dict) -> pd.DataFrame:
@@ -285,10 +212,10 @@ def long_table(comparison: dict) -> pd.DataFrame:
         for model, result in models.items()
         for metric in METRICS
     ]
-    for target, ceiling in comparison["ceiling"].items():
+    for target, best in comparison["ceiling"].items():
         for metric in ("r", "rmse"):
             rows.append(
-                {"target": target, "model": CEILING, "metric": metric, "value": ceiling[metric],
+                {"target": target, "model": CEILING, "metric": metric, "value": best[metric],
                  "low": np.nan, "high": np.nan}
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -309,11 +236,11 @@ def headline_table(comparison: dict) -> pd.DataFrame:
                 f"{song['r']['mean']:.2f} ± {song['r']['sd']:.2f}" if song["r"]["n"] else "–"
             )
             rows.append(row)
-        ceiling = comparison["ceiling"][target]
-        if np.isfinite(ceiling["r"]):
+        best = comparison["ceiling"][target]
+        if np.isfinite(best["r"]):
             rows.append(
-                {"target": target, "model": CEILING, "RMSE": f"{ceiling['rmse']:.3f}",
-                 "r": f"{ceiling['r']:.2f}"}
+                {"target": target, "model": CEILING, "RMSE": f"{best['rmse']:.3f}",
+                 "r": f"{best['r']:.2f}"}
             )  # fmt: skip
     return pd.DataFrame(rows).fillna("–").set_index(["target", "model"])
 

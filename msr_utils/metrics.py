@@ -197,8 +197,10 @@ def rater_ceiling(
     Returns
     -------
     dict of str to float
-        ``reliability``, ``r`` (its square root, the best r with the noisy mean) and ``rmse``
-        (the error that the noise alone leaves); all NaN where no song has two raters.
+        ``reliability``, ``r`` (its square root, the best r with the noisy mean), ``rmse``
+        (the error that the noise alone leaves) and ``within_r`` (how far the halves agree on
+        a song's course: their correlation in a song, averaged); all NaN where no song has
+        two raters.
 
     Notes
     -----
@@ -206,10 +208,10 @@ def rater_ceiling(
     """
     songs = [r for r in ratings if len(r) >= 2]
     if not songs:
-        return {"reliability": float("nan"), "r": float("nan"), "rmse": float("nan")}
+        return dict.fromkeys(("reliability", "r", "rmse", "within_r"), float("nan"))
     rng = np.random.default_rng(seed)
     mean = np.concatenate([_nanmean(r) for r in songs])
-    correlations = []
+    correlations, within = [], []
     for _ in range(n_splits):
         halves: tuple[list, list] = ([], [])
         for song in songs:
@@ -217,16 +219,22 @@ def rater_ceiling(
             middle = len(song) // 2
             halves[0].append(_nanmean(song[order[:middle]]))
             halves[1].append(_nanmean(song[order[middle:]]))
-        first, second = (np.concatenate(half) for half in halves)
-        both = np.isfinite(first) & np.isfinite(second)
-        correlations.append(np.corrcoef(first[both], second[both])[0, 1])
+            within.append(_correlation(halves[0][-1], halves[1][-1]))
+        correlations.append(_correlation(*(np.concatenate(half) for half in halves)))
     half = float(np.mean(correlations))
     reliability = 2 * half / (1 + half)
     return {
         "reliability": reliability,
         "r": float(np.sqrt(max(reliability, 0))),
         "rmse": float(np.nanstd(mean) * np.sqrt(max(1 - reliability, 0))),
+        "within_r": float(np.nanmean(within)) if np.isfinite(within).any() else float("nan"),
     }
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's r where both are known; NaN where one does not vary."""
+    both = np.isfinite(first) & np.isfinite(second)
+    return score(first[both], second[both])["r"] if both.any() else float("nan")
 
 
 def _nanmean(values: np.ndarray) -> np.ndarray:

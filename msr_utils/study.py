@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,7 +88,7 @@ def read_study(path: Path = NOTEBOOKS / "study.yml") -> Study:
     seen: set[str] = set()
     for name, run in content.get("runs", {}).items():
         where = f"{path.name}, run {name!r}"
-        _only_keys(run, ("notebook", "preset", "parameters", "after"), where)
+        _only_keys(run, ("notebook", "preset", "parameters", "after", "for"), where)
         if not (path.parent / f"{run.get('notebook')}.ipynb").is_file():
             raise StudyError(f"{where}: no notebook {run.get('notebook')!r} in {path.parent.name}/")
         if "preset" in run and run["notebook"] not in presets.get(run["preset"], {}):
@@ -189,8 +189,12 @@ def plan(
     edition: str = "local",
     overrides: Mapping[str, str] | None = None,
     notebooks: Path = NOTEBOOKS,
+    kinds_of_labels: Collection[str] = ("curves",),
 ) -> list[Run]:
     """Settle every run's parameters.
+
+    Runs whose ``for`` names none of `kinds_of_labels` (see `Corpus.kinds`) are left out; without
+    ``for`` a run needs curves.
 
     Later wins: the study's parameters, the run's preset; what the corpus, the profile and
     the edition say for all runs, then for this run; the run's own; the command line's.
@@ -218,6 +222,9 @@ def plan(
     for name, spec in study.runs.items():
         notebook = spec["notebook"]
         kinds = declared_parameters(notebooks / f"{notebook}.ipynb")
+        if not set(spec.get("for", ["curves"])) & set(kinds_of_labels):
+            unused -= set(kinds)
+            continue
         preset = study.presets[spec["preset"]][notebook] if "preset" in spec else {}
         own: dict[str, Any] = {}
         for layer in layers:

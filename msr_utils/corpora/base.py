@@ -185,10 +185,16 @@ class Corpus:
     labels: str = "curves"
     raters: pd.DataFrame | None = None
 
+    @property
+    def kinds(self) -> set[str]:
+        """Kinds of labels that there are: `labels`, and ``static`` beside curves."""
+        return {self.labels} | {"static" for t in self.tracks if t.static is not None}
+
     def content_hash(self) -> str:
         """SHA-256 over annotation files and audio: changes when any of the data does."""
         digest = hashlib.sha256()
-        for path in [*sorted(self.index_files), *sorted(t.audio_path for t in self.tracks)]:
+        audio = (t.audio_path for t in self.tracks if t.audio_path.is_file())
+        for path in [*sorted(self.index_files), *sorted(audio)]:
             digest.update(f"{path.name} {sha256_file(path)}\n".encode())
         return digest.hexdigest()
 

@@ -96,7 +96,9 @@ def validate(data_dir: str | Path, corpus: str = "", progress: bool = True) -> V
                 findings.append(Finding("error", file, track.id, fact))
                 continue
             seconds += fact.seconds
-            findings += [Finding(level, file, track.id, text) for level, text in _compare(track, fact)]
+            findings += [
+                Finding(level, file, track.id, text) for level, text in _compare(track, fact)
+            ]
     if loaded.without_audio:
         findings.note(
             "", "", f"{loaded.without_audio} annotated tracks have no audio here: they are left out"
@@ -137,14 +139,20 @@ def _inspect(track: Track) -> AudioFacts | str:
 def _compare(track: Track, audio: AudioFacts) -> Iterator[tuple[str, str]]:
     """Level and message of everything in which a track's audio and labels disagree."""
     if audio.seconds < audio.stated_seconds * (1 - STATED_TOLERANCE) - LENGTH_TOLERANCE_S:
-        yield "error", (
-            f"{audio.seconds:.1f} s could be decoded of the {audio.stated_seconds:.1f} s that its "
-            "header states: the file is cut short"
+        yield (
+            "error",
+            (
+                f"{audio.seconds:.1f} s could be decoded of the {audio.stated_seconds:.1f} s that its "
+                "header states: the file is cut short"
+            ),
         )
     elif track.duration_s and audio.seconds < track.duration_s - LENGTH_TOLERANCE_S:
-        yield "error", (
-            f"lasts {audio.seconds:.1f} s, the corpus states {track.duration_s:.1f} s: "
-            "the file is cut short or another one"
+        yield (
+            "error",
+            (
+                f"lasts {audio.seconds:.1f} s, the corpus states {track.duration_s:.1f} s: "
+                "the file is cut short or another one"
+            ),
         )
     elif track.duration_s and audio.seconds > track.duration_s + 2 * LENGTH_TOLERANCE_S:
         yield "note", f"lasts {audio.seconds:.1f} s, the corpus states {track.duration_s:.1f} s"
@@ -154,16 +162,22 @@ def _compare(track: Track, audio: AudioFacts) -> Iterator[tuple[str, str]]:
         return
     past = int((track.times_s > audio.seconds + LENGTH_TOLERANCE_S).sum())
     if past:
-        yield "error", (
-            f"{past} annotations lie past the end of its {audio.seconds:.1f} s of audio, "
-            f"the last at {track.times_s[-1]:.1f} s"
+        yield (
+            "error",
+            (
+                f"{past} annotations lie past the end of its {audio.seconds:.1f} s of audio, "
+                f"the last at {track.times_s[-1]:.1f} s"
+            ),
         )
     missing = int((~track.mask).sum())
     if missing:
         longest = _longest_run(~track.mask) * FRAME_SECONDS
-        yield "note", (
-            f"{missing} of {len(track.mask)} annotated frames lack a value "
-            f"(longest gap {longest:g} s): they count neither in the loss nor in a metric"
+        yield (
+            "note",
+            (
+                f"{missing} of {len(track.mask)} annotated frames lack a value "
+                f"(longest gap {longest:g} s): they count neither in the loss nor in a metric"
+            ),
         )
 
 
