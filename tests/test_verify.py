@@ -1,0 +1,123 @@
+"""`msr data verify` on sound and damaged corpora: everything found in one reading."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+from click.testing import CliRunner
+from conftest import tone
+from test_deam import write_deam
+
+from msr_utils.cli import main
+from msr_utils.constants import SAMPLE_RATE
+from msr_utils.corpora import CorpusError
+from msr_utils.corpora.verify import identify, validate
+from msr_utils.provenance import PROJECT_ROOT
+
+SHARED = PROJECT_ROOT.parent / "shared" / "data"
+
+
+def test_a_sound_corpus_has_no_errors(folder_corpus):
+    found = validate(folder_corpus, progress=False)
+    assert found.ok
+    assert (found.corpus, found.tracks, found.without_audio) == ("tones", 6, 0)
+    assert found.hours == pytest.approx(6 * 4 / 3600)
+
+
+def damage(root):
+    """Eight defects in six tracks; the last track stays sound."""
+    audio = root / "audio"
+    sf.write(audio / "t00.mp3", tone(4.0), SAMPLE_RATE)
+    whole = (audio / "t00.mp3").read_bytes()
+    (audio / "t00.mp3").write_bytes(whole[: len(whole) // 3])
+    (audio / "t00.wav").unlink()
+    (audio / "t01.wav").write_text("this is no audio\n" * 50)
+    sf.write(audio / "t02.wav", np.zeros(4 * SAMPLE_RATE), SAMPLE_RATE)
+    bad = tone(4.0)
+    bad[100] = np.nan
+    sf.write(audio / "t03.wav", bad, SAMPLE_RATE, subtype="FLOAT")
+    labels = pd.read_csv(root / "annotations.csv")
+    late = labels[labels.track_id == "t04"].assign(time_s=lambda t: t.time_s + 4)
+    labels.loc[(labels.track_id == "t04") & labels.time_s.between(1, 2), "valence"] = np.nan
+    labels = pd.concat([labels, late])
+    labels.loc[(labels.track_id == "t02") & (labels.time_s == 1.0), "arousal"] = 3.5
+    labels.to_csv(root / "annotations.csv", index=False)
+    tracks = pd.read_csv(root / "tracks.csv").assign(duration_s=4.0)
+    tracks["file"] = tracks.file.str.replace("t00.wav", "t00.mp3")
+    tracks.to_csv(root / "tracks.csv", index=False)
+
+
+def test_every_defect_is_found_in_one_reading(folder_corpus):
+    damage(folder_corpus)
+    found = validate(folder_corpus, progress=False)
+    assert not found.ok
+    table = found.table()
+    errors = table[table.level == "error"].set_index("subject").message.to_dict()
+    assert "header states: the file is cut short" in errors["t00"]
+    assert "not audio that can be decoded" in errors["t01"]
+    assert "3.5 lies outside" in errors["t02"]
+    assert "NaN or infinite sample" in errors["t03"]
+    assert "8 annotations lie past the end of its 4.0 s" in errors["t04"]
+    assert set(errors) == {"t00", "t01", "t02", "t03", "t04"}
+    notes = table[(table.level == "note") & (table.subject == "t04")].message
+    assert notes.str.contains(r"3 of 16 annotated frames lack a value \(longest gap 1.5 s\)").any()
+
+
+def test_silence_and_a_wrong_length_are_damage(folder_corpus):
+    sf.write(folder_corpus / "audio" / "t00.wav", np.zeros(4 * SAMPLE_RATE), SAMPLE_RATE)
+    tracks = pd.read_csv(folder_corpus / "tracks.csv").assign(duration_s=4.0)
+    tracks.loc[tracks.track_id == "t01", "duration_s"] = 45.0
+    tracks.to_csv(folder_corpus / "tracks.csv", index=False)
+    messages = validate(folder_corpus, progress=False).table().set_index("subject").message
+    assert "silent" in messages["t00"]
+    assert "lasts 4.0 s, the corpus states 45.0 s" in messages["t01"]
+
+
+def test_a_missing_table_is_one_finding(folder_corpus):
+    (folder_corpus / "annotations.csv").write_text("track_id,time_s\nt00,0.5\n")
+    found = validate(folder_corpus, progress=False)
+    assert [f.level for f in found.findings] == ["error"]
+    assert "annotations.csv: column 'arousal' is missing" in found.findings[0].message
+
+
+def test_corpora_are_recognised_by_their_files(folder_corpus, tmp_path):
+    assert identify(folder_corpus) == "folder"
+    assert identify(write_deam(tmp_path / "d")) == "deam"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match=r"none of the known corpora; looked for tracks\.csv"):
+        validate(tmp_path / "empty")
+    with pytest.raises(CorpusError, match="no folder"):
+        validate(tmp_path / "nowhere")
+
+
+def test_the_command_reports_and_sets_the_exit_code(folder_corpus, tmp_path):
+    run = CliRunner().invoke(main, ["data", "verify", str(folder_corpus)])
+    assert run.exit_code == 0, run.output
+    assert "tones: 6 tracks with audio (0.01 h), 0 without; 0 errors" in run.output
+    damage(folder_corpus)
+    csv = tmp_path / "findings.csv"
+    run = CliRunner().invoke(main, ["data", "verify", str(folder_corpus), "--csv", str(csv)])
+    assert run.exit_code == 1
+    assert "error  audio/t01.wav [t01]: t01.wav: not audio" in run.output
+    assert set(pd.read_csv(csv).level) == {"error", "note"}
+    run = CliRunner().invoke(main, ["data", "verify", str(tmp_path / "nowhere")])
+    assert run.exit_code == 1 and "no folder" in run.output
+
+
+def test_annotated_songs_without_audio_are_no_damage(tmp_path):
+    found = validate(write_deam(tmp_path), progress=False)
+    assert found.without_audio == 2
+    assert any(f.level == "note" and "have no audio here" in f.message for f in found.findings)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real data beside the checkout")
+@pytest.mark.parametrize(
+    "name, corpus, tracks, without_audio",
+    [("deam", "deam", 10, 1792), ("emotify", "emotify", 400, 0), ("quadrants", "quadrants", 469, 0)],
+)
+def test_real_corpora(name, corpus, tracks, without_audio):
+    found = validate(SHARED / name, progress=False)
+    assert (found.corpus, found.tracks, found.without_audio) == (corpus, tracks, without_audio)
+    assert found.ok, found.table().head()
