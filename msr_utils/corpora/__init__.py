@@ -6,14 +6,16 @@ from pathlib import Path
 
 from msr_utils.corpora.base import Card, Corpus, CorpusError, Track
 from msr_utils.corpora.deam import load_deam
+from msr_utils.corpora.emotify import load_emotify
 from msr_utils.corpora.folder import load_folder
+from msr_utils.corpora.merp import load_merp
 from msr_utils.corpora.synthetic import SyntheticConfig, cached_corpus
 from msr_utils.provenance import PROJECT_ROOT
 
 CACHE_DIR = PROJECT_ROOT / ".cache"
 """Where rendered audio and features are kept; safe to delete."""
 
-CORPORA = ("synthetic", "deam", "folder")
+CORPORA = ("synthetic", "deam", "emotify", "merp", "folder")
 """Names that `load_corpus` knows."""
 
 SYNTHETIC_CARD = Card(
@@ -67,6 +69,8 @@ def load_corpus(
     root = PROJECT_ROOT / data_dir
     if not root.is_dir():
         raise CorpusError(f"data_dir: no folder {data_dir}")
+    if name in ("emotify", "merp"):
+        return load_emotify(root) if name == "emotify" else load_merp(root)
     return load_deam(root) if name == "deam" else load_folder(root)
 
 

@@ -1,0 +1,274 @@
+"""Emotify: 400 one-minute excerpts and the GEMS emotions that listeners felt.
+
+Aljanaki, Wiering and Veltkamp (2016), "Studying emotion induced by music through a
+crowdsourcing game", Information Processing & Management 52(1),
+https://doi.org/10.1016/j.ipm.2015.03.004. The nine emotions are those of the Geneva Emotional
+Music Scales: Zentner, Grandjean and Scherer (2008), Emotion 8(4).
+
+``data.csv``
+    One row per listener and track: ``track id, genre``, the nine emotions (1: felt strongly),
+    ``mood, liked, disliked, age, gender, mother tongue``. There is no listener id.
+``emotifymusic/<genre>/<n>.mp3``
+    ``n`` restarts at 1 in each genre; track ids run on through the genres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from msr_utils.corpora.base import Card, Corpus, CorpusError, Findings, Track
+from msr_utils.corpora.deam import AUDIO_SUFFIXES
+from msr_utils.corpora.folder import read_csv
+from msr_utils.metrics import rater_ceiling
+
+EMOTIONS = (
+    "amazement",
+    "solemnity",
+    "tenderness",
+    "nostalgia",
+    "calmness",
+    "power",
+    "joyful_activation",
+    "tension",
+    "sadness",
+)
+"""Columns of `Track.gems` and `Track.gems_ratings`."""
+
+GENRES = ("classical", "rock", "electronic", "pop")
+"""In the order of track ids: 1..100, 101..200, 201..300, 301..400."""
+
+TRACKS_PER_GENRE = 100
+
+PROFILE = ("mood", "liked", "disliked", "age", "gender", "mother tongue")
+
+USUAL = {"mood": (1, 5), "liked": (0, 1), "disliked": (0, 1), "age": (10, 90), "gender": (0, 1)}
+"""What lies outside is kept and noted."""
+
+MAX_FELT = 3
+"""The game let a listener pick this many emotions."""
+
+FEW_LISTENERS = 10
+"""Shares of fewer listeners are noted as coarse."""
+
+CARD = Card(
+    title="Emotify",
+    source="http://www2.projects.science.uu.nl/memotion/emotifydata/",
+    licence="for research",
+    citation="Aljanaki, Wiering and Veltkamp (2016), Studying emotion induced by music through "
+    "a crowdsourcing game, Information Processing & Management 52(1)",
+    notes=(
+        "emotions that listeners felt, not those they thought the music expresses",
+        "no listener id: rows of one person cannot be told from rows of several",
+        "tracks have 11 to 59 listeners: 85 of them 47 on average, the other 315 14",
+        "artists are unknown: split by track, one artist may lie on both sides",
+        "140 of the 8407 rows repeat another row of their track in every cell; all are kept",
+        "which gender 0 and 1 stand for is not documented",
+    ),
+)
+
+
+def load_emotify(data_dir: Path, findings: Findings | None = None) -> Corpus:
+    """Load the tracks of Emotify whose audio is at hand.
+
+    Parameters
+    ----------
+    data_dir : Path
+        Where ``data.csv`` and the genre folders were unpacked, in any arrangement.
+    findings : Findings, optional
+        Where errors about single tracks and notes go; without it the first error is raised.
+
+    Returns
+    -------
+    Corpus
+        ``labels="gems"``. `Corpus.raters` has one row per row of ``data.csv``, named by its
+        place there ("1", "2", ...), not one per person.
+
+    Raises
+    ------
+    CorpusError
+        If ``data.csv`` is missing or no such table, an emotion is not 0 or 1, a genre is
+        unknown or contradicts its track id, or none of the tracks has audio here.
+    """
+    findings = Findings() if findings is None else findings
+    root = Path(data_dir)
+    path = _find_table(root)
+    table = read_csv(path, ("track id", "genre", *EMOTIONS, *PROFILE))
+    # "01" and "1" are one track.
+    table["track id"] = table["track id"].str.strip().str.replace(r"^0+(?=.)", "", regex=True)
+    marks = table[list(EMOTIONS)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+    raters = _profiles(table)
+    _note_oddities(path.name, table, marks, raters, findings)
+    audio = _audio_files(root)
+    tracks, without_audio = [], 0
+    for track_id, rows in table.groupby("track id", sort=False).indices.items():
+        with findings.about(path.name, f"track id {track_id}"):
+            key = _genre_and_number(table, rows, path.name)
+            felt = _checked_marks(table, marks, rows, path.name)
+            if key not in audio:
+                without_audio += 1
+                continue
+            tracks.append(_track(track_id, key, audio[key], felt, raters.index[rows]))
+    if without_audio and not tracks:
+        raise CorpusError(
+            f"Emotify: no audio such as emotifymusic/classical/1.mp3 found under {root}"
+        )
+    return Corpus(
+        name="emotify",
+        tracks=sorted(tracks, key=lambda track: int(track.id)),
+        card=CARD,
+        index_files=[path],
+        without_audio=without_audio,
+        labels="gems",
+        raters=raters,
+    )
+
+
+def reliability(tracks: Sequence[Track], n_splits: int = 100, seed: int = 7) -> pd.DataFrame:
+    """How well listeners agree on each emotion, and what a perfect model could reach.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        With `Track.gems_ratings`.
+    n_splits : int > 0
+        Random halvings of each track's listeners that are averaged.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per emotion. ``split_half``: correlation over tracks of the shares in two
+        halves of the listeners; ``reliability``: of the share over all listeners, by
+        Spearman and Brown; ``ceiling``: its root, the best r with these shares. The last
+        row is the mean of the nine.
+
+    See Also
+    --------
+    msr_utils.metrics.rater_ceiling : the method and its sources.
+    """
+    rows = {}
+    for column, emotion in enumerate(EMOTIONS):
+        whole = rater_ceiling([t.gems_ratings[:, [column]] for t in tracks], n_splits, seed)
+        rows[emotion] = {
+            # Spearman-Brown, solved for the half.
+            "split_half": whole["reliability"] / (2 - whole["reliability"]),
+            "reliability": whole["reliability"],
+            "ceiling": whole["r"],
+        }
+    rows["mean"] = pd.DataFrame(rows).mean(axis=1).to_dict()
+    return pd.DataFrame(rows).T
+
+
+def _find_table(root: Path) -> Path:
+    found = sorted(root.rglob("data.csv"), key=lambda path: (len(path.parts), path))
+    if not found:
+        raise CorpusError(f"Emotify: no data.csv found under {root}; download the annotations")
+    return found[0]
+
+
+def _audio_files(root: Path) -> dict[tuple[str, int], Path]:
+    """Audio by genre and number in it."""
+    return {
+        (path.parent.name.lower(), int(path.stem)): path
+        for path in sorted(root.rglob("*"))
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.stem.isdecimal()
+    }
+
+
+def _profiles(table: pd.DataFrame) -> pd.DataFrame:
+    """What each row says of its listener; NaN where a number is missing."""
+    raters = table[["track id", *PROFILE]].copy()
+    for column in USUAL:
+        raters[column] = pd.to_numeric(raters[column], errors="coerce")
+    raters.columns = raters.columns.str.replace(" ", "_")
+    raters.index = pd.Index([str(row + 1) for row in range(len(raters))], name="rater")
+    return raters
+
+
+def _genre_and_number(table: pd.DataFrame, rows: np.ndarray, file: str) -> tuple[str, int]:
+    """Genre of a track and its file's number there; a genre that contradicts the id is refused."""
+    text = table["track id"].iloc[rows[0]]
+    tracks = len(GENRES) * TRACKS_PER_GENRE
+    if not (text.isdecimal() and 1 <= int(text) <= tracks):
+        raise CorpusError(
+            f"{file}, line {rows[0] + 2}: track id is {text!r}, not a number from 1 to {tracks}"
+        )
+    place, number = divmod(int(text) - 1, TRACKS_PER_GENRE)
+    for row in rows:
+        genre = table["genre"].iloc[row].strip().lower()
+        where = f"{file}, line {row + 2}: genre {genre!r}"
+        if genre not in GENRES:
+            raise CorpusError(f"{where} is unknown; known: {', '.join(GENRES)}")
+        if genre != GENRES[place]:
+            raise CorpusError(f"{where} contradicts track id {text}, which is {GENRES[place]}")
+    return GENRES[place], number + 1
+
+
+def _checked_marks(
+    table: pd.DataFrame, marks: np.ndarray, rows: np.ndarray, file: str
+) -> np.ndarray:
+    """Who felt what on one track, (listeners, 9)."""
+    felt = marks[rows]
+    bad = np.argwhere(~np.isin(felt, (0, 1)))
+    if len(bad):
+        row, emotion = rows[bad[0, 0]], EMOTIONS[bad[0, 1]]
+        text = table[emotion].iloc[row]
+        raise CorpusError(f"{file}, line {row + 2}: {emotion} is {text!r}; it must be 0 or 1")
+    return felt
+
+
+def _track(
+    track_id: str, key: tuple[str, int], audio_path: Path, felt: np.ndarray, raters: pd.Index
+) -> Track:
+    none = np.zeros(0, np.float32)
+    return Track(
+        id=track_id,
+        audio_path=audio_path,
+        times_s=np.zeros(0),
+        valence=none,
+        arousal=none,
+        group=track_id,
+        text={"genre": key[0]},
+        raters=tuple(raters),
+        gems=felt.mean(axis=0),
+        gems_ratings=felt,
+    )
+
+
+def _note_oddities(
+    file: str, table: pd.DataFrame, marks: np.ndarray, raters: pd.DataFrame, findings: Findings
+) -> None:
+    """Note what is no damage but may surprise: nothing of it is dropped."""
+    felt = np.nansum(marks, axis=1)
+    both = (raters["liked"] == 1) & (raters["disliked"] == 1)
+    counts = {
+        "rows repeat another row of their track in every cell: one person twice or two alike, "
+        "which nobody can tell without a listener id": table.duplicated().sum(),
+        "rows mark no emotion": (felt == 0).sum(),
+        f"rows mark more than the {MAX_FELT} emotions that the game allowed": (
+            felt > MAX_FELT
+        ).sum(),
+        "rows both like and dislike the track": both.sum(),
+    }
+    for what, count in counts.items():
+        if count:
+            findings.note(file, "", f"{count} {what}")
+    for column, (low, high) in USUAL.items():
+        odd = ~raters[column].between(low, high)
+        if odd.any():
+            values = ", ".join(sorted(set(table[column][odd.to_numpy()]))[:5])
+            findings.note(file, column, f"{odd.sum()} rows outside {low}..{high}, kept: {values}")
+    listeners = table["track id"].value_counts()
+    few = listeners[listeners < FEW_LISTENERS]
+    if len(few):
+        findings.note(
+            file, "", f"{len(few)} tracks have fewer than {FEW_LISTENERS} listeners, {few.min()} "
+            f"at the least: {', '.join(sorted(few.index)[:5])}"
+        )  # fmt: skip
+    missing = len(GENRES) * TRACKS_PER_GENRE - len(listeners)
+    if missing > 0:
+        findings.note(file, "", f"{missing} of the 400 tracks have no row")
