@@ -7,8 +7,8 @@ import pandas as pd
 
 from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Corpus, Track
-from msr_utils.corpora.emotify import EMOTIONS
-from msr_utils.metrics import gems_ceiling, rater_ceiling
+from msr_utils.corpora.emotify import EMOTIONS, reliability
+from msr_utils.metrics import rater_ceiling
 
 QUADRANTS = {
     "Q1": "+V +A: happy, excited",
@@ -99,20 +99,25 @@ def describe_quadrants(corpus: Corpus) -> dict:
 
 
 def describe_gems(corpus: Corpus) -> dict:
-    """``listeners_per_track`` (least, median, most), ``answers``, and per emotion its mean
-    share of listeners, the spread of that share over tracks, and the listeners' agreement
-    (see `msr_utils.metrics.gems_ceiling`)."""
+    """Facts of a corpus with the emotions that listeners felt.
+
+    Returns
+    -------
+    dict
+        ``listeners_per_track`` (least, median, most), ``answers`` (rows of listeners) and
+        ``emotions[name]``: ``mean`` and ``sd`` over tracks of the share of listeners, and
+        their agreement (see `msr_utils.corpora.emotify.reliability`).
+    """
     shares = np.stack([t.gems for t in corpus.tracks])
     listeners = [len(t.gems_ratings) for t in corpus.tracks]
-    agreement = gems_ceiling([t.gems_ratings for t in corpus.tracks])
+    agreement = reliability(corpus.tracks).to_dict("index")
+    columns = {name: shares[:, i] for i, name in enumerate(EMOTIONS)} | {"mean": shares}
     return {
         "listeners_per_track": _spread(listeners),
         "answers": sum(listeners),
         "emotions": {
-            name: {"mean": mean, "sd": sd, **agreement[name]}
-            for name, mean, sd in zip(
-                EMOTIONS, shares.mean(axis=0), shares.std(axis=0), strict=True
-            )
+            name: {"mean": values.mean(), "sd": values.std(axis=0).mean(), **agreement[name]}
+            for name, values in columns.items()
         },
     }
 
