@@ -45,6 +45,13 @@ serve: $(READY)
 book: $(READY)
 	@$(BIN)/msr book
 
+# One core. DATA names a folder of music; BENCH_PEERS_PYTHON an interpreter that has openSMILE and
+# Essentia, which the lock does not hold (see tests/README.md).
+.PHONY: bench
+bench: $(READY)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1 \
+		$(BIN)/python tests/benchmarks/bench_features.py $(if $(DATA),--audio "$(DATA)")
+
 # Needs uv on the PATH: pins every package for every platform, without naming an index.
 lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \

@@ -1,0 +1,1 @@
+"""Measurements that `make bench` runs; `make test` does not collect them."""
