@@ -188,21 +188,21 @@ def _blocks(
             ) from error
         if not len(samples):
             break
-        if not np.isfinite(samples).all():
+        peak = np.abs(samples).max()
+        if not np.isfinite(peak):
             bad = decoded + int(np.argmin(np.isfinite(samples).all(axis=1)))
             raise AudioError(
                 f"{name}: NaN or infinite sample at {bad / file.samplerate:.3f} s; "
                 "export the audio again"
             )
-        if np.abs(samples).max() > MAX_SAMPLE:
+        if peak > MAX_SAMPLE:
             raise AudioError(
-                f"{name}: samples reach {np.abs(samples).max():.3g}, full scale is 1; "
-                "export the audio again"
+                f"{name}: samples reach {peak:.3g}, full scale is 1; export the audio again"
             )
         decoded += len(samples)
         if max_seconds is not None and decoded > max_seconds * file.samplerate:
             raise AudioTooLong(f"{name}: longer than the {max_seconds:g} s that are accepted")
-        yield np.ascontiguousarray(samples.mean(axis=1))
+        yield samples[:, 0] if file.channels == 1 else samples.mean(axis=1)
     if not decoded:
         raise AudioError(f"{name}: holds no audio samples")
 

@@ -115,7 +115,11 @@ def test_annotated_songs_without_audio_are_no_damage(tmp_path):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real data beside the checkout")
 @pytest.mark.parametrize(
     "name, corpus, tracks, without_audio",
-    [("deam", "deam", 10, 1792), ("emotify", "emotify", 400, 0), ("quadrants", "quadrants", 469, 0)],
+    [
+        ("deam", "deam", 10, 1792),
+        ("emotify", "emotify", 400, 0),
+        ("quadrants", "quadrants", 469, 0),
+    ],
 )
 def test_real_corpora(name, corpus, tracks, without_audio):
     found = validate(SHARED / name, progress=False)
