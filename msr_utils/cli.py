@@ -114,6 +114,47 @@ def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
         sys.exit(1)
 
 
+@data.command()
+@click.argument("corpus", metavar="deam|emotify|merp")
+@click.option(
+    "--to",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="new folder for the data",
+)
+@click.option("--accept-licence", is_flag=True, help="accept the corpus' terms")
+@click.option("--mirror", default="", metavar="URL", help="take the files from this address")
+@click.option(
+    "--accept-hash",
+    "accept_hashes",
+    multiple=True,
+    metavar="SHA256",
+    help="use a file although another was expected; repeat for more",
+)
+def fetch(
+    corpus: str, folder: Path, accept_licence: bool, mirror: str, accept_hashes: tuple[str, ...]
+) -> None:
+    """Download a public corpus; run it again to go on after an interruption."""
+    from msr_utils.corpora import download
+
+    try:
+        source = download.find_source(corpus)
+        if not download.fetched(corpus, folder):
+            click.echo(source.terms())
+            if not accept_licence and sys.stdin.isatty():
+                accept_licence = click.confirm("Do you accept these terms?")
+        files = download.fetch(corpus, folder, accept_licence, mirror, accept_hashes)
+    except download.DownloadError as error:
+        raise click.ClickException(str(error)) from error
+    for file in files:
+        click.echo(f"{file['name']}: {file['size']} bytes, SHA-256 {file['sha256']}")
+    click.echo(f"data in {folder}" if files else f"nothing to be done: {corpus} is in {folder}")
+    click.echo(f"next: msr data verify {folder}")
+    if corpus == "deam":
+        click.echo(f"then: make study CORPUS=deam DATA={folder}")
+
+
 @main.command()
 @click.option("--edition", default="published", show_default=True, help="folder under reports/")
 @click.option("--corpus", default="", help="corpus of the edition; needed where it has several")
