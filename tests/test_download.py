@@ -270,6 +270,18 @@ def test_a_part_of_another_release_is_dropped(deam, sources, tmp_path, tags):
     assert (site.ranges_of("DEAM_audio.zip")[-1] is None) == (not tags)
 
 
+@pytest.mark.parametrize("tags", [True, False])
+def test_without_a_known_hash_only_a_tagged_part_is_resumed(serve, sources, tmp_path, tags):
+    files = {"data.csv": noise(300 * KIB)}
+    sources("emotify", files, known=False)
+    mirror, site = serve(files)
+    site.tags = tags
+    site.cuts = [200 * KIB]
+    get(tmp_path / "emotify", mirror, corpus="emotify")
+    assert (site.ranges_of("data.csv")[-1] is not None) == tags
+    assert (tmp_path / "emotify/data.csv").read_bytes() == files["data.csv"]
+
+
 def test_a_part_that_is_too_long_or_complete(deam, tmp_path):
     mirror, site = deam
     interrupted(tmp_path / "deam", mirror, site)
@@ -524,7 +536,7 @@ HOSTILE = {
     "encrypted": (encrypted(), "'a.csv' is encrypted"),
     "twice": (twice(), "'a.csv' is there twice"),
     "spoiled": (spoiled(), r"damaged \(Bad CRC-32 for file 'a.csv'\)"),
-    "method": (odd_method(), "cannot be unpacked here.*compression"),
+    "method": (odd_method(), "'a.csv' is packed by a method other than deflate"),
     "truncated": (DEAM["metadata.zip"][:-30], "cut short"),
     "no zip": (b"<html>", "not a zip archive"),
     "empty": (b"", "not a zip archive"),
@@ -642,3 +654,26 @@ def test_the_command_says_what_it_did(deam, tmp_path):
     bad = invoke(main, [*arguments[:4], f"{folder}2", "--accept-licence", "--accept-hash", "abc"])
     assert bad.exit_code == 1
     assert "'abc' is not a SHA-256" in bad.output
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_on_a_terminal_the_terms_are_a_question(deam, tmp_path, answer):
+    pty = pytest.importorskip("pty")
+    mirror, site = deam
+    sees, terminal = pty.openpty()
+    os.write(sees, f"{answer}\n".encode())
+    # The registered hashes are the real ones: the tests' archives end as an unexpected file.
+    done = subprocess.run(
+        [sys.executable, "-m", "msr_utils.cli", "data", "fetch", "deam"]
+        + ["--to", str(tmp_path / "deam"), "--mirror", mirror],
+        stdin=terminal,
+        capture_output=True,
+        text=True,
+    )
+    os.close(terminal)
+    os.close(sees)
+    assert done.returncode == 1
+    assert "Do you accept these terms? [y/N]" in done.stdout
+    assert bool(site.asked) == (answer == "y")
+    assert ("not the file that was expected" in done.stderr) == (answer == "y")
+    assert ("--accept-licence" in done.stderr) == (answer == "n")

@@ -352,12 +352,19 @@ def _checked_entries(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipIn
     files, names = [], set()
     for entry in entries:
         _check_name(entry.filename, path.name)
+        if entry.header_offset < 0:
+            raise zipfile.BadZipFile(f"no place is given for {entry.filename!r}")
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             what = "a symbolic link" if kind == stat.S_IFLNK else "neither a file nor a folder"
             raise DownloadError(f"{path.name}: refused, {entry.filename!r} is {what}")
         if entry.flag_bits & 0x1:
             raise DownloadError(f"{path.name}: {entry.filename!r} is encrypted; cannot be unpacked")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DownloadError(
+                f"{path.name}: {entry.filename!r} is packed by a method other than deflate; "
+                "cannot be unpacked"
+            )
         if entry.filename in names:
             raise DownloadError(f"{path.name}: refused, {entry.filename!r} is there twice")
         names.add(entry.filename)
@@ -480,9 +487,10 @@ def _get(
     kept = sorted(path.parent.glob(f"{glob.escape(path.name)}.sha256-*"))
     if kept and not path.exists():
         kept[0].replace(path)
+    # It announces every file and its hash; what is to be said is said here.
+    pooch.get_logger().setLevel("WARNING")
     for _ in range(2):
-        downloader = ResumingDownloader(path, source, timeout_s, progress)
-        pooch.get_logger().setLevel("WARNING")
+        downloader = ResumingDownloader(path, source, bool(archive.sha256), timeout_s, progress)
         pooch.retrieve(archive.url, None, fname=path.name, path=path.parent, downloader=downloader)
         size, found = path.stat().st_size, sha256_file(path)
         right = found == archive.sha256 if archive.sha256 else archive.size in (None, size)
@@ -521,6 +529,8 @@ class ResumingDownloader:
     path : Path
         Where the file will lie in the end.
     source : Source
+    hash_known : bool
+        A part of another release will be found out, even where the server gives no tag or date.
     timeout_s : float
         How long the server may be silent, in seconds.
     progress : bool
@@ -530,6 +540,7 @@ class ResumingDownloader:
 
     path: Path
     source: Source
+    hash_known: bool
     timeout_s: float = 30.0
     progress: bool = True
     resumed: bool = False
@@ -631,9 +642,11 @@ class ResumingDownloader:
         return facts
 
     def _usable_facts(self, url: str) -> dict[str, Any]:
+        """What the server said of the part; empty where it cannot be continued."""
         try:
             facts = read_json(self.facts)
-            return facts if facts["url"] == url and {"if_range", "total"} <= set(facts) else {}
+            usable = facts["url"] == url and (facts["if_range"] or self.hash_known)
+            return facts if usable and "total" in facts else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
