@@ -64,7 +64,7 @@ class Site:
         self.cuts: list[int] = []
         """Bytes after which to cut each of the next answers with a body."""
         self.sent = 0
-        self.ranges = self.tags = True
+        self.ranges = self.tags = self.heeds_tags = True
         self.status = 0
         self.hang_after: dict[str, int] = {}
         """Bytes of a file, by the end of its name, after which to fall silent."""
@@ -84,7 +84,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(site.status or 404, b"")
         tag = f'"{digest(data)[:16]}"'
         headers = {"ETag": tag} if site.tags else {}
-        same = self.headers.get("If-Range", tag) == tag
+        same = not site.heeds_tags or self.headers.get("If-Range", tag) == tag
         if not (wanted and site.ranges and same):
             return self.answer(200, data, headers)
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
@@ -263,11 +263,28 @@ def test_a_part_of_another_release_is_dropped(deam, sources, tmp_path, tags):
     mirror, site = deam
     site.tags = tags
     interrupted(tmp_path / "deam", mirror, site)
-    site.files["DEAM_audio.zip"] = zipped({"MEMD_audio/2.mp3": noise(600 * KIB, seed=1)})
+    new = {"MEMD_audio/2.mp3": noise(600 * KIB, seed=1), "__MACOSX/._2.mp3": b"y"}
+    site.files["DEAM_audio.zip"] = zipped(new)
+    assert len(site.files["DEAM_audio.zip"]) == len(DEAM["DEAM_audio.zip"])
     sources("deam", site.files)
     get(tmp_path / "deam", mirror)
     assert (tmp_path / "deam/MEMD_audio/2.mp3").read_bytes() == noise(600 * KIB, seed=1)
     assert (site.ranges_of("DEAM_audio.zip")[-1] is None) == (not tags)
+
+
+def test_a_server_that_continues_with_another_release(serve, sources, tmp_path):
+    """It answers a range although the tag sent along is not that of its file."""
+    files = {"data.csv": noise(300 * KIB)}
+    sources("emotify", files, known=False)
+    mirror, site = serve(files)
+    site.heeds_tags = False
+    site.cuts = [200 * KIB] + [0] * download.TRIES
+    with pytest.raises(DownloadError, match="cut"):
+        get(tmp_path / "emotify", mirror, corpus="emotify")
+    site.cuts.clear()
+    site.files["data.csv"] = noise(300 * KIB, seed=1)
+    get(tmp_path / "emotify", mirror, corpus="emotify")
+    assert (tmp_path / "emotify/data.csv").read_bytes() == site.files["data.csv"]
 
 
 @pytest.mark.parametrize("tags", [True, False])
@@ -432,6 +449,8 @@ def test_sites_that_cannot_be_reached(deam, tmp_path):
         get(tmp_path / "deam", mirror.replace("http:", "https:"))
     with pytest.raises(DownloadError, match="--mirror: 'ftp://x' is not an address"):
         get(tmp_path / "deam", "ftp://x")
+    with pytest.raises(DownloadError, match="--mirror: .* is not an address"):
+        get(tmp_path / "deam", "http://[")
     site.hang_after = {"DEAM_audio.zip": 0}
     with pytest.raises(DownloadError, match=r"did not answer within 0\.2 s"):
         get(tmp_path / "deam", mirror, timeout_s=0.2)
@@ -511,6 +530,14 @@ def understated() -> bytes:
     return bytes(data)
 
 
+def misplaced() -> bytes:
+    """The list of files is said to begin later than it does: entries lie before the start."""
+    data = bytearray(zipped({"a.csv": b"1"}))
+    at = data.index(b"PK\x05\x06") + 16
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + 5).to_bytes(4, "little")
+    return bytes(data)
+
+
 def twice() -> bytes:
     return zipped({"a.csv": b"1", "b.csv": b"2"}, zipfile.ZIP_STORED).replace(b"b.csv", b"a.csv")
 
@@ -536,6 +563,7 @@ HOSTILE = {
     "encrypted": (encrypted(), "'a.csv' is encrypted"),
     "twice": (twice(), "'a.csv' is there twice"),
     "spoiled": (spoiled(), r"damaged \(Bad CRC-32 for file 'a.csv'\)"),
+    "misplaced": (misplaced(), "damaged"),
     "method": (odd_method(), "'a.csv' is packed by a method other than deflate"),
     "truncated": (DEAM["metadata.zip"][:-30], "cut short"),
     "no zip": (b"<html>", "not a zip archive"),

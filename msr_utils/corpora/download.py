@@ -219,7 +219,8 @@ def fetch(
     corpus : str
         A name in `SOURCES`.
     folder : Path
-        Where the data will lie; must be new or empty.
+        Where the data will lie; must be new or empty. Archives are in ``FOLDER.fetching`` until
+        all is done, and then deleted.
     accept_licence : bool
         Nothing is downloaded without.
     mirror : str
@@ -259,7 +260,7 @@ def fetch(
     for value in accepted:
         if not re.fullmatch(r"[0-9a-f]{64}", value):
             raise DownloadError(f"--accept-hash: {value!r} is not a SHA-256 of 64 hex digits")
-    if mirror and (urlsplit(mirror).scheme not in ("http", "https") or not urlsplit(mirror).netloc):
+    if mirror and not re.fullmatch(r"https?://[^/\[\]\s]+(/\S*)?", mirror):
         raise DownloadError(f"--mirror: {mirror!r} is not an address such as https://host/folder")
     try:
         _check_folder(folder)
@@ -536,6 +537,8 @@ class ResumingDownloader:
     progress : bool
     resumed : bool
         Set when a part of an earlier connection was used.
+    received : int
+        Bytes that came so far.
     """
 
     path: Path
