@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msr_utils.corpora.base import Card, Corpus, CorpusError, Track
+from msr_utils.corpora.base import Card, Corpus, CorpusError, Findings, Track
 from msr_utils.corpora.deam import load_deam
 from msr_utils.corpora.emotify import load_emotify
 from msr_utils.corpora.folder import load_folder
@@ -35,6 +35,8 @@ def load_corpus(
     data_dir: str | Path = "",
     cache_dir: str | Path = CACHE_DIR,
     synthetic_tracks: int = SyntheticConfig.n_tracks,
+    findings: Findings | None = None,
+    need_audio: bool = True,
 ) -> Corpus:
     """Load a corpus by name.
 
@@ -48,6 +50,11 @@ def load_corpus(
         Where ``synthetic`` keeps what it rendered.
     synthetic_tracks : int >= 6
         Tracks of the synthetic corpus; two or more to a group.
+    findings : Findings, optional
+        Where the loader notes oddities; with ``collect``, errors too.
+    need_audio : bool
+        False: songs of DEAM whose audio is not at hand are there, too, for a look at the
+        labels.
 
     Raises
     ------
@@ -62,16 +69,26 @@ def load_corpus(
         groups = min(SyntheticConfig.n_groups, synthetic_tracks // 2)
         config = SyntheticConfig(n_tracks=synthetic_tracks, n_groups=groups)
         folder = cached_corpus(config, Path(cache_dir))
-        return load_folder(folder, name="synthetic", card=SYNTHETIC_CARD)
+        return load_folder(folder, name="synthetic", card=SYNTHETIC_CARD, findings=findings)
     if not str(data_dir):
         raise CorpusError(f"data_dir: corpus {name!r} needs the folder of its data")
     # A relative path means the same in a notebook, wherever its kernel runs.
     root = PROJECT_ROOT / data_dir
     if not root.is_dir():
         raise CorpusError(f"data_dir: no folder {data_dir}")
-    if name in ("emotify", "merp"):
-        return load_emotify(root) if name == "emotify" else load_merp(root)
-    return load_deam(root) if name == "deam" else load_folder(root)
+    loaders = {"emotify": load_emotify, "merp": load_merp, "folder": load_folder}
+    if name == "deam":
+        return load_deam(root, findings, need_audio=need_audio)
+    return loaders[name](root, findings=findings)
 
 
-__all__ = ["CACHE_DIR", "CORPORA", "Card", "Corpus", "CorpusError", "Track", "load_corpus"]
+__all__ = [
+    "CACHE_DIR",
+    "CORPORA",
+    "Card",
+    "Corpus",
+    "CorpusError",
+    "Findings",
+    "Track",
+    "load_corpus",
+]

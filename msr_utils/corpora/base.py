@@ -17,6 +17,19 @@ from msr_utils.io import sha256_file
 GRID_TOLERANCE_S = 0.01
 """How far an annotation time may lie from a multiple of 500 ms."""
 
+MAX_TIME_S = 24 * 3600
+"""Later times are not seconds of a piece of music: milliseconds, or damage."""
+
+AUDIO_SUFFIXES = (".mp3", ".ogg", ".opus", ".flac", ".wav")
+"""Audio that the loaders look for, the official archives' format first."""
+
+RATING_SCALES = (
+    (1, 9, "(x - 5) / 4"),
+    (0, 10, "x / 5 - 1"),
+    (0, 100, "x / 50 - 1"),
+    (-100, 100, "x / 100"),
+)
+"""Lowest and highest value of scales in use, and how they become [-1, 1]."""
 
 LABELS = ("curves", "quadrants", "gems")
 """Valence and arousal over time; one quadrant of their plane; nine emotions felt."""
@@ -36,7 +49,7 @@ class Finding:
         ``"error"``: the data are damaged or contradict one another. ``"note"``: they are as
         their makers left them, but not what one would expect.
     file : str
-        Relative to the corpus' folder.
+        Its name, or its path in the corpus' folder where the name alone is not clear.
     subject : str
         Track, line or column; may be empty.
     message : str
@@ -75,6 +88,11 @@ class Findings(list[Finding]):
     def note(self, file: str, subject: str, message: str) -> None:
         """Keep something that is no damage."""
         self.append(Finding("note", file, subject, message))
+
+    @property
+    def damaged(self) -> set[str]:
+        """Subjects of the errors collected so far: what is left out."""
+        return {finding.subject for finding in self if finding.level == "error"}
 
 
 @dataclass(frozen=True)
@@ -191,12 +209,25 @@ class Corpus:
         return {self.labels} | {"static" for t in self.tracks if t.static is not None}
 
     def content_hash(self) -> str:
-        """SHA-256 over annotation files and audio: changes when any of the data does."""
+        """SHA-256 over annotation files and the audio at hand: changes when any of it does."""
         digest = hashlib.sha256()
-        audio = (t.audio_path for t in self.tracks if t.audio_path.is_file())
-        for path in [*sorted(self.index_files), *sorted(audio)]:
+        audio = sorted(t.audio_path for t in self.tracks if t.audio_path.is_file())
+        for path in [*sorted(self.index_files), *audio]:
             digest.update(f"{path.name} {sha256_file(path)}\n".encode())
         return digest.hexdigest()
+
+
+def find_audio(path: Path) -> Path | None:
+    """The file as named, or one beside it with the same stem and another audio suffix.
+
+    Re-encoded copies of a corpus keep its file names and change their suffix.
+    """
+    if path.is_file():
+        return path
+    stem = path.with_suffix("") if path.suffix.lower() in AUDIO_SUFFIXES else path
+    suffixes = (written for suffix in AUDIO_SUFFIXES for written in (suffix, suffix.upper()))
+    others = (stem.with_name(stem.name + suffix) for suffix in suffixes)
+    return next((other for other in others if other.is_file()), None)
 
 
 def frame_index(times_s: np.ndarray, where: str) -> np.ndarray:
@@ -211,9 +242,15 @@ def frame_index(times_s: np.ndarray, where: str) -> np.ndarray:
     Raises
     ------
     CorpusError
-        If a time is off the 500 ms grid, not positive, or the times do not rise.
+        If a time is off the 500 ms grid, not positive, too late to be seconds, or the times do
+        not rise.
     """
     times_s = np.asarray(times_s, float)
+    if (np.abs(times_s) > MAX_TIME_S).any():
+        raise CorpusError(
+            f"{where}: time_s {times_s[np.abs(times_s) > MAX_TIME_S][0]:g} lies beyond "
+            f"{MAX_TIME_S} s; give seconds from the start of the audio"
+        )
     index = np.rint(times_s * FRAME_RATE_HZ)
     off = ~(np.abs(times_s - index * FRAME_SECONDS) <= GRID_TOLERANCE_S)
     if off.any():
@@ -229,18 +266,38 @@ def frame_index(times_s: np.ndarray, where: str) -> np.ndarray:
     return index.astype(int) - 1
 
 
-def check_scale(values: np.ndarray, where: str) -> None:
+def check_scale(values: np.ndarray, where: str, column: np.ndarray | None = None) -> None:
     """Refuse values outside [-1, 1]; NaN passes.
+
+    Parameters
+    ----------
+    values : np.ndarray
+    where : str
+        File, track and column to name in errors.
+    column : np.ndarray, optional
+        All values of the column, from which the error guesses its scale; `values` by default.
 
     Raises
     ------
     CorpusError
-        Naming the first value out of range.
+        Naming the first value out of range and the scale that the column seems to have.
     """
     low, high = SCALE
-    bad = np.isfinite(values) & ((values < low) | (values > high))
-    if bad.any() or np.isinf(values).any():
-        value = values[bad | np.isinf(values)][0]
+    # NaN compares false with everything, infinity does not.
+    bad = (values < low) | (values > high)
+    if bad.any():
         raise CorpusError(
-            f"{where}: {value:g} lies outside [{low:g}, {high:g}]; rescale it before loading"
+            f"{where}: {values[bad][0]:g} lies outside [{low:g}, {high:g}]; "
+            f"{_rescaling(values if column is None else column)}"
         )
+
+
+def _rescaling(column: np.ndarray) -> str:
+    """What to do with a column out of scale; a few bad values among good ones are no scale."""
+    column = column[np.isfinite(column)]
+    if np.sum(np.abs(column) > SCALE[1]) <= len(column) / 2:
+        return "correct it or leave the cell empty"
+    for low, high, formula in RATING_SCALES:
+        if low <= column.min() and column.max() <= high:
+            return f"the column looks like {low}..{high}: rescale it with {formula}"
+    return "rescale the column before loading"

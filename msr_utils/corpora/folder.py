@@ -1,171 +1,558 @@
-"""The folder corpus: anyone's own audio and annotations, as two CSV files, or three with single ratings.
+"""The folder corpus: anyone's own audio and annotations, as CSV files.
 
 ``tracks.csv``
-    ``track_id, file, group`` and optionally ``title, artist, genre, split``; ``file`` is
-    relative to the folder, ``group`` the artist or series.
+    ``track_id, file, group`` and optionally ``title, artist, genre, split, quadrant,
+    duration_s``; ``file`` is relative to the folder, ``group`` the artist or series, ``split``
+    ``train`` or ``test``, ``quadrant`` ``Q1`` to ``Q4``.
 ``annotations.csv``
     ``track_id, time_s, arousal, valence``; a row describes the 500 ms that end at ``time_s``.
 ``ratings.csv`` (optional)
     ``track_id, rater, time_s, arousal, valence``; a rating holds from the rater's previous
-    ``time_s`` up to its own.
+    ``time_s``, or the start of the audio, up to its own. Empty values: nobody rated till then.
+    Without ``annotations.csv`` the mean over raters is the curve.
+``raters.csv`` (optional)
+    ``rater`` and any columns that describe the person: a row each, or with a column
+    ``track_id`` a row for each track that the person rated.
+``card.yml`` (optional)
+    ``title, source, licence, citation, notes``: who made the data and on what terms.
+
+A folder with neither annotations nor ratings needs a quadrant for every track.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import codecs
+import csv
+import io
+import os
+import re
+from collections import Counter
+from dataclasses import fields, replace
+from pathlib import Path, PureWindowsPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
-from msr_utils.constants import FRAME_SECONDS, TARGETS
-from msr_utils.corpora.base import Card, Corpus, CorpusError, Track, check_scale, frame_index
+from msr_utils.constants import FRAME_RATE_HZ, FRAME_SECONDS, SCALE, TARGETS
+from msr_utils.corpora.base import (
+    MAX_TIME_S,
+    Card,
+    Corpus,
+    CorpusError,
+    Findings,
+    Track,
+    check_scale,
+    find_audio,
+    frame_index,
+)
+from msr_utils.io import sha256_file
 
 KNOWN_CARDS = {
-    "vgmidi": Card(
-        title="VGMIDI",
-        source="https://github.com/lucasnfe/vgmidi",
-        licence="for research",
-        citation="Ferreira and Whitehead (2019), Learning to generate music with sentiment, ISMIR",
-        notes=(
-            "piano arrangements of game music, rendered with a General MIDI piano",
-            "rated per measure by people who listened online; groups are game series",
+    "vgmidi": (
+        r"vg\d{3}",
+        Card(
+            title="VGMIDI",
+            source="https://github.com/lucasnfe/vgmidi",
+            licence="for research",
+            citation="Ferreira and Whitehead (2019), Learning to generate music with sentiment, "
+            "ISMIR",
+            notes=(
+                "piano arrangements of game music, rendered with a General MIDI piano",
+                "rated per measure by people who listened online; groups are game series",
+            ),
         ),
-    )
+    ),
+    "quadrants": (
+        r"q\d{3}",
+        Card(
+            title="4Q audio emotion dataset, half of its 900 clips",
+            source="http://mir.dei.uc.pt/downloads.html",
+            licence="research previews: not to be played or shown in public",
+            citation="Panda, Malheiro and Paiva, Novel audio features for music emotion "
+            "recognition, IEEE Transactions on Affective Computing (online 2018, 11(4), 2020)",
+            notes=(
+                "thirty-second excerpts of commercial music with one quadrant each",
+                "groups are artists",
+            ),
+        ),
+    ),
 }
-"""Cards of public data that is laid out as a folder corpus, by the folder's name."""
+"""Public data laid out as a folder corpus: folder name -> pattern of its track ids, card."""
 
 TEXT_COLUMNS = ("title", "artist", "genre", "genres")
 
+NO_CURVE = {"times_s": np.empty(0), **{t: np.empty(0, np.float32) for t in TARGETS}}
 
-def load_folder(data_dir: Path, name: str | None = None, card: Card | None = None) -> Corpus:
+MISSING = ("", "nan", "na", "n/a", "null", "none")
+"""Cells of a numeric column that mean "not known", in lower case."""
+
+
+def load_folder(
+    data_dir: Path,
+    name: str | None = None,
+    card: Card | None = None,
+    findings: Findings | None = None,
+) -> Corpus:
     """Load a folder corpus.
 
     Parameters
     ----------
     data_dir : Path
-        Folder with ``tracks.csv`` and ``annotations.csv``.
+        Folder with ``tracks.csv`` and annotations, ratings or quadrants, see the module.
     name : str, optional
         Short name; the folder's own name by default.
     card : Card, optional
-        Source and terms, where they are known.
+        Source and terms; by default ``card.yml``, or what is known of public data.
+    findings : Findings, optional
+        Where to note oddities; with ``collect``, errors too, and their tracks are left out.
 
     Raises
     ------
     CorpusError
-        If a file, column or track is missing, repeated, off the grid or out of range.
+        If a file, column or track is missing, repeated, off the grid, out of range, or has its
+        audio in two groups.
     """
     root = Path(data_dir)
-    tracks = read_csv(root / "tracks.csv", ("track_id", "file", "group"))
-    annotations = read_csv(
-        root / "annotations.csv", ("track_id", "time_s", *TARGETS), numeric=("time_s", *TARGETS)
-    )
-    repeated = tracks.track_id[tracks.track_id.duplicated()]
-    if len(repeated):
-        raise CorpusError(f"tracks.csv: track_id {repeated.iloc[0]!r} is repeated")
-    unknown = set(annotations.track_id) - set(tracks.track_id)
-    if unknown:
-        raise CorpusError(f"annotations.csv: track_id {min(unknown)!r} is not in tracks.csv")
-    ratings_file = root / "ratings.csv"
-    ratings = (
-        read_csv(
-            ratings_file,
-            ("track_id", "rater", "time_s", *TARGETS),
-            numeric=("time_s", *TARGETS),
+    findings = Findings() if findings is None else findings
+    rows, ids = _read_tracks(root, findings)
+    curves = _read_labels(root / "annotations.csv", ("track_id",), ids, findings)
+    ratings = _read_labels(root / "ratings.csv", ("track_id", "rater"), ids, findings)
+    raters = _read_raters(root / "raters.csv", findings)
+    labels = "quadrants" if curves is None and ratings is None else "curves"
+    if labels == "quadrants" and not all("quadrant" in row for row in rows):
+        raise CorpusError(
+            f"annotations.csv not found in {root}; give annotations.csv, ratings.csv or a "
+            "column quadrant in tracks.csv"
         )
-        if ratings_file.is_file()
-        else None
-    )
-    curves = dict(list(annotations.groupby("track_id", sort=False)))
-    rated = dict(list(ratings.groupby("track_id", sort=False))) if ratings is not None else {}
-    loaded = []
-    for row in tracks.to_dict("records"):
+    tracks = []
+    for row in rows:
         track_id = row["track_id"]
-        if track_id not in curves:
-            raise CorpusError(f"annotations.csv: no rows for track_id {track_id!r}")
-        audio_path = root / row["file"]
-        if not audio_path.is_file():
-            raise CorpusError(f"tracks.csv: {row['file']!r} of track_id {track_id!r} not found")
-        curve = curves[track_id]
-        where = f"annotations.csv, track_id {track_id!r}"
-        times_s = (frame_index(curve.time_s.to_numpy(), where) + 1) * FRAME_SECONDS
-        values = {t: curve[t].to_numpy(np.float32) for t in TARGETS}
-        for target in TARGETS:
-            check_scale(values[target], f"{where}, {target}")
-        loaded.append(
-            Track(
-                id=track_id,
-                audio_path=audio_path,
-                times_s=times_s,
-                group=row["group"] or track_id,
-                split=row.get("split", ""),
-                text={key: row[key] for key in TEXT_COLUMNS if row.get(key)},
-                ratings=_ratings_on_grid(rated[track_id], times_s) if track_id in rated else None,
-                **values,
+        found: dict[str, Any] = {}
+        if curves is not None:
+            with findings.about("annotations.csv", track_id):
+                found |= _curve(_rows_of(track_id, curves, "annotations.csv"), track_id)
+        if ratings is not None and (curves is None or track_id in ratings):
+            with findings.about("ratings.csv", track_id):
+                own = _rows_of(track_id, ratings, "ratings.csv")
+                found |= _rated(own, track_id, found.get("times_s"))
+        if labels == "quadrants" and not row["quadrant"]:
+            with findings.about("tracks.csv", track_id):
+                raise CorpusError(f"tracks.csv: quadrant of track_id {track_id!r} is empty")
+        if track_id not in findings.damaged:
+            tracks.append(
+                Track(
+                    id=track_id,
+                    audio_path=row["audio_path"],
+                    group=row["group"],
+                    split=row["split"],
+                    text={key: row[key] for key in TEXT_COLUMNS if row.get(key)},
+                    quadrant=row.get("quadrant", ""),
+                    **(NO_CURVE | found),
+                )
             )
-        )
+    _note_oddities(tracks, raters, findings)
     name = name or root.resolve().name
     return Corpus(
         name=name,
-        tracks=loaded,
-        card=card
-        or KNOWN_CARDS.get(name)
-        or Card(name, "a folder corpus", "as its owner states", ""),
-        index_files=[f for f in sorted(root.glob("*.csv"))],
+        tracks=_refuse_shared_audio(tracks, findings),
+        card=card or _card(root, name, ids, findings),
+        index_files=sorted(root.glob("*.csv")),
+        labels=labels,
+        raters=raters,
     )
 
 
-def read_csv(path: Path, columns: tuple[str, ...], numeric: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read a CSV with every cell as text, then convert the numeric columns.
+# Tables
+
+
+def read_text(path: Path, findings: Findings) -> str:
+    """Text of a file in UTF-8, UTF-16 with its mark, or else Windows-1252, with a note.
 
     Raises
     ------
     CorpusError
-        If the file is missing, empty, not UTF-8, lacks a column or holds text for a number.
+        If the file is missing or is no text.
     """
     if not path.is_file():
         raise CorpusError(f"{path.name} not found in {path.parent}")
+    content = path.read_bytes()
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path.name}: not UTF-8 text; save it as UTF-8") from error
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise CorpusError(f"{path.name}: not a CSV table ({error})") from error
-    table.columns = table.columns.str.strip()
-    missing = [c for c in columns if c not in table.columns]
-    if missing:
+        try:
+            text = content.decode("utf-16" if utf16 else "utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("cp1252")
+            findings.note(path.name, "", "not UTF-8, read as Windows-1252: check its accents")
+    except UnicodeDecodeError:
+        text = "\0"
+    if re.search(r"[\x00-\x08\x0e-\x1f]", text):
+        raise CorpusError(f"{path.name}: not a text file; save the table as CSV in UTF-8")
+    return text
+
+
+def read_rows(
+    path: Path,
+    columns: tuple[str, ...] = (),
+    key: str = "",
+    findings: Findings | None = None,
+    ragged: bool = False,
+) -> tuple[list[str], dict[int, list[str]]]:
+    """Read a table as stripped text: commas, or semicolons or tabs as spreadsheets write them.
+
+    Parameters
+    ----------
+    path : Path
+    columns : tuple of str
+        Columns that must be there.
+    key : str
+        Column that names what a row is about, for findings.
+    findings : Findings, optional
+    ragged : bool
+        Whether rows may be shorter than the header.
+
+    Returns
+    -------
+    header : list of str
+    rows : dict of int to list of str
+        By line in the file. A row of another length than the header's is an error and left out.
+
+    Raises
+    ------
+    CorpusError
+        If the file is missing, empty, not a table, or lacks or repeats a column.
+    """
+    findings = Findings() if findings is None else findings
+    text = read_text(path, findings)
+    first_line = text.lstrip().partition("\n")[0]
+    delimiter = next((d for d in ",;\t" if d in first_line), ",")
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    rows = {}
+    try:
+        for cells in reader:
+            if any(cells := [cell.strip() for cell in cells]):
+                rows[reader.line_num] = cells
+    except csv.Error as error:
         raise CorpusError(
-            f"{path.name}: column {missing[0]!r} is missing; found {', '.join(table.columns)}"
+            f"{path.name}, line {reader.line_num}: not a CSV table ({error})"
+        ) from error
+    if not rows:
+        raise CorpusError(f"{path.name}: not a CSV table (it is empty)")
+    header = rows.pop(min(rows))
+    if missing := [c for c in columns if c not in header]:
+        raise CorpusError(
+            f"{path.name}: column {missing[0]!r} is missing; found {', '.join(header)[:200]}"
         )
-    if not len(table):
+    if repeated := [c for c, n in Counter(header).items() if c and n > 1]:
+        raise CorpusError(f"{path.name}: column {repeated[0]!r} is there more than once")
+    if not rows:
         raise CorpusError(f"{path.name}: holds no rows")
-    for column in numeric:
-        text = table[column].str.strip()
-        empty = text.str.lower().isin(["", "nan", "na"])
-        values = pd.to_numeric(text.mask(empty), errors="coerce")
-        bad = values.isna() & ~empty
-        if bad.any():
-            line = int(np.flatnonzero(bad)[0])
-            raise CorpusError(
-                f"{path.name}, line {line + 2}: {column} is {table[column].iloc[line]!r}, "
-                "not a number"
-            )
-        table[column] = values
-    return table
+    for line, cells in list(rows.items()):
+        if ragged:
+            cells += [""] * (len(header) - len(cells))
+        if len(cells) != len(header):
+            known = dict(zip(header, rows.pop(line), strict=False))
+            with findings.about(path.name, known.get(key) or f"line {line}"):
+                raise CorpusError(
+                    f"{path.name}, line {line}: {len(cells)} cells, the header has {len(header)}; "
+                    "look for a comma too many, a cell without quotes or a cut line"
+                )
+        elif delimiter != ",":
+            # Where semicolons part the cells, a comma is the decimal point.
+            rows[line] = [re.sub(r"^(-?\d*),(\d+)$", r"\1.\2", cell) for cell in cells]
+    return header, rows
 
 
-def _ratings_on_grid(rows: pd.DataFrame, times_s: np.ndarray) -> np.ndarray:
-    """Hold each rating over the frames whose middle it covers, (raters, T, 2)."""
+def read_csv(
+    path: Path,
+    columns: tuple[str, ...],
+    numeric: tuple[str, ...] = (),
+    filled: tuple[str, ...] = (),
+    key: str = "",
+    findings: Findings | None = None,
+) -> pd.DataFrame:
+    """Read a table with every cell as stripped text, then convert the numeric columns.
+
+    Parameters
+    ----------
+    path : Path
+    columns : tuple of str
+        Columns that must be there.
+    numeric, filled : tuple of str
+        Columns of numbers, NaN where empty, as far as they are there; columns without empty
+        cells.
+    key : str
+        Column that names what a row is about, for findings.
+    findings : Findings, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by line in the file; rows with an error are left out.
+
+    Raises
+    ------
+    CorpusError
+        As `read_rows`, or if a cell is empty or holds text for a number.
+    """
+    findings = Findings() if findings is None else findings
+    header, rows = read_rows(path, columns, key, findings)
+    table = pd.DataFrame(list(rows.values()), index=list(rows), columns=header, dtype=str)
+    table = table.loc[:, [bool(column) for column in header]]
+    names = table[key] if key else None
+    problems: dict[int, str] = {}
+    for column in (c for c in numeric if c in table):
+        text = table[column]
+        missing = text.str.lower().isin(MISSING)
+        table[column] = pd.to_numeric(text.mask(missing), errors="coerce")
+        for line, cell in text[table[column].isna() & ~missing].items():
+            problems.setdefault(line, f"{column} is {cell!r}, not a number")
+    for column in filled:
+        for line in table.index[table[column].isna() | (table[column] == "")]:
+            problems.setdefault(line, f"{column} is empty")
+    for line in sorted(problems):
+        with findings.about(path.name, (names is not None and names[line]) or f"line {line}"):
+            raise CorpusError(f"{path.name}, line {line}: {problems[line]}")
+    return table.drop(index=list(problems))
+
+
+# Tracks
+
+
+def _read_tracks(root: Path, findings: Findings) -> tuple[list[dict], set[str]]:
+    """Rows of ``tracks.csv`` with audio, group, split and quadrant checked; every id in it."""
+    name = "tracks.csv"
+    table = read_csv(
+        root / name,
+        ("track_id", "file", "group"),
+        numeric=("duration_s",),
+        filled=("track_id", "file"),
+        key="track_id",
+        findings=findings,
+    )
+    for track_id in table.track_id[table.track_id.duplicated()].unique():
+        with findings.about(name, track_id):
+            raise CorpusError(f"{name}: track_id {track_id!r} is repeated")
+    spellings: dict[str, str] = {}
+    rows = []
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
+        track_id = row["track_id"]
+        where = f"{name}, line {line}"
+        with findings.about(name, track_id):
+            row["audio_path"] = _audio_path(root, row, findings)
+        with findings.about(name, track_id):
+            row["split"] = _split(row.get("split", ""), where)
+        if "quadrant" in row:
+            with findings.about(name, track_id):
+                row["quadrant"] = _quadrant(row["quadrant"], where)
+        # One artist is one group, however the name is typed.
+        written = " ".join(row["group"].split()) or track_id
+        row["group"] = spellings.setdefault(written.casefold(), written)
+        if row["group"] != written:
+            findings.note(name, track_id, f"group {written!r} is taken as {row['group']!r}")
+        rows.append(row)
+    return rows, set(table.track_id)
+
+
+def _audio_path(root: Path, row: dict, findings: Findings) -> Path:
+    name = f"tracks.csv: {row['file']!r} of track_id {row['track_id']!r}"
+    written = PureWindowsPath(row["file"])  # takes slashes of both kinds
+    inside = os.path.normpath(written.as_posix())
+    if written.drive or written.root or inside.split(os.sep)[0] in ("..", "."):
+        raise CorpusError(f"{name} is not a path inside the folder; give a relative one")
+    path = find_audio(root / inside)
+    if path is None:
+        raise CorpusError(f"{name} not found")
+    if path.name != written.name:
+        findings.note("tracks.csv", row["track_id"], f"{row['file']!r} is here as {path.name!r}")
+    return path
+
+
+def _split(text: str, where: str) -> str:
+    split = text.casefold()
+    if split not in ("train", "test", ""):
+        raise CorpusError(f"{where}: split is {text!r}; give train, test or nothing")
+    return split
+
+
+def _quadrant(text: str, where: str) -> str:
+    number = text.casefold().removeprefix("q")
+    if number not in ("1", "2", "3", "4", ""):
+        raise CorpusError(f"{where}: quadrant is {text!r}; give Q1, Q2, Q3 or Q4")
+    return f"Q{number}" if number else ""
+
+
+def _read_labels(
+    path: Path, keys: tuple[str, ...], ids: set[str], findings: Findings
+) -> dict[str, pd.DataFrame] | None:
+    """Rows of annotations or ratings by track, their values in range; None without the file."""
+    if not path.is_file():
+        return None
+    table = read_csv(
+        path,
+        (*keys, "time_s", *TARGETS),
+        numeric=("time_s", *TARGETS),
+        filled=(*keys, "time_s"),
+        key="track_id",
+        findings=findings,
+    )
+    for track_id in sorted(set(table.track_id) - ids - findings.damaged):
+        with findings.about(path.name, track_id):
+            raise CorpusError(f"{path.name}: track_id {track_id!r} is not in tracks.csv")
+    for target in TARGETS:
+        table[target] = values = table[target].astype(np.float32)
+        outside = table[(values < SCALE[0]) | (values > SCALE[1])].drop_duplicates("track_id")
+        for line, track_id in outside.track_id.items():
+            with findings.about(path.name, track_id):
+                where = f"{path.name}, line {line}, track_id {track_id!r}, {target}"
+                check_scale(values[[line]].to_numpy(), where, values.to_numpy())
+    if (table[list(TARGETS)].min() >= 0).all():
+        findings.note(
+            path.name, "", "no value lies below 0: if the scale is 0..1, rescale it with 2 x - 1"
+        )
+    return dict(list(table.groupby("track_id", sort=False)))
+
+
+def _rows_of(track_id: str, tables: dict[str, pd.DataFrame], file: str) -> pd.DataFrame:
+    if track_id not in tables:
+        raise CorpusError(f"{file}: no rows for track_id {track_id!r}")
+    return tables[track_id]
+
+
+def _curve(rows: pd.DataFrame, track_id: str) -> dict[str, Any]:
+    """Fields of a track from its rows of ``annotations.csv``."""
+    where = f"annotations.csv, track_id {track_id!r}"
+    times_s = (frame_index(rows.time_s.to_numpy(), where) + 1) * FRAME_SECONDS
+    return _known_somewhere({"times_s": times_s, **{t: rows[t].to_numpy() for t in TARGETS}}, where)
+
+
+def _rated(rows: pd.DataFrame, track_id: str, times_s: np.ndarray | None) -> dict[str, Any]:
+    """Fields of a track from its rows of ``ratings.csv``; the curve too where it has none."""
+    where = f"ratings.csv, track_id {track_id!r}"
+    late = rows.time_s[~((rows.time_s > 0) & (rows.time_s <= MAX_TIME_S))]
+    if len(late):
+        raise CorpusError(
+            f"{where}, line {late.index[0]}: time_s is {late.iloc[0]:g}; a rating ends after 0 "
+            f"and within {MAX_TIME_S} s"
+        )
+    repeated = rows[rows.duplicated(["rater", "time_s"])]
+    if len(repeated):
+        row = repeated.iloc[0]
+        raise CorpusError(f"{where}, rater {row.rater!r}: time_s {row.time_s:g} is repeated")
+    if times_s is not None:
+        return _on_grid(rows, times_s)
+    # The last frame whose middle somebody rated.
+    frames = int(rows.time_s.max() * FRAME_RATE_HZ + 0.5)
+    times_s = np.arange(1, frames + 1) * FRAME_SECONDS
+    rated = _on_grid(rows, times_s)
+    known = np.isfinite(rated["ratings"])
+    total = np.where(known, rated["ratings"], 0).sum(axis=0)
+    count = known.sum(axis=0)
+    mean = np.where(count, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    curve = {"times_s": times_s, **dict(zip(TARGETS, mean.T, strict=True))}
+    return rated | _known_somewhere(curve, where)
+
+
+def _known_somewhere(curve: dict[str, Any], where: str) -> dict[str, Any]:
+    if not np.isfinite([curve[t] for t in TARGETS]).all(axis=0).any():
+        raise CorpusError(f"{where}: no frame has both valence and arousal")
+    return curve
+
+
+def _on_grid(rows: pd.DataFrame, times_s: np.ndarray) -> dict[str, Any]:
+    """Raters, and their ratings held over the frames whose middle they cover, (raters, T, 2)."""
     middle = times_s - FRAME_SECONDS / 2
+    rows = rows.sort_values(["rater", "time_s"])
+    raters, starts = np.unique(rows.rater.to_numpy(str), return_index=True)
     curves = []
-    for rater, own in rows.groupby("rater", sort=True):
-        own = own.sort_values("time_s")
-        where = f"ratings.csv, track_id {own.track_id.iloc[0]!r}, rater {rater!r}"
-        at = np.searchsorted(own.time_s.to_numpy(), middle)
-        held = np.full((len(times_s), len(TARGETS)), np.nan, np.float32)
+    for own_times_s, own in zip(
+        np.split(rows.time_s.to_numpy(), starts[1:]),
+        np.split(rows[list(TARGETS)].to_numpy(np.float32), starts[1:]),
+        strict=True,
+    ):
+        at = np.searchsorted(own_times_s, middle)
         known = at < len(own)
-        for column, target in enumerate(TARGETS):
-            values = own[target].to_numpy(np.float32)
-            check_scale(values, f"{where}, {target}")
-            held[known, column] = values[at[known]]
+        held = np.full((len(times_s), len(TARGETS)), np.nan, np.float32)
+        held[known] = own[at[known]]
         curves.append(held)
-    return np.stack(curves)
+    return {"raters": tuple(raters.tolist()), "ratings": np.stack(curves)}
+
+
+# The corpus as a whole
+
+
+def _read_raters(path: Path, findings: Findings) -> pd.DataFrame | None:
+    """Profiles, one row each: columns that differ between a rater's tracks are no profile."""
+    if not path.is_file():
+        return None
+    table = read_csv(path, ("rater",), filled=("rater",), findings=findings)
+    keys = [key for key in ("rater", "track_id") if key in table]
+    repeated = table.duplicated(keys, keep=False)
+    for rater in table.rater[repeated].unique():
+        with findings.about(path.name, f"rater {rater}"):
+            raise CorpusError(f"{path.name}: rater {rater!r} is repeated")
+    table = table[~repeated]
+    kinds = table.groupby("rater").nunique().max()
+    differing = list(kinds.index[kinds > 1])
+    if odd := [column for column in differing if column != "track_id"]:
+        findings.note(path.name, "", f"{', '.join(odd)} differ between a rater's tracks: left out")
+    return table.drop(columns=differing).drop_duplicates("rater").set_index("rater")
+
+
+def _note_oddities(tracks: list[Track], raters: pd.DataFrame | None, findings: Findings) -> None:
+    """Raters without a profile, groups on both sides of the official split."""
+    if raters is not None:
+        unknown = sorted({r for t in tracks for r in t.raters} - set(raters.index))
+        if unknown:
+            findings.note(
+                "raters.csv", "", f"{len(unknown)} raters have no profile, {unknown[0]!r} first"
+            )
+    sides = {s: {t.group for t in tracks if t.split == s} for s in ("train", "test")}
+    for group in sorted(sides["train"] & sides["test"]):
+        findings.note("tracks.csv", group, f"group {group!r} lies in both train and test")
+
+
+def _refuse_shared_audio(tracks: list[Track], findings: Findings) -> list[Track]:
+    """Refuse the same audio in two groups, which no split could keep apart."""
+    sizes = Counter(t.audio_path.stat().st_size for t in tracks)
+    first: dict[str, Track] = {}
+    kept = []
+    for track in tracks:
+        size = track.audio_path.stat().st_size
+        # Only files of one size can be the same; empty ones are damaged in another way.
+        other = track
+        if size and sizes[size] > 1:
+            other = first.setdefault(sha256_file(track.audio_path), track)
+        same = f"track_id {track.id!r} and {other.id!r} have the same audio"
+        with findings.about("tracks.csv", track.id):
+            if other.group != track.group:
+                raise CorpusError(
+                    f"tracks.csv: {same} in groups {track.group!r} and {other.group!r}; give "
+                    "them one group or leave one out"
+                )
+            if other is not track:
+                findings.note("tracks.csv", track.id, same)
+            kept.append(track)
+    return kept
+
+
+def _card(root: Path, name: str, ids: set[str], findings: Findings) -> Card:
+    """From ``card.yml``, or of public data known by its name and ids, or a general one."""
+    path = root / "card.yml"
+    card = Card(name, "a folder corpus", "as its owner states", "")
+    if not path.is_file():
+        pattern, known = KNOWN_CARDS.get(name, ("", card))
+        return known if all(re.fullmatch(pattern, i) for i in ids) else card
+    known_keys = [field.name for field in fields(Card)]
+    try:
+        content = yaml.safe_load(read_text(path, findings))
+    except yaml.YAMLError as error:
+        raise CorpusError(f"card.yml: not YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or not set(content) <= set(known_keys):
+        raise CorpusError(f"card.yml: give {', '.join(known_keys)} and nothing else")
+    notes = content.pop("notes", None) or ()
+    notes = tuple(map(str, notes)) if isinstance(notes, list) else (str(notes),) * bool(notes)
+    return replace(card, notes=notes, **{key: str(text) for key, text in content.items()})
