@@ -1,0 +1,267 @@
+"""DEAM in the official layout, in others, and damaged."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+from conftest import tone
+
+from msr_utils.corpora import CorpusError, Findings, load_corpus
+from msr_utils.corpora.deam import load_deam, static_audit
+from msr_utils.provenance import PROJECT_ROOT
+
+REAL = PROJECT_ROOT.parent / "shared" / "data" / "deam"
+real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs DEAM itself")
+
+AVERAGED = "annotations/annotations averaged per song"
+
+
+def write_deam(root):
+    """The official archives' layout, unpacked side by side, with audio of three of five songs."""
+    dynamic = root / AVERAGED / "dynamic (per second annotations)"
+    dynamic.mkdir(parents=True)
+    header = "song_id," + ",".join(f"sample_{ms}ms" for ms in range(15_000, 17_500, 500))
+    for target, base in (("arousal", 0.1), ("valence", -0.1)):
+        rows = [f"{i},{base},{base},{base + 0.1}," for i in (2, 3, 4)]  # no fifth sample
+        rows += [f"{i},{base},,{base},{base},{base}" for i in (2001, 2002)]
+        (dynamic / f"{target}.csv").write_text("\n".join([header, *rows]) + "\n")
+    (root / "metadata").mkdir()
+    (root / "metadata/metadata_2013.csv").write_text(
+        'song_id,album,artist,title,Genre\n2,"\t2.mp3","The Band\t","\tOne","\tBlues "\n'
+        '3,"\t3.mp3","the  band","Two","Blues"\nnonsense\n'
+    )
+    (root / "metadata/metadata_2015.csv").write_text(
+        "song_id,title,artist,album,Genre,,\n2001,Old Tree,Someone,n/a,Rock,,tag\n"
+    )
+    (root / "MEMD_audio").mkdir()
+    for song in (2, 3, 2001):
+        sf.write(root / f"MEMD_audio/{song}.mp3", tone(18.0, 300, 44_100), 44_100)
+    return root
+
+
+def write_static(root, songs=12, first=2, swap=False):
+    """Songs of 2013 and 2014 with dynamic and song-level labels, the former swapped or not."""
+    rng = np.random.default_rng(0)
+    ids = [*range(first, first + songs), *range(1001, 1001 + songs), 2001]
+    truth = pd.DataFrame(rng.uniform(-0.8, 0.8, (len(ids), 2)), ids, ["valence", "arousal"])
+    dynamic = root / AVERAGED / "dynamic (per second annotations)"
+    dynamic.mkdir(parents=True, exist_ok=True)
+    for target in truth:
+        table = pd.DataFrame({f"sample_{ms}ms": truth[target] for ms in (15_000, 15_500)})
+        table.rename_axis("song_id").to_csv(dynamic / f"{target}.csv")
+    static = 5 + 4 * truth
+    released = static.copy()
+    if swap:
+        released.loc[:1000] = static.loc[:1000, ["arousal", "valence"]].to_numpy()
+    folder = root / AVERAGED / "song_level"
+    folder.mkdir(exist_ok=True)
+    for name, part in (("1_2000", released.loc[:2000]), ("2000_2058", released.loc[2001:])):
+        rows = [f"{i}, {v}, 1, {a}, 1\r\n" for i, (v, a) in part.T.items()]
+        header = "song_id, valence_mean, valence_std, arousal_mean, arousal_std\r\n"
+        path = folder / f"static_annotations_averaged_songs_{name}.csv"
+        path.write_text(header + "".join(rows), newline="")
+    return truth
+
+
+def collect(root, **options):
+    findings = Findings(collect=True)
+    return load_deam(root, findings, **options), findings
+
+
+def notes(findings):
+    return [(f.file, f.subject, f.message) for f in findings if f.level == "note"]
+
+
+def test_deam_in_the_official_layout(tmp_path):
+    corpus = load_corpus("deam", write_deam(tmp_path))
+    assert [t.id for t in corpus.tracks] == ["2", "3", "2001"]
+    assert corpus.without_audio == 2
+    first, second, last = corpus.tracks
+    assert first.group == second.group == "the band"
+    assert (first.split, last.split, last.text["artist"]) == ("train", "test", "Someone")
+    assert last.text == {
+        "artist": "Someone", "title": "Old Tree", "genre": "Rock", "release": "2015"
+    }  # fmt: skip
+    assert (first.text["release"], first.static) == ("2013", None)
+    np.testing.assert_allclose(first.times_s, [15.0, 15.5, 16.0])
+    np.testing.assert_allclose(first.arousal, [0.1, 0.1, 0.2])
+    np.testing.assert_array_equal(last.mask, [True, False, True, True, True])
+
+
+def test_songs_without_audio(tmp_path):
+    corpus, findings = collect(write_deam(tmp_path), need_audio=False)
+    assert [t.id for t in corpus.tracks] == ["2", "3", "4", "2001", "2002"]
+    assert [t.audio_path.is_file() for t in corpus.tracks] == [True, True, False, True, False]
+    assert corpus.tracks[2].audio_path == tmp_path / "MEMD_audio/4.mp3"
+    assert corpus.tracks[2].group == "song 4"
+    assert corpus.without_audio == 0
+    assert len(corpus.content_hash()) == 64
+    assert notes(findings) == [
+        ("static_annotations_averaged_songs_1_2000.csv", "", "not found"),
+        ("metadata", "", "2 songs have no artist: each is its own group"),
+    ]
+
+
+def test_deam_however_it_was_unpacked(tmp_path):
+    root = write_deam(tmp_path / "official")
+    expected = load_corpus("deam", root)
+    other = tmp_path / "other"
+    # Without the top folder, audio elsewhere and re-encoded, litter, single raters' files.
+    shutil.copytree(root / AVERAGED, other / "averaged")
+    shutil.copytree(root / "metadata", other / "metadata")
+    audio = other / "zip" / "MEMD_audio"
+    audio.mkdir(parents=True)
+    for song in (2, 3, 2001):
+        sf.write(audio / f"{song}.ogg", tone(18.0), 22_050)
+    for junk in (
+        "__MACOSX/averaged/dynamic (per second annotations)/valence.csv",
+        "averaged/dynamic (per second annotations)/._valence.csv",
+        "annotations per each rater/dynamic (per second annotations)/valence/2.csv",
+        "annotations per each rater/dynamic (per second annotations)/valence.csv",
+        "annotations per each rater/song_level/static_annotations_songs_1_2000.csv",
+        "rock/4.mp3",  # another corpus
+        "zip/MEMD_audio/._2.ogg",
+        "zip/MEMD_audio/readme.mp3",
+    ):
+        (other / junk).parent.mkdir(parents=True, exist_ok=True)
+        (other / junk).write_bytes(b"\0")
+    corpus = load_corpus("deam", other)
+    assert [t.id for t in corpus.tracks] == ["2", "3", "2001"]
+    assert {t.audio_path.parent for t in corpus.tracks} == {audio}
+    for one, two in zip(corpus.tracks, expected.tracks, strict=True):
+        np.testing.assert_array_equal(one.valence, two.valence)
+        assert one.group == two.group
+    # Both copies under one folder: one is taken, and said.
+    shutil.copytree(root, other / "again")
+    corpus, findings = collect(other)
+    assert [t.id for t in corpus.tracks] == ["2", "3", "2001"]
+    said = {f.file: f.message for f in findings}
+    assert said["valence.csv"].startswith("2 files of this name; took again/annotations")
+    assert said["2.ogg"] == "2.mp3 is taken instead"
+
+
+DAMAGE = [
+    ("arousal.csv", "2,0.1", "2,7.5", r"arousal.csv, song 2: 7.5 lies outside"),
+    ("arousal.csv", "2,0.1", "2,inf", r"arousal.csv, song 2: inf lies outside"),
+    ("arousal.csv", "2,0.1,0.1", "2,0.1,?", r"song 2, sample_15500ms: '\?' is not a number"),
+    ("arousal.csv", "\n3,", "\n2,", r"arousal.csv: song_id 2 is repeated"),
+    ("arousal.csv", "\n2,", "\n5,", r"song 2 is in only one of .*, not in arousal.csv"),
+    ("arousal.csv", "\n2,", "\n2.mp3,", r"arousal.csv, line 2: song_id is '2.mp3', not a whole"),
+    ("arousal.csv", "\n2,", "\n,", r"arousal.csv, line 2: song_id is '', not a whole"),
+    ("arousal.csv", "\n2,0.1,0.1,0.2,", "\n2,,,,,", r"song 2 has no frame with both"),
+    ("arousal.csv", "\n2,", "\n2,0,0,0,0,0,", r"arousal.csv, line 2: 10 cells, the header has 6"),
+    ("arousal.csv", "sample_15500ms", "sample_15.5s", r"column 'sample_15.5s' is not of the form"),
+    ("arousal.csv", "sample_15500ms", "sample_15600ms", r"time_s 15.6 is not a multiple"),
+    ("arousal.csv", "sample_15500ms", "sample_15000ms", r"'sample_15000ms' is there more than"),
+    ("arousal.csv", "sample_15500ms", "sample_14000ms", r"time_s 14 is repeated or out of order"),
+    ("arousal.csv", "song_id", "id", r"arousal.csv: column 'song_id' is missing"),
+    ("songs_1_2000.csv", "valence_mean", "valence", r"column 'valence_mean' is missing"),
+    ("songs_1_2000.csv", "\n2, ", "\n2, 1", r"song 2: valence_mean 1\d.* lies outside \[1, 9\]"),
+    ("songs_1_2000.csv", "\n2, ", "\n2, x", r"line 2: valence_mean is 'x.*', not a number"),
+    ("songs_1_2000.csv", "\n3, ", "\n2, ", r"songs_1_2000.csv: song_id 2 is repeated"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("file, old, new, words", DAMAGE)
+def test_damaged_deam(tmp_path, file, old, new, words):
+    if file.startswith("songs"):
+        write_static(tmp_path)
+    else:
+        write_deam(tmp_path)
+    (path,) = tmp_path.rglob(f"*{file}")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(CorpusError, match=words):
+        load_deam(tmp_path, need_audio=False)
+
+
+def test_deam_with_files_missing(tmp_path):
+    root = write_deam(tmp_path / "a")
+    next(root.rglob("arousal.csv")).unlink()
+    with pytest.raises(CorpusError, match=r"no dynamic annotations arousal\.csv"):
+        load_corpus("deam", root)
+    root = write_deam(tmp_path / "b")
+    for path in (root / "MEMD_audio").iterdir():
+        path.unlink()
+    with pytest.raises(CorpusError, match="no audio such as"):
+        load_corpus("deam", root)
+
+
+def test_one_reading_finds_all_errors(tmp_path):
+    root = write_deam(tmp_path)
+    arousal, valence = next(root.rglob("arousal.csv")), next(root.rglob("valence.csv"))
+    arousal.write_text(arousal.read_text().replace("\n2,0.1", "\n2,x", 1))
+    text = valence.read_text().replace("\n3,-0.1", "\n3,-1.1", 1)
+    valence.write_text(text.replace("\n2002,", "\n2003,", 1))
+    corpus, findings = collect(root, need_audio=False)
+    assert [t.id for t in corpus.tracks] == ["4", "2001"]
+    assert [(f.file, f.subject) for f in findings if f.level == "error"] == [
+        ("valence.csv", "3"),
+        ("arousal.csv", "2"),
+        ("valence.csv, arousal.csv", "2002"),
+        ("valence.csv, arousal.csv", "2003"),
+    ]
+
+
+def test_swapped_columns_are_put_right(tmp_path):
+    truth = write_static(tmp_path, swap=True)
+    corpus, findings = collect(tmp_path, need_audio=False)
+    for track in corpus.tracks:
+        np.testing.assert_allclose(track.static, truth.loc[int(track.id)], atol=1e-6)
+    assert notes(findings)[:2] == [
+        ("static annotations", "release 2013", "valence and arousal are swapped: put right"),
+        ("static annotations", "release 2015", "too few songs to tell whether they are swapped"),
+    ]
+    corpus, findings = collect(tmp_path, need_audio=False, as_released=True)
+    np.testing.assert_allclose(corpus.tracks[0].static, truth.iloc[0][::-1], atol=1e-6)
+    assert notes(findings)[0][2].endswith("kept as released")
+    parts = {part["release"]: part for part in static_audit(tmp_path)}
+    assert [parts[r]["swapped"] for r in parts] == [True, False, None]
+    assert [parts[r]["songs"] for r in parts] == [12, 12, 1]
+    assert parts["2013"]["r_static_valence_dynamic_arousal"] == pytest.approx(1, abs=1e-6)
+    assert parts["2014"]["r_static_valence_dynamic_valence"] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("songs, swap", [(12, False), (9, True)])
+def test_columns_are_left_where_they_are_right_or_too_few(tmp_path, songs, swap):
+    write_static(tmp_path, songs=songs, swap=swap)
+    as_read, _ = collect(tmp_path, need_audio=False)
+    released, _ = collect(tmp_path, need_audio=False, as_released=True)
+    for one, two in zip(as_read.tracks, released.tracks, strict=True):
+        np.testing.assert_array_equal(one.static, two.static)
+    assert static_audit(tmp_path)[0]["swapped"] is (None if songs == 9 else False)
+
+
+@real_data
+def test_deam_itself():
+    corpus, _ = collect(REAL)
+    assert (len(corpus.tracks), corpus.without_audio) == (10, 1792)
+    corpus, findings = collect(REAL, need_audio=False)
+    assert [f.level for f in findings] == ["note"]
+    assert len(corpus.tracks) == 1802
+    assert [t.split for t in corpus.tracks].count("test") == 58
+    release = pd.Series([t.text["release"] for t in corpus.tracks]).value_counts()
+    assert release.to_dict() == {"2013": 744, "2014": 1000, "2015": 58}
+    # Put right, the song-level values agree with the songs' mean curves in every part.
+    static = np.array([t.static for t in corpus.tracks])
+    means = np.array([[np.nanmean(t.valence), np.nanmean(t.arousal)] for t in corpus.tracks])
+    assert np.corrcoef(static[:744].T, means[:744].T)[0, 2] == pytest.approx(0.949, abs=5e-4)
+
+
+@real_data
+def test_the_swap_of_the_release():
+    parts = pd.DataFrame(static_audit(REAL)).set_index("release")
+    assert parts.songs.to_dict() == {"2013": 744, "2014": 1000, "2015": 58}
+    assert parts.swapped.to_dict() == {"2013": True, "2014": False, "2015": False}
+    crossed, straight = (f"r_static_valence_dynamic_{t}" for t in ("arousal", "valence"))
+    assert parts.loc["2013", [crossed, straight]].tolist() == pytest.approx(
+        [0.956, 0.575], abs=5e-4
+    )
+    assert parts.loc["2014", [straight, crossed]].tolist() == pytest.approx(
+        [0.912, 0.591], abs=5e-4
+    )
