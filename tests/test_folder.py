@@ -79,7 +79,7 @@ def test_ratings_alone_give_their_mean_as_the_curve(folder_corpus):
     np.testing.assert_allclose(track.valence, [0.3, 0.3, np.nan, np.nan, -0.5])
     assert track.raters == ("a", "b", "c")
     assert corpus.raters.loc["b", "age"] == "30"
-    assert notes(findings) == [("raters.csv", "", "1 raters have no profile, 'c' first")]
+    assert notes(findings) == [("raters.csv", "", "no profile of 'c'")]
 
 
 def as_quadrants(root):
@@ -257,7 +257,7 @@ def test_groups_and_splits_however_they_are_typed(folder_corpus):
     edit(
         folder_corpus / "tracks.csv",
         lambda t: t.assign(
-            group=["The Band", "the  band ", "THE BAND", "Öl", "öl", None],
+            group=["The Band", "the  band ", "THE BAND", "Öl", "o\u0308l", None],
             split=["train", " Train", "TEST", "", "test ", ""],
         ),
     )
@@ -328,6 +328,16 @@ def test_one_reading_finds_all_errors(folder_corpus):
         assert words in messages
     with pytest.raises(CorpusError):
         load_corpus("folder", folder_corpus)
+
+
+def test_a_wrong_column_is_one_finding_for_each_track(folder_corpus):
+    edit(folder_corpus / "annotations.csv", lambda t: t.assign(arousal="high", time_s="late"))
+    corpus, findings = collect(folder_corpus)
+    assert len(corpus.tracks) == 0
+    assert [f.message for f in findings if f.subject == "t01"][:2] == [
+        "annotations.csv, line 10: time_s is 'late', not a number (and 7 more lines of 't01')",
+        "annotations.csv, line 10: arousal is 'high', not a number (and 7 more lines of 't01')",
+    ]
 
 
 def test_raters_are_listed_once(folder_corpus):

@@ -202,9 +202,9 @@ def _read_dynamic(path: Path, findings: Findings) -> Curves:
             if song in curves:
                 raise CorpusError(f"{path.name}: song_id {song} is repeated")
             where = f"{path.name}, song {song}"
-            values = np.array(
-                [_number(cells[i], f"{where}, {c}") for i, c in columns.items()], np.float32
-            )
+            numbers = [_number(cells[i], f"{where}, {c}") for i, c in columns.items()]
+            with np.errstate(over="ignore"):  # infinity then, and refused
+                values = np.array(numbers).astype(np.float32)
             check_scale(values, where)
             known = np.flatnonzero(np.isfinite(values))
             end = known[-1] + 1 if len(known) else 0

@@ -26,6 +26,7 @@ import csv
 import io
 import os
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path, PureWindowsPath
@@ -68,7 +69,7 @@ KNOWN_CARDS = {
         r"q\d{3}",
         Card(
             title="4Q audio emotion dataset, half of its 900 clips",
-            source="http://mir.dei.uc.pt/downloads.html",
+            source="https://doi.org/10.1109/TAFFC.2018.2820691",
             licence="research previews: not to be played or shown in public",
             citation="Panda, Malheiro and Paiva, Novel audio features for music emotion "
             "recognition, IEEE Transactions on Affective Computing (online 2018, 11(4), 2020)",
@@ -126,32 +127,33 @@ def load_folder(
             f"annotations.csv not found in {root}; give annotations.csv, ratings.csv or a "
             "column quadrant in tracks.csv"
         )
-    tracks = []
     for row in rows:
         track_id = row["track_id"]
-        found: dict[str, Any] = {}
+        found = row["labels"] = dict(NO_CURVE)
         if curves is not None:
             with findings.about("annotations.csv", track_id):
                 found |= _curve(_rows_of(track_id, curves, "annotations.csv"), track_id)
         if ratings is not None and (curves is None or track_id in ratings):
             with findings.about("ratings.csv", track_id):
                 own = _rows_of(track_id, ratings, "ratings.csv")
-                found |= _rated(own, track_id, found.get("times_s"))
+                found |= _rated(own, track_id, found["times_s"] if curves is not None else None)
         if labels == "quadrants" and not row["quadrant"]:
             with findings.about("tracks.csv", track_id):
                 raise CorpusError(f"tracks.csv: quadrant of track_id {track_id!r} is empty")
-        if track_id not in findings.damaged:
-            tracks.append(
-                Track(
-                    id=track_id,
-                    audio_path=row["audio_path"],
-                    group=row["group"],
-                    split=row["split"],
-                    text={key: row[key] for key in TEXT_COLUMNS if row.get(key)},
-                    quadrant=row.get("quadrant", ""),
-                    **(NO_CURVE | found),
-                )
-            )
+    damaged = findings.damaged
+    tracks = [
+        Track(
+            id=row["track_id"],
+            audio_path=row["audio_path"],
+            group=row["group"],
+            split=row["split"],
+            text={key: row[key] for key in TEXT_COLUMNS if row.get(key)},
+            quadrant=row.get("quadrant", ""),
+            **row["labels"],
+        )
+        for row in rows
+        if row["track_id"] not in damaged
+    ]
     _note_oddities(tracks, raters, findings)
     name = name or root.resolve().name
     return Corpus(
@@ -186,7 +188,7 @@ def read_text(path: Path, findings: Findings) -> str:
             text = content.decode("cp1252")
             findings.note(path.name, "", "not UTF-8, read as Windows-1252: check its accents")
     except UnicodeDecodeError:
-        text = "\0"
+        text = "\0"  # refused below
     if re.search(r"[\x00-\x08\x0e-\x1f]", text):
         raise CorpusError(f"{path.name}: not a text file; save the table as CSV in UTF-8")
     return text
@@ -303,20 +305,33 @@ def read_csv(
     table = pd.DataFrame(list(rows.values()), index=list(rows), columns=header, dtype=str)
     table = table.loc[:, [bool(column) for column in header]]
     names = table[key] if key else None
-    problems: dict[int, str] = {}
+    problems: dict[tuple[str, str], dict[int, str]] = {}
+
+    def refuse(bad: pd.Series, column: str, problem: str) -> None:
+        for line in bad.index[bad]:
+            subject = (names is not None and names[line]) or f"line {line}"
+            text = f"{column} is {problem.format(cell=raw[column][line])}"
+            problems.setdefault((subject, column), {})[line] = text
+
+    raw = {
+        column: table[column] for column in dict.fromkeys((*numeric, *filled)) if column in table
+    }
     for column in (c for c in numeric if c in table):
-        text = table[column]
-        missing = text.str.lower().isin(MISSING)
-        table[column] = pd.to_numeric(text.mask(missing), errors="coerce")
-        for line, cell in text[table[column].isna() & ~missing].items():
-            problems.setdefault(line, f"{column} is {cell!r}, not a number")
+        missing = raw[column].str.lower().isin(MISSING)
+        table[column] = pd.to_numeric(raw[column].mask(missing), errors="coerce")
+        refuse(table[column].isna() & ~missing, column, "{cell!r}, not a number")
     for column in filled:
-        for line in table.index[table[column].isna() | (table[column] == "")]:
-            problems.setdefault(line, f"{column} is empty")
-    for line in sorted(problems):
-        with findings.about(path.name, (names is not None and names[line]) or f"line {line}"):
-            raise CorpusError(f"{path.name}, line {line}: {problems[line]}")
-    return table.drop(index=list(problems))
+        empty = MISSING if column in numeric else ("",)
+        refuse(raw[column].str.lower().isin(empty), column, "empty")
+    # A whole column may be wrong: of each track, its first line.
+    for (subject, _), lines in sorted(problems.items(), key=lambda problem: min(problem[1])):
+        line, more = min(lines), len(lines) - 1
+        with findings.about(path.name, subject):
+            raise CorpusError(
+                f"{path.name}, line {line}: {lines[line]}"
+                + (f" (and {more} more lines of {subject!r})" if more else "")
+            )
+    return table.drop(index=sorted({line for lines in problems.values() for line in lines}))
 
 
 # Tracks
@@ -350,7 +365,9 @@ def _read_tracks(root: Path, findings: Findings) -> tuple[list[dict], set[str]]:
                 row["quadrant"] = _quadrant(row["quadrant"], where)
         # One artist is one group, however the name is typed.
         written = " ".join(row["group"].split()) or track_id
-        row["group"] = spellings.setdefault(written.casefold(), written)
+        row["group"] = spellings.setdefault(
+            unicodedata.normalize("NFKC", written).casefold(), written
+        )
         if row["group"] != written:
             findings.note(name, track_id, f"group {written!r} is taken as {row['group']!r}")
         rows.append(row)
@@ -403,7 +420,8 @@ def _read_labels(
         with findings.about(path.name, track_id):
             raise CorpusError(f"{path.name}: track_id {track_id!r} is not in tracks.csv")
     for target in TARGETS:
-        table[target] = values = table[target].astype(np.float32)
+        with np.errstate(over="ignore"):  # infinity then, and refused
+            table[target] = values = table[target].astype(np.float32)
         outside = table[(values < SCALE[0]) | (values > SCALE[1])].drop_duplicates("track_id")
         for line, track_id in outside.track_id.items():
             with findings.about(path.name, track_id):
@@ -507,9 +525,8 @@ def _note_oddities(tracks: list[Track], raters: pd.DataFrame | None, findings: F
     if raters is not None:
         unknown = sorted({r for t in tracks for r in t.raters} - set(raters.index))
         if unknown:
-            findings.note(
-                "raters.csv", "", f"{len(unknown)} raters have no profile, {unknown[0]!r} first"
-            )
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            findings.note("raters.csv", "", f"no profile of {unknown[0]!r}{more}")
     sides = {s: {t.group for t in tracks if t.split == s} for s in ("train", "test")}
     for group in sorted(sides["train"] & sides["test"]):
         findings.note("tracks.csv", group, f"group {group!r} lies in both train and test")
@@ -555,4 +572,4 @@ def _card(root: Path, name: str, ids: set[str], findings: Findings) -> Card:
         raise CorpusError(f"card.yml: give {', '.join(known_keys)} and nothing else")
     notes = content.pop("notes", None) or ()
     notes = tuple(map(str, notes)) if isinstance(notes, list) else (str(notes),) * bool(notes)
-    return replace(card, notes=notes, **{key: str(text) for key, text in content.items()})
+    return replace(card, notes=notes, **{k: str(text) for k, text in content.items() if text})
