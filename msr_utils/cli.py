@@ -78,6 +78,64 @@ def run(
         click.echo(f"nothing to be done: {where} is up to date")
 
 
+@main.command()
+@click.option("--corpus", default="synthetic", show_default=True, help="synthetic, deam, folder")
+@click.option("--data", "data_dir", default="", help="folder of the data, for deam and folder")
+@click.option("--features", "blocks", default="logmel,logmel_sd", show_default=True)
+@click.option(
+    "--scheduler", default="local", show_default=True, help="local, or a Dask scheduler's tcp://"
+)
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(min=1), help="local processes"
+)
+@click.option("--cache", "cache_dir", type=click.Path(path_type=Path), help=".cache by default")
+@click.option(
+    "--failures",
+    "failures_file",
+    type=click.Path(path_type=Path),
+    help="write what failed here: .csv or .json",
+)
+def features(
+    corpus: str,
+    data_dir: str,
+    blocks: str,
+    scheduler: str,
+    workers: int,
+    cache_dir: Path | None,
+    failures_file: Path | None,
+) -> None:
+    """Compute and keep the features of a corpus, on this machine or on many.
+
+    Called again, it goes on where it was stopped. Of many machines, each must see the data
+    and the cache under the same path, on a shared file system, and have the same packages.
+    The exit code is 1 if a track failed.
+    """
+    from msr_utils import scale
+    from msr_utils.corpora import CACHE_DIR, CorpusError, load_corpus
+    from msr_utils.features import FeatureConfig
+
+    cache_dir = cache_dir or CACHE_DIR
+    if failures_file and failures_file.suffix not in (".csv", ".json"):
+        raise click.ClickException(f"--failures: {failures_file} must end in .csv or .json")
+    try:
+        config = FeatureConfig(blocks=tuple(name.strip() for name in blocks.split(",")))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        tracks = load_corpus(corpus, data_dir and os.path.abspath(data_dir), cache_dir)
+        outcomes = scale.compute_features(tracks, config, cache_dir, scheduler, workers)
+        failed = [outcome for outcome in outcomes if outcome.state == scale.FAILED]
+        if failures_file:
+            scale.write_failures(failures_file, failed)
+    except (CorpusError, scale.ScaleError) as error:
+        raise click.ClickException(str(error)) from error
+    counts = [f"{sum(o.state == state for o in outcomes)} {state}" for state in scale.STATES]
+    click.echo(f"{', '.join(counts)}; features in {os.path.relpath(cache_dir)}")
+    if failed:
+        click.echo(scale.failure_table(failed))
+        raise SystemExit(1)
+
+
 @main.group()
 def data() -> None:
     """Download a corpus, or check one that is at hand."""

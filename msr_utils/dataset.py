@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from msr_utils.audio import AudioError
@@ -86,13 +87,43 @@ def cached_features(path: Path, config: FeatureConfig, cache_dir: Path) -> np.nd
     -------
     np.ndarray [shape=(T, config.dim), dtype=float32]
     """
-    cached = Path(cache_dir) / "features" / config.hash[:16] / f"{sha256_file(path)}.npy"
-    if cached.is_file():
-        return np.load(cached)
-    features = extract(path, config)
-    with atomic_path(cached) as temporary:
+    return compute_or_read(path, config, cache_dir)[1]
+
+
+def compute_or_read(
+    path: Path, config: FeatureConfig, cache_dir: Path
+) -> tuple[Path, np.ndarray, bool]:
+    """Like `cached_features`; any number of processes may ask for the same file at once.
+
+    Returns
+    -------
+    file : Path
+        Where the features are kept: ``features/<config hash>/<audio hash>.npy``.
+    features : np.ndarray [shape=(T, config.dim), dtype=float32]
+    computed : bool
+        False where they were there already.
+    """
+    file = Path(cache_dir) / "features" / config.hash[:16] / f"{sha256_file(path)}.npy"
+    kept = _read_features(file, config)
+    if kept is not None:
+        return file, kept, False
+    # The last bits of a matrix product depend on the number of threads: with one, every
+    # machine keeps the same bytes, whatever the number of its cores.
+    with threadpool_limits(1, user_api="blas"):
+        features = extract(path, config)
+    with atomic_path(file) as temporary:
         np.save(temporary, features)
-    return features
+    return file, features, True
+
+
+def _read_features(file: Path, config: FeatureConfig) -> np.ndarray | None:
+    """Kept features; None where there are none or the file is damaged."""
+    try:
+        features = np.load(file, allow_pickle=False)
+    except (FileNotFoundError, EOFError, ValueError):
+        return None
+    whole = features.ndim == 2 and features.shape[1] == config.dim and len(features)
+    return features if whole and features.dtype == np.float32 else None
 
 
 def build_sequences(
