@@ -21,10 +21,12 @@ for one. A Dask cluster runs whatever it is sent: keep its ports within a truste
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -184,9 +186,7 @@ def _in_processes(tasks: Sequence[_Task], workers: int) -> Iterator[_Done]:
     pool = ProcessPoolExecutor(
         workers,
         multiprocessing.get_context("spawn"),
-        # Ctrl-C is for the parent, which then stops its workers.
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
+        initializer=_start_process,
     )
     try:
         waiting = set()
@@ -207,9 +207,23 @@ def _in_processes(tasks: Sequence[_Task], workers: int) -> Iterator[_Done]:
         pool.shutdown(cancel_futures=True)
 
 
+def _start_process() -> None:
+    """Leave Ctrl-C to the parent, which then stops its workers, and do not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
 def _on_cluster(tasks: Sequence[_Task], address: str) -> Iterator[_Done]:
     """Work on a Dask cluster; its scheduler is asked before the first task is sent."""
     distributed = _import_distributed()
+    # What goes wrong is told by our errors; Dask would log its own tracebacks beside them.
+    for name in ("client", "core", "utils", "comm"):
+        logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL)
     _check_scheduler(distributed, address)
     with distributed.Client(address, timeout=TIMEOUT_S, set_as_default=False) as client:
         _check_workers(client, address)
@@ -229,10 +243,15 @@ def _on_cluster(tasks: Sequence[_Task], address: str) -> Iterator[_Done]:
             task = sent.pop(future.key)
             if future.status == "finished":
                 yield _check_kept(result, task)
+            elif future.status == "error" and isinstance(result[1], distributed.KilledWorker):
+                text = "every worker that took it died, perhaps for want of memory; see their logs"
+                yield _Done(task.index, FAILED, text)
             elif future.status == "error":
-                # It killed several workers, or they cannot load what they are to run.
-                error = result[1]
-                yield _Done(task.index, FAILED, f"{type(error).__name__}: {error}")
+                reason = (str(result[1]) or type(result[1]).__name__).splitlines()[0]
+                raise ScaleError(
+                    f"the machines of {address} cannot run the work: install the same checkout "
+                    f"for its scheduler and workers ({reason})"
+                ) from result[1]
             else:
                 raise ScaleError(
                     f"lost the scheduler {address}; what was computed is kept: start it and "
