@@ -205,6 +205,44 @@ def genre_table(corpus: Corpus, most: int = 8) -> pd.DataFrame:
     return counts.head(most).rename_axis("genre").rename("clips").to_frame()
 
 
+def static_songs(corpus: Corpus) -> pd.DataFrame:
+    """Song-level ratings beside the means of the same songs' curves.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a song: ``part`` (the release), ``static_valence, static_arousal,
+        dynamic_valence, dynamic_arousal``, in [-1, 1].
+    """
+    return pd.DataFrame(
+        {
+            "part": f"release {t.text['release']}",
+            **{f"static_{name}": t.static[i] for i, name in enumerate(TARGETS)},
+            **{f"dynamic_{name}": np.nanmean(getattr(t, name)) for name in TARGETS},
+        }
+        for t in corpus.tracks
+        if t.static is not None
+    )
+
+
+def static_table(parts: list[dict]) -> pd.DataFrame:
+    """What `msr_utils.corpora.deam.static_audit` found, for display."""
+    rows = {}
+    for part in parts:
+        rows[part["release"]] = {
+            "songs": part["songs"],
+            **{
+                f"column {static!r} with {dynamic} curve": round(
+                    part[f"r_static_{static}_dynamic_{dynamic}"], 3
+                )
+                for static in TARGETS
+                for dynamic in TARGETS
+            },
+            "swapped": {True: "yes", False: "no", None: "cannot tell"}[part["swapped"]],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("release")
+
+
 def by_mean_arousal(corpus: Corpus) -> list[Track]:
     """The tracks with the lowest, the median and the highest mean arousal."""
     ranked = sorted(corpus.tracks, key=lambda t: (t.arousal[t.mask].mean(), t.id))

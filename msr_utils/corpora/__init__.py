@@ -37,6 +37,7 @@ def load_corpus(
     synthetic_tracks: int = SyntheticConfig.n_tracks,
     findings: Findings | None = None,
     need_audio: bool = True,
+    as_released: bool = False,
 ) -> Corpus:
     """Load a corpus by name.
 
@@ -55,6 +56,8 @@ def load_corpus(
     need_audio : bool
         False: songs of DEAM whose audio is not at hand are there, too, for a look at the
         labels.
+    as_released : bool
+        True: song-level ratings of DEAM with their columns as in the files, swapped or not.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def load_corpus(
         raise CorpusError(f"data_dir: no folder {data_dir}")
     loaders = {"emotify": load_emotify, "merp": load_merp, "folder": load_folder}
     if name == "deam":
-        return load_deam(root, findings, need_audio=need_audio)
+        return load_deam(root, findings, need_audio, as_released)
     return loaders[name](root, findings=findings)
 
 

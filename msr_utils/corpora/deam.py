@@ -114,7 +114,7 @@ def load_deam(
         tracks=tracks,
         card=CARD,
         index_files=[*dynamic, *static_files, *metadata_files],
-        without_audio=len(songs) - len(at_hand) if need_audio else 0,
+        without_audio=len(songs) - len(at_hand),
     )
 
 

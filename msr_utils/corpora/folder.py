@@ -149,6 +149,7 @@ def load_folder(
             split=row["split"],
             text={key: row[key] for key in TEXT_COLUMNS if row.get(key)},
             quadrant=row.get("quadrant", ""),
+            duration_s=duration if (duration := row.get("duration_s")) == duration else None,
             **row["labels"],
         )
         for row in rows
