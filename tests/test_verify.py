@@ -55,14 +55,14 @@ def test_every_defect_is_found_in_one_reading(folder_corpus):
     assert not found.ok
     table = found.table()
     errors = table[table.level == "error"].set_index("subject").message.to_dict()
-    assert "header states: the file is cut short" in errors["t00"]
+    assert "its header states 4.0 s: the file is cut short" in errors["t00"]
     assert "not audio that can be decoded" in errors["t01"]
     assert "3.5 lies outside" in errors["t02"]
     assert "NaN or infinite sample" in errors["t03"]
-    assert "8 annotations lie past the end of its 4.0 s" in errors["t04"]
+    assert "lasts 4.0 s, but 7 annotations lie past its end, the last at 8.0 s" in errors["t04"]
     assert set(errors) == {"t00", "t01", "t02", "t03", "t04"}
     notes = table[(table.level == "note") & (table.subject == "t04")].message
-    assert notes.str.contains(r"3 of 16 annotated frames lack a value \(longest gap 1.5 s\)").any()
+    assert notes.str.contains(r"3 of 16 annotated frames lack a value, the longest gap is 1.5 s").any()
 
 
 def test_silence_and_a_wrong_length_are_damage(folder_corpus):
@@ -79,7 +79,7 @@ def test_a_missing_table_is_one_finding(folder_corpus):
     (folder_corpus / "annotations.csv").write_text("track_id,time_s\nt00,0.5\n")
     found = validate(folder_corpus, progress=False)
     assert [f.level for f in found.findings] == ["error"]
-    assert "annotations.csv: column 'arousal' is missing" in found.findings[0].message
+    assert "annotations.csv: column 'valence' is missing" in found.findings[0].message
 
 
 def test_corpora_are_recognised_by_their_files(folder_corpus, tmp_path):

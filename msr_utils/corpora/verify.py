@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,49 +135,33 @@ def _inspect(track: Track) -> AudioFacts | str:
         return str(error)
 
 
-def _compare(track: Track, audio: AudioFacts) -> Iterator[tuple[str, str]]:
+def _compare(track: Track, audio: AudioFacts) -> list[tuple[str, str]]:
     """Level and message of everything in which a track's audio and labels disagree."""
-    if audio.seconds < audio.stated_seconds * (1 - STATED_TOLERANCE) - LENGTH_TOLERANCE_S:
-        yield (
-            "error",
-            (
-                f"{audio.seconds:.1f} s could be decoded of the {audio.stated_seconds:.1f} s that its "
-                "header states: the file is cut short"
-            ),
-        )
-    elif track.duration_s and audio.seconds < track.duration_s - LENGTH_TOLERANCE_S:
-        yield (
-            "error",
-            (
-                f"lasts {audio.seconds:.1f} s, the corpus states {track.duration_s:.1f} s: "
-                "the file is cut short or another one"
-            ),
-        )
-    elif track.duration_s and audio.seconds > track.duration_s + 2 * LENGTH_TOLERANCE_S:
-        yield "note", f"lasts {audio.seconds:.1f} s, the corpus states {track.duration_s:.1f} s"
+    found = []
+    lasts, stated = f"lasts {audio.seconds:.1f} s", track.duration_s
+    cut_short = audio.seconds < audio.stated_seconds * (1 - STATED_TOLERANCE) - LENGTH_TOLERANCE_S
+    if cut_short:
+        whole = f"its header states {audio.stated_seconds:.1f} s"
+        found.append(("error", f"{lasts}, {whole}: the file is cut short"))
+    elif stated and audio.seconds < stated - LENGTH_TOLERANCE_S:
+        why = "the file is cut short or another one"
+        found.append(("error", f"{lasts}, the corpus states {stated:.1f} s: {why}"))
+    elif stated and audio.seconds > stated + 2 * LENGTH_TOLERANCE_S:
+        found.append(("note", f"{lasts}, the corpus states {stated:.1f} s"))
     if audio.peak == 0:
-        yield "error", "is silent from beginning to end"
-    if not len(track.times_s):
-        return
-    past = int((track.times_s > audio.seconds + LENGTH_TOLERANCE_S).sum())
-    if past:
-        yield (
-            "error",
-            (
-                f"{past} annotations lie past the end of its {audio.seconds:.1f} s of audio, "
-                f"the last at {track.times_s[-1]:.1f} s"
-            ),
-        )
-    missing = int((~track.mask).sum())
-    if missing:
-        longest = _longest_run(~track.mask) * FRAME_SECONDS
-        yield (
-            "note",
-            (
-                f"{missing} of {len(track.mask)} annotated frames lack a value "
-                f"(longest gap {longest:g} s): they count neither in the loss nor in a metric"
-            ),
-        )
+        found.append(("error", "is silent from beginning to end"))
+    past = track.times_s > audio.seconds + LENGTH_TOLERANCE_S
+    if past.any() and not cut_short:
+        last = f"the last at {track.times_s[-1]:.1f} s"
+        found.append(("error", f"{lasts}, but {past.sum()} annotations lie past its end, {last}"))
+    missing = ~track.mask
+    if missing.any():
+        gap_s = _longest_run(missing) * FRAME_SECONDS
+        found.append(
+            ("note", f"{missing.sum()} of {len(missing)} annotated frames lack a value, the longest "
+             f"gap is {gap_s:g} s: they count neither in the loss nor in a metric")
+        )  # fmt: skip
+    return found
 
 
 def _longest_run(flags: np.ndarray) -> int:
