@@ -7,13 +7,12 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from msr_utils.training import (  # sets the backend before keras loads
     FitConfig,
-    best_epoch,
     compile_model,
     fit,
     keras,
@@ -40,6 +39,7 @@ from msr_utils.features import FeatureConfig
 from msr_utils.io import atomic_path, plain, read_json, sha256_text, write_json, write_text
 from msr_utils.metrics import Curve, load_predictions, save_predictions
 from msr_utils.models import FAMILIES
+from msr_utils.models.ensemble import average
 from msr_utils.provenance import code_hash
 
 
@@ -52,8 +52,8 @@ class Trained:
     predictions : dict of str to Curve
         Every test track, predicted by the model of the split that held it out.
     history : pandas.DataFrame
-        ``fold, part, epoch, loss, mae, val_loss, val_mae, seconds``; part 0 is the training
-        on all parts, fold 0 the one for export.
+        ``fold, part, epoch, loss, mae, val_loss, val_mae, seconds``; fold 0 is the training
+        for export.
     cost : dict of str to float
         ``parameters, seconds_per_epoch, epochs, inference_ms_per_minute``.
     model : keras.Model
@@ -88,8 +88,9 @@ def cross_validate(
     """Train and test on every split; with several, also train the model to export.
 
     With one inner fold the split's validation part stops the training, as in the paper. With
-    more, cross-validation by group within training and validation tracks chooses the number of
-    epochs, and the model is trained for so many on all of them.
+    more, training and validation tracks are divided by group into so many parts; a network is
+    trained without each of them, stopped by it, and the model is the networks' mean. Where
+    groups are few, one part says little and one network varies much [1]_.
 
     With one split its own model is exported, and its scores are that model's. With several,
     one more model is trained on all groups: the scores then estimate it from models that
@@ -112,6 +113,11 @@ def cross_validate(
         For what is unfinished; `save_results` removes it.
     inner_folds : int >= 1
     to_export : bool
+
+    References
+    ----------
+    .. [1] Krogh and Vedelsby (1995), "Neural network ensembles, cross validation, and active
+       learning", NIPS 7.
     """
     longest = getattr(config, "max_frames", None)
     if longest and longest > window_frames:
@@ -181,31 +187,25 @@ class _Training:
         parts = inner_parts(split, group, self.inner_folds)
         done = folder / "done.json"
         if done.is_file():
-            model = self._build(read_json(done)["trained_on"])
+            model = average([self._build(train) for train, _ in parts])
             with np.load(folder / "weights.npz") as stored:
                 model.set_weights([stored[f"w{i}"] for i in range(len(model.weights))])
             curves = load_predictions(folder / "predictions.npz") if split.test else {}
             return model, pd.DataFrame(read_json(done)["history"]), curves
-        histories = []
+        networks, rows = [], []
         for number, (train, held) in enumerate(parts, 1):
-            name = what if len(parts) == 1 else f"{what}, inner {number} of {len(parts)}"
-            model, history = self._fit(
-                train, held, self.fit_config, folder / f"part-{number}", name
-            )
-            histories.append(history)
-        rows = [{**row, "part": i} for i, h in enumerate(histories, 1) for row in h]
-        if len(parts) > 1:
-            train = split.train + split.validation
-            epochs = replace(self.fit_config, epochs=best_epoch(histories))
-            model, history = self._fit(train, (), epochs, folder / "all", f"{what}, all parts")
-            rows += [{**row, "part": 0} for row in history]
+            name = what if len(parts) == 1 else f"{what}, part {number} of {len(parts)}"
+            network, history = self._fit(train, held, folder / f"part-{number}", name)
+            networks.append(network)
+            rows += [{**row, "part": number} for row in history]
+        model = average(networks)
         curves = self._predict(model, split.test)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / "weights.npz") as temporary:
             np.savez(temporary, **{f"w{i}": w for i, w in enumerate(model.get_weights())})
         if split.test:
             save_predictions(folder / "predictions.npz", curves)
-        write_json(done, {"trained_on": list(train), "history": rows})
+        write_json(done, {"history": rows})
         return model, pd.DataFrame(rows), curves
 
     def _build(self, train: Sequence[str]) -> keras.Model:
@@ -216,25 +216,15 @@ class _Training:
         return compile_model(model, self.config.learning_rate, self.fit_config.averaging)
 
     def _fit(
-        self,
-        train: Sequence[str],
-        held: Sequence[str],
-        fit_config: FitConfig,
-        folder: Path,
-        what: str,
+        self, train: Sequence[str], held: Sequence[str], folder: Path, what: str
     ) -> tuple[keras.Model, list[dict]]:
         def windows(ids: Sequence[str]) -> Windows:
             return make_windows([self.by_id[i] for i in ids], self.target, self.window_frames)
 
         model = self._build(train)
+        what = f"{self.family} {self.target}, {what}"
         history = fit(
-            model,
-            windows(train),
-            windows(held) if held else None,
-            fit_config,
-            folder,
-            f"{self.family} {self.target}, {what}",
-            self.progress,
+            model, windows(train), windows(held), self.fit_config, folder, what, self.progress
         )
         return model, history
 

@@ -139,14 +139,24 @@ def export_runs(corpus_dir: Path, family: str, corpus: Corpus, models_dir: Path)
     card = {
         "name": f"{family}-{corpus.name}",
         "title": f"{family.upper()} trained on {corpus.card.title}",
-        "summary": "Valence and arousal every 500 ms from log-mel frames; causal, one network "
-        "of two LSTM layers and a linear unit for each target.",
+        "summary": "Valence and arousal every 500 ms; causal; for each target "
+        + (
+            "one network"
+            if inner_folds == 1
+            else f"the mean of {inner_folds} networks that were trained on different parts,"
+        )
+        + " of two LSTM layers and a linear unit.",
         "protocol": (
             f"Pooled over the {tested['frames']} frames of {tested['songs']} tracks, each "
             "predicted by a model that saw no track of its group"
             + (
                 f" ({folds}-fold cross-validation). The bundle itself was trained on "
-                + ("all groups" if inner_folds > 1 else "all groups but a validation part")
+                + (
+                    f"all groups: {inner_folds} networks, each without a part that stopped its "
+                    "training"
+                    if inner_folds > 1
+                    else "all groups but a validation part"
+                )
                 + ", so these scores estimate it."
                 if folds > 1
                 else ". The bundle is that model."

@@ -182,13 +182,6 @@ def _averaged(model: keras.Model) -> Iterator[None]:
         variable.assign(value)
 
 
-def best_epoch(histories: list[list[dict[str, float]]]) -> int:
-    """Epoch with the lowest validation loss on average over trainings, while all of them run."""
-    shortest = min(len(h) for h in histories)
-    means = np.mean([[row["val_loss"] for row in h[:shortest]] for h in histories], axis=0)
-    return int(np.argmin(means)) + 1
-
-
 def _train_epoch(
     model: keras.Model, train: Windows, config: FitConfig, epoch: int
 ) -> dict[str, float]:

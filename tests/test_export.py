@@ -15,6 +15,7 @@ from msr_utils import export, inference
 from msr_utils.audio import AudioError
 from msr_utils.constants import SAMPLE_RATE, TARGETS
 from msr_utils.features import FeatureConfig
+from msr_utils.models.ensemble import average
 from msr_utils.models.lstm import LSTMConfig, build_lstm
 from msr_utils.models.transformer import TransformerConfig, build_transformer
 from msr_utils.training import set_seed
@@ -39,11 +40,14 @@ def networks(family):
     mean, sd = np.full(features.dim, -30.0, np.float32), np.full(features.dim, 12.0, np.float32)
     if family == "lstm":
         return features, {t: build_lstm(LSTMConfig((8, 8)), mean, sd) for t in TARGETS}, None
+    if family == "lstm-mean":
+        each = {t: [build_lstm(LSTMConfig((8, 8)), mean, sd) for _ in range(3)] for t in TARGETS}
+        return features, {t: average(networks) for t, networks in each.items()}, None
     config = TransformerConfig(layers=2, hidden=16, heads=2, max_frames=40)
     return features, {t: build_transformer(config, mean, sd) for t in TARGETS}, 40
 
 
-@pytest.fixture(scope="module", params=["lstm", "transformer"])
+@pytest.fixture(scope="module", params=["lstm", "lstm-mean", "transformer"])
 def bundle(request, tmp_path_factory):
     features, models, longest = networks(request.param)
     folder = tmp_path_factory.mktemp("bundles") / "tiny"

@@ -12,8 +12,9 @@ import pytest
 
 from msr_utils import evaluation, experiment, metrics
 from msr_utils.dataset import Sequence2Hz, Windows, make_splits, make_windows
+from msr_utils.models.ensemble import parts
 from msr_utils.models.lstm import LSTMConfig, build_lstm
-from msr_utils.training import FitConfig, best_epoch, compile_model, fit, set_seed
+from msr_utils.training import FitConfig, compile_model, fit, set_seed
 
 SMALL = LSTMConfig((8, 8), dropout=0.2, learning_rate=5e-3)
 
@@ -250,21 +251,21 @@ def test_cross_validation_learns_a_rule_and_nothing_from_shuffled_labels(tmp_pat
     assert rmse > 0.85 * constant
 
 
-def test_inner_folds_choose_the_epochs_and_all_parts_are_trained_on(tmp_path):
+def test_inner_folds_give_the_mean_of_networks_stopped_by_their_own_part(tmp_path):
     sequences = toy_sequences()
     trained, rmse, constant = cross_validated(sequences, tmp_path, inner=2)
-    for fold, rows in trained.history.groupby("fold"):
-        inner = [h.to_dict("records") for _, h in rows[rows.part > 0].groupby("part")]
-        assert len(inner) == 2
-        final = rows[rows.part == 0]
-        assert list(final.epoch) == list(range(1, best_epoch(inner) + 1)), fold
-        assert final.val_loss.isna().all()
+    assert sorted(trained.history.part.unique()) == [1, 2]
+    assert trained.history.val_loss.notna().all()
+    networks = parts(trained.model)
+    assert len(networks) == 2
+    x = sequences[0].features[None]
+    each = [np.asarray(network(x)) for network in networks]
+    assert np.abs(each[0] - each[1]).max() > 1e-4
+    np.testing.assert_allclose(np.asarray(trained.model(x)), np.mean(each, axis=0), atol=1e-6)
     assert rmse < constant
-
-
-def test_best_epoch_is_of_the_mean_while_all_run():
-    histories = [[{"val_loss": v} for v in values] for values in ([3, 1, 2, 0], [3, 4, 1])]
-    assert best_epoch(histories) == 3
+    # All that was done is found again, the joined weights included.
+    again, *_ = cross_validated(sequences, tmp_path, inner=2)
+    np.testing.assert_array_equal(again.model(x), trained.model(x))
 
 
 def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):

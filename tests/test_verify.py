@@ -62,7 +62,9 @@ def test_every_defect_is_found_in_one_reading(folder_corpus):
     assert "lasts 4.0 s, but 7 annotations lie past its end, the last at 8.0 s" in errors["t04"]
     assert set(errors) == {"t00", "t01", "t02", "t03", "t04"}
     notes = table[(table.level == "note") & (table.subject == "t04")].message
-    assert notes.str.contains(r"3 of 16 annotated frames lack a value, the longest gap is 1.5 s").any()
+    assert notes.str.contains(
+        r"3 of 16 annotated frames lack a value, the longest gap is 1.5 s"
+    ).any()
 
 
 def test_silence_and_a_wrong_length_are_damage(folder_corpus):

@@ -8,6 +8,8 @@ from msr_utils.training import keras  # sets the backend before keras loads
 
 import numpy as np
 
+from msr_utils.models.ensemble import parts
+
 
 @dataclass(frozen=True)
 class LSTMConfig:
@@ -82,10 +84,11 @@ def normalise(mean: np.ndarray, sd: np.ndarray) -> keras.layers.Layer:
 
 def state_shape(model: keras.Model) -> tuple[int, int]:
     """Rows and width of the state that the streaming form of `model` carries."""
-    widths = {layer.units for layer in _lstm_layers(model)}
+    layers = [layer for network in parts(model) for layer in _lstm_layers(network)]
+    widths = {layer.units for layer in layers}
     if len(widths) > 1:
         raise ValueError(f"streaming needs LSTM layers of one width, not {sorted(widths)}")
-    return 2 * len(_lstm_layers(model)), widths.pop()
+    return 2 * len(layers), widths.pop()
 
 
 def streaming_form(models: list[keras.Model]) -> keras.Model:
@@ -94,7 +97,7 @@ def streaming_form(models: list[keras.Model]) -> keras.Model:
     Parameters
     ----------
     models : list of keras.Model
-        Built by `build_lstm` on the same features, one a target.
+        Built by `build_lstm` on the same features, or means of such; one a target.
 
     Returns
     -------
@@ -105,24 +108,26 @@ def streaming_form(models: list[keras.Model]) -> keras.Model:
     rows, width = state_shape(models[0])
     features = keras.Input((None, models[0].input_shape[-1]), name="features")
     state = keras.Input((rows * len(models), width), name="state")
-    curves, states = [], []
-    for i, model in enumerate(models):
+    curves, states, row = [], [], 0
+    for model in models:
         if state_shape(model) != (rows, width):
             raise ValueError("models of one bundle must have the same LSTM layers")
-        # A network of its own for each: layers of the same name may not meet in one.
-        curve, own = _with_state(model, f"member_{i + 1}")(
-            [features, state[:, i * rows : (i + 1) * rows]]
-        )
-        curves.append(curve)
-        states.append(own)
-    if len(models) == 1:
-        return keras.Model([features, state], [curves[0], states[0]])
-    curve = keras.layers.Concatenate(name="curves")(curves)
-    return keras.Model([features, state], [curve, keras.ops.concatenate(states, axis=1)])
+        members = []
+        for network in parts(model):
+            # A network of its own for each: layers of the same name may not meet in one.
+            stateful, own = _with_state(network, f"member_{len(states) + 1}")
+            curve, after = stateful([features, state[:, row : row + own]])
+            members.append(curve)
+            states.append(after)
+            row += own
+        curves.append(keras.layers.Average()(members) if len(members) > 1 else members[0])
+    curve = keras.layers.Concatenate(name="curves")(curves) if len(curves) > 1 else curves[0]
+    after = keras.layers.Concatenate(axis=1)(states) if len(states) > 1 else states[0]
+    return keras.Model([features, state], [curve, after])
 
 
-def _with_state(model: keras.Model, name: str) -> keras.Model:
-    """One model's layers, with the LSTMs' states as an input and an output."""
+def _with_state(model: keras.Model, name: str) -> tuple[keras.Model, int]:
+    """One network's layers, with the LSTMs' states as input and output; rows of that state."""
     rows, width = state_shape(model)
     features = keras.Input((None, model.input_shape[-1]))
     state = keras.Input((rows, width))
@@ -131,7 +136,8 @@ def _with_state(model: keras.Model, name: str) -> keras.Model:
         hidden, h, c = layer(hidden, initial_state=[state[:, 2 * i], state[:, 2 * i + 1]])
         states += [h, c]
     curve = model.get_layer("curve")(hidden)
-    return keras.Model([features, state], [curve, keras.ops.stack(states, axis=1)], name=name)
+    after = keras.ops.stack(states, axis=1)
+    return keras.Model([features, state], [curve, after], name=name), rows
 
 
 def _lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:
