@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
-import scipy.fft
 
 from msr_utils import audio
+from msr_utils.blocks import BLOCKS, CONTRAST_TOP_HZ
 from msr_utils.constants import (
+    CHROMA_N_FFT,
+    CHROMA_STEPS,
     FMAX_HZ,
     FMIN_HZ,
     FRAME_RATE_HZ,
     HOP_LENGTH,
     N_FFT,
     N_MELS,
+    N_MFCC,
     PATCH_STEPS,
-    POWER_FLOOR,
     SAMPLE_RATE,
     SD_BANDS,
 )
+from msr_utils.spectra import Frame, Memory, heard
 
 FEATURE_VERSION = 1
 """Raise when the numbers change: cached features and bundles made before are then refused."""
@@ -96,6 +99,21 @@ class FeatureConfig:
                 f"features: logmel_sd needs n_mels to be a multiple of {SD_BANDS}, "
                 f"not {self.n_mels}"
             )
+        if {"mfcc", "mfcc_delta"} & {*self.blocks} and self.n_mels < N_MFCC:
+            raise ValueError(f"features: mfcc needs n_mels of at least {N_MFCC}, not {self.n_mels}")
+        if {"chroma", "tonal"} & {*self.blocks} and (
+            self.frame_samples % CHROMA_STEPS or self.frame_samples > CHROMA_N_FFT * CHROMA_STEPS
+        ):
+            raise ValueError(
+                f"features: chroma needs a sample_rate that is a multiple of "
+                f"{CHROMA_STEPS * FRAME_RATE_HZ} and at most "
+                f"{CHROMA_N_FFT * CHROMA_STEPS * FRAME_RATE_HZ}, not {self.sample_rate}"
+            )
+        if "contrast" in self.blocks and self.sample_rate / 2 <= CONTRAST_TOP_HZ:
+            raise ValueError(
+                f"features: contrast needs a sample_rate above {2 * CONTRAST_TOP_HZ:g}, "
+                f"not {self.sample_rate}"
+            )
         if not 0 <= self.fmin < self.fmax <= self.sample_rate / 2:
             raise ValueError("features: need 0 <= fmin < fmax <= sample_rate / 2")
 
@@ -142,79 +160,25 @@ class FeatureConfig:
         return config
 
 
-@dataclass(frozen=True)
-class Block:
-    """A named group of features computed from a frame's log-mel spectrogram."""
+def block_table(config: FeatureConfig | None = None) -> list[dict[str, str | int]]:
+    """Every block as a row for a table: ``name, dim, unit, what, source``.
 
-    dim: Callable[[FeatureConfig], int]
-    compute: Callable[[np.ndarray, FeatureConfig], np.ndarray]
-    unit: str
-
-
-def _logmel(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """Mean over the frame of each mel band, (n, n_mels)."""
-    return mel_db.mean(axis=1)
-
-
-def _logmel_sd(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """Standard deviation over the frame, averaged in groups of bands, (n, SD_BANDS).
-
-    How much a frame moves: onsets and decays, which its mean does not show.
+    Parameters
+    ----------
+    config : FeatureConfig, optional
+        Settles the dimensions.
     """
-    sd = mel_db.std(axis=1)
-    return sd.reshape(len(sd), SD_BANDS, config.n_mels // SD_BANDS).mean(axis=2)
-
-
-def _patch(mel_db: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """The frame's log-mel spectrogram flattened, (n, patch_steps * n_mels)."""
-    n = len(mel_db)
-    hops = config.steps // config.patch_steps
-    steps = mel_db.reshape(n, config.patch_steps, hops, config.n_mels).mean(axis=2)
-    return steps.reshape(n, config.patch_steps * config.n_mels)
-
-
-BLOCKS: dict[str, Block] = {
-    "logmel": Block(lambda c: c.n_mels, _logmel, "dB"),
-    "logmel_sd": Block(lambda c: SD_BANDS, _logmel_sd, "dB"),
-    "patch": Block(lambda c: c.patch_steps * c.n_mels, _patch, "dB"),
-}
-"""Feature blocks by name."""
-
-
-def mel_filterbank(config: FeatureConfig) -> np.ndarray:
-    """Triangular mel filters of equal area.
-
-    Returns
-    -------
-    np.ndarray [shape=(n_fft // 2 + 1, n_mels), dtype=float32]
-        Columns are filters; multiply a power spectrum from the right.
-
-    Notes
-    -----
-    The scale and the area normalisation of Slaney's Auditory Toolbox (1998), the default of
-    librosa: linear below 1 kHz, logarithmic above, each filter scaled by 2 / bandwidth.
-    """
-    linear_hz, log_from_hz, log_step = 200.0 / 3, 1000.0, np.log(6.4) / 27
-
-    def to_mel(hz: float) -> float:
-        if hz < log_from_hz:
-            return hz / linear_hz
-        return log_from_hz / linear_hz + np.log(hz / log_from_hz) / log_step
-
-    mels = np.linspace(to_mel(config.fmin), to_mel(config.fmax), config.n_mels + 2)
-    log_from = log_from_hz / linear_hz
-    edges = np.where(
-        mels < log_from, mels * linear_hz, log_from_hz * np.exp((mels - log_from) * log_step)
-    )
-    bins = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    filters = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))
-    return filters.astype(np.float32)
+    config = config or FeatureConfig()
+    return [
+        {"name": b.name, "dim": b.dim(config), "unit": b.unit, "what": b.what, "source": b.source}
+        for b in BLOCKS.values()
+    ]
 
 
 class FeatureExtractor:
     """Turn a stream of samples into feature frames.
+
+    What it remembers is constant in size, and can be carried elsewhere: see `state`.
 
     Parameters
     ----------
@@ -223,13 +187,13 @@ class FeatureExtractor:
 
     def __init__(self, config: FeatureConfig) -> None:
         self.config = config
-        # The periodic Hann window, as scipy.signal gives, which takes half a second to import.
-        phase = 2 * np.pi * np.arange(config.n_fft) / config.n_fft
-        self._window = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
-        self._filters = mel_filterbank(config)
+        self._blocks = [BLOCKS[name] for name in config.blocks]
         # Before the first sample there was silence: the first windows reach into it.
-        self._overlap = config.n_fft - config.hop_length
-        self._buffer = np.zeros(self._overlap, np.float32)
+        self._heard = max(heard(config), *(block.heard(config) for block in self._blocks))
+        self._samples = np.zeros(self._heard, np.float32)
+        self._memory: Memory = {}
+        for block in self._blocks:
+            self._memory |= block.memory(config)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and give the frames that they complete.
@@ -244,9 +208,11 @@ class FeatureExtractor:
         np.ndarray [shape=(frames, config.dim), dtype=float32]
             Possibly no frame; what is left of the samples waits for the next call.
         """
-        mel_db = self.push_logmel(samples)
-        parts = [BLOCKS[name].compute(mel_db, self.config) for name in self.config.blocks]
-        return np.concatenate(parts, axis=1)
+        rows = [
+            np.concatenate([block.compute(frame) for block in self._blocks])
+            for frame in self._frames(samples)
+        ]
+        return np.array(rows, np.float32).reshape(len(rows), self.config.dim)
 
     def push_logmel(self, samples: np.ndarray) -> np.ndarray:
         """Like `push`, but give each frame's log-mel spectrogram.
@@ -256,19 +222,59 @@ class FeatureExtractor:
         np.ndarray [shape=(frames, config.steps, n_mels), dtype=float32]
             dB relative to power 1.
         """
-        config = self.config
-        self._buffer = np.concatenate([self._buffer, samples.astype(np.float32, copy=False)])
-        frames = (len(self._buffer) - self._overlap) // config.frame_samples
-        if frames <= 0:
-            return np.zeros((0, config.steps, config.n_mels), np.float32)
-        windows = np.lib.stride_tricks.sliding_window_view(self._buffer, config.n_fft)
-        windows = windows[:: config.hop_length][: frames * config.steps]
-        spectrum = scipy.fft.rfft(windows * self._window, axis=1)
-        power = spectrum.real**2 + spectrum.imag**2
-        mel = power @ self._filters
-        mel_db = 10 * np.log10(np.maximum(mel, np.float32(POWER_FLOOR)))
-        self._buffer = self._buffer[frames * config.frame_samples :].copy()
-        return mel_db.reshape(frames, config.steps, config.n_mels)
+        rows = [frame.mel_db for frame in self._frames(samples)]
+        return np.array(rows, np.float32).reshape(len(rows), self.config.steps, self.config.n_mels)
+
+    def _frames(self, samples: np.ndarray) -> Iterator[Frame]:
+        """The frames that `samples` complete, one at a time."""
+        known = np.concatenate([self._samples, samples.astype(np.float32, copy=False)])
+        size = self.config.frame_samples
+        count = (len(known) - self._heard) // size
+        self._samples = known[count * size :].copy()
+        for start in range(0, count * size, size):
+            yield Frame(known[start : start + self._heard + size], self.config, self._memory)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next frame depends on: copies, to hand to `restore`.
+
+        Returns
+        -------
+        dict of str to np.ndarray [dtype=float32]
+            ``samples``: the past that windows still cover and what waits for a whole frame;
+            the rest by the names that blocks give it.
+        """
+        return {
+            "samples": self._samples.copy(),
+            **{name: value.copy() for name, value in self._memory.items()},
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on where an extractor of the same parameters stood.
+
+        Raises
+        ------
+        ValueError
+            If `state` is not one of an extractor with these parameters.
+        """
+        if set(state) != {"samples", *self._memory}:
+            raise ValueError(
+                f"features: a state of {', '.join(self.config.blocks)} holds "
+                f"{', '.join(['samples', *self._memory])}, not {', '.join(state) or 'nothing'}"
+            )
+        given = {name: np.array(value, np.float32) for name, value in state.items()}
+        shortest, longest = self._heard, self._heard + self.config.frame_samples - 1
+        if given["samples"].ndim != 1 or not shortest <= len(given["samples"]) <= longest:
+            raise ValueError(
+                f"features: samples of a state must be {shortest} to {longest}, "
+                f"not {given['samples'].shape}"
+            )
+        for name, value in self._memory.items():
+            if given[name].shape != value.shape:
+                raise ValueError(
+                    f"features: {name} of a state has shape {value.shape}, not {given[name].shape}"
+                )
+        self._samples = given.pop("samples")
+        self._memory = given
 
 
 def logmel_spectrogram(samples: np.ndarray, config: FeatureConfig | None = None) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import librosa
 import numpy as np
 import pytest
@@ -9,17 +11,55 @@ import soundfile as sf
 from conftest import tone
 
 from msr_utils import audio
-from msr_utils.constants import POWER_FLOOR, SAMPLE_RATE
+from msr_utils.blocks import BLOCKS, autocorrelation, key_strengths, mfcc_slopes, tempo_window
+from msr_utils.constants import (
+    CHROMA_N_FFT,
+    CHROMA_STEPS,
+    DELTA_HOPS,
+    KEY_WINDOWS_S,
+    N_MFCC,
+    POWER_FLOOR,
+    SAMPLE_RATE,
+    TEMPO_BANDS,
+)
 from msr_utils.features import (
-    BLOCKS,
     FeatureConfig,
     FeatureExtractor,
+    block_table,
     extract,
     logmel_spectrogram,
-    mel_filterbank,
 )
+from msr_utils.spectra import chroma_filterbank, mel_filterbank
 
 ALL = FeatureConfig(blocks=tuple(BLOCKS))
+GOLDEN = Path(__file__).parent / "golden" / "features.npz"
+REAL_CLIP = Path(__file__).parents[2] / "shared" / "data" / "deam" / "MEMD_audio" / "2.mp3"
+
+
+def notes(*midi: int, seconds: float = 0.5) -> np.ndarray:
+    """A chord of decaying harmonic tones, quieter the higher the harmonic."""
+    t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    hz = 440 * 2 ** ((np.array(midi) - 69) / 12)
+    tones = sum(np.sin(2 * np.pi * k * f * t) / k**2 for f in hz for k in (1, 2, 3, 4))
+    return (0.1 * tones * np.exp(-3 * t)).astype(np.float32)
+
+
+def cadences(tonic: int, third: int = 4, times: int = 3) -> np.ndarray:
+    """I IV V I, or with ``third=3`` i iv V i, in triads around middle C."""
+    chords = [
+        (tonic, tonic + third, tonic + 7),
+        (tonic + 5, tonic + 5 + third, tonic + 12),
+        (tonic + 7, tonic + 11, tonic + 14),
+        (tonic, tonic + third, tonic + 7, tonic + 12),
+    ]
+    return np.concatenate([notes(*chord) for chord in chords] * times)
+
+
+def clip() -> np.ndarray:
+    """Ten seconds of music: from a real track where the data lies, else cadences."""
+    if REAL_CLIP.is_file():
+        return audio.load(REAL_CLIP)[: 10 * SAMPLE_RATE]
+    return np.concatenate([cadences(60), cadences(57, third=3)])[: 10 * SAMPLE_RATE]
 
 
 def signals() -> dict[str, np.ndarray]:
@@ -32,7 +72,25 @@ def signals() -> dict[str, np.ndarray]:
         "clicks": clicks,
         "silence": np.zeros(3 * SAMPLE_RATE, np.float32),
         "full-scale noise": rng.uniform(-1, 1, 3 * SAMPLE_RATE).astype(np.float32),
+        "music": clip(),
     }
+
+
+def frames_of(samples: np.ndarray, *blocks: str) -> tuple[FeatureExtractor, list]:
+    """Whole frames with their memory, for what blocks compute from one another."""
+    extractor = FeatureExtractor(FeatureConfig(blocks=blocks))
+    return extractor, extractor._frames(samples)
+
+
+def stft(samples: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
+    """librosa's magnitudes of what has been heard, (bins, hops)."""
+    heard = np.concatenate([np.zeros(n_fft - hop_length, np.float32), samples])
+    return np.abs(librosa.stft(heard, n_fft=n_fft, hop_length=hop_length, center=False))
+
+
+def per_frame(rows: np.ndarray, steps: int = ALL.steps) -> np.ndarray:
+    """Mean over the hops of each frame, (hops, n) -> (frames, n)."""
+    return rows.reshape(-1, steps, rows.shape[1]).mean(axis=1)
 
 
 @pytest.mark.parametrize("n_mels, n_fft", [(64, 1024), (96, 2048), (128, 2048)])
@@ -54,7 +112,7 @@ def test_logmel_is_librosas_on_what_has_been_heard(name):
     )  # fmt: skip
     wanted = librosa.power_to_db(power, ref=1.0, amin=POWER_FLOOR, top_db=None).T
     got = logmel_spectrogram(samples, config)
-    assert got.shape == wanted.shape == (6 * config.steps, config.n_mels)
+    assert got.shape == wanted.shape == (len(samples) // config.hop_length, config.n_mels)
     # Far below the loudest band float32 rounding is all there is: compare power there.
     np.testing.assert_allclose(10 ** (got / 10), 10 ** (wanted / 10), rtol=1e-3, atol=1e-6)
     loud = wanted > wanted.max() - 60
@@ -64,8 +122,9 @@ def test_logmel_is_librosas_on_what_has_been_heard(name):
 def test_blocks_summarise_the_frames_spectrogram():
     samples = signals()["chord"]
     mel_db = logmel_spectrogram(samples).reshape(6, 25, 128)
-    got = FeatureExtractor(ALL).push(samples)
-    assert got.shape == (6, ALL.dim) == (6, 128 + 32 + 128 * 5)
+    config = FeatureConfig(blocks=("logmel", "logmel_sd", "patch"))
+    got = FeatureExtractor(config).push(samples)
+    assert got.shape == (6, config.dim) == (6, 128 + 32 + 128 * 5)
     np.testing.assert_allclose(got[:, :128], mel_db.mean(axis=1), atol=1e-4)
     np.testing.assert_allclose(
         got[:, 128:160], mel_db.std(axis=1).reshape(6, 32, 4).mean(axis=2), atol=1e-4
@@ -74,18 +133,159 @@ def test_blocks_summarise_the_frames_spectrogram():
     np.testing.assert_allclose(got[:, -128:], mel_db[:, 20:].mean(axis=1), atol=1e-4)
 
 
-def test_a_frame_does_not_see_the_future():
-    samples = signals()["full-scale noise"]
+@pytest.mark.parametrize("name", signals())
+def test_mfcc_and_slopes_are_librosas(name):
+    samples = signals()[name]
+    wanted = librosa.feature.mfcc(S=logmel_spectrogram(samples).T, n_mfcc=N_MFCC)
+    got = FeatureExtractor(FeatureConfig(blocks=("mfcc",))).push(samples)
+    np.testing.assert_allclose(got, per_frame(wanted.T), atol=2e-3)
+    _, frames = frames_of(samples, "mfcc_delta")
+    slopes = np.concatenate([mfcc_slopes(frame) for frame in frames], axis=1)
+    late = DELTA_HOPS // 2
+    for order in (1, 2):
+        centred = librosa.feature.delta(wanted, width=DELTA_HOPS, order=order, mode="nearest")
+        np.testing.assert_allclose(slopes[order - 1, late:], centred.T[:-late], atol=2e-3)
+    got = FeatureExtractor(FeatureConfig(blocks=("mfcc_delta",))).push(samples)
+    np.testing.assert_allclose(got[:, :N_MFCC], per_frame(slopes[0]), atol=1e-5)
+    np.testing.assert_allclose(got[:, N_MFCC:], per_frame(slopes[1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("n_fft", [2048, CHROMA_N_FFT])
+def test_chroma_filterbank_is_librosas(n_fft):
+    wanted = librosa.filters.chroma(sr=SAMPLE_RATE, n_fft=n_fft, tuning=0.0)
+    np.testing.assert_allclose(chroma_filterbank(SAMPLE_RATE, n_fft), wanted.T, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", signals())
+def test_chroma_is_librosas(name):
+    samples, hop = signals()[name], ALL.frame_samples // CHROMA_STEPS
+    wanted = librosa.feature.chroma_stft(
+        S=stft(samples, CHROMA_N_FFT, hop), sr=SAMPLE_RATE, n_fft=CHROMA_N_FFT, tuning=0.0
+    )
+    got = FeatureExtractor(FeatureConfig(blocks=("chroma",))).push(samples)
+    np.testing.assert_allclose(got, per_frame(wanted.T, CHROMA_STEPS), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", signals())
+def test_contrast_is_librosas(name):
+    # Between pure tones lies rounding alone, and librosa cuts 80 dB off: faint noise is defined.
+    samples = signals()[name]
+    samples = samples + np.random.default_rng(2).normal(0, 1e-4, len(samples)).astype(np.float32)
+    magnitude = stft(samples, ALL.n_fft, ALL.hop_length)
+    wanted = librosa.feature.spectral_contrast(S=magnitude, sr=SAMPLE_RATE)
+    got = FeatureExtractor(FeatureConfig(blocks=("contrast",))).push(samples)
+    np.testing.assert_allclose(got, per_frame(wanted.T), atol=0.02)
+
+
+@pytest.mark.parametrize("name", signals())
+def test_onset_and_tempogram_are_librosas(name):
+    samples = signals()[name]
+    wanted = librosa.onset.onset_strength(S=logmel_spectrogram(samples).T, center=False)
+    _, frames = frames_of(samples, "onset", "tempogram")
+    found = [(frame.onset, autocorrelation(frame)) for frame in frames]
+    strength = np.concatenate([onset for onset, _ in found])
+    np.testing.assert_allclose(strength, wanted, atol=1e-4)
+    got = FeatureExtractor(FeatureConfig(blocks=("onset",))).push(samples)
+    hops = wanted.reshape(-1, ALL.steps)
+    means = np.stack([hops.mean(axis=1), hops.max(axis=1), hops.std(axis=1)], axis=1)
+    np.testing.assert_allclose(got, means, atol=1e-4)
+    length = len(found[0][1])
+    known = np.concatenate([np.zeros(length - ALL.steps), wanted])
+    tempogram = librosa.feature.tempogram(
+        onset_envelope=known,
+        win_length=length,
+        window=tempo_window(ALL),
+        center=False,
+        norm=None,
+    )
+    tempogram = tempogram[:, :: ALL.steps] / np.maximum(tempogram[0, :: ALL.steps], 1)
+    np.testing.assert_allclose([row for _, row in found], tempogram.T, atol=1e-4)
+
+
+def test_tempo_of_clicks_stands_out():
+    clicks = np.zeros(12 * SAMPLE_RATE, np.float32)
+    clicks[:: SAMPLE_RATE // 2] = 1  # 120 beats per minute
+    config = FeatureConfig(blocks=("tempogram",))
+    bands = FeatureExtractor(config).push(clicks)[-1]
+    noise = FeatureExtractor(config).push(signals()["full-scale noise"])[-1]
+    assert bands[:TEMPO_BANDS].argmax() == int(TEMPO_BANDS * np.log(120 / 30) / np.log(10))
+    assert bands[-1] > noise[-1] + 0.3
+
+
+@pytest.mark.parametrize("rate", [SAMPLE_RATE, 48_000])
+def test_loudness_of_the_standards_sine(rate):
+    config = FeatureConfig(blocks=("loudness",), sample_rate=rate, hop_length=rate // 50)
+    got = FeatureExtractor(config).push(tone(4.0, 997, rate=rate, level=1.0))
+    np.testing.assert_allclose(got[-1], -3.01, atol=0.03)
+    assert got[0, 1] < got[0, 0] - 5  # only half a second of three has sounded
+
+
+def test_loudness_is_that_of_the_standards_filters():
+    from scipy.signal import lfilter
+
+    rate, rng = 48_000, np.random.default_rng(3)
+    samples = np.cumsum(rng.normal(size=8 * rate) * 0.01)  # low frequencies prevail
+    samples = lfilter([1, -1], [1, -0.999], samples).astype(np.float32)
+    shelf = lfilter(
+        [1.53512485958697, -2.69169618940638, 1.19839281085285],
+        [1.0, -1.69065929318241, 0.73248077421585],
+        samples,
+    )
+    weighted = lfilter([1, -2, 1], [1.0, -1.99004745483398, 0.99007225036621], shelf)
+    config = FeatureConfig(
+        blocks=("loudness",), sample_rate=rate, hop_length=960, n_fft=4096, fmax=11_025.0
+    )
+    got = FeatureExtractor(config).push(samples)
+    short_term = -0.691 + 10 * np.log10(np.mean(weighted[-3 * rate :] ** 2))
+    assert got[-1, 1] == pytest.approx(short_term, abs=0.3)
+
+
+def tonal(samples: np.ndarray) -> dict[str, np.ndarray]:
+    """The last frame's tonal block: per average, and stability."""
+    row = FeatureExtractor(FeatureConfig(blocks=("tonal",))).push(samples)[-1]
+    averages = row[:-3].reshape(len(KEY_WINDOWS_S), 25)
+    return {
+        "chroma": averages[:, :12], "best": averages[:, 12], "mode": averages[:, 13],
+        "all": row, "stability": row[-3:],
+    }  # fmt: skip
+
+
+def test_keys_are_found():
+    for third, best in ((4, 0), (3, 12)):
+        for tonic in (60, 65):
+            _, frames = frames_of(cadences(tonic, third), "chroma")
+            chroma = sum(frame.chroma.sum(axis=0) for frame in frames)
+            assert key_strengths(chroma[None]).argmax() == best + tonic % 12
+    np.testing.assert_array_equal(key_strengths(np.zeros((1, 12), np.float32)), 0)
+
+
+def test_tonal_tells_major_from_minor_in_every_transposition():
+    major, minor = tonal(cadences(60)), tonal(cadences(60, third=3))
+    # Over 2 s the fifth's chord, major in both, still sounds.
+    assert (major["mode"][1:] > 0.1).all() and (minor["mode"][1:] < -0.1).all()
+    assert (major["chroma"][1:].argmax(axis=1) == 0).all()
+    np.testing.assert_allclose(major["chroma"].sum(axis=1), 1, atol=1e-5)
+    moved = tonal(cadences(62))
+    np.testing.assert_allclose(moved["best"], major["best"], atol=0.03)
+    np.testing.assert_allclose(moved["all"], major["all"], atol=0.2)
+    assert major["stability"].min() > 0.9
+    assert tonal(np.concatenate([cadences(60), cadences(66)]))["stability"][2] < 0.5
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_frame_does_not_see_the_future(block):
+    samples = signals()["music"][: 3 * SAMPLE_RATE]
     changed = samples.copy()
-    changed[2 * ALL.frame_samples :] = 0
-    before, after = FeatureExtractor(ALL).push(samples), FeatureExtractor(ALL).push(changed)
+    changed[2 * ALL.frame_samples :] = signals()["full-scale noise"][2 * ALL.frame_samples :]
+    config = FeatureConfig(blocks=(block,))
+    before, after = FeatureExtractor(config).push(samples), FeatureExtractor(config).push(changed)
     np.testing.assert_array_equal(before[:2], after[:2])
-    assert np.abs(before[2] - after[2]).max() > 1
+    assert np.abs(before[2] - after[2]).max() > 0.01
 
 
-@pytest.mark.parametrize("sizes", [[1], [441], [11_025], [7, 5000, 30_000]])
+@pytest.mark.parametrize("sizes", [[1], [441], [1000], [11_025], [12_345], [7, 5000, 30_000]])
 def test_stream_equals_file_whatever_the_chunks(sizes):
-    samples = signals()["full-scale noise"]
+    samples = np.concatenate([clip()[: 4 * SAMPLE_RATE], np.zeros(SAMPLE_RATE, np.float32)])
     if sizes == [1]:
         samples = samples[: SAMPLE_RATE + 3]
     whole = FeatureExtractor(ALL).push(samples)
@@ -94,15 +294,77 @@ def test_stream_equals_file_whatever_the_chunks(sizes):
         size = sizes[len(parts) % len(sizes)]
         parts.append(stream.push(samples[at : at + size]))
         at += size
-    # 1e-5 dB of a range of 100: the order of float32 sums is all that differs.
-    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
-def test_silence_stays_finite_at_the_floor():
-    got = FeatureExtractor(FeatureConfig()).push(np.zeros(SAMPLE_RATE, np.float32))
-    np.testing.assert_allclose(got, -100)
-    got = FeatureExtractor(FeatureConfig(blocks=("logmel_sd",))).push(np.zeros(SAMPLE_RATE))
-    np.testing.assert_allclose(got, 0)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_restored_state_goes_on_exactly(block):
+    samples, config = clip(), FeatureConfig(blocks=(block,))
+    whole = FeatureExtractor(config).push(samples)
+    first, at = FeatureExtractor(config), 3 * SAMPLE_RATE + 17
+    done = first.push(samples[:at])
+    state = first.state()
+    kept = {name: value.copy() for name, value in state.items()}
+    first.push(samples[at:])  # a state is a copy: going on does not change it
+    second = FeatureExtractor(config)
+    second.restore(state)
+    rest = second.push(samples[at:])
+    np.testing.assert_array_equal(np.concatenate([done, rest]), whole)
+    for name, value in kept.items():
+        np.testing.assert_array_equal(state[name], value)
+
+
+def test_a_state_is_constant_in_size_and_of_its_blocks():
+    extractor = FeatureExtractor(ALL)
+    shapes = {name: value.shape for name, value in extractor.state().items()}
+    extractor.push(signals()["full-scale noise"])
+    assert {name: value.shape for name, value in extractor.state().items()} == shapes
+    with pytest.raises(ValueError, match="a state of logmel holds samples, not samples, mfcc"):
+        FeatureExtractor(FeatureConfig()).restore(
+            FeatureExtractor(FeatureConfig(blocks=("mfcc_delta",))).state()
+        )
+    state = extractor.state()
+    with pytest.raises(ValueError, match="tonal of a state has shape"):
+        FeatureExtractor(ALL).restore({**state, "tonal": state["tonal"][:1]})
+    with pytest.raises(ValueError, match="samples of a state"):
+        FeatureExtractor(ALL).restore({**state, "samples": state["samples"][1:]})
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_silence_stays_finite(block):
+    config = FeatureConfig(blocks=(block,))
+    for samples in (
+        np.zeros(2 * SAMPLE_RATE, np.float32),
+        np.concatenate([signals()["full-scale noise"], np.zeros(60 * SAMPLE_RATE, np.float32)]),
+        np.full(2 * SAMPLE_RATE, 1e-30, np.float32),
+    ):
+        with np.errstate(all="raise", under="ignore"):
+            got = FeatureExtractor(config).push(samples)
+        assert np.isfinite(got).all()
+    silent = {"logmel": -100, "loudness": -100.691, "patch": -100}.get(block, 0)
+    if block != "mfcc":
+        got = FeatureExtractor(config).push(np.zeros(2 * SAMPLE_RATE, np.float32))
+        np.testing.assert_allclose(got, silent, atol=1e-3)
+
+
+def test_golden_values():
+    """Numbers of one clip as they were published: a change needs another FEATURE_VERSION."""
+    samples = np.concatenate([cadences(60, times=1), cadences(57, third=3, times=1)])
+    got = FeatureExtractor(ALL).push(samples)
+    at = 0
+    with np.load(GOLDEN) as golden:
+        assert set(golden.files) == set(BLOCKS)
+        for name, block in BLOCKS.items():
+            part = got[:, at : at + block.dim(ALL)]
+            np.testing.assert_allclose(part, golden[name], atol=2e-3, err_msg=name)
+            at += block.dim(ALL)
+
+
+def test_block_table_names_unit_and_source_of_every_block():
+    table = block_table()
+    assert [row["name"] for row in table] == list(BLOCKS)
+    assert sum(row["dim"] for row in table) == ALL.dim
+    assert all(row["unit"] and row["what"] and row["source"] for row in table)
 
 
 def test_extract_drops_an_incomplete_frame(tmp_path):
@@ -125,6 +387,15 @@ def test_extract_drops_an_incomplete_frame(tmp_path):
         ({"patch_steps": 4}, "patch_steps 4"),
         ({"fmax": 20_000.0}, "fmax"),
         ({"n_fft": 256}, "n_fft"),
+        ({"n_mels": 16, "blocks": ("mfcc",)}, "mfcc needs n_mels"),
+        (
+            {"sample_rate": 8000, "hop_length": 160, "fmax": 4000.0, "blocks": ("contrast",)},
+            "contrast needs a sample_rate",
+        ),
+        (
+            {"sample_rate": 96_000, "hop_length": 1920, "blocks": ("tonal",)},
+            "chroma needs a sample_rate",
+        ),
     ],
 )
 def test_wrong_parameters_are_named(change, words):
