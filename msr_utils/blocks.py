@@ -226,7 +226,8 @@ def _tonal(frame: Frame) -> np.ndarray:
         _cosine(averages[1], averages[-1]),
         _cosine(keys[0], keys[-1]),
     )
-    return np.concatenate([from_tonic.ravel(), measures.T.ravel(), stability])
+    averaged = np.concatenate([from_tonic, measures.T], axis=1)
+    return np.append(averaged, stability)
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

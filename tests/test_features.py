@@ -269,7 +269,8 @@ def test_tonal_tells_major_from_minor_in_every_transposition():
     np.testing.assert_allclose(moved["best"], major["best"], atol=0.03)
     np.testing.assert_allclose(moved["all"], major["all"], atol=0.2)
     assert major["stability"].min() > 0.9
-    assert tonal(np.concatenate([cadences(60), cadences(66)]))["stability"][2] < 0.5
+    moves = tonal(np.concatenate([cadences(60, times=10), cadences(66, times=1)]))
+    assert moves["stability"][2] < 0.3
 
 
 @pytest.mark.parametrize("block", BLOCKS)
