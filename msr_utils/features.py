@@ -38,12 +38,15 @@ FEATURE_VERSION = 1
 
 @dataclass(frozen=True)
 class FeatureConfig:
-    """What is computed from each frame; everything that changes the numbers is here.
+    """What is computed from each frame.
+
+    Together with `msr_utils.constants`, which hold what is the same in every configuration,
+    everything that changes the numbers is here.
 
     Parameters
     ----------
     blocks : tuple of str
-        Names from `BLOCKS`, concatenated in this order.
+        Names from `BLOCKS`, in any combination, concatenated in this order.
     sample_rate : int > 0
         Hz.
     n_fft : int > 0
@@ -79,6 +82,8 @@ class FeatureConfig:
         for name in self.blocks:
             if name not in BLOCKS:
                 raise ValueError(f"features: unknown block {name!r}; known: {', '.join(BLOCKS)}")
+        if len(set(self.blocks)) < len(self.blocks):
+            raise ValueError(f"features: a block is named twice in {', '.join(self.blocks)}")
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels", "patch_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"features: {name} must be at least 1, not {getattr(self, name)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import librosa
@@ -361,6 +363,14 @@ def test_golden_values():
             at += block.dim(ALL)
 
 
+def test_features_load_nothing_heavy():
+    """The service imports them: half a second each, or more, counts."""
+    heavy = "{'librosa', 'scipy.signal', 'scipy.sparse', 'sklearn', 'pandas', 'tensorflow'}"
+    code = f"import sys, msr_utils.features; print(*({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_block_table_names_unit_and_source_of_every_block():
     table = block_table()
     assert [row["name"] for row in table] == list(BLOCKS)
@@ -382,6 +392,7 @@ def test_extract_drops_an_incomplete_frame(tmp_path):
     [
         ({"blocks": ("loudnes",)}, "unknown block 'loudnes'"),
         ({"blocks": ()}, "at least one block"),
+        ({"blocks": ("onset", "logmel", "onset")}, "named twice"),
         ({"hop_length": 500}, "hop_length 500"),
         ({"n_mels": 0}, "n_mels"),
         ({"n_mels": 40, "blocks": ("logmel_sd",)}, "logmel_sd needs n_mels"),
