@@ -123,8 +123,12 @@ def mfcc_slopes(frame: Frame) -> np.ndarray:
 
 
 def _mfcc_delta(frame: Frame) -> np.ndarray:
-    """Mean over the frame of both derivatives, (2 * N_MFCC,)."""
-    return mfcc_slopes(frame).mean(axis=1).ravel()
+    """Mean size over the frame of both derivatives, (2 * N_MFCC,).
+
+    Of their size: the mean of a slope itself tells little more than where the frame began and
+    where it ended.
+    """
+    return np.abs(mfcc_slopes(frame)).mean(axis=1).ravel()
 
 
 def _mfcc_memory(config: FeatureConfig) -> Memory:
@@ -383,7 +387,7 @@ BLOCKS: dict[str, Block] = {
             "mfcc_delta",
             lambda config: 2 * N_MFCC,
             "dB/hop, dB/hop²",
-            "first and second derivative of the cepstral coefficients, mean over the frame",
+            "first and second derivative of the cepstral coefficients, mean size in the frame",
             "Furui (1986), IEEE Transactions on Acoustics, Speech, and Signal Processing 34(1)",
             _mfcc_delta,
             _mfcc_memory,
