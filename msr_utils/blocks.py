@@ -213,24 +213,21 @@ def _tonal(frame: Frame) -> np.ndarray:
     tonic = keys.argmax(axis=1)[:, None] % 12
     from_tonic = np.take_along_axis(shares, (tonic + np.arange(12)) % 12, axis=1)
     major, minor = keys[:, :12], keys[:, 12:]
-    mode = (
-        keys.max(axis=1),
-        major.max(axis=1) - minor.max(axis=1),
-        np.take_along_axis(major - minor, tonic, axis=1)[:, 0],
-    )
+    lead = major.max(axis=1) - minor.max(axis=1)
+    on_tonic = np.take_along_axis(major - minor, tonic, axis=1)[:, 0]
+    mode = np.stack([keys.max(axis=1), lead, on_tonic], axis=1)
     harmony = scipy.fft.rfft(shares, axis=1)[:, 1:]
     size = np.abs(harmony)
-    turn = harmony / np.maximum(size, HARMONY_FLOOR)
+    turn = (harmony / np.maximum(size, HARMONY_FLOOR)).T
     # Transposing by s semitones turns coefficient k by 2 pi k s / 12: 3 + 4 + 5 and 3 * 5 - 3
     # make whole circles.
-    phases = (turn[:, 2] * turn[:, 3] * turn[:, 4], turn[:, 4] ** 3 * turn[:, 2].conj())
-    measures = np.stack([*mode, *size.T, *(f(p) for p in phases for f in (np.real, np.imag))])
+    turns = np.stack([turn[2] * turn[3] * turn[4], turn[4] ** 3 * turn[2].conj()], axis=1)
+    averaged = np.concatenate([from_tonic, mode, size, turns.view(np.float32)], axis=1)
     stability = (
         _cosine(averages[0], averages[-1]),
         _cosine(averages[1], averages[-1]),
         _cosine(keys[0], keys[-1]),
     )
-    averaged = np.concatenate([from_tonic, measures.T], axis=1)
     return np.append(averaged, stability)
 
 
@@ -335,7 +332,10 @@ LOUDNESS_OFFSET = -0.691
 
 
 def _loudness(frame: Frame) -> np.ndarray:
-    """Momentary and short-term loudness where the frame ends, (2,)."""
+    """Momentary and short-term loudness where the frame ends, (2,), without gating.
+
+    Summed over the STFT's windows, so that the edges of the 400 ms and 3 s are as soft as they.
+    """
     hops = round(MOMENTARY_S * frame.config.sample_rate / frame.config.hop_length)
     frames = np.append(frame.memory["loudness"], frame.loudness_power.mean())
     frame.memory["loudness"] = frames[1:]

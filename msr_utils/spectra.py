@@ -157,18 +157,18 @@ class Frame:
         self.config = config
         self.memory = memory
 
-    def _power(self, n_fft: int, steps: int) -> np.ndarray:
-        """Power spectra of `steps` windows, the last of which ends with the frame."""
+    def _stft(self, n_fft: int, steps: int) -> np.ndarray:
+        """Spectra of `steps` windows, the last of which ends with the frame."""
         hop = self.config.frame_samples // steps
         start = len(self.samples) - n_fft - (steps - 1) * hop
         windows = np.lib.stride_tricks.sliding_window_view(self.samples[start:], n_fft)[::hop]
-        spectrum = scipy.fft.rfft(windows * hann(n_fft), axis=1, overwrite_x=True)
-        return spectrum.real**2 + spectrum.imag**2
+        return scipy.fft.rfft(windows * hann(n_fft), axis=1, overwrite_x=True)
 
     @cached_property
     def power(self) -> np.ndarray:
         """STFT power, (steps, n_fft // 2 + 1)."""
-        return self._power(self.config.n_fft, self.config.steps)
+        spectrum = self._stft(self.config.n_fft, self.config.steps)
+        return spectrum.real**2 + spectrum.imag**2
 
     @cached_property
     def mel_db(self) -> np.ndarray:
@@ -194,7 +194,7 @@ class Frame:
     @cached_property
     def chroma(self) -> np.ndarray:
         """Magnitude of the pitch classes, C first, (CHROMA_STEPS, 12)."""
-        magnitude = np.sqrt(self._power(CHROMA_N_FFT, CHROMA_STEPS))
+        magnitude = np.abs(self._stft(CHROMA_N_FFT, CHROMA_STEPS))
         return magnitude @ chroma_filterbank(self.config.sample_rate)
 
     @cached_property
