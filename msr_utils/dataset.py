@@ -13,10 +13,12 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from msr_utils.audio import AudioError
+from msr_utils.audio import load as load_audio
+from msr_utils.augmentation import AugmentConfig, augmented, masked, relabelled
 from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus, CorpusError, Track
-from msr_utils.features import FeatureConfig, extract
+from msr_utils.features import FeatureConfig, FeatureExtractor, extract
 from msr_utils.io import atomic_path, sha256_file
 
 
@@ -147,17 +149,81 @@ def build_sequences(
 
 
 def sequences_of(
-    corpus: Corpus, blocks: Sequence[str], cache_dir: Path = CACHE_DIR
+    corpus: Corpus, config: FeatureConfig, cache_dir: Path = CACHE_DIR
 ) -> list[Sequence2Hz]:
-    """Sequences of a corpus with the study's features, cached.
+    """Sequences of a corpus as the notebooks make them, cached.
 
-    Parameters
-    ----------
-    corpus : Corpus
-    blocks : sequence of str
-        Feature blocks, see `msr_utils.features.BLOCKS`.
+    Raises
+    ------
+    CorpusError
+        If the corpus has no curves, or a track's audio or annotations are of no use.
     """
-    return build_sequences(corpus, FeatureConfig(blocks=tuple(blocks)), cache_dir)
+    if corpus.labels != "curves":
+        raise CorpusError(f"{corpus.name} has {corpus.labels}, no curves to learn from")
+    return build_sequences(corpus, config, cache_dir)
+
+
+def copies_of(
+    corpus: Corpus,
+    features: FeatureConfig,
+    augment: AugmentConfig,
+    cache_dir: Path = CACHE_DIR,
+    progress: bool = True,
+) -> dict[str, list[Sequence2Hz]]:
+    """Altered copies of every track, to train on beside it, cached.
+
+    Returns
+    -------
+    dict of str to list of Sequence2Hz
+        By track id; empty where no transform is switched on. Only what belongs to training
+        may be taken from it.
+
+    Raises
+    ------
+    CorpusError
+        If a track's audio cannot be decoded, or a copy has no annotated frame left.
+    """
+    if not augment.names:
+        return {}
+    copies: dict[str, list[Sequence2Hz]] = {}
+    for track in tqdm(corpus.tracks, desc="augmented", unit="track", disable=not progress):
+        copies[track.id] = [
+            align(
+                relabelled(track, augment, copy),
+                masked(
+                    _copied_features(track, features, augment, copy, cache_dir),
+                    features,
+                    track.id,
+                    augment,
+                    copy,
+                ),
+            )
+            for copy in range(1, augment.copies + 1)
+        ]
+    return copies
+
+
+def _copied_features(
+    track: Track, config: FeatureConfig, augment: AugmentConfig, copy: int, cache_dir: Path
+) -> np.ndarray:
+    """Features of one altered copy's audio, kept beside those of the original."""
+    key = augment.key(track.id, copy)
+    try:
+        if not key:  # masks alone
+            return cached_features(track.audio_path, config, cache_dir)
+        name = f"{sha256_file(track.audio_path)}-{key}.npy"
+        file = Path(cache_dir) / "features" / config.hash[:16] / name
+        kept = _read_features(file, config)
+        if kept is not None:
+            return kept
+        samples, _ = augmented(track, load_audio(track.audio_path), augment, copy)
+    except AudioError as error:
+        raise CorpusError(f"track {track.id!r}: {error}") from error
+    with threadpool_limits(1, user_api="blas"):
+        features = FeatureExtractor(config).push(samples)
+    with atomic_path(file) as temporary:
+        np.save(temporary, features)
+    return features
 
 
 @dataclass(frozen=True)
@@ -182,8 +248,9 @@ def make_splits(
     ----------
     tracks : sequence with ``id``, ``group`` and ``split``
     folds : int >= 1
-        1: one split, the official one where the tracks carry it. More: cross-validation in
-        which every track is tested once, by a model that saw none of its group.
+        1: one split, the official one where the tracks have both of its parts. More:
+        cross-validation in which every track is tested once, by a model that saw none of its
+        group; an official split then plays no part.
     validation_fraction, test_fraction : float in (0, 1)
         Share of the groups; `test_fraction` counts only with one unofficial split.
     seed : int
@@ -191,7 +258,7 @@ def make_splits(
     Raises
     ------
     ValueError
-        If there are too few groups.
+        If there are too few groups, or a track is in neither part of an official split.
     """
     ids = np.array([t.id for t in tracks])
     groups = np.array([t.group for t in tracks])
@@ -203,6 +270,11 @@ def make_splits(
         raise ValueError(
             f"folds: {folds} folds with a validation part need at least "
             f"{max(folds + 1, 3)} groups, the corpus has {n_groups}"
+        )
+    if folds == 1 and {"train", "test"} <= set(official) and "" in official:
+        raise ValueError(
+            f"split: track {ids[official == ''][0]!r} is in neither part of the official split; "
+            "give every track train or test"
         )
     if folds > 1:
         outer = list(GroupKFold(folds).split(ids, groups=groups))

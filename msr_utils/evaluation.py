@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from msr_utils.audit import ceiling
 from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Corpus, Track
-from msr_utils.dataset import Sequence2Hz, Split, inner_parts
+from msr_utils.dataset import CACHE_DIR, Sequence2Hz, Split, build_sequences, inner_parts
+from msr_utils.features import FeatureConfig
 from msr_utils.io import read_json
 from msr_utils.metrics import (
     METRICS,
@@ -25,6 +28,7 @@ from msr_utils.models import baselines
 
 MODEL_RUNS = {
     "LSTM (paper)": "lstm",
+    "LSTM (tonal)": "lstm-tonal",
     "Transformer (paper)": "transformer",
     "Transformer (scratch)": "transformer-scratch",
 }
@@ -72,32 +76,101 @@ def baseline_predictions(
 ) -> dict[str, dict[str, Curve]]:
     """Predict the test tracks of every split with each baseline.
 
-    Ridge chooses its penalty as the networks choose their epochs, see `inner_parts`.
-
     Returns
     -------
     dict of str to dict of str to Curve
         Baseline name to predictions: "constant", "mean trajectory", "ridge" and the oracle.
     """
     by_id = {s.id: s for s in sequences}
-    group = {s.id: s.group for s in sequences}
-    results: dict[str, dict[str, Curve]] = {}
+    results: dict[str, dict[str, Curve]] = {"constant": {}, "mean trajectory": {}}
+    results["ridge"] = ridge_predictions(sequences, splits, target, inner_folds)
+    results[ORACLE] = {}
     for split in splits:
         known = [by_id[i] for i in split.train + split.validation]
         test = [by_id[i] for i in split.test]
+        curves = {
+            "constant": baselines.constant(known, test, target),
+            "mean trajectory": baselines.mean_trajectory(known, test, target),
+            ORACLE: baselines.song_mean_oracle(test, target),
+        }
+        for name, predicted in curves.items():
+            results[name].update(collect(test, predicted, target))
+    return results
+
+
+def ridge_predictions(
+    sequences: Sequence[Sequence2Hz], splits: Sequence[Split], target: str, inner_folds: int = 1
+) -> dict[str, Curve]:
+    """Predict the test tracks of every split with ridge regression.
+
+    Its penalty is chosen where the networks' training is stopped, see `inner_parts`.
+    """
+    by_id = {s.id: s for s in sequences}
+    group = {s.id: s.group for s in sequences}
+    curves: dict[str, Curve] = {}
+    for split in splits:
         parts = [
             ([by_id[i] for i in train], [by_id[i] for i in held])
             for train, held in inner_parts(split, group, inner_folds)
         ]
-        curves = {
-            "constant": baselines.constant(known, test, target),
-            "mean trajectory": baselines.mean_trajectory(known, test, target),
-            "ridge": baselines.ridge(parts, test, target),
-            ORACLE: baselines.song_mean_oracle(test, target),
-        }
-        for name, predicted in curves.items():
-            results.setdefault(name, {}).update(collect(test, predicted, target))
-    return results
+        test = [by_id[i] for i in split.test]
+        curves |= collect(test, baselines.ridge(parts, test, target), target)
+    return curves
+
+
+def block_scores(
+    corpus: Corpus,
+    combinations: Sequence[str],
+    splits: Sequence[Split],
+    inner_folds: int = 1,
+    n_boot: int = 2000,
+    seed: int = 7,
+    cache_dir: Path = CACHE_DIR,
+) -> pd.DataFrame:
+    """What ridge regression hears of valence and arousal through each choice of feature blocks.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    combinations : sequence of str
+        Names of blocks, separated by commas.
+    splits : sequence of Split
+    inner_folds : int >= 1
+        As in `ridge_predictions`.
+    n_boot, seed : int
+        As in `evaluate`.
+    cache_dir : Path
+
+    Returns
+    -------
+    pandas.DataFrame
+        Pooled scores as rows: ``target, model`` (the blocks), ``dim, metric, value, low, high``.
+    """
+    choices = {text: FeatureConfig(text).blocks for text in combinations}
+    # Every file is heard once: the choices take their columns from all blocks.
+    used = FeatureConfig(tuple(dict.fromkeys(name for names in choices.values() for name in names)))
+    whole = build_sequences(corpus, used, cache_dir)
+    rows = []
+    for text, names in tqdm(choices.items(), desc="ridge on blocks", unit="choice"):
+        columns = used.columns(names)
+        sequences = [replace(s, features=s.features[:, columns]) for s in whole]
+        for target in TARGETS:
+            curves = ridge_predictions(sequences, splits, target, inner_folds)
+            pooled = evaluate(curves, n_boot, seed)["pooled"]
+            rows += [
+                {"target": target, "model": text, "dim": len(columns), "metric": m, **pooled[m]}
+                for m in ("r", "rmse")
+            ]
+    return pd.DataFrame(rows)
+
+
+def block_score_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """What `block_scores` found, for display: Pearson r with its interval, by target."""
+    r = scores[scores.metric == "r"]
+    cells = r.apply(_with_interval, axis=1)
+    table = pd.DataFrame({"blocks": r.model, "features": r.dim, "target": r.target, "r": cells})
+    order = list(dict.fromkeys(r.model))
+    return table.pivot(index=["blocks", "features"], columns="target", values="r").loc[order]
 
 
 def collect(
@@ -245,7 +318,7 @@ def headline_table(comparison: dict) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("–").set_index(["target", "model"])
 
 
-def _with_interval(p: dict[str, float]) -> str:
+def _with_interval(p: Mapping[str, float]) -> str:
     if not np.isfinite(p["value"]):
         return "–"
     return f"{p['value']:.3f} [{p['low']:.3f}, {p['high']:.3f}]"

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from msr_utils.training import (  # sets the backend before keras loads
 import numpy as np
 import pandas as pd
 
+from msr_utils.augmentation import AugmentConfig
 from msr_utils.corpora.base import Corpus
 from msr_utils.dataset import (
     Sequence2Hz,
@@ -77,12 +78,14 @@ def cross_validate(
     config: Any,
     fit_config: FitConfig,
     sequences: Sequence[Sequence2Hz],
+    features: FeatureConfig,
     splits: Sequence[Split],
     target: str,
     window_frames: int,
     work_dir: Path,
     inner_folds: int = 1,
     to_export: bool = True,
+    copies: Mapping[str, Sequence[Sequence2Hz]] | None = None,
     progress: bool = True,
 ) -> Trained:
     """Train and test on every split; with several, also train the model to export.
@@ -104,6 +107,8 @@ def cross_validate(
     config : LSTMConfig or TransformerConfig
     fit_config : FitConfig
     sequences : sequence of Sequence2Hz
+    features : FeatureConfig
+        What they hold.
     splits : sequence of Split
     target : str
         "valence" or "arousal".
@@ -113,6 +118,9 @@ def cross_validate(
         For what is unfinished; `save_results` removes it.
     inner_folds : int >= 1
     to_export : bool
+    copies : mapping of str to sequence of Sequence2Hz, optional
+        Altered copies by track id (see `msr_utils.dataset.copies_of`), trained on beside the
+        tracks of a training part. Validation and test tracks are never altered.
 
     References
     ----------
@@ -131,13 +139,14 @@ def cross_validate(
             plain(
                 [family, asdict(config), asdict(fit_config), target, window_frames, inner_folds]
                 + [[asdict(s) for s in splits], _data_hash(sequences), code_hash()]
+                + [_data_hash([c for own in (copies or {}).values() for c in own])]
             )
         )
     )[:16]
     work = Path(work_dir) / f"{family}-{target}-{key}"
     one = _Training(
         family, config, fit_config, {s.id: s for s in sequences}, target, window_frames,
-        inner_folds, progress,
+        inner_folds, copies or {}, progress,
     )  # fmt: skip
     plans = [(fold, split, f"fold {fold} of {len(splits)}") for fold, split in enumerate(splits, 1)]
     if len(splits) > 1 and to_export:
@@ -160,7 +169,7 @@ def cross_validate(
         history=history,
         cost=cost,
         model=model,
-        features=FeatureConfig(blocks=FAMILIES[family].features),
+        features=features,
         folds=len(splits),
         inner_folds=inner_folds,
     )
@@ -177,6 +186,7 @@ class _Training:
     target: str
     window_frames: int
     inner_folds: int
+    copies: Mapping[str, Sequence[Sequence2Hz]]
     progress: bool
 
     def split(
@@ -212,20 +222,21 @@ class _Training:
         keras.backend.clear_session()
         set_seed(self.fit_config.seed)
         scale = normalisation([self.by_id[i] for i in train])
-        model = FAMILIES[self.family].build(self.config, *scale)
+        model = FAMILIES[self.family](self.config, *scale)
         return compile_model(model, self.config.learning_rate, self.fit_config.averaging)
 
     def _fit(
         self, train: Sequence[str], held: Sequence[str], folder: Path, what: str
     ) -> tuple[keras.Model, list[dict]]:
-        def windows(ids: Sequence[str]) -> Windows:
-            return make_windows([self.by_id[i] for i in ids], self.target, self.window_frames)
+        def windows(sequences: list[Sequence2Hz]) -> Windows:
+            return make_windows(sequences, self.target, self.window_frames)
 
+        altered = [copy for i in train for copy in self.copies.get(i, ())]
+        trained_on = windows([self.by_id[i] for i in train] + altered)
+        stopped_by = windows([self.by_id[i] for i in held])
         model = self._build(train)
         what = f"{self.family} {self.target}, {what}"
-        history = fit(
-            model, windows(train), windows(held), self.fit_config, folder, what, self.progress
-        )
+        history = fit(model, trained_on, stopped_by, self.fit_config, folder, what, self.progress)
         return model, history
 
     def _predict(self, model: keras.Model, test: Sequence[str]) -> dict[str, Curve]:
@@ -277,6 +288,7 @@ def save_results(
     fit_config: FitConfig,
     target: str,
     test: dict,
+    augment: AugmentConfig | None = None,
 ) -> None:
     """Write what a training run leaves: model, predictions, history, then ``metrics.json``.
 
@@ -297,6 +309,7 @@ def save_results(
             "model": asdict(config),
             "training": asdict(fit_config),
             "features": trained.features.to_json(),
+            "augmentation": asdict(augment) if augment and augment.names else None,
             "test": test,
             "cost": trained.cost,
         },

@@ -102,15 +102,15 @@ def export_bundle(
     return card
 
 
-def export_runs(corpus_dir: Path, family: str, corpus: Corpus, models_dir: Path) -> dict:
-    """Export a family's trained runs as the bundle ``<family>-<corpus>``.
+def export_runs(corpus_dir: Path, run: str, corpus: Corpus, models_dir: Path) -> dict:
+    """Export trained runs as the bundle ``<run>-<corpus>``.
 
     Parameters
     ----------
     corpus_dir : Path
-        ``reports/<edition>/<corpus>`` with the runs ``<family>-valence`` and ``-arousal``.
-    family : str
-        Prefix of the run folders, "lstm".
+        ``reports/<edition>/<corpus>`` with the runs ``<run>-valence`` and ``<run>-arousal``.
+    run : str
+        Prefix of the run folders, "lstm" or "lstm-tonal".
     corpus : Corpus
         What the runs were trained on.
     models_dir : Path
@@ -128,18 +128,22 @@ def export_runs(corpus_dir: Path, family: str, corpus: Corpus, models_dir: Path)
     """
     metrics, models = {}, {}
     for target in TARGETS:
-        run = Path(corpus_dir) / f"{family}-{target}"
-        models[target] = load_model(run / "models" / "model.keras")
-        metrics[target] = read_json(run / "metrics.json")
+        folder = Path(corpus_dir) / f"{run}-{target}"
+        models[target] = load_model(folder / "models" / "model.keras")
+        metrics[target] = read_json(folder / "metrics.json")
         if metrics[target]["data_hash"] != corpus.content_hash():
-            raise ExportError(f"{run.name}: was trained on other data than {corpus.name}; rerun it")
+            raise ExportError(
+                f"{folder.name}: was trained on other data than {corpus.name}; rerun it"
+            )
+    features = FeatureConfig.from_json(metrics[TARGETS[0]]["features"])
     tested = metrics[TARGETS[0]]["test"]
     folds = metrics[TARGETS[0]]["folds"]
     inner_folds = metrics[TARGETS[0]]["inner_folds"]
     card = {
-        "name": f"{family}-{corpus.name}",
-        "title": f"{family.upper()} trained on {corpus.card.title}",
-        "summary": "Valence and arousal every 500 ms; causal; for each target "
+        "name": f"{run}-{corpus.name}",
+        "title": f"LSTM trained on {corpus.card.title}",
+        "summary": f"Valence and arousal every 500 ms from {', '.join(features.blocks)}; causal; "
+        "for each target "
         + (
             "one network"
             if inner_folds == 1
@@ -176,7 +180,6 @@ def export_runs(corpus_dir: Path, family: str, corpus: Corpus, models_dir: Path)
             *corpus.card.notes,
         ],
     }
-    features = FeatureConfig.from_json(metrics[TARGETS[0]]["features"])
     return export_bundle(models, features, card, Path(models_dir) / card["name"])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
@@ -66,7 +66,7 @@ class FeatureConfig:
         If a parameter is out of range; the message names it.
     """
 
-    blocks: tuple[str, ...] = ("logmel",)
+    blocks: tuple[str, ...] | str = ("logmel",)
     sample_rate: int = SAMPLE_RATE
     n_fft: int = N_FFT
     hop_length: int = HOP_LENGTH
@@ -76,7 +76,8 @@ class FeatureConfig:
     patch_steps: int = PATCH_STEPS
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "blocks", tuple(self.blocks))
+        names = self.blocks.split(",") if isinstance(self.blocks, str) else self.blocks
+        object.__setattr__(self, "blocks", tuple(name.strip() for name in names if name.strip()))
         if not self.blocks:
             raise ValueError(f"features: name at least one block of {', '.join(BLOCKS)}")
         for name in self.blocks:
@@ -136,6 +137,19 @@ class FeatureConfig:
     def dim(self) -> int:
         """Length of one frame's feature vector."""
         return sum(BLOCKS[name].dim(self) for name in self.blocks)
+
+    def columns(self, names: Sequence[str]) -> np.ndarray:
+        """Where the features of some of the blocks stand in a frame, in the order of `names`.
+
+        Returns
+        -------
+        np.ndarray [shape=(d,), dtype=int]
+        """
+        ends = np.cumsum([BLOCKS[name].dim(self) for name in self.blocks])
+        at = {
+            n: np.arange(e - BLOCKS[n].dim(self), e) for n, e in zip(self.blocks, ends, strict=True)
+        }
+        return np.concatenate([at[name] for name in names])
 
     @property
     def hash(self) -> str:

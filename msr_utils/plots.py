@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,18 +11,34 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from msr_utils.constants import TARGETS
+from msr_utils.augmentation import MASK, AugmentConfig, augmented, drawn, masked
+from msr_utils.constants import N_MFCC, TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.corpora.emotify import EMOTIONS
-from msr_utils.features import FeatureConfig, logmel_spectrogram
+from msr_utils.features import FeatureConfig, FeatureExtractor, logmel_spectrogram
 from msr_utils.metrics import Curve
 
 COLOURS = {"valence": "#0072B2", "arousal": "#D55E00"}
 """Of the Okabe-Ito palette, distinguishable with any kind of colour vision."""
 
 GREY = "#555555"
+
+PITCH_CLASSES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+
+UNITS = {
+    "stretch": "× speed",
+    "pitch": "semitones",
+    "eq": "dB",
+    "noise": "dB SNR",
+    "codec": "kbit/s",
+    "gain": "dB",
+}
+"""Of what augmentations draw."""
+
+_IMAGE = {"origin": "lower", "aspect": "auto", "cmap": "magma", "interpolation": "nearest"}
 
 
 def use_style() -> None:
@@ -74,20 +91,16 @@ def affect_plane(corpus: Corpus) -> Figure:
 def label_spread(corpus: Corpus) -> Figure:
     """Histograms of tracks' means and of their standard deviations over time."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4), sharey=True)
-    for target in TARGETS:
-        curves = [getattr(t, target)[t.mask] for t in corpus.tracks]
-        for ax, values in zip(
-            axes, ([c.mean() for c in curves], [c.std() for c in curves]), strict=True
-        ):
-            ax.hist(
-                values,
-                bins=24,
-                histtype="stepfilled",
-                alpha=0.4,
-                color=COLOURS[target],
-                label=target,
-            )
-    axes[0].set(xlabel="mean of a track", ylabel="tracks", xlim=(-1, 1))
+    curves = {name: [getattr(t, name)[t.mask] for t in corpus.tracks] for name in TARGETS}
+    largest = max(c.std() for own in curves.values() for c in own)
+    bins = np.linspace(-1, 1, 33), np.linspace(0, max(largest, 0.01), 33)
+    for target, own in curves.items():
+        style = {"histtype": "step", "lw": 2, "color": COLOURS[target], "label": target}
+        axes[0].hist([c.mean() for c in own], bins=bins[0], **style)
+        axes[1].hist([c.std() for c in own], bins=bins[1], **style)
+    axes[0].set(
+        xlabel="mean of a track", ylabel="tracks", xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1)
+    )
     axes[1].set(xlabel="standard deviation within a track", xlim=(0, None))
     axes[0].legend()
     return figure
@@ -110,6 +123,7 @@ def quadrant_plane(corpus: Corpus) -> Figure:
     ax.axhline(0, color=GREY, lw=0.8)
     ax.axvline(0, color=GREY, lw=0.8)
     ax.set(xlim=(-1, 1), ylim=(-1, 1), xlabel="valence", ylabel="arousal", aspect="equal")
+    ax.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     ax.grid(False)
     return figure
 
@@ -129,6 +143,7 @@ def gems_shares(corpus: Corpus) -> Figure:
         cbar_kws={"label": "share of listeners"},
     )
     ax.set(xlabel="", ylabel="")
+    ax.tick_params(axis="y", rotation=0)
     ax.set_xticklabels([name.replace("_", " ") for name in shares.columns], rotation=30, ha="right")
     return figure
 
@@ -187,42 +202,97 @@ def rated_curves(tracks: Sequence[Track]) -> Figure:
     return figure
 
 
-def spectrograms(tracks: Sequence[Track], samples: Sequence[np.ndarray]) -> Figure:
-    """Log-mel spectrograms with the curves under them on the same time axis."""
+def what_is_heard(tracks: Sequence[Track], samples: Sequence[np.ndarray]) -> Figure:
+    """Waveform, log-mel, MFCC and chroma of tracks, and the curves, on one time axis each."""
     config = FeatureConfig()
     figure, axes = plt.subplots(
-        2,
+        5,
         len(tracks),
-        figsize=(5 * len(tracks), 5.4),
+        figsize=(5 * len(tracks), 9.5),
         sharex="col",
         sharey="row",
-        height_ratios=(2, 1),
+        height_ratios=(1, 2, 1.3, 1.3, 1.6),
         squeeze=False,
     )
     for column, (track, audio) in enumerate(zip(tracks, samples, strict=True)):
+        wave, mel, mfcc, chroma, curves = axes[:, column]
         mel_db = logmel_spectrogram(audio, config)
-        top, bottom = axes[:, column]
         end_s = len(mel_db) * config.hop_length / config.sample_rate
-        image = top.imshow(
-            mel_db.T,
-            origin="lower",
-            aspect="auto",
-            cmap="magma",
-            vmin=-60,
-            vmax=40,
-            extent=(0, end_s, 0, config.n_mels),
-            interpolation="nearest",
+        peaks = (
+            np.abs(audio[: len(mel_db) * config.hop_length]).reshape(len(mel_db), -1).max(axis=1)
         )
-        top.set(title=_title(track))
-        top.grid(False)
+        time_s = np.arange(len(peaks)) * config.hop_length / config.sample_rate
+        wave.fill_between(time_s, -peaks, peaks, color=GREY, lw=0)
+        wave.set(title=_title(track))
+        image = mel.imshow(
+            mel_db.T, vmin=-60, vmax=40, extent=(0, end_s, 0, config.n_mels), **_IMAGE
+        )
+        cepstrum = FeatureExtractor(FeatureConfig("mfcc")).push(audio)[:, 1:]
+        mfcc_image = mfcc.imshow(
+            cepstrum.T,
+            vmin=-60,
+            vmax=60,
+            extent=(0, end_s, 1, N_MFCC),
+            **_IMAGE | {"cmap": "RdBu_r"},
+        )
+        classes = FeatureExtractor(FeatureConfig("chroma")).push(audio)
+        chroma_image = chroma.imshow(classes.T, vmin=0, vmax=1, extent=(0, end_s, 0, 12), **_IMAGE)
+        chroma.set_yticks(np.arange(12) + 0.5, PITCH_CLASSES, fontsize="xx-small")
+        for ax in (mel, mfcc, chroma):
+            ax.grid(False)
         for target in TARGETS:
-            bottom.plot(track.times_s, getattr(track, target), color=COLOURS[target], label=target)
-        bottom.axhline(0, color=GREY, lw=0.6)
-        bottom.set(ylim=(-1, 1), xlim=(0, end_s), xlabel="time (s)")
-    axes[0, 0].set_ylabel("mel band")
-    axes[1, 0].set_ylabel("rating")
-    axes[1, -1].legend(loc="upper right", ncols=2, fontsize="small")
-    figure.colorbar(image, ax=axes[0, :], label="power (dB)", shrink=0.9)
+            curves.plot(track.times_s, getattr(track, target), color=COLOURS[target], label=target)
+        curves.axhline(0, color=GREY, lw=0.6)
+        curves.set(ylim=(-1, 1), xlim=(0, end_s), xlabel="time (s)")
+    labels = ("amplitude", "mel band", "MFCC", "pitch class", "rating")
+    for ax, label in zip(axes[:, 0], labels, strict=True):
+        ax.set_ylabel(label)
+    axes[4, -1].legend(ncols=2, fontsize="small")
+    figure.colorbar(image, ax=axes[1, :], label="power (dB)")
+    figure.colorbar(mfcc_image, ax=axes[2, :], label="dB")
+    figure.colorbar(chroma_image, ax=axes[3, :], label="strength")
+    return figure
+
+
+def augmentations(
+    track: Track, samples: np.ndarray, config: AugmentConfig, seconds: float = 20.0
+) -> Figure:
+    """The log-mel spectrogram of one track, and of a copy through each transform by itself.
+
+    White: its arousal, from -1 at the bottom to 1 at the top.
+    """
+    features = FeatureConfig()
+    names = ["original", *config.names]
+    figure, axes = plt.subplots(
+        2, (len(names) + 1) // 2, figsize=(11, 4.8), sharex=True, sharey=True, squeeze=False
+    )
+    for ax, name in zip(axes.flat, names, strict=False):
+        one = replace(config, names=() if name == "original" else (name,))
+        audio, labels = augmented(track, samples, one, 1)
+        mel_db = logmel_spectrogram(audio, features)
+        if name == MASK:
+            # Masks are drawn on frames of 500 ms: the picture repeats each.
+            frames = FeatureExtractor(features).push(audio)
+            mel_db = np.repeat(masked(frames, features, track.id, one, 1), features.steps, axis=0)
+        end_s = len(mel_db) * features.hop_length / features.sample_rate
+        image = ax.imshow(
+            mel_db.T, vmin=-60, vmax=40, extent=(0, end_s, 0, features.n_mels), **_IMAGE
+        )
+        height = (labels.arousal + 1) / 2 * features.n_mels
+        ax.plot(labels.times_s, height, color="white", lw=1.5)
+        drawn_values = drawn(track.id, one, 1).get(name, [])
+        values = ", ".join(f"{v:.2g}" for v in drawn_values)
+        title = f"{name}: {values} {UNITS[name]}" if values else name
+        ax.set(title=title, xlim=(0, min(seconds, end_s)))
+        ax.title.set_fontsize("small")
+        ax.grid(False)
+    for ax in axes.flat[len(names) :]:
+        ax.set_visible(False)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("mel band")
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    figure.colorbar(image, ax=axes, label="power (dB)", shrink=0.8)
     return figure
 
 
@@ -279,7 +349,8 @@ def score_intervals(table: pd.DataFrame, metric: str, label: str) -> Figure:
                 ax.plot([row.low, row.high], [y, y], color=COLOURS[target], lw=2.5, alpha=0.5)
             ax.plot(row.value, y, "o", color=COLOURS[target])
         ax.set(title=target, xlabel=label)
-        ax.set_yticks(range(len(order)), order)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.set_yticks(range(len(order)), [name.replace(",", " + ") for name in order])
     axes[0].invert_yaxis()
     return figure
 

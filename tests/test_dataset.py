@@ -102,6 +102,14 @@ def test_inner_parts_leave_the_test_aside_and_cross_no_group(inner):
         inner_parts(split, group, 9)
 
 
+def test_an_official_split_needs_every_track():
+    tracks = [
+        Item(f"t{i}", f"g{i}", split) for i, split in enumerate(["train", "train", "test", ""])
+    ]
+    with pytest.raises(ValueError, match="track 't3' is in neither part"):
+        make_splits(tracks, 1)
+
+
 def test_official_split_loses_training_tracks_of_tested_artists():
     items = [Item(f"a{i}", f"artist{i}", "train") for i in range(8)]
     items += [Item("b0", "artist0", "test"), Item("b1", "new", "test")]

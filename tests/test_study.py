@@ -222,8 +222,8 @@ def test_the_whole_study_in_its_quick_profile(quick_study):
     rows = read_json(corpus / "evaluation" / "metrics.json")["rows"]
     for target in ("valence", "arousal"):
         assert list(rows[target]) == [
-            "constant", "mean trajectory", "ridge", "LSTM (paper)", "Transformer (paper)",
-            "Transformer (scratch)", "song-mean oracle",
+            "constant", "mean trajectory", "ridge", "ridge (tonal)", "LSTM (paper)",
+            "LSTM (tonal)", "Transformer (paper)", "Transformer (scratch)", "song-mean oracle",
         ]  # fmt: skip
         frames = {row["frames"] for row in rows[target].values()}
         assert len(frames) == 1

@@ -12,6 +12,7 @@ import pytest
 
 from msr_utils import evaluation, experiment, metrics
 from msr_utils.dataset import Sequence2Hz, Windows, make_splits, make_windows
+from msr_utils.features import FeatureConfig
 from msr_utils.models.ensemble import parts
 from msr_utils.models.lstm import LSTMConfig, build_lstm
 from msr_utils.training import FitConfig, compile_model, fit, set_seed
@@ -215,7 +216,7 @@ def test_another_configuration_does_not_take_up_old_work(tmp_path):
         train(tmp_path, epochs=3)
 
 
-def cross_validated(sequences, folder, epochs=25, inner=1):
+def cross_validated(sequences, folder, epochs=25, inner=1, copies=None):
     splits = make_splits(sequences, 3)
     config = LSTMConfig((8, 8), learning_rate=1e-2)
     trained = experiment.cross_validate(
@@ -223,11 +224,13 @@ def cross_validated(sequences, folder, epochs=25, inner=1):
         config,
         FitConfig(epochs, 4, 8, averaging=0.9, seed=1),
         sequences,
+        FeatureConfig("onset"),
         splits,
         "valence",
         24,
         folder,
         inner,
+        copies=copies,
         progress=False,
     )
     constant = evaluation.baseline_predictions(sequences, splits, "valence")["constant"]
@@ -284,14 +287,31 @@ def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):
     assert not np.array_equal(third.predictions["t0"].true, first.predictions["t0"].true)
 
 
+def test_altered_copies_are_trained_on_and_nothing_else(tmp_path):
+    sequences = toy_sequences()
+    plain, *_ = cross_validated(sequences, tmp_path / "a", epochs=2)
+    # Copies of one track alone: only the folds that train on it may change.
+    one = {"t0": [replace(sequences[0], labels=sequences[0].labels + 1)]}
+    copied, *_ = cross_validated(sequences, tmp_path / "a", epochs=2, copies=one)
+    for number, split in enumerate(make_splits(sequences, 3)):
+        seen = "t0" in split.train
+        for name in split.test:
+            true = copied.predictions[name].true
+            np.testing.assert_array_equal(true, plain.predictions[name].true)
+            same = np.array_equal(
+                copied.predictions[name].predicted, plain.predictions[name].predicted
+            )
+            assert same != seen, (number, name)
+
+
 def test_positions_that_are_never_trained_are_refused(tmp_path):
     from msr_utils.models.transformer import TransformerConfig
 
     sequences = toy_sequences()
     with pytest.raises(ValueError, match="max_frames: 90 positions, but windows of 24"):
         experiment.cross_validate(
-            "transformer", TransformerConfig(), FitConfig(1), sequences, make_splits(sequences, 3),
-            "valence", 24, tmp_path,
+            "transformer", TransformerConfig(), FitConfig(1), sequences, FeatureConfig("patch"),
+            make_splits(sequences, 3), "valence", 24, tmp_path,
         )  # fmt: skip
 
 
