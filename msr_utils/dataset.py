@@ -273,7 +273,7 @@ def make_splits(
         )
     if folds == 1 and {"train", "test"} <= set(official) and "" in official:
         raise ValueError(
-            f"split: track {ids[official == ''][0]!r} is in neither part of the official split; "
+            f"split: track '{ids[official == ''][0]}' is in neither part of the official split; "
             "give every track train or test"
         )
     if folds > 1:
