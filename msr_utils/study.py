@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 import yaml
 
+from msr_utils.corpora.base import LABELS
 from msr_utils.io import plain, read_json, sha256_file, sha256_text, write_json, write_text
 from msr_utils.provenance import (
     LOCK,
@@ -93,6 +94,11 @@ def read_study(path: Path = NOTEBOOKS / "study.yml") -> Study:
             raise StudyError(f"{where}: no notebook {run.get('notebook')!r} in {path.parent.name}/")
         if "preset" in run and run["notebook"] not in presets.get(run["preset"], {}):
             raise StudyError(f"{where}: no preset {run['preset']!r} for {run['notebook']}")
+        for kind in run.get("for", []):
+            if kind not in (*LABELS, "static"):
+                raise StudyError(
+                    f"{where}: for names {kind!r}; known: {', '.join((*LABELS, 'static'))}"
+                )
         for needed in run.get("after", []):
             if needed not in seen:
                 raise StudyError(f"{where}: comes after {needed!r}, which is not above it")
@@ -425,15 +431,22 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
     os.chdir(PROJECT_ROOT)
     terminal = _redirect_stderr(folder / "kernel.log")
     try:
-        papermill.execute_notebook(
-            os.path.relpath(notebooks / f"{run.notebook}.ipynb"),
-            os.path.relpath(temporary),
-            parameters=parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            stderr_file=_BarsOnly(terminal),
-            autosave_cell_every=60,
-        )
+        for attempt in (1, 2):
+            try:
+                papermill.execute_notebook(
+                    os.path.relpath(notebooks / f"{run.notebook}.ipynb"),
+                    os.path.relpath(temporary),
+                    parameters=parameters,
+                    kernel_name="python3",
+                    progress_bar=False,
+                    stderr_file=_BarsOnly(terminal),
+                    autosave_cell_every=60,
+                )
+                break
+            except RuntimeError as error:
+                # Two kernels that start at once may choose the same free port.
+                if attempt == 2 or "Kernel died before replying" not in str(error):
+                    raise
     except PapermillExecutionError as error:
         raise StudyError(
             f"run {run.name!r} failed in cell {error.exec_count}: {error.ename}: "

@@ -71,6 +71,30 @@ def test_prose_holds_no_typed_result():
         assert not re.search(r"(?<![\d.])0?\.\d{2,}", prose), f"{page.name}: a bare result"
 
 
+def test_data_chapters_of_other_corpora_join_the_book(quick_study, tmp_path):
+    import shutil
+
+    import yaml
+
+    from msr_utils.io import write_json
+
+    main, other = tmp_path / "test" / "synthetic", tmp_path / "test" / "clips4"
+    shutil.copytree(quick_study / "test" / "synthetic", main)
+    shutil.copytree(main / "data", other / "clips")
+    write_json(other / "clips" / "metrics.json", {"title": "Clips for four"})
+    assert book.is_data_only(other) and not book.is_data_only(main)
+    # The corpus with models gives the book, the other a chapter of it.
+    assert book.find_corpus("test", reports=tmp_path) == main
+    source = book.assemble(main, tmp_path / "source")
+    contents = yaml.safe_load((source / "_toc.yml").read_text())
+    (part,) = [p for p in contents["parts"] if p["caption"] == "The data"]
+    assert [c["file"] for c in part["chapters"]] == ["study/data", "study/clips4-clips"]
+    assert "# Clips for four" in (source / "study/clips4-clips.ipynb").read_text()
+    first = book._source_hash(main)
+    write_json(other / "clips" / "metrics.json", {"title": "Clips for five"})
+    assert book._source_hash(main) != first
+
+
 def test_an_edition_without_runs_says_so(tmp_path):
     with pytest.raises(book.BookError, match="no finished run; run 'make study' first"):
         book.build("none", reports=tmp_path)

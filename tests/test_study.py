@@ -24,11 +24,24 @@ def test_presets_profiles_and_corpora_meet_in_a_plan():
     assert runs["lstm-arousal"].parameters["target"] == "arousal"
     assert runs["lstm-arousal"].parameters["units"] == [64, 64]
     assert runs["lstm-arousal"].parameters["epochs"] == 2
+    assert runs["lstm-arousal"].parameters["features"] == "logmel,logmel_sd"
+    assert runs["lstm-tonal-arousal"].parameters["features"] == "logmel,logmel_sd,tonal"
     assert runs["transformer-valence"].parameters["learning_rate"] == 1e-5
     assert runs["transformer-scratch-valence"].parameters["learning_rate"] == 3e-4
     full = {r.name: r for r in plan(corpus="folder", data_dir="x", profile="full")}
     assert full["lstm-valence"].parameters["folds"] == 5
     assert full["transformer-valence"].parameters["inner_folds"] == 1
+
+
+def test_runs_follow_the_kinds_of_labels():
+    def names(*kinds):
+        return [r.name for r in plan(corpus="folder", data_dir="x", kinds_of_labels=kinds)]
+
+    assert names("quadrants") == names("gems") == ["clips"]
+    assert names("curves", "static")[:3] == ["data", "static", "spectrograms"]
+    assert "static" not in names("curves") and "clips" not in names("curves")
+    # A parameter of runs that do not apply is still a known one.
+    plan(overrides={"dropout": "0.3"}, kinds_of_labels=("quadrants",))
 
 
 def test_the_command_line_wins_and_keeps_types():
@@ -75,6 +88,7 @@ def test_values_from_the_command_line(text, kind, value):
         (lambda s: s["runs"]["data"].update(notebook="09_none"), "no notebook '09_none'"),
         (lambda s: s["runs"]["export"].update(after=["nothing"]), "comes after 'nothing'"),
         (lambda s: s["runs"]["lstm-valence"].update(preset="papre"), "no preset 'papre'"),
+        (lambda s: s["runs"]["clips"].update({"for": ["clip"]}), "for names 'clip'; known: curves"),
         (lambda s: s["profiles"].update(fast={"runs": {"lstm": {}}}), "unknown run 'lstm'"),
         (
             lambda s: s["runs"]["data"].update(parameters={"folds": 3}),
