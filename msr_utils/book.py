@@ -21,6 +21,19 @@ from msr_utils.provenance import LOCK, PROJECT_ROOT
 BOOK = PROJECT_ROOT / "book"
 REPORTS = PROJECT_ROOT / "reports"
 
+BENCHMARK = REPORTS / "benchmarks" / "features.json"
+
+BENCHMARK_ROWS = (
+    "decode",
+    "resample",
+    "features: logmel",
+    "features: chroma+tonal",
+    "features: all",
+    "from file: logmel",
+    "from file: all",
+)
+"""Rows of the benchmark that the book shows."""
+
 SHORT_NAMES = {
     "constant": "constant",
     "mean trajectory": "trajectory",
@@ -134,7 +147,40 @@ def substitutions(corpus_dir: Path) -> dict[str, str]:
                     f"{_number(value['low'], places)} to {_number(value['high'], places)}"
                 )
             facts[f"{SHORT_NAMES[name]}_{target}_song_r"] = _number(row["per_song"]["r"]["mean"], 2)
-    return facts
+    return facts | benchmark_facts()
+
+
+def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
+    """What the prose may name of ``make bench``'s figures.
+
+    Raises
+    ------
+    BookError
+        If they have not been measured.
+    """
+    if not path.is_file():
+        raise BookError(f"{path.name} is missing in {path.parent.name}; run 'make bench' first")
+    results = read_json(path)
+    million = results["million"]
+    rows = [
+        f"| {row['name']} | {row['best']:.0f} |"
+        for row in results["stages"]
+        if row["name"] in BENCHMARK_ROWS
+    ]
+    return {
+        "bench_clips": str(results["clips"]["count"]),
+        "bench_table": "\n".join(["| what | times real time |", "|---|---|", *rows]),
+        "million_blocks": million["blocks"].replace(",", ", "),
+        "million_seconds_per_minute": f"{million['seconds_per_minute']:.2f}",
+        "million_kb_per_minute": f"{million['bytes_per_minute'] / 1e3:.0f}",
+        "million_track_minutes": f"{million['track_s'] / 60:.0f}",
+        "million_core_hours": f"{million['core_hours']:.0f}",
+        "million_cores": str(million["cores"]),
+        "million_hours": f"{million['hours']:.1f}",
+        "million_audio_tib": f"{million['audio_tib']:.1f}",
+        "million_storage_gib": f"{million['storage_gib']:.0f}",
+        "million_mib_s": f"{million['audio_tib'] * 2**20 / (million['hours'] * 3600):.0f}",
+    }
 
 
 def _number(value: float | None, places: int) -> str:
@@ -253,5 +299,5 @@ def _source_hash(corpus_dir: Path) -> str:
     runs = {*corpus_dir.glob("*"), *data_chapters(corpus_dir)}
     results = [run / name for run in runs for name in ("notebook.ipynb", "metrics.json")]
     results = [p for p in results if p.is_file()]
-    files = sorted([*prose, *results, LOCK, Path(__file__)])
+    files = sorted([*prose, *results, BENCHMARK, LOCK, Path(__file__)])
     return sha256_text("\n".join(f"{p.parent.name}/{p.name} {sha256_file(p)}" for p in files))

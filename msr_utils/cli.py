@@ -26,7 +26,7 @@ def main() -> None:
     show_default=True,
     help="synthetic, deam, merp, emotify, folder",
 )
-@click.option("--data", "data_dir", default="", help="folder of the data, for deam and folder")
+@click.option("--data", "data_dir", default="", help="folder of the data")
 @click.option("--profile", default="full", show_default=True, help="full, or quick (minutes)")
 @click.option("--edition", default="local", show_default=True, help="folder under reports/")
 @click.option("--only", multiple=True, metavar="RUN", help="only these runs; repeat for more")
@@ -79,9 +79,14 @@ def run(
 
 
 @main.command()
-@click.option("--corpus", default="synthetic", show_default=True, help="synthetic, deam, folder")
-@click.option("--data", "data_dir", default="", help="folder of the data, for deam and folder")
-@click.option("--features", "blocks", default="logmel,logmel_sd", show_default=True)
+@click.option(
+    "--corpus",
+    default="synthetic",
+    show_default=True,
+    help="synthetic, deam, merp, emotify, folder",
+)
+@click.option("--data", "data_dir", default="", help="folder of the data")
+@click.option("--features", "blocks", default="logmel,logmel_sd,tonal", show_default=True)
 @click.option(
     "--scheduler", default="local", show_default=True, help="local, or a Dask scheduler's tcp://"
 )

@@ -41,6 +41,15 @@ def results(out: Path) -> dict:
     return read_json(out / "features.json")
 
 
+def test_a_million_tracks_cost_what_one_costs_a_million_times(results, out):
+    million = results["million"]
+    hours = million["seconds_per_minute"] * 4 * 1_000_000 / 3600
+    assert million["core_hours"] == pytest.approx(hours)
+    assert million["hours"] == pytest.approx(hours / 64)
+    assert million["storage_gib"] == pytest.approx(million["bytes_per_minute"] * 4e6 / 2**30)
+    assert "hours on 64 cores" in (out / "features.md").read_text()
+
+
 def test_every_stage_and_block_has_positive_figures(results):
     speed = {row["name"]: row for row in results["stages"]}
     wanted = {"decode", "resample", "rfft and mel product", "log-mel floor"}

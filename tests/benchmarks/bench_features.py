@@ -32,6 +32,7 @@ from msr_utils.corpora.synthetic import SyntheticConfig, render_track
 from msr_utils.features import BLOCKS, FeatureConfig, FeatureExtractor, extract
 from msr_utils.io import write_json, write_text
 from msr_utils.provenance import PROJECT_ROOT, environment
+from msr_utils.scale import estimate, measure_cost
 
 DEAM_AUDIO = PROJECT_ROOT.parent / "shared/data/deam/MEMD_audio"
 """Taken by default if it is there; otherwise clips are rendered."""
@@ -53,6 +54,9 @@ FLOOR_WINDOWS = 100
 
 QUIET = 0.9
 """Share of a core below which other programs disturbed the figures, the slow rows' most."""
+
+MILLION = {"tracks": 1_000_000, "track_s": 240.0, "cores": 64, "blocks": "logmel,logmel_sd,tonal"}
+"""The collection whose cost is worked out, with the blocks that the served LSTM reads."""
 
 FLOOR_RATIO, ALL_SPEED, CHROMA_RATIO, PEAK_MB = 1.15, 350, 3, 400
 """What we aim at: see `aims`."""
@@ -298,6 +302,25 @@ def measure_memory(seconds: float, scratch: Path) -> list[dict]:
     ]
 
 
+def measure_million(paths: list[Path]) -> dict:
+    """What the features of a million tracks need, from what those of these clips cost."""
+    config = FeatureConfig(MILLION["blocks"])
+    cost = measure_cost(paths, config)
+    minutes = MILLION["track_s"] / 60
+    return {
+        **MILLION,
+        **cost,
+        **estimate(
+            MILLION["tracks"],
+            MILLION["track_s"],
+            cost["seconds_per_minute"] * minutes,
+            cost["bytes_per_minute"] * minutes,
+            MILLION["cores"],
+        ),
+        "audio_tib": MILLION["tracks"] * cost["audio_bytes_per_minute"] * minutes / 2**40,
+    }
+
+
 def machine() -> dict:
     """Processor and versions, without the machine's name."""
     cpu = platform.processor()
@@ -457,6 +480,31 @@ Peak of a fresh process that extracts from one long MP3, Python and libraries in
             [(r["blocks"], r["seconds"], r["peak_mb"]) for r in results["memory"]],
         )
     }
+
+## A million tracks
+
+Hashing, decoding, computing and writing the blocks {results["million"]["blocks"]} of these clips
+took {results["million"]["seconds_per_minute"]:.3f} s of one core for a minute of audio, and
+{results["million"]["bytes_per_minute"] / 1e3:.0f} kB are kept of it. For
+{results["million"]["tracks"]:,} tracks of {results["million"]["track_s"] / 60:.0f} minutes at the
+same rates:
+
+{
+        table(
+            (
+                "core-hours",
+                f"hours on {results['million']['cores']} cores",
+                "TiB of audio to read",
+                "GiB of features to keep",
+            ),
+            [
+                tuple(
+                    results["million"][k]
+                    for k in ("core_hours", "hours", "audio_tib", "storage_gib")
+                )
+            ],
+        )
+    }
 """
 
 
@@ -486,6 +534,7 @@ def run(
         "stages": measure_stages(paths, repeats, audio_s),
         "latency": measure_latency(paths),
         "memory": measure_memory(long_seconds, scratch),
+        "million": measure_million(paths),
     }  # fmt: skip
     results["cpu_share"] = (cpu_seconds() - cpu_began) / (time.perf_counter() - began)
     return {**results, "aims": aims(results)}
