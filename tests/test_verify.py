@@ -77,6 +77,15 @@ def test_silence_and_a_wrong_length_are_damage(folder_corpus):
     assert "lasts 4.0 s, the corpus states 45.0 s" in messages["t01"]
 
 
+def test_an_end_of_zeros_is_noted(folder_corpus):
+    labels = pd.read_csv(folder_corpus / "annotations.csv")
+    labels.loc[(labels.track_id == "t00") & (labels.time_s > 2.5), ["valence", "arousal"]] = 0
+    labels.to_csv(folder_corpus / "annotations.csv", index=False)
+    (finding,) = validate(folder_corpus, progress=False).findings
+    assert (finding.level, finding.subject) == ("note", "t00")
+    assert "last 3 frames are exactly 0" in finding.message
+
+
 def test_a_missing_table_is_one_finding(folder_corpus):
     (folder_corpus / "annotations.csv").write_text("track_id,time_s\nt00,0.5\n")
     found = validate(folder_corpus, progress=False)

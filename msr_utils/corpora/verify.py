@@ -154,6 +154,12 @@ def _compare(track: Track, audio: AudioFacts) -> list[tuple[str, str]]:
     if past.any() and not cut_short:
         last = f"the last at {track.times_s[-1]:.1f} s"
         found.append(("error", f"{lasts}, but {past.sum()} annotations lie past its end, {last}"))
+    zero = (track.valence == 0) & (track.arousal == 0)
+    ending = int(np.argmin(zero[::-1])) if len(zero) else 0
+    if ending > 1:
+        found.append(
+            ("note", f"its last {ending} frames are exactly 0 in both: a default, perhaps")
+        )
     missing = ~track.mask
     if missing.any():
         gap_s = _longest_run(missing) * FRAME_SECONDS
