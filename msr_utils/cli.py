@@ -246,32 +246,56 @@ def book(edition: str, corpus: str, data_dir: str) -> None:
 @click.argument("audio", type=click.Path(path_type=Path))
 @click.option("--model", default="", help="bundle; the first in serve/models by default")
 @click.option("--models", "models_dir", default="", help="folder of bundles")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="write the curve here")
-def predict(audio: Path, model: str, models_dir: str, csv_file: Path | None) -> None:
-    """Predict the curve of an audio file: CSV, or its means where --csv names a file."""
-    from msr_utils import inference
+@click.option(
+    "--csv", type=click.Path(path_type=Path), help="write the curve here; of a folder, a folder"
+)
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="draw the curve here: .png, .pdf, .svg"
+)
+def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Path | None) -> None:
+    """Predict the curve of an audio file: CSV, or its means where it goes to a file.
+
+    Of a folder, predict every audio file in it to CSV files under --csv. Called again, it goes
+    on with those that are missing. The exit code is 1 if a file failed.
+    """
+    from msr_utils import batch, inference
     from msr_utils.audio import AudioError
     from msr_utils.io import write_text
 
     try:
-        folder = models_dir or inference.MODELS_DIR
-        names = inference.available(folder)
+        bundles = models_dir or inference.MODELS_DIR
+        names = inference.available(bundles)
         if not model and not names:
-            raise inference.BundleError(f"no bundle in {folder}; run 'make study' to make one")
-        result = inference.load(model or names[0], folder).predict(audio)
+            raise inference.BundleError(f"no bundle in {bundles}; run 'make study' to make one")
+        loaded = inference.load(model or names[0], bundles)
+        if audio.is_dir():
+            if csv is None or plot is not None:
+                raise click.UsageError("of a folder, give --csv FOLDER and no --plot")
+            failed = batch.predict_folder(loaded, audio, csv)
+            for name, reason in failed.items():
+                click.echo(f"failed  {name}: {reason}")
+            click.echo(f"{audio.name}: curves in {csv}; {len(failed)} files failed")
+            sys.exit(1 if failed else 0)
+        result = loaded.predict(audio)
     except (AudioError, inference.BundleError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    if csv_file is None:
+    try:
+        if csv is not None:
+            write_text(csv, result.to_csv())
+        if plot is not None:
+            batch.plot(result, plot, audio.name)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {csv or plot}: {error.strerror}") from error
+    except ValueError as error:
+        raise click.ClickException(f"--plot: {error}") from error
+    if csv is None and plot is None:
         click.echo(result.to_csv(), nl=False)
         return
-    try:
-        write_text(csv_file, result.to_csv())
-    except OSError as error:
-        raise click.ClickException(f"--csv: cannot write {csv_file}: {error.strerror}") from error
     name, words = result.quadrant
     click.echo(
         f"{audio.name}: valence {result.mean['valence']:+.2f}, "
-        f"arousal {result.mean['arousal']:+.2f}, {name} ({words}); curve in {csv_file}"
+        f"arousal {result.mean['arousal']:+.2f}, {name} ({words}); "
+        f"written: {', '.join(str(p) for p in (csv, plot) if p)}"
     )
 
 

@@ -22,6 +22,7 @@ NOT_STUDY = (
     "study.py",
     "book.py",
     "inference.py",
+    "batch.py",
     "scale.py",
     "corpora/download.py",
     "corpora/verify.py",

@@ -1,0 +1,82 @@
+"""Predictions as files: of a whole folder, resumable, and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from msr_utils.audio import AudioError
+from msr_utils.constants import SCALE, TARGETS
+from msr_utils.inference import Model, Prediction
+from msr_utils.io import atomic_path, write_text
+
+SUFFIXES = (".mp3", ".ogg", ".opus", ".flac", ".wav", ".aif", ".aiff")
+"""Files of a folder that are taken for audio, in any case."""
+
+
+def predict_folder(
+    model: Model, folder: Path, output: Path, progress: bool = True
+) -> dict[Path, str]:
+    """Predict every audio file under a folder into CSV files of the same place and name.
+
+    Parameters
+    ----------
+    model : Model
+    folder : Path
+    output : Path
+        ``a/b.mp3`` becomes ``a/b.mp3.csv`` under it. A CSV that is there is left alone: what
+        was interrupted goes on.
+    progress : bool
+
+    Returns
+    -------
+    dict of Path to str
+        What failed, relative to `folder`, and why; the rest is done.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no audio file.
+    """
+    folder = Path(folder)
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not files:
+        raise FileNotFoundError(f"no audio file in {folder}; known: {', '.join(SUFFIXES)}")
+    failed: dict[Path, str] = {}
+    for path in tqdm(files, desc="predicting", unit="file", disable=not progress):
+        name = path.relative_to(folder)
+        curve = Path(output) / f"{name}.csv"
+        if curve.is_file():
+            continue
+        try:
+            write_text(curve, model.predict(path).to_csv())
+        except (AudioError, OSError) as error:
+            failed[name] = str(error)
+    return failed
+
+
+def plot(prediction: Prediction, path: Path, title: str) -> None:
+    """Draw a curve as PNG, PDF or SVG, by the suffix of `path`.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is no picture's.
+    """
+    import matplotlib.pyplot as plt
+
+    from msr_utils.plots import COLOURS, GREY, use_style
+
+    use_style()
+    figure, ax = plt.subplots(figsize=(9, 3.2))
+    for target in TARGETS:
+        ax.plot(
+            prediction.times_s, getattr(prediction, target), color=COLOURS[target], label=target
+        )
+    ax.axhline(0, color=GREY, lw=0.6)
+    ax.set(title=title, xlabel="time (s)", ylabel="predicted", ylim=SCALE, xlim=(0, None))
+    ax.legend(ncols=2)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
+    plt.close(figure)
