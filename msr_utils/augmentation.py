@@ -224,8 +224,8 @@ class AugmentConfig:
             if name not in known:
                 raise ValueError(f"augment: unknown transform {name!r}; known: {', '.join(known)}")
         object.__setattr__(self, "names", tuple(name for name in known if name in names))
-        if self.copies < 1:
-            raise ValueError(f"augment: copies must be at least 1, not {self.copies}")
+        if not isinstance(self.copies, int) or self.copies < 1:
+            raise ValueError(f"augment: copies must be a whole number from 1, not {self.copies}")
         for transform in TRANSFORMS.values():
             self._check_range(transform.option, *transform.limits)
         self._check_range("mask_share", 0.0, 1.0)
@@ -372,8 +372,8 @@ def masked(
     """Hide a part of a copy's frames and mel bands, as SpecAugment does [2]_.
 
     Every 30 s get one mask in time and one in frequency. What they cover takes the column's
-    mean over the track, which is what zero is to the authors' normalised spectrograms. All
-    blocks that are made of mel bands lose the same bands. Labels stay: a masked frame is to be
+    mean over the track, which is what zero is to the authors' normalised spectrograms. The
+    blocks logmel, logmel_sd and patch lose the same bands, others none. Labels stay: a masked frame is to be
     told from its context.
 
     Parameters

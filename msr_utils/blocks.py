@@ -51,6 +51,9 @@ class Block:
         FeatureConfig -> what the block remembers before the first frame.
     heard : callable
         FeatureConfig -> samples before the frame that the block's windows cover.
+    version : int
+        Raised when the block's numbers change: what was cached or trained on the old ones is
+        then refused, what other blocks gave stays good.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Block:
     compute: Callable[[Frame], np.ndarray]
     memory: Callable[[FeatureConfig], Memory] = lambda config: {}
     heard: Callable[[FeatureConfig], int] = heard
+    version: int = 1
 
 
 def _logmel(frame: Frame) -> np.ndarray:
@@ -195,7 +199,10 @@ def key_strengths(chroma: np.ndarray) -> np.ndarray:
 
 
 def _tonal(frame: Frame) -> np.ndarray:
-    """Key, mode and harmony over exponential averages of the chroma, in any transposition alike.
+    """Key, mode and harmony over exponential averages of the chroma, nearly alike in any key.
+
+    The bins of a spectrum lie differently under each semitone, so a transposition moves these
+    numbers a little, the phases most. Instruments are taken to be tuned to A4 = 440 Hz.
 
     For each of KEY_WINDOWS_S, 12 + KEY_MEASURES numbers: the average chroma from the tonic of
     its best key up, sum 1; the strength of the best key, of the best major over the best minor
@@ -245,6 +252,10 @@ CONTRAST_QUANTILE = 0.02
 """Lowest band edge, number of bands (octaves but the first) and share of a band's bins that
 count as peak and as valley: the defaults of librosa.feature.spectral_contrast."""
 
+CONTRAST_RANGE = 1e-5
+"""Magnitudes this far (100 dB) below a hop's loudest bin count as that: in the resampler's
+roll-off, and between pure tones, lies nothing but rounding."""
+
 CONTRAST_TOP_HZ = CONTRAST_FROM_HZ * 2 ** (CONTRAST_BANDS - 2)
 """Lower edge of the highest band, which reaches up to half the sample rate."""
 
@@ -272,7 +283,9 @@ def _contrast(frame: Frame) -> np.ndarray:
     for bins, share in _contrast_bands(frame.config):
         ranked = np.sqrt(np.sort(frame.power[:, bins], axis=1))
         levels.append((ranked[:, -share:].mean(axis=1), ranked[:, :share].mean(axis=1)))
-    peak, valley = np.log10(np.maximum(levels, np.float32(POWER_FLOOR))).mean(axis=2).T
+    loudest = np.sqrt(frame.power.max(axis=1))
+    floor = np.maximum(np.float32(CONTRAST_RANGE) * loudest, np.float32(POWER_FLOOR))
+    peak, valley = np.log10(np.maximum(levels, floor)).mean(axis=2).T
     return 10 * (peak - valley)
 
 
@@ -396,7 +409,7 @@ BLOCKS: dict[str, Block] = {
             "chroma",
             lambda config: 12,
             "1",
-            "strength of the pitch classes C to B, mean over the frame",
+            "strength of the pitch classes C to B, from magnitudes, mean over the frame",
             "Ellis (2007), https://www.ee.columbia.edu/~dpwe/resources/matlab/chroma-ansyn/",
             _chroma,
             heard=heard_by_chroma,
@@ -421,6 +434,7 @@ BLOCKS: dict[str, Block] = {
             "Jiang, Lu, Zhang, Tao and Cai (2002), Music type classification by spectral "
             "contrast feature, ICME",
             _contrast,
+            version=2,
         ),
         Block(
             "onset",

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from msr_utils.audio import AudioError
 from msr_utils.audio import load as load_audio
 from msr_utils.augmentation import AugmentConfig, augmented, masked, relabelled
-from msr_utils.constants import FRAME_RATE_HZ, TARGETS
+from msr_utils.constants import FRAME_RATE_HZ, SAMPLE_RATE, TARGETS
 from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.features import FeatureConfig, FeatureExtractor, extract
@@ -124,8 +124,14 @@ def _read_features(file: Path, config: FeatureConfig) -> np.ndarray | None:
         features = np.load(file, allow_pickle=False)
     except (FileNotFoundError, EOFError, ValueError):
         return None
-    whole = features.ndim == 2 and features.shape[1] == config.dim and len(features)
-    return features if whole and features.dtype == np.float32 else None
+    whole = (
+        isinstance(features, np.ndarray)
+        and features.shape == (len(features), config.dim)
+        and features.dtype == np.float32
+        and len(features)
+        and np.isfinite(features).all()
+    )
+    return features if whole else None
 
 
 def build_sequences(
@@ -182,9 +188,13 @@ def copies_of(
     ------
     CorpusError
         If a track's audio cannot be decoded, or a copy has no annotated frame left.
+    ValueError
+        If features are of another sample rate than the transforms'.
     """
     if not augment.names:
         return {}
+    if features.sample_rate != SAMPLE_RATE:
+        raise ValueError(f"augment: sample_rate must be {SAMPLE_RATE}, not {features.sample_rate}")
     copies: dict[str, list[Sequence2Hz]] = {}
     for track in tqdm(corpus.tracks, desc="augmented", unit="track", disable=not progress):
         copies[track.id] = [

@@ -154,7 +154,11 @@ class FeatureConfig:
     @property
     def hash(self) -> str:
         """SHA-256 of the parameters and the feature version: names a cache or a bundle."""
-        text = json.dumps({"version": FEATURE_VERSION, **asdict(self)}, sort_keys=True)
+        values = {"version": FEATURE_VERSION, **asdict(self)}
+        versions = {n: BLOCKS[n].version for n in self.blocks if BLOCKS[n].version > 1}
+        if versions:
+            values["block_versions"] = versions
+        text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict:
@@ -226,6 +230,12 @@ class FeatureExtractor:
         -------
         np.ndarray [shape=(frames, config.dim), dtype=float32]
             Possibly no frame; what is left of the samples waits for the next call.
+
+        Raises
+        ------
+        ValueError
+            If the samples are not mono floating point, or not all finite: one NaN would stay in
+            what blocks remember.
         """
         rows = [
             np.concatenate([block.compute(frame) for block in self._blocks])
@@ -234,7 +244,7 @@ class FeatureExtractor:
         return np.array(rows, np.float32).reshape(len(rows), self.config.dim)
 
     def push_logmel(self, samples: np.ndarray) -> np.ndarray:
-        """Like `push`, but give each frame's log-mel spectrogram.
+        """Like `push`, but give each frame's log-mel spectrogram; blocks hear nothing of it.
 
         Returns
         -------
@@ -246,6 +256,12 @@ class FeatureExtractor:
 
     def _frames(self, samples: np.ndarray) -> Iterator[Frame]:
         """The frames that `samples` complete, one at a time."""
+        if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+            raise ValueError(
+                f"samples: need mono floating point, not {samples.dtype} of shape {samples.shape}"
+            )
+        if not np.isfinite(samples).all():
+            raise ValueError("samples: NaN or infinite; leave out or repair what is damaged")
         known = np.concatenate([self._samples, samples.astype(np.float32, copy=False)])
         size = self.config.frame_samples
         count = (len(known) - self._heard) // size

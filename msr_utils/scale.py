@@ -266,7 +266,7 @@ def _import_distributed() -> ModuleType:
         import distributed
     except ModuleNotFoundError as error:
         raise ScaleError(
-            "scheduler: a cluster needs Dask; pip install 'msr-utils[scale]'"
+            "scheduler: a cluster needs Dask; in the checkout, pip install -e '.[scale]'"
         ) from error
     return distributed
 

@@ -193,7 +193,11 @@ class Frame:
 
     @cached_property
     def chroma(self) -> np.ndarray:
-        """Magnitude of the pitch classes, C first, (CHROMA_STEPS, 12)."""
+        """Magnitude of the pitch classes, C first, (CHROMA_STEPS, 12).
+
+        Of magnitudes, where librosa.feature.chroma_stft takes powers unless it is given a
+        spectrogram: the quieter notes of a chord, which tell its mode, count for more.
+        """
         magnitude = np.abs(self._stft(CHROMA_N_FFT, CHROMA_STEPS))
         return magnitude @ chroma_filterbank(self.config.sample_rate)
 

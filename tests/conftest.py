@@ -16,6 +16,10 @@ import pytest
 import soundfile as sf
 
 from msr_utils.constants import SAMPLE_RATE
+from msr_utils.provenance import PROJECT_ROOT
+
+REAL = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
+"""Where real corpora lie (``deam``, ``emotify``, ...); tests of theirs are skipped without."""
 
 
 def tone(seconds: float, hz: float = 440.0, rate: int = SAMPLE_RATE, level: float = 0.3):

@@ -357,7 +357,8 @@ def test_a_key_follows_what_changes_the_audio():
     "change, words",
     [
         ({"names": "gain,strech"}, "unknown transform 'strech'; known: stretch, pitch"),
-        ({"copies": 0}, "copies must be at least 1, not 0"),
+        ({"copies": 0}, "copies must be a whole number from 1, not 0"),
+        ({"copies": 1.5}, "copies must be a whole number"),
         ({"stretch_rate": (0.4, 1.0)}, "stretch_rate must be a range within 0.6 to 1.7"),
         ({"gain_db": (3, -3)}, "gain_db must be a range within -60 to 40, not 3 to -3"),
         ({"noise_snr_db": (float("nan"), 3)}, "noise_snr_db"),

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-from conftest import tone
+from conftest import REAL, tone
 
 from msr_utils.corpora import CorpusError, Findings, load_corpus
 from msr_utils.corpora.deam import load_deam, static_audit
-from msr_utils.provenance import PROJECT_ROOT
 
-REAL = PROJECT_ROOT.parent / "shared" / "data" / "deam"
-real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs DEAM itself")
+DEAM = REAL / "deam"
+real_data = pytest.mark.skipif(not DEAM.is_dir(), reason="needs DEAM itself")
 
 AVERAGED = "annotations/annotations averaged per song"
 
@@ -239,9 +238,9 @@ def test_columns_are_left_where_they_are_right_or_too_few(tmp_path, songs, swap)
 
 @real_data
 def test_deam_itself():
-    corpus, _ = collect(REAL)
+    corpus, _ = collect(DEAM)
     assert (len(corpus.tracks), corpus.without_audio) == (10, 1792)
-    corpus, findings = collect(REAL, need_audio=False)
+    corpus, findings = collect(DEAM, need_audio=False)
     assert [f.level for f in findings] == ["note"]
     assert len(corpus.tracks) == 1802
     assert [t.split for t in corpus.tracks].count("test") == 58
@@ -255,7 +254,7 @@ def test_deam_itself():
 
 @real_data
 def test_the_swap_of_the_release():
-    parts = pd.DataFrame(static_audit(REAL)).set_index("release")
+    parts = pd.DataFrame(static_audit(DEAM)).set_index("release")
     assert parts.songs.to_dict() == {"2013": 744, "2014": 1000, "2015": 58}
     assert parts.swapped.to_dict() == {"2013": True, "2014": False, "2015": False}
     crossed, straight = (f"r_static_valence_dynamic_{t}" for t in ("arousal", "valence"))

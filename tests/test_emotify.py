@@ -6,12 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-from conftest import tone
+from conftest import REAL, tone
 
 from msr_utils.corpora import CorpusError, load_corpus
 from msr_utils.corpora.base import Findings
 from msr_utils.corpora.emotify import EMOTIONS, PROFILE, load_emotify, reliability
-from msr_utils.provenance import PROJECT_ROOT
 
 COLUMNS = ("track id", "genre", *EMOTIONS, *PROFILE)
 TRACKS = {1: "classical", 2: "classical", 101: "rock", 201: "electronic", 400: "pop"}
@@ -190,13 +189,13 @@ def test_reliability_is_that_of_simulated_listeners(tmp_path):
     assert table.loc["solemnity", "reliability"] < 0.3
 
 
-REAL = PROJECT_ROOT.parent / "shared" / "data" / "emotify"
+EMOTIFY = REAL / "emotify"
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="Emotify is not here")
+@pytest.mark.skipif(not EMOTIFY.is_dir(), reason="Emotify is not here")
 def test_the_real_emotify():
     findings = Findings()
-    corpus = load_emotify(REAL, findings)
+    corpus = load_emotify(EMOTIFY, findings)
     assert (len(corpus.tracks), corpus.without_audio, len(corpus.raters)) == (400, 0, 8407)
     assert sum(len(t.gems_ratings) for t in corpus.tracks) == 8407
     assert {f.level for f in findings} == {"note"}

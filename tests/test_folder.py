@@ -8,13 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-from conftest import tone
+from conftest import REAL, tone
 
 from msr_utils.corpora import CorpusError, Findings, load_corpus
 from msr_utils.corpora.folder import read_csv
-from msr_utils.provenance import PROJECT_ROOT
 
-REAL = PROJECT_ROOT.parent / "shared" / "data"
 real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs the corpora themselves")
 
 

@@ -349,7 +349,7 @@ def test_no_scheduler_at_the_address_is_told_soon(folder_corpus, tmp_path, monke
 def test_without_dask_the_extra_is_named(folder_corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     corpus = load_corpus("folder", folder_corpus)
-    with pytest.raises(scale.ScaleError, match=r"pip install 'msr-utils\[scale\]'"):
+    with pytest.raises(scale.ScaleError, match=r"pip install -e '\.\[scale\]'"):
         scale.compute_features(corpus, CONFIG, tmp_path, "tcp://127.0.0.1:8786", progress=False)
     assert set(states(scale.compute_features(corpus, CONFIG, tmp_path))) == {"computed"}
 

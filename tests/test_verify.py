@@ -7,16 +7,13 @@ import pandas as pd
 import pytest
 import soundfile as sf
 from click.testing import CliRunner
-from conftest import tone
+from conftest import REAL, tone
 from test_deam import write_deam
 
 from msr_utils.cli import main
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.corpora import CorpusError
 from msr_utils.corpora.verify import identify, validate
-from msr_utils.provenance import PROJECT_ROOT
-
-SHARED = PROJECT_ROOT.parent / "shared" / "data"
 
 
 def test_a_sound_corpus_has_no_errors(folder_corpus):
@@ -123,7 +120,7 @@ def test_annotated_songs_without_audio_are_no_damage(tmp_path):
     assert any(f.level == "note" and "have no audio here" in f.message for f in found.findings)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real data beside the checkout")
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real data beside the checkout")
 @pytest.mark.parametrize(
     "name, corpus, tracks, without_audio",
     [
@@ -133,6 +130,6 @@ def test_annotated_songs_without_audio_are_no_damage(tmp_path):
     ],
 )
 def test_real_corpora(name, corpus, tracks, without_audio):
-    found = validate(SHARED / name, progress=False)
+    found = validate(REAL / name, progress=False)
     assert (found.corpus, found.tracks, found.without_audio) == (corpus, tracks, without_audio)
     assert found.ok, found.table().head()

@@ -34,7 +34,8 @@ from msr_utils.io import write_json, write_text
 from msr_utils.provenance import PROJECT_ROOT, environment
 from msr_utils.scale import estimate, measure_cost
 
-DEAM_AUDIO = PROJECT_ROOT.parent / "shared/data/deam/MEMD_audio"
+DATA = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
+DEAM_AUDIO = DATA / "deam" / "MEMD_audio"
 """Taken by default if it is there; otherwise clips are rendered."""
 
 REPORTS = PROJECT_ROOT / "reports/benchmarks"
