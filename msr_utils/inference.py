@@ -7,11 +7,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import soundfile as sf
 
 from msr_utils import audio
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
@@ -31,8 +36,16 @@ QUADRANTS = {
 of affect", Journal of Personality and Social Psychology 39(6)."""
 
 
+CUT_SECONDS = 0.5
+"""A file is said to be cut short if more than this is missing of what its header states."""
+
+
 class BundleError(ValueError):
     """A bundle that is incomplete, was altered or does not fit this version."""
+
+
+class Overtime(RuntimeError):
+    """Work that took longer than the caller allows."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +60,15 @@ class Prediction:
         Ends of the 500 ms windows that the values describe.
     valence, arousal : np.ndarray [shape=(T,), dtype=float32]
         In [-1, 1].
+    warnings : tuple of str
+        What was wrong with the audio, though it could be decoded.
     """
 
     model: str
     times_s: np.ndarray
     valence: np.ndarray
     arousal: np.ndarray
+    warnings: tuple[str, ...] = ()
 
     @property
     def mean(self) -> dict[str, float]:
@@ -64,11 +80,16 @@ class Prediction:
         """Quadrant of the means in the valence-arousal plane, and words for it."""
         return QUADRANTS[self.mean["valence"] >= 0, self.mean["arousal"] >= 0]
 
-    def to_csv(self) -> str:
-        """The curve as CSV with a header line."""
-        rows = zip(self.times_s, self.valence, self.arousal, strict=True)
-        lines = [f"{t:.1f},{v:.4f},{a:.4f}" for t, v, a in rows]
-        return "\n".join(["time_s,valence,arousal", *lines]) + "\n"
+    def smoothed(self, seconds: float, causal: bool = False) -> Prediction:
+        """The same curve through a `Smoother`."""
+        values = Smoother(seconds, causal).push(np.stack([self.valence, self.arousal], 1), True)
+        return replace(self, valence=values[:, 0], arousal=values[:, 1])
+
+    def to_csv(self, targets: Sequence[str] = TARGETS) -> str:
+        """The curves of these targets as CSV with a header line."""
+        rows = zip(self.times_s, *(getattr(self, target) for target in targets), strict=True)
+        lines = [f"{t:.1f}," + ",".join(f"{value:.4f}" for value in values) for t, *values in rows]
+        return "\n".join([",".join(["time_s", *targets]), *lines]) + "\n"
 
 
 class Model:
@@ -171,17 +192,163 @@ class Model:
         audio.AudioError
             If the audio cannot be decoded, is too long or is shorter than one frame.
         """
-        stream = Stream(self)
-        blocks = audio.stream(source, self.features.sample_rate, max_seconds=max_seconds)
-        parts = [stream.push(block) for block in blocks]
-        parts.append(stream.finish())
-        values = np.concatenate(parts)
-        if not len(values):
-            raise audio.AudioError(
-                f"{audio.source_name(source)}: shorter than the 500 ms that one prediction needs"
+        curve = FileCurve(self, source, max_seconds)
+        for _ in curve:
+            pass
+        return curve.prediction()
+
+
+class FileCurve:
+    """Curve of a file, while it is decoded: iterate once, then ask for the `prediction`.
+
+    Parameters
+    ----------
+    model : Model
+    source : path or binary file
+    max_seconds : float > 0, optional
+        Longest audio accepted.
+    max_work_seconds : float > 0, optional
+        Longest time that the iteration may take.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        source: audio.AudioSource,
+        max_seconds: float | None = None,
+        max_work_seconds: float | None = None,
+    ) -> None:
+        self._model = model
+        self._source = source
+        self._max_seconds = max_seconds
+        self._max_work_seconds = max_work_seconds
+        self._parts: list[np.ndarray] = []
+        self._warnings: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Decode block by block.
+
+        Yields
+        ------
+        np.ndarray [shape=(frames, 2), dtype=float32]
+            (valence, arousal) of at least one frame.
+
+        Raises
+        ------
+        audio.AudioError
+            If the audio cannot be decoded, is too long or is shorter than one frame.
+        Overtime
+            If it takes longer than `max_work_seconds`.
+        """
+        name = audio.source_name(self._source)
+        limit = self._max_work_seconds
+        start, decoded = time.monotonic(), 0
+        stated_s = stated_seconds(self._source)
+        stream = Stream(self._model)
+        rate = self._model.features.sample_rate
+        for block in audio.stream(self._source, rate, max_seconds=self._max_seconds):
+            decoded += len(block)
+            yield from self._keep(stream.push(block))
+            if limit is not None and time.monotonic() - start > limit:
+                raise Overtime(
+                    f"{name}: not done after {limit:g} s; try again later, or a shorter excerpt"
+                )
+        yield from self._keep(stream.finish())
+        if not self._parts:
+            raise audio.AudioError(f"{name}: shorter than the 500 ms that one prediction needs")
+        if stated_s is not None and stated_s - decoded / rate > CUT_SECONDS:
+            self._warnings = (
+                f"{name}: its header states {stated_s:.1f} s, {decoded / rate:.1f} s could be "
+                "decoded; the file may be cut short",
             )
+
+    def _keep(self, values: np.ndarray) -> Iterator[np.ndarray]:
+        if len(values):
+            self._parts.append(values)
+            yield values
+
+    def prediction(self) -> Prediction:
+        """All that the iteration gave."""
+        values = np.concatenate(self._parts)
         times_s = np.arange(1, len(values) + 1) * FRAME_SECONDS
-        return Prediction(self.name, times_s, values[:, 0], values[:, 1])
+        return Prediction(self._model.name, times_s, values[:, 0], values[:, 1], self._warnings)
+
+
+_CLIPPED = re.compile(r"\b(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
+"""How libsndfile notes in its log that fewer bytes follow than the header states."""
+
+_UNKNOWN_BYTES = 0x7FFF0000
+"""Programs that write to a pipe state a size from here up: they did not know it."""
+
+
+def stated_seconds(source: audio.AudioSource) -> float | None:
+    """Length of a file by its header, without decoding it.
+
+    Parameters
+    ----------
+    source : path or binary file
+        A file is left at its start.
+
+    Returns
+    -------
+    float or None
+        None if it cannot be told.
+    """
+    try:
+        with sf.SoundFile(source) as file:
+            seconds = file.frames / file.samplerate
+            clipped = _CLIPPED.search(file.extra_info)
+    except (sf.LibsndfileError, TypeError):
+        return None
+    finally:
+        if not isinstance(source, str | os.PathLike):
+            source.seek(0)
+    if clipped is None:
+        return seconds
+    stated, there = map(int, clipped.groups())
+    # libsndfile has shortened the length to what is there.
+    return seconds * stated / there if 0 < there < stated < _UNKNOWN_BYTES else None
+
+
+class Smoother:
+    """Moving average of a curve as it arrives.
+
+    A value is replaced by the mean of those within half of `seconds` before and after it, or,
+    if causal, of the last `seconds` that end with it. At the ends of the curve there are fewer.
+
+    Parameters
+    ----------
+    seconds : float >= 0
+        0 leaves the curve as it is.
+    causal : bool
+        False delays the curve by half of `seconds`.
+    """
+
+    def __init__(self, seconds: float, causal: bool = False) -> None:
+        half = int(seconds / 2 / FRAME_SECONDS)
+        self._before = max(int(seconds / FRAME_SECONDS) - 1, 0) if causal else half
+        self._after = 0 if causal else half
+        self._rows = np.zeros((0, len(TARGETS)), np.float32)
+        self._first = self._next = 0
+
+    def push(self, values: np.ndarray, last: bool = False) -> np.ndarray:
+        """Take the next values, (frames, 2); give those whose average is complete.
+
+        With ``last=True`` the curve ends here.
+        """
+        self._rows = np.concatenate([self._rows, values])
+        end = self._first + len(self._rows)
+        ready = range(self._next, end if last else max(end - self._after, self._next))
+        done = [
+            self._rows[
+                max(i - self._before - self._first, 0) : i + self._after + 1 - self._first
+            ].mean(axis=0)
+            for i in ready
+        ]
+        self._next = ready.stop
+        drop = max(self._next - self._before - self._first, 0)
+        self._rows, self._first = self._rows[drop:], self._first + drop
+        return np.array(done, np.float32).reshape(len(done), len(TARGETS))
 
 
 class Stream:
@@ -223,6 +390,47 @@ class Stream:
         """Give what is still waiting for a full window, (frames, 2)."""
         waiting, self._waiting = self._waiting, self._waiting[:0]
         return self._run(waiting)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next frame depends on: copies, to hand to `restore`.
+
+        Returns
+        -------
+        dict of str to np.ndarray [dtype=float32]
+            That of the features, and ``model``, (S, units).
+
+        Raises
+        ------
+        ValueError
+            If the model is not recurrent.
+        """
+        self._need_recurrent()
+        shape = self._model.card["state_shape"]
+        memory = np.zeros(shape, np.float32) if self._state is None else self._state[0].copy()
+        return {"model": memory, **self._extractor.state()}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on where a stream of the same model stood, also in another process.
+
+        Raises
+        ------
+        ValueError
+            If `state` is not one of this model.
+        """
+        self._need_recurrent()
+        rest = dict(state)
+        memory = np.array(rest.pop("model", np.nan), np.float32)
+        if memory.shape != tuple(self._model.card["state_shape"]):
+            raise ValueError(
+                f"model: the state of {self._model.name} has shape "
+                f"{tuple(self._model.card['state_shape'])}, not {memory.shape}"
+            )
+        self._extractor.restore(rest)
+        self._state = memory[None]
+
+    def _need_recurrent(self) -> None:
+        if not self._model.is_recurrent:
+            raise ValueError(f"model: {self._model.name} sees windows and carries no state")
 
     def _run(self, features: np.ndarray) -> np.ndarray:
         if not len(features):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
 
 from msr_utils.inference import BundleError
+from serve import logs
 from serve.app import create_app
-from serve.config import ConfigError, ServiceConfig
-from serve.server import make_server
+from serve.config import VARIABLES, ConfigError, ServiceConfig
+from serve.server import make_server, run
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until interrupted.
+    """Serve until told to stop.
 
     Parameters
     ----------
@@ -30,8 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m serve",
         description="Serve the models: a page to try them and an API.",
-        epilog="Settings are also read from MSR_MODELS_DIR, MSR_DEFAULT_MODEL, "
-        "MSR_MAX_UPLOAD_BYTES, MSR_MAX_SECONDS and MSR_THREADS.",
+        epilog=f"Settings are also read from the environment: {', '.join(VARIABLES)}.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     parser.add_argument("--port", type=_port, default=8000, help="0 for a free one (%(default)s)")
@@ -39,9 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, help="folder of the bundles (serve/models)")
     options = parser.parse_args(arguments)
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    # Requests that wait for a thread are normal under load, not worth a line each.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    logs.configure()
     try:
         config = ServiceConfig.from_env(models_dir=options.models, threads=options.threads)
         server = make_server(create_app(config), config, options.host, options.port)
@@ -59,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     host = f"[{options.host}]" if ":" in options.host else options.host
     print(f"Music Sentiment Recognition at http://{host}:{server.effective_port}", flush=True)
-    server.run()
+    run(server, config.stop_seconds)
     return 0
 
 

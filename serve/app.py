@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import json
+import secrets
 import shutil
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from http import HTTPStatus
-from pathlib import PureWindowsPath
-from typing import IO
+from itertools import chain
+from threading import Event
 
 import apiflask
 import numpy as np
@@ -22,13 +24,18 @@ from werkzeug.exceptions import (
     MethodNotAllowed,
     NotFound,
     RequestEntityTooLarge,
+    ServiceUnavailable,
+    UnsupportedMediaType,
 )
 
 from msr_utils import __version__, inference
 from msr_utils.audio import AudioError, AudioTooLong
-from msr_utils.constants import FRAME_SECONDS
-from serve import schemas
+from msr_utils.constants import FRAME_SECONDS, TARGETS
+from serve import metrics, schemas
 from serve.config import ConfigError, ServiceConfig
+from serve.gate import RETRY_AFTER_S, Gate
+from serve.live import LiveStream, Seal, StateError, read_samples
+from serve.logs import log, log_request
 from serve.problems import PROBLEM_TYPE, problem, request_id, too_large
 from serve.server import FORM_OVERHEAD_BYTES
 
@@ -50,7 +57,12 @@ DESCRIPTION = (
     "from -1 to 1, every half second. Errors are problem details (RFC 9457)."
 )
 
-log = logging.getLogger("serve")
+NDJSON = "application/x-ndjson"
+
+ANSWERS = ("application/json", "text/csv", NDJSON)
+"""Content types of a prediction; the first unless another is asked for."""
+
+WARM_UP_SECONDS = 2.0
 
 
 def create_app(config: ServiceConfig | None = None) -> APIFlask:
@@ -71,6 +83,9 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
     config = config or ServiceConfig.from_env()
     models = load_models(config)
     default = choose_default(models, config)
+    warm_up(models)
+    gate = Gate(config.threads, config.max_queue, config.max_wait_seconds)
+    seal = Seal(config.secret_key or secrets.token_hex(32), config.max_state_seconds)
 
     app = APIFlask(
         __name__, title="Music Sentiment Recognition", version=__version__, docs_path=None
@@ -88,12 +103,15 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
     app.json.sort_keys = False
     app.json.ensure_ascii = False
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    _add_headers(app)
+    app.extensions["metrics"] = counts = metrics.Metrics()
+    app.extensions["stopping"] = stopping = Event()
+    _add_headers(app, counts)
     _add_errors(app, config)
 
     @app.spec_processor
     def document_body(spec: dict) -> dict:
         spec["paths"]["/v1/predict"]["post"]["requestBody"] = schemas.PREDICT_BODY
+        spec["paths"]["/v1/live"]["post"]["requestBody"] = schemas.LIVE_BODY
         return spec
 
     @app.get("/")
@@ -116,44 +134,119 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         responses={
             200: {
                 "content": {
-                    "text/csv": {"schema": {"type": "string"}, "example": schemas.CSV_EXAMPLE}
+                    "text/csv": {"schema": {"type": "string"}, "example": schemas.CSV_EXAMPLE},
+                    NDJSON: {"schema": {"type": "string"}, "example": schemas.NDJSON_EXAMPLE},
                 }
             },
-            **schemas.problem_responses(400, 413, 422),
+            **schemas.problem_responses(400, 413, 422, 503),
         },
     )
     def predict(options: dict) -> Response | tuple[dict, dict]:
         """Predict how a piece of music feels.
 
         Send the audio in a multipart field named `file`, or as the raw body. Ask for
-        `text/csv` to get the curves as a table.
+        `text/csv` to get the curves as a table, or for `application/x-ndjson` to get a line of
+        JSON for each frame while the file is still decoded; its last line holds `done` with
+        all else that the JSON answer has, or `error` with the problem.
         """
         name = options.get("model", default)
-        if name not in models:
-            raise BadRequest(
-                f"model: there is no model {name!r}; choose one of: {', '.join(models)}"
-            )
-        with closing(read_upload(config.max_upload_bytes)) as upload:
-            start = time.perf_counter()
-            curve = models[name].predict(upload, config.max_seconds)
-            elapsed_ms = 1000 * (time.perf_counter() - start)
+        model = chosen(models, name)
+        targets = options["targets"].split(",")
+        smoothing = options["smoothing"], options["smoothing_window"] == "causal"
+        wanted = request.accept_mimetypes.best_match(ANSWERS)
         headers = {"Vary": "Accept"}
-        if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
-            return Response(curve.to_csv(), mimetype="text/csv", headers=headers)
-        quadrant, words = curve.quadrant
-        answer = {
-            "model": name,
-            "duration_s": len(curve.times_s) * FRAME_SECONDS,
-            "frame_seconds": FRAME_SECONDS,
-            "times_s": curve.times_s.tolist(),
-            "valence": rounded(curve.valence),
-            "arousal": rounded(curve.arousal),
-            "mean": {target: rounded(value) for target, value in curve.mean.items()},
-            "quadrant": {"name": quadrant, "words": words},
-            "elapsed_ms": round(elapsed_ms, 1),
-            "card": url_for("model_card", name=name),
+        start = time.perf_counter()
+
+        def summary(curve: inference.Prediction) -> dict:
+            """What is said of the whole track; the means are of the curve before smoothing."""
+            g_fields["audio_s"] = duration_s = len(curve.times_s) * FRAME_SECONDS
+            quadrant, words = curve.quadrant
+            answer = {
+                "model": name,
+                "duration_s": duration_s,
+                "frame_seconds": FRAME_SECONDS,
+                "mean": {target: rounded(curve.mean[target]) for target in targets},
+                "quadrant": {"name": quadrant, "words": words},
+                "warnings": list(curve.warnings),
+                "elapsed_ms": round(1000 * (time.perf_counter() - start), 1),
+                "card": card,
+            }
+            if len(targets) < len(TARGETS):
+                del answer["quadrant"]  # It is of both.
+            return answer
+
+        # A streamed answer is made when the request is no longer at hand.
+        g_fields, identifier = g.fields, g.request_id
+        card = url_for("model_card", name=name)
+        g_fields["model"] = name
+        with ExitStack() as held:
+            held.enter_context(gate)
+            upload = held.enter_context(closing(read_upload(config.max_upload_bytes)))
+            curve = inference.FileCurve(model, upload, config.max_seconds, config.max_work_seconds)
+            if wanted == NDJSON:
+                smoother = inference.Smoother(*smoothing)
+                lines = stream_lines(curve, smoother, targets, summary, identifier)
+                response = Response(lines, mimetype=NDJSON, headers=headers)
+                response.call_on_close(held.pop_all().close)
+                return response
+            for _ in curve:
+                pass
+        prediction = curve.prediction()
+        answer = summary(prediction)
+        prediction = prediction.smoothed(*smoothing)
+        if wanted == "text/csv":
+            return Response(prediction.to_csv(targets), mimetype="text/csv", headers=headers)
+        curves = {target: rounded(getattr(prediction, target)) for target in targets}
+        return {**answer, "times_s": prediction.times_s.tolist(), **curves}, headers
+
+    @app.post("/v1/live")
+    @app.input(schemas.LiveQuery, location="query", arg_name="options", unknown="raise")
+    @app.output(schemas.LiveAnswer, example=schemas.LIVE_EXAMPLE)
+    @app.doc(
+        tags=["Prediction"],
+        operation_id="live",
+        responses=schemas.problem_responses(400, 413, 415, 422, 503),
+    )
+    def live(options: dict) -> dict:
+        """Follow live audio.
+
+        Send it chunk by chunk, each with the `state` of the last answer, the first without. The
+        answer has the frames that the chunk completes: all together they are those that
+        `/v1/predict` gives for the whole. The service keeps nothing between the chunks.
+        """
+        start = time.perf_counter()
+        chunk, state = read_chunk(config.max_upload_bytes, options["final"])
+        rate = options["rate"]
+        samples = read_samples(
+            chunk, options["format"], options["channels"], rate, config.max_chunk_seconds
+        )
+        with gate:
+            if state:
+                stream = LiveStream.unpack(seal.open(state), models)
+                if options.get("model", stream.model.name) != stream.model.name:
+                    raise StateError(
+                        f"state: of the model {stream.model.name!r}, this chunk is for "
+                        f"{options['model']!r}; start again"
+                    )
+                if rate != stream.rate:
+                    raise StateError(
+                        f"state: of audio at {stream.rate} Hz, this chunk has {rate} Hz; "
+                        "start again"
+                    )
+            else:
+                stream = LiveStream(recurrent(models, options.get("model", default)), rate)
+            times_s, values = stream.push(samples, last=options["final"])
+            # A state after the end would be of no use.
+            state = None if options["final"] else seal.close(stream.pack())
+        g.fields.update(model=stream.model.name, audio_s=len(samples) / rate)
+        return {
+            "model": stream.model.name,
+            "audio_s": stream.seconds,
+            "times_s": times_s.tolist(),
+            **{target: rounded(values[:, i], 6) for i, target in enumerate(TARGETS)},
+            "state": state,
+            "elapsed_ms": round(1000 * (time.perf_counter() - start), 1),
         }
-        return answer, headers
 
     @app.get("/v1/models")
     @app.output(schemas.ModelList, example=schemas.MODELS_EXAMPLE)
@@ -187,10 +280,114 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
     @app.output(schemas.Health, example={"status": "ok", "models": 1})
     @app.doc(tags=["Service"], operation_id="health")
     def healthz() -> dict:
-        """Tell that the service can answer."""
+        """Tell that the service lives."""
         return {"status": "ok", "models": len(models)}
 
+    @app.get("/readyz")
+    @app.output(schemas.Ready, example=schemas.READY_EXAMPLE)
+    @app.doc(tags=["Service"], operation_id="ready", responses=schemas.problem_responses(503))
+    def readyz() -> dict:
+        """Tell that the service takes requests.
+
+        Every model was verified and has answered once before the service listens; it is not
+        ready any more once it is told to stop.
+        """
+        if stopping.is_set():
+            raise ServiceUnavailable("the service is stopping")
+        return {
+            "status": "ready",
+            "models": {name: model.card["model_sha256"] for name, model in models.items()},
+        }
+
+    @app.get("/metrics")
+    @app.doc(
+        tags=["Service"],
+        operation_id="metrics",
+        responses={
+            200: {
+                "description": "Numbers of this process for Prometheus",
+                "content": {
+                    "text/plain": {"schema": {"type": "string"}, "example": schemas.METRICS_EXAMPLE}
+                },
+            }
+        },
+    )
+    def show_metrics() -> Response:
+        """Count requests, their latency and their audio."""
+        text = counts.text(requests_in_flight=gate.busy, requests_waiting=gate.waiting)
+        return Response(text, content_type=metrics.CONTENT_TYPE)
+
     return app
+
+
+def chosen(models: dict[str, inference.Model], name: str) -> inference.Model:
+    """Find a model by its name."""
+    if name not in models:
+        raise BadRequest(f"model: there is no model {name!r}; choose one of: {', '.join(models)}")
+    return models[name]
+
+
+def recurrent(models: dict[str, inference.Model], name: str) -> inference.Model:
+    """Find a model that can follow live audio."""
+    model = chosen(models, name)
+    if not model.is_recurrent:
+        others = [other for other, model in models.items() if model.is_recurrent]
+        raise AudioError(
+            f"model: {name!r} sees a window at once and cannot follow live audio; "
+            + (f"choose one of: {', '.join(others)}" if others else "no model here can")
+        )
+    return model
+
+
+def stream_lines(
+    curve: inference.FileCurve,
+    smoother: inference.Smoother,
+    targets: list[str],
+    summary: Callable[[inference.Prediction], dict],
+    identifier: str,
+) -> Iterator[str]:
+    """Make the lines of a streamed answer; errors before the first one are raised at once."""
+    blocks = iter(curve)
+    first = next(blocks)
+
+    def lines() -> Iterator[str]:
+        frames = 0
+        columns = [TARGETS.index(target) for target in targets]
+        try:
+            for block in chain([first], blocks, [None]):
+                last = block is None
+                values = smoother.push(np.zeros((0, len(TARGETS))) if last else block, last)
+                records = []
+                for row in rounded(values[:, columns]):
+                    frames += 1
+                    record = {
+                        "time_s": frames * FRAME_SECONDS,
+                        **dict(zip(targets, row, strict=True)),
+                    }
+                    records.append(json.dumps(record) + "\n")
+                yield "".join(records)
+            yield json.dumps({"done": summary(curve.prediction())}, ensure_ascii=False) + "\n"
+        except Exception as error:
+            status, detail = explain(error, identifier)
+            yield json.dumps({"error": problem(status, detail, identifier)}) + "\n"
+
+    return lines()
+
+
+def warm_up(models: dict[str, inference.Model]) -> None:
+    """Let every model answer once, so that no request is the first.
+
+    Raises
+    ------
+    BundleError
+        If one gives no finite numbers.
+    """
+    for name, model in models.items():
+        noise = np.random.default_rng(0).normal(0, 0.1, int(WARM_UP_SECONDS * 22_050))
+        stream = inference.Stream(model)
+        values = np.concatenate([stream.push(noise.astype(np.float32)), stream.finish()])
+        if not (len(values) and np.isfinite(values).all()):
+            raise inference.BundleError(f"bundle {name}: gives no finite numbers; export it again")
 
 
 def load_models(config: ServiceConfig) -> dict[str, inference.Model]:
@@ -234,8 +431,7 @@ def read_upload(max_bytes: int) -> FileStorage:
     Returns
     -------
     FileStorage
-        Open file at its start. ``name`` is the client's name for it, without folders: it is
-        for messages only.
+        Open file at its start. What the client called it is not looked at.
 
     Raises
     ------
@@ -256,13 +452,14 @@ def read_upload(max_bytes: int) -> FileStorage:
                 "file: missing; send the audio in a multipart field named 'file', "
                 "or as the raw body"
             )
-        upload = named(spool, None)
+        upload = FileStorage(spool, filename="file")
+    upload = FileStorage(upload.stream, filename="file", name="file")
     size = upload.stream.seek(0, 2)
     upload.stream.seek(0)
     if size > max_bytes:
         raise RequestEntityTooLarge
     if not size:
-        raise AudioError(f"{upload.name}: the file is empty (0 bytes)")
+        raise AudioError("file: empty (0 bytes)")
     return upload
 
 
@@ -281,41 +478,100 @@ def _form_file() -> FileStorage:
         )
     if not files[0].filename:
         raise BadRequest("file: no file was chosen")
-    return named(files[0].stream, files[0].filename)
+    return files[0]
 
 
-def named(stream: IO[bytes], filename: str | None) -> FileStorage:
-    """Give an upload a name for messages: the last part of the client's, if it sent one."""
-    # PureWindowsPath knows both kinds of slash.
-    name = PureWindowsPath(filename or "").name or "the uploaded audio"
-    return FileStorage(stream, filename=name, name=name)
+def read_chunk(max_bytes: int, final: bool) -> tuple[bytes, str]:
+    """Take the samples and the state of the current request from its form.
+
+    Parameters
+    ----------
+    max_bytes : int
+        Most bytes of samples accepted.
+    final : bool
+        The last request may come without samples.
+
+    Raises
+    ------
+    UnsupportedMediaType, BadRequest
+        If there is no form, or not one file in its field ``chunk``.
+    AudioError
+        If the file is empty.
+    RequestEntityTooLarge
+        If it has more than `max_bytes`.
+    """
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType(
+            "send multipart/form-data: PCM samples as the file 'chunk' and, but for the first "
+            "chunk, the last answer's state as the text 'state'"
+        )
+    files = request.files.getlist("chunk")
+    for name in ("chunk", "state"):
+        if len(request.files.getlist(name) + request.form.getlist(name)) > 1:
+            raise BadRequest(f"{name}: one a request")
+    if "state" in request.files:
+        raise BadRequest("state: this is a file, not text; with curl, write -F 'state=<file'")
+    if "chunk" in request.form:
+        raise BadRequest("chunk: this is text, not a file; with curl, write -F chunk=@samples.raw")
+    if not files and not final:
+        raise BadRequest("chunk: missing; send PCM samples as the multipart file 'chunk'")
+    chunk = files[0].read(max_bytes + 1) if files else b""
+    if len(chunk) > max_bytes:
+        raise RequestEntityTooLarge
+    if not chunk and not final:
+        raise AudioError("chunk: empty (0 bytes)")
+    return chunk, request.form.get("state", "")
 
 
-def rounded(values: np.ndarray | float) -> list[float] | float:
-    """Round to 4 decimals, as plain numbers; adding 0 turns -0.0 into 0.0."""
-    return (np.round(np.asarray(values, np.float64), 4) + 0.0).tolist()
+def rounded(values: np.ndarray | float, decimals: int = 4) -> list[float] | float:
+    """Round, as plain numbers; adding 0 turns -0.0 into 0.0."""
+    return (np.round(np.asarray(values, np.float64), decimals) + 0.0).tolist()
 
 
-def _add_headers(app: APIFlask) -> None:
-    """Give every answer an identifier and the security headers, and write the log."""
+def explain(error: Exception, identifier: str) -> tuple[int, str]:
+    """Status and detail of an error; one that nobody foresaw goes to the log instead."""
+    for kind, status in (
+        (AudioTooLong, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        (AudioError, HTTPStatus.UNPROCESSABLE_ENTITY),
+        (StateError, HTTPStatus.UNPROCESSABLE_ENTITY),
+        (inference.Overtime, HTTPStatus.SERVICE_UNAVAILABLE),
+    ):
+        if isinstance(error, kind):
+            return status, str(error)
+    log.error("failed", exc_info=error, extra={"fields": {"request_id": identifier}})
+    return (
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "the service failed on this request; its log has the cause under this request_id",
+    )
+
+
+def _add_headers(app: APIFlask, counts: metrics.Metrics) -> None:
+    """Give every answer an identifier and the security headers; write the log and count."""
 
     @app.before_request
     def identify() -> None:
         g.request_id = request_id(request.headers.get("X-Request-ID"))
         g.start = time.perf_counter()
+        g.fields = {}
 
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
         response.headers.update(SECURITY_HEADERS)
-        log.info(
-            "%s %s %d %.0f ms %s",
-            request.method,
-            request.path,
-            response.status_code,
-            1000 * (time.perf_counter() - g.start),
-            g.request_id,
-        )
+        method, status, start = request.method, response.status_code, g.start
+        route = request.url_rule.rule if request.url_rule else ""
+        fields = g.fields
+        fields["request_id"] = g.request_id
+
+        def record() -> None:
+            seconds = time.perf_counter() - start
+            counts.record(route, status, seconds, fields.get("audio_s", 0.0))
+            log_request(method, route, status, seconds, **fields)
+
+        if response.mimetype == NDJSON:
+            response.call_on_close(record)  # It is only about to be made.
+        else:
+            record()
         return response
 
 
@@ -326,6 +582,8 @@ def _add_errors(app: APIFlask, config: ServiceConfig) -> None:
         response = jsonify(problem(status, detail, g.request_id))
         response.status_code = status
         response.mimetype = PROBLEM_TYPE
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return response
 
     @app.errorhandler(HTTPException)
@@ -360,18 +618,6 @@ def _add_errors(app: APIFlask, config: ServiceConfig) -> None:
         parts = [f"{name}: {' '.join(messages)}" for name, messages in wrong.items()]
         return answer(error.status_code, "; ".join(parts) or error.message)
 
-    @app.errorhandler(AudioTooLong)
-    def audio_too_long(error: AudioTooLong) -> Response:
-        return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(error))
-
-    @app.errorhandler(AudioError)
-    def audio_error(error: AudioError) -> Response:
-        return answer(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-
     @app.errorhandler(Exception)
-    def unexpected(error: Exception) -> Response:
-        log.error("request %s failed", g.request_id, exc_info=error)
-        return answer(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "the service failed on this request; its log has the cause under this request_id",
-        )
+    def other(error: Exception) -> Response:
+        return answer(*explain(error, g.request_id))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from msr_utils.inference import MODELS_DIR
 
 ENV_PREFIX = "MSR_"
+
+MIN_KEY_LENGTH = 16
 
 
 class ConfigError(ValueError):
@@ -36,7 +38,22 @@ class ServiceConfig:
     max_seconds : float > 0
         Longest audio accepted, counted while decoding.
     threads : int > 0
-        Requests answered at the same time; each keeps one core busy while it predicts.
+        Requests worked on at the same time; each keeps one core busy while it predicts.
+    max_queue : int > 0
+        Requests that wait for a thread; the next ones are turned away.
+    max_wait_seconds : float > 0
+        Longest time that a request waits.
+    max_work_seconds : float > 0
+        Longest time spent on decoding and predicting one file.
+    max_chunk_seconds : float > 0
+        Longest chunk of live audio accepted.
+    max_state_seconds : float > 0
+        Oldest state of live audio accepted.
+    stop_seconds : float > 0
+        How long a service that is told to stop finishes what it has begun.
+    secret_key : str, optional
+        Signs the states of live audio, at least 16 characters; the same in all processes that
+        share the work. By default each process makes its own.
 
     Raises
     ------
@@ -49,12 +66,21 @@ class ServiceConfig:
     max_upload_bytes: int = 50_000_000
     max_seconds: float = 900.0
     threads: int = 4
+    max_queue: int = 16
+    max_wait_seconds: float = 30.0
+    max_work_seconds: float = 120.0
+    max_chunk_seconds: float = 10.0
+    max_state_seconds: float = 600.0
+    stop_seconds: float = 20.0
+    secret_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "models_dir", Path(self.models_dir))
         if not self.models_dir.is_dir():
             raise ConfigError(f"models_dir: there is no folder {self.models_dir}")
-        for name in ("max_upload_bytes", "max_seconds", "threads"):
+        if self.secret_key is not None and len(self.secret_key) < MIN_KEY_LENGTH:
+            raise ConfigError(f"secret_key: must have at least {MIN_KEY_LENGTH} characters")
+        for name in set(_READERS) - {"models_dir", "default_model", "secret_key"}:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"{name}: must be greater than 0, not {value}")
@@ -97,5 +123,15 @@ _READERS = {
     "max_upload_bytes": (int, "a whole number of bytes"),
     "max_seconds": (float, "a number of seconds"),
     "threads": (int, "a whole number"),
+    "max_queue": (int, "a whole number"),
+    "max_wait_seconds": (float, "a number of seconds"),
+    "max_work_seconds": (float, "a number of seconds"),
+    "max_chunk_seconds": (float, "a number of seconds"),
+    "max_state_seconds": (float, "a number of seconds"),
+    "stop_seconds": (float, "a number of seconds"),
+    "secret_key": (str, "a text"),
 }
 assert set(_READERS) == {field.name for field in fields(ServiceConfig)}
+
+VARIABLES = tuple(ENV_PREFIX + name.upper() for name in _READERS)
+"""Environment variables that are read."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
+from apiflask.validators import OneOf, Range
 
-from msr_utils.constants import FRAME_SECONDS
+from msr_utils.constants import FRAME_SECONDS, TARGETS
+from serve.live import FORMATS, MAX_CHANNELS, RATES_HZ
 from serve.problems import PROBLEM_TYPE, problem
 
 
@@ -17,16 +19,65 @@ def described(text: str, **metadata: object) -> dict[str, dict]:
 class PredictQuery(Schema):
     """Options of a prediction."""
 
-    error_messages = {"unknown": "there is no such option; the only one is 'model'"}
+    error_messages = {
+        "unknown": "there is no such option; there are 'model', 'targets', 'smoothing' and "
+        "'smoothing_window'"
+    }
 
     model = String(**described("Name of the model; the default model if left out.", example="lstm"))
+    targets = String(
+        load_default=",".join(TARGETS),
+        validate=OneOf([",".join(TARGETS), *TARGETS]),
+        **described("Curves to give; with one of them there is no quadrant."),
+    )
+    smoothing = Float(
+        load_default=0.0,
+        validate=Range(0, 60),
+        **described("Seconds of a moving average over the curves; 0 for none."),
+    )
+    smoothing_window = String(
+        load_default="centred",
+        validate=OneOf(["centred", "causal"]),
+        **described(
+            "centred: over the values within half of `smoothing` before and after each, fewer at "
+            "the ends; causal: over the last `smoothing` seconds up to each."
+        ),
+    )
+
+
+class LiveQuery(Schema):
+    """What a chunk of live audio is."""
+
+    error_messages = {
+        "unknown": "there is no such option; there are 'rate', 'channels', 'format', 'model' "
+        "and 'final'"
+    }
+
+    rate = Integer(
+        required=True,
+        validate=Range(*RATES_HZ),
+        **described("Sample rate in Hz; the same for all chunks.", example=44100),
+    )
+    channels = Integer(
+        load_default=1, validate=Range(1, MAX_CHANNELS), **described("Interleaved channels.")
+    )
+    format = String(
+        load_default="s16le",
+        validate=OneOf([*FORMATS]),
+        **described("Samples: 16 bit integers or 32 bit floats, little-endian."),
+    )
+    model = String(**described("Name of the model; the default model if left out.", example="lstm"))
+    final = Boolean(
+        load_default=False,
+        **described("True with the last chunk, which may be missing: what is held back comes."),
+    )
 
 
 class Mean(Schema):
     """Means over the track."""
 
-    valence = Float(required=True)
-    arousal = Float(required=True)
+    valence = Float()
+    arousal = Float()
 
 
 class Quadrant(Schema):
@@ -37,7 +88,7 @@ class Quadrant(Schema):
 
 
 class Prediction(Schema):
-    """Curves of valence and arousal."""
+    """Curves of valence and arousal, or of the one that was asked for."""
 
     model = String(required=True, **described("Model that answered."))
     duration_s = Float(
@@ -52,16 +103,33 @@ class Prediction(Schema):
         required=True,
         **described(f"A value at time t describes the {FRAME_SECONDS} s of audio that end at t."),
     )
-    valence = List(
-        Float(), required=True, **described("From -1 (unpleasant) to 1 (pleasant), one a time.")
+    valence = List(Float(), **described("From -1 (unpleasant) to 1 (pleasant), one a time."))
+    arousal = List(Float(), **described("From -1 (calm) to 1 (energetic), one a time."))
+    mean = Nested(Mean, required=True, **described("Over the track, before smoothing."))
+    quadrant = Nested(Quadrant)
+    warnings = List(
+        String(), required=True, **described("What was wrong with the audio that was decoded.")
     )
-    arousal = List(
-        Float(), required=True, **described("From -1 (calm) to 1 (energetic), one a time.")
-    )
-    mean = Nested(Mean, required=True)
-    quadrant = Nested(Quadrant, required=True)
     elapsed_ms = Float(required=True, **described("Time spent on decoding and predicting."))
     card = String(required=True, **described("Where this model is described."))
+
+
+class LiveAnswer(Schema):
+    """Frames that a chunk completes."""
+
+    model = String(required=True, **described("Model that answered."))
+    audio_s = Float(required=True, **described("Seconds of audio since the first chunk."))
+    times_s = List(
+        Float(), required=True, **described("Since the first chunk; as in a prediction.")
+    )
+    valence = List(Float(), required=True, **described("One a time."))
+    arousal = List(Float(), required=True, **described("One a time."))
+    state = String(
+        required=True,
+        allow_none=True,
+        **described("To send with the next chunk, unchanged; null after the final one."),
+    )
+    elapsed_ms = Float(required=True, **described("Time spent on the chunk."))
 
 
 class ModelSummary(Schema):
@@ -108,6 +176,13 @@ class Health(Schema):
     models = Integer(required=True, **described("Number of models loaded."))
 
 
+class Ready(Schema):
+    """Whether the service takes requests."""
+
+    status = String(required=True)
+    models = Dict(required=True, **described("name -> SHA-256 of the model that answered once."))
+
+
 class Problem(Schema):
     """Problem details, RFC 9457."""
 
@@ -127,11 +202,40 @@ PREDICTION_EXAMPLE = {
     "arousal": [-0.3021, -0.2877, -0.2702],
     "mean": {"valence": 0.1313, "arousal": -0.2867},
     "quadrant": {"name": "Q4", "words": "calm, content"},
+    "warnings": [],
     "elapsed_ms": 12.3,
     "card": "/v1/models/lstm",
 }
 
 CSV_EXAMPLE = "time_s,valence,arousal\n0.5,0.1201,-0.3021\n1.0,0.1315,-0.2877\n"
+
+NDJSON_EXAMPLE = (
+    '{"time_s": 0.5, "valence": 0.1201, "arousal": -0.3021}\n'
+    '{"time_s": 1.0, "valence": 0.1315, "arousal": -0.2877}\n'
+    '{"done": {"model": "lstm", "duration_s": 1.0, "frame_seconds": 0.5, '
+    '"mean": {"valence": 0.1258, "arousal": -0.2949}, '
+    '"quadrant": {"name": "Q4", "words": "calm, content"}, "warnings": [], '
+    '"elapsed_ms": 10.1, "card": "/v1/models/lstm"}}\n'
+)
+
+LIVE_EXAMPLE = {
+    "model": "lstm",
+    "audio_s": 1.2,
+    "times_s": [1.0],
+    "valence": [0.131502],
+    "arousal": [-0.287711],
+    "state": "live1.61734.UgEAAHsibW9kZWwiOiA...",
+    "elapsed_ms": 4.2,
+}
+
+READY_EXAMPLE = {"status": "ready", "models": {"lstm": "0" * 64}}
+
+METRICS_EXAMPLE = (
+    "# TYPE msr_requests_total counter\n"
+    'msr_requests_total{route="/v1/predict",status="200"} 12\n'
+    "# TYPE msr_requests_in_flight gauge\n"
+    "msr_requests_in_flight 1\n"
+)
 
 MODELS_EXAMPLE = {
     "models": [
@@ -153,12 +257,21 @@ PROBLEMS = {
     404: ("There is no such model", "model: there is no model 'lstn'; choose one of: lstm"),
     413: (
         "The file has too many bytes or lasts too long",
-        "song.mp3: longer than the 900 s that are accepted",
+        "file: longer than the 900 s that are accepted",
     ),
     422: (
-        "The file is not audio that can be decoded",
-        "song.mp3: not audio that can be decoded (Format not recognised); "
+        "The audio cannot be used, or the state not be continued",
+        "file: not audio that can be decoded (Format not recognised); "
         "send MP3, Ogg Vorbis or Opus, FLAC, WAV or AIFF",
+    ),
+    415: (
+        "The body is no form",
+        "send multipart/form-data: PCM samples as the file 'chunk' and, but for the first chunk, "
+        "the last answer's state as the text 'state'",
+    ),
+    503: (
+        "Too much to do, or stopping; the Retry-After header says when to try again",
+        "the service is busy (4 requests are worked on and 16 wait); try again in 5 s",
     ),
 }
 """status -> description and an example of its detail."""
@@ -201,5 +314,27 @@ PREDICT_BODY = {
         },
         "audio/*": AUDIO_BODY,
         "application/octet-stream": AUDIO_BODY,
+    },
+}
+
+LIVE_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "chunk": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "PCM samples without a header; any number of them.",
+                    },
+                    "state": {
+                        "type": "string",
+                        "description": "The last answer's; left out with the first chunk.",
+                    },
+                },
+            }
+        }
     },
 }

@@ -1,11 +1,15 @@
-"""Waitress, with its own errors in the format of ours and with large uploads turned away."""
+"""Waitress, with its own errors in the format of ours, large uploads turned away, a clean end."""
 
 from __future__ import annotations
 
 import io
 import json
+import signal
 import socket
+import time
 
+from apiflask import APIFlask
+from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer, create_server
@@ -13,6 +17,7 @@ from waitress.task import ErrorTask
 from waitress.utilities import RequestEntityTooLarge
 
 from serve.config import ServiceConfig
+from serve.logs import log_request
 from serve.problems import PROBLEM_TYPE, problem, request_id, too_large
 
 FORM_OVERHEAD_BYTES = 64 * 1024
@@ -20,6 +25,9 @@ FORM_OVERHEAD_BYTES = 64 * 1024
 
 DRAIN_FACTOR = 20
 """Read at most this many times the limit of a body that is too large, then hang up."""
+
+SPARE_THREADS = 4
+"""Threads beside those that work and wait: they answer /healthz and turn requests away."""
 
 IDLE_SECONDS = 60
 """A connection that is silent this long is closed."""
@@ -94,6 +102,10 @@ class _ErrorTask(ErrorTask):
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
+        # It has no route: what the client wrote was not understood.
+        seconds = time.time() - self.channel.last_activity
+        self.channel.server.metrics.record("", error.code, seconds)
+        log_request("", "", error.code, seconds, request_id=identifier)
 
 
 class _Channel(HTTPChannel):
@@ -101,14 +113,14 @@ class _Channel(HTTPChannel):
     error_task_class = _ErrorTask
 
 
-def make_server(app, config: ServiceConfig, host: str, port: int) -> TcpWSGIServer:
-    """Listen for requests; ``run()`` of what comes back answers them.
+def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> TcpWSGIServer:
+    """Listen for requests; `run` answers them.
 
     Parameters
     ----------
-    app : WSGI application
+    app : APIFlask
+        From `serve.app.create_app`.
     config : ServiceConfig
-        Its ``threads`` and ``max_upload_bytes`` are used.
     host : str
         Name or address to listen on.
     port : int
@@ -123,10 +135,52 @@ def make_server(app, config: ServiceConfig, host: str, port: int) -> TcpWSGIServ
     server = create_server(
         app,
         sockets=[socket.create_server((host, port), family=family)],
-        threads=config.threads,
+        threads=config.threads + config.max_queue + SPARE_THREADS,
         max_request_body_size=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
         channel_timeout=IDLE_SECONDS,
         cleanup_interval=10,
     )
     server.channel_class = _Channel
+    server.metrics = app.extensions["metrics"]
+    server.stopping = app.extensions["stopping"]
     return server
+
+
+def run(server: TcpWSGIServer, stop_seconds: float) -> None:
+    """Answer requests until SIGTERM or SIGINT, then finish what was begun.
+
+    Parameters
+    ----------
+    server : TcpWSGIServer
+        From `make_server`.
+    stop_seconds : float > 0
+        Longest time for the end; a second signal ends at once.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        server.stopping.set()
+        server.pull_trigger()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, stop)
+    while not server.stopping.is_set():
+        _turn(server, server.adj.asyncore_loop_timeout)
+    # Stop listening; the loop goes on with the connections that there are.
+    wasyncore.dispatcher.close(server)
+    end = time.monotonic() + stop_seconds
+    while any(_is_busy(channel) for channel in [*server.active_channels.values()]):
+        if time.monotonic() > end:
+            break
+        _turn(server, 0.1)
+    server.task_dispatcher.shutdown(timeout=1)
+
+
+def _turn(server: TcpWSGIServer, timeout: float) -> None:
+    wasyncore.loop(timeout, use_poll=server.adj.asyncore_use_poll, map=server._map, count=1)
+
+
+def _is_busy(channel: HTTPChannel) -> bool:
+    """True while a request is being read or answered."""
+    return bool(channel.request or channel.requests or channel.total_outbufs_len)

@@ -6,9 +6,12 @@ import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,6 +33,7 @@ from serve.config import ConfigError, ServiceConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PROBLEM = "application/problem+json"
+NDJSON = "application/x-ndjson"
 MAX_BYTES = 3_000_000
 MAX_SECONDS = 30
 
@@ -260,6 +264,82 @@ def test_csv_when_asked_for(server, tiny, accept, is_csv):
         assert_right(response.json(), tiny, GOOD)
 
 
+@pytest.mark.parametrize("options", [{}, {"targets": "arousal"}, {"smoothing": "3"}])
+def test_lines_say_what_the_json_says(server, options):
+    content = FORMATS["large.wav"]
+    answer = post(server, content, params=options).json()
+    response = post(server, content, params=options, headers={"Accept": NDJSON}, stream=True)
+    assert response.headers["Content-Type"] == NDJSON
+    assert response.headers["X-Request-ID"]
+    *frames, last = map(json.loads, response.iter_lines())
+    curves = {"times_s": [frame.pop("time_s") for frame in frames]}
+    curves |= {target: [frame[target] for frame in frames] for target in frames[0]}
+    assert set(last) == {"done"}
+    said = {**curves, **last["done"]}
+    assert said.pop("elapsed_ms") > 0
+    answer.pop("elapsed_ms")
+    assert said == answer
+
+
+def test_lines_end_with_the_error(server):
+    response = post(server, BAD_FILES["too long"][0], headers={"Accept": NDJSON})
+    assert response.status_code == 200
+    *frames, last = map(json.loads, response.text.splitlines())
+    assert len(frames) == 2 * MAX_SECONDS
+    assert last["error"]["status"] == 413
+    assert last["error"]["request_id"] == response.headers["X-Request-ID"]
+
+
+def test_lines_come_while_the_file_is_decoded(tiny):
+    curve = inference.FileCurve(tiny, io.BytesIO(encoded(sound(25))))
+    blocks = iter(curve)
+    assert len(next(blocks)) == 20  # 10 s
+    assert len(np.concatenate([*blocks])) == 30
+    assert len(curve.prediction().valence) == 50
+
+
+def test_targets_can_be_chosen(server):
+    both = post(server, GOOD).json()
+    one = post(server, GOOD, params={"targets": "valence"}).json()
+    assert one["valence"] == both["valence"]
+    assert one["mean"] == {"valence": both["mean"]["valence"]}
+    assert set(both) - set(one) == {"arousal", "quadrant"}
+    options = {"params": {"targets": "arousal"}, "headers": {"Accept": "text/csv"}}
+    assert post(server, GOOD, **options).text.startswith("time_s,arousal\n0.5,")
+    assert_problem(post(server, GOOD, params={"targets": "joy"}), 400, "targets: ", "arousal")
+
+
+@pytest.mark.parametrize(("window", "before", "after"), [("centred", 1, 1), ("causal", 2, 0)])
+def test_smoothing_is_a_moving_average(server, tiny, window, before, after):
+    content = FORMATS["large.wav"]
+    options = {"smoothing": 1 if window == "centred" else 1.5, "smoothing_window": window}
+    answer = post(server, content, params=options).json()
+    curve = tiny.predict(io.BytesIO(content))
+    for target in TARGETS:
+        rough = getattr(curve, target)
+        wanted = [rough[max(i - before, 0) : i + after + 1].mean() for i in range(len(rough))]
+        np.testing.assert_allclose(answer[target], wanted, atol=5.1e-5)
+        assert answer["mean"][target] == pytest.approx(curve.mean[target], abs=5.1e-5)
+    assert_problem(post(server, GOOD, params={"smoothing": -1}), 400, "smoothing: ")
+    assert_problem(post(server, GOOD, params={"smoothing": "nan"}), 400, "smoothing: ")
+
+
+def test_smoother_gives_the_same_piece_by_piece():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, (40, 2)).astype(np.float32)
+    for seconds in (0, 0.4, 0.5, 3, 10, 60):
+        for causal in (True, False):
+            whole = inference.Smoother(seconds, causal).push(values, True)
+            smoother, parts = inference.Smoother(seconds, causal), []
+            for part in np.split(values, np.sort(rng.integers(0, 40, 9))):
+                parts.append(smoother.push(part))
+            parts.append(smoother.push(values[:0], True))
+            np.testing.assert_array_equal(np.concatenate(parts), whole)
+            assert len(whole) == 40
+            if seconds < 0.5:
+                np.testing.assert_array_equal(whole, values)
+
+
 def test_clients_at_once_get_their_own_answers(server, tiny):
     pieces = [encoded(sound(2 + seed, seed=seed)) for seed in range(6)]
     start = threading.Barrier(len(pieces))
@@ -290,6 +370,38 @@ def test_health(server):
     assert (response.status_code, response.json()) == (200, {"status": "ok", "models": 2})
 
 
+def test_ready_names_what_is_served(server, models_dir):
+    answer = requests.get(f"{server}/readyz", timeout=10).json()
+    hashes = {name: sha256_file(models_dir / name / "model.onnx") for name in available(models_dir)}
+    assert answer == {"status": "ready", "models": hashes}
+
+
+def test_metrics_count(server):
+    def count(name: str) -> float:
+        text = requests.get(f"{server}/metrics", timeout=10).text
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    names = [
+        'msr_requests_total{route="/v1/predict",status="200"}',
+        'msr_requests_total{route="/v1/predict",status="422"}',
+        'msr_audio_seconds_total{route="/v1/predict"}',
+        'msr_request_seconds_count{route="/v1/predict"}',
+        'msr_request_seconds_bucket{route="/v1/predict",le="+Inf"}',
+        'msr_requests_total{route="",status="404"}',
+    ]
+    before = [count(name) for name in names]
+    post(server, GOOD)
+    post(server, GOOD, headers={"Accept": NDJSON})
+    post(server, b"no music")
+    requests.get(f"{server}/some/path", timeout=10)
+    time.sleep(0.2)  # A request is counted when its answer has gone out.
+    grown = [count(name) - old for name, old in zip(names, before, strict=True)]
+    assert grown == [2, 1, 6, 3, 3, 1]
+    assert count("msr_requests_in_flight") == count("msr_requests_waiting") == 0
+    assert "some/path" not in requests.get(f"{server}/metrics", timeout=10).text
+
+
 @pytest.mark.parametrize("name", available(MODELS_DIR))
 def test_committed_bundle_loads_and_answers(name):
     client = create_app(ServiceConfig(MODELS_DIR, default_model=name)).test_client()
@@ -316,7 +428,7 @@ BAD_FILES = {
     "one sample": (encoded(sound(1)[:1]), 422, "500 ms"),
     "NaN": (with_nan(), 422, "NaN or infinite sample at 1.361 s"),
     "truncated": (FLAC[: len(FLAC) // 2], 422, "damaged"),
-    "only a header": (FLAC[:60], 422, "song.mp3"),
+    "only a header": (FLAC[:60], 422, "file: "),
     "too long": (encoded(sound(MAX_SECONDS + 1, 8_000), 8_000), 413, "longer than the 30 s"),
     "too big": (bytes(MAX_BYTES + 1), 413, "larger than the 3 MB"),
     "far too big": (bytes(3 * MAX_BYTES), 413, "larger than the 3 MB"),
@@ -329,16 +441,131 @@ def test_bad_file_is_a_clear_problem(server, tiny, name):
     assert_problem(post(server, content, "song.mp3"), status, words)
     if content:
         raw = requests.post(f"{server}/v1/predict", data=content, timeout=20)
-        assert_problem(raw, status, words.replace("song.mp3", "the uploaded audio"))
+        assert_problem(raw, status, words)
     assert_right(post(server, GOOD).json(), tiny, GOOD)
 
 
+HEADER_BYTES = 44
+
+
+def wav(
+    rate: int, channels: int, payload: bytes, stated: int | None = None, bits: int = 16
+) -> bytes:
+    """WAV file of PCM whose header says what it is told to."""
+    stated, width = len(payload) if stated is None else stated, channels * bits // 8
+    head = struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        *(b"RIFF", min(stated + 36, 2**32 - 1), b"WAVE", b"fmt ", 16, 1, channels % 2**16),
+        *(rate, rate * width % 2**32, width % 2**16, bits, b"data", stated),
+    )
+    assert len(head) == HEADER_BYTES
+    return head + payload
+
+
+def zipped() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("song.wav", GOOD)
+    return file.getvalue()
+
+
+def with_infinity() -> bytes:
+    samples = sound(2)
+    samples[5] = -np.inf
+    return encoded(samples, subtype="FLOAT")
+
+
+NOISE = np.random.default_rng(0).bytes(200_000)
+PCM = (sound(3, 22_050)[:, 0] * 32767).astype("<i2").tobytes()
+MP3, OGG = FORMATS["song.mp3"], FORMATS["song.ogg"]
+ODD_UPLOADS = {
+    "random bytes": NOISE,
+    "a zip": zipped(),
+    "a picture": b"\x89PNG\r\n\x1a\n" + NOISE[:5000],
+    "a web page": b"<!doctype html><script>alert(1)</script>" * 50,
+    "a list of addresses": b"#EXTM3U\nhttp://127.0.0.1/secret\nfile:///etc/passwd\n",
+    "xml entity": b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]>',
+    "one byte": b"R",
+    "only RIFF": b"RIFF",
+    "half a header": GOOD[:20],
+    "header without samples": GOOD[:HEADER_BYTES],
+    "samples without header": PCM,
+    "size 0": wav(22_050, 1, PCM, 0),
+    "size from a pipe": wav(22_050, 1, PCM, 0xFFFFFFFF),
+    "size twice as large": wav(22_050, 1, PCM, 2 * len(PCM)),
+    "size half as large": wav(22_050, 1, PCM, len(PCM) // 2),
+    "odd number of bytes": wav(22_050, 1, PCM[:-1]),
+    "rate 0": wav(0, 1, PCM),
+    "rate 1": wav(1, 1, PCM[:40]),
+    "4 kHz": wav(4_000, 1, PCM[:40_000]),
+    "192 kHz": wav(192_000, 1, NOISE),
+    "rate 2 ** 31": wav(2**31 - 1, 1, PCM),
+    "rate 2 ** 32": wav(2**32 - 1, 1, PCM),
+    "0 channels": wav(22_050, 0, PCM),
+    "8 channels": wav(48_000, 8, NOISE),
+    "255 channels": wav(8_000, 255, NOISE),
+    "65535 channels": wav(22_050, 65_535, PCM),
+    "3 bits": wav(22_050, 1, PCM, bits=3),
+    "64 bits": wav(22_050, 1, PCM, bits=64),
+    "8 bits": wav(22_050, 1, NOISE[:100_000], bits=8),
+    "silence": wav(22_050, 1, bytes(100_000)),
+    "full scale": wav(22_050, 1, b"\xff\x7f" * 40_000),
+    "half a frame": wav(22_050, 1, PCM[:11_000]),
+    "one frame": wav(22_050, 1, PCM[:22_050]),
+    "infinite sample": with_infinity(),
+    "samples of 1e30": encoded(sound(2) * 1e30, subtype="FLOAT"),
+    "denormal samples": encoded(sound(2) * 1e-42, subtype="FLOAT"),
+    "64 bit floats": encoded(sound(2), subtype="DOUBLE"),
+    "MP3 cut short": MP3[: len(MP3) // 2],
+    "MP3 after text": b"la la la " * 30 + MP3,
+    "MP3 with noise in it": MP3[:9000] + NOISE[:3000] + MP3[9000:],
+    "Ogg cut short": OGG[: len(OGG) // 2],
+    "Ogg with noise in it": OGG[:9000] + NOISE[:3000] + OGG[9000:],
+    "FLAC with noise in it": FLAC[:9000] + NOISE[:3000] + FLAC[9000:],
+    "two files in one": GOOD + GOOD,
+    "an AIFF header on a WAV": FORMATS["song.aiff"][:12] + GOOD[12:],
+}
+
+
+@pytest.mark.parametrize("name", ODD_UPLOADS)
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+def test_odd_upload_gets_an_answer_or_a_problem(server, name, accept):
+    response = post(server, ODD_UPLOADS[name], "/tmp/odd.wav", headers={"Accept": accept})
+    assert response.status_code in {200, 413, 422}, response.text
+    for secret in ("Traceback", str(ROOT), "/tmp", "odd.wav", "site-packages", "0x"):
+        assert secret not in response.text
+    if response.status_code != 200:
+        assert_problem(response, response.status_code, "file: ")
+    elif accept == "application/json":
+        answer = response.json()
+        assert np.isfinite([answer["valence"], answer["arousal"]]).all()
+        assert len(answer["valence"]) == len(answer["times_s"]) > 0
+    else:
+        *frames, last = map(json.loads, response.text.splitlines())
+        assert all(set(frame) == {"time_s", *TARGETS} for frame in frames)
+        assert frames
+        assert "done" in last or last["error"]["status"] == 422
+
+
+def test_file_cut_short_is_warned_about(server):
+    cut = {"size twice as large": "states 6.0 s, 3.0 s", "MP3 cut short": "file: its header states"}
+    for name, words in cut.items():
+        (warning,) = post(server, ODD_UPLOADS[name]).json()["warnings"]
+        assert words in warning
+    for content in (GOOD, MP3, OGG, ODD_UPLOADS["size from a pipe"], ODD_UPLOADS["size 0"]):
+        response = post(server, content).json()
+        assert response.get("warnings", []) == []
+    lines = post(server, ODD_UPLOADS["MP3 cut short"], headers={"Accept": NDJSON}).text.splitlines()
+    assert json.loads(lines[-1])["done"]["warnings"] != []
+
+
 # A quoted file name escapes its backslashes.
-@pytest.mark.parametrize("name", ["/etc/../evil.mp3", r"..\\..\\evil.mp3", r"C:\\music\\evil.mp3"])
-def test_folders_in_the_file_name_are_dropped(server, name):
+@pytest.mark.parametrize("name", ["/etc/../evil.mp3", r"..\\..\\evil.mp3", "<b>evil", "a\u202eb"])
+def test_name_of_the_file_is_never_used(server, name):
     response = post(server, b"no music", name)
     assert_problem(response, 422)
-    assert response.json()["detail"].startswith("evil.mp3: not audio")
+    assert response.json()["detail"].startswith("file: not audio")
+    assert "evil" not in response.text
 
 
 def test_size_limit_counts_the_file_and_not_the_form(server):
@@ -456,11 +683,13 @@ def test_unexpected_error_tells_no_secrets_but_logs_them(app, caplog):
     def broken():
         raise RuntimeError("the secret")
 
+    caplog.set_level("INFO", "serve")
     response = app.test_client().get("/broken", headers={"X-Request-ID": "find-me"})
     assert_problem_of_flask(response, 500)
     assert "secret" not in response.text
     assert "Traceback" not in response.text
-    assert any("find-me" in r.getMessage() and r.exc_info for r in caplog.records)
+    found = [r for r in caplog.records if getattr(r, "fields", {}).get("request_id") == "find-me"]
+    assert [bool(r.exc_info) for r in found] == [True, False]
 
 
 def test_upload_is_never_a_named_file(app, tmp_path, monkeypatch):
@@ -496,15 +725,24 @@ def test_openapi_document_is_valid_and_complete(server):
         "/v1/predict",
         "/v1/models",
         "/v1/models/{name}",
+        "/v1/live",
         "/healthz",
+        "/readyz",
+        "/metrics",
     }
     predict = document["paths"]["/v1/predict"]["post"]
     assert "multipart/form-data" in predict["requestBody"]["content"]
-    assert set(predict["responses"]) == {"200", "400", "413", "422"}
-    for status, response in predict["responses"].items():
-        kinds = {"application/json", "text/csv"} if status == "200" else {PROBLEM}
-        assert set(response["content"]) == kinds
-        assert all("example" in content for content in response["content"].values())
+    assert set(predict["responses"]) == {"200", "400", "413", "422", "503"}
+    assert set(predict["responses"]["200"]["content"]) == {"application/json", "text/csv", NDJSON}
+    live = document["paths"]["/v1/live"]["post"]
+    assert set(live["requestBody"]["content"]) == {"multipart/form-data"}
+    assert set(live["responses"]) == {"200", "400", "413", "415", "422", "503"}
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                assert status == "200" or set(response["content"]) == {PROBLEM}
+                if operation["operationId"] != "getModel":
+                    assert all("example" in kind for kind in response["content"].values())
 
 
 def test_openapi_document_describes_the_real_answers(server):
@@ -513,8 +751,10 @@ def test_openapi_document_describes_the_real_answers(server):
     answer = post(server, GOOD).json()
     example = document["paths"]["/v1/predict"]["post"]["responses"]["200"]["content"]
     example = example["application/json"]["example"]
-    assert set(answer) == set(example) == set(schemas["Prediction"]["required"])
-    assert set(answer["mean"]) == set(schemas["Mean"]["required"])
+    assert set(answer) == set(example) == set(schemas["Prediction"]["properties"])
+    assert set(answer["mean"]) == set(schemas["Mean"]["properties"])
+    one = post(server, GOOD, params={"targets": "arousal"}).json()
+    assert set(one) - {"arousal"} == set(schemas["Prediction"]["required"])
     assert set(answer["quadrant"]) == set(schemas["Quadrant"]["required"])
     problem = post(server, b"").json()
     assert set(problem) == set(schemas["Problem"]["required"])
@@ -617,6 +857,8 @@ def test_settings_come_from_the_environment(models_dir):
         ("MSR_THREADS", "-1"),
         ("MSR_THREADS", "1.5"),
         ("MSR_MODELS_DIR", "/no/such/folder"),
+        ("MSR_MAX_QUEUE", "0"),
+        ("MSR_MAX_STATE_SECONDS", "ten"),
     ],
 )
 def test_wrong_settings_are_named(models_dir, name, value):
