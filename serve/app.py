@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import shutil
@@ -16,7 +17,15 @@ from threading import Event
 import apiflask
 import numpy as np
 from apiflask import APIFlask
-from flask import Response, g, jsonify, render_template, request, url_for
+from flask import (
+    Response,
+    g,
+    jsonify,
+    render_template,
+    request,
+    stream_with_context,
+    url_for,
+)
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import (
     BadRequest,
@@ -159,7 +168,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
 
         def summary(curve: inference.Prediction) -> dict:
             """What is said of the whole track; the means are of the curve before smoothing."""
-            g_fields["audio_s"] = duration_s = len(curve.times_s) * FRAME_SECONDS
+            g.fields["audio_s"] = duration_s = len(curve.times_s) * FRAME_SECONDS
             quadrant, words = curve.quadrant
             answer = {
                 "model": name,
@@ -169,24 +178,21 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
                 "quadrant": {"name": quadrant, "words": words},
                 "warnings": list(curve.warnings),
                 "elapsed_ms": round(1000 * (time.perf_counter() - start), 1),
-                "card": card,
+                "card": url_for("model_card", name=name),
             }
             if len(targets) < len(TARGETS):
                 del answer["quadrant"]  # It is of both.
             return answer
 
-        # A streamed answer is made when the request is no longer at hand.
-        g_fields, identifier = g.fields, g.request_id
-        card = url_for("model_card", name=name)
-        g_fields["model"] = name
+        g.fields["model"] = name
         with ExitStack() as held:
             held.enter_context(gate)
             upload = held.enter_context(closing(read_upload(config.max_upload_bytes)))
             curve = inference.FileCurve(model, upload, config.max_seconds, config.max_work_seconds)
             if wanted == NDJSON:
                 smoother = inference.Smoother(*smoothing)
-                lines = stream_lines(curve, smoother, targets, summary, identifier)
-                response = Response(lines, mimetype=NDJSON, headers=headers)
+                lines = stream_lines(curve, smoother, targets, summary)
+                response = Response(stream_with_context(lines), mimetype=NDJSON, headers=headers)
                 response.call_on_close(held.pop_all().close)
                 return response
             for _ in curve:
@@ -344,7 +350,6 @@ def stream_lines(
     smoother: inference.Smoother,
     targets: list[str],
     summary: Callable[[inference.Prediction], dict],
-    identifier: str,
 ) -> Iterator[str]:
     """Make the lines of a streamed answer; errors before the first one are raised at once."""
     blocks = iter(curve)
@@ -368,8 +373,7 @@ def stream_lines(
                 yield "".join(records)
             yield json.dumps({"done": summary(curve.prediction())}, ensure_ascii=False) + "\n"
         except Exception as error:
-            status, detail = explain(error, identifier)
-            yield json.dumps({"error": problem(status, detail, identifier)}) + "\n"
+            yield json.dumps({"error": problem(*explain(error), g.request_id)}) + "\n"
 
     return lines()
 
@@ -452,8 +456,7 @@ def read_upload(max_bytes: int) -> FileStorage:
                 "file: missing; send the audio in a multipart field named 'file', "
                 "or as the raw body"
             )
-        upload = FileStorage(spool, filename="file")
-    upload = FileStorage(upload.stream, filename="file", name="file")
+        upload = FileStorage(spool, filename="file", name="file")
     size = upload.stream.seek(0, 2)
     upload.stream.seek(0)
     if size > max_bytes:
@@ -478,7 +481,10 @@ def _form_file() -> FileStorage:
         )
     if not files[0].filename:
         raise BadRequest("file: no file was chosen")
-    return files[0]
+    stream = files[0].stream
+    # The request closes its files when it ends, which a streamed answer outlives.
+    files[0].stream = io.BytesIO()
+    return FileStorage(stream, filename="file", name="file")
 
 
 def read_chunk(max_bytes: int, final: bool) -> tuple[bytes, str]:
@@ -528,7 +534,7 @@ def rounded(values: np.ndarray | float, decimals: int = 4) -> list[float] | floa
     return (np.round(np.asarray(values, np.float64), decimals) + 0.0).tolist()
 
 
-def explain(error: Exception, identifier: str) -> tuple[int, str]:
+def explain(error: Exception) -> tuple[int, str]:
     """Status and detail of an error; one that nobody foresaw goes to the log instead."""
     for kind, status in (
         (AudioTooLong, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -538,7 +544,7 @@ def explain(error: Exception, identifier: str) -> tuple[int, str]:
     ):
         if isinstance(error, kind):
             return status, str(error)
-    log.error("failed", exc_info=error, extra={"fields": {"request_id": identifier}})
+    log.error("failed", exc_info=error, extra={"fields": {"request_id": g.request_id}})
     return (
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "the service failed on this request; its log has the cause under this request_id",
@@ -620,4 +626,4 @@ def _add_errors(app: APIFlask, config: ServiceConfig) -> None:
 
     @app.errorhandler(Exception)
     def other(error: Exception) -> Response:
-        return answer(*explain(error, g.request_id))
+        return answer(*explain(error))

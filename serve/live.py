@@ -134,7 +134,7 @@ class CarriedResampler:
     Notes
     -----
     To the last bit at the usual rates, to float32 rounding where soxr's blocks are not all of
-    one length (37 800 Hz) or meet its phase in no `MAX_GRID` samples (44 101 Hz).
+    one length (4000 Hz) or meet its phase in no `MAX_GRID` samples (44 101 Hz).
     """
 
     def __init__(

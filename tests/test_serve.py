@@ -285,7 +285,8 @@ def test_lines_end_with_the_error(server):
     response = post(server, BAD_FILES["too long"][0], headers={"Accept": NDJSON})
     assert response.status_code == 200
     *frames, last = map(json.loads, response.text.splitlines())
-    assert len(frames) == 2 * MAX_SECONDS
+    # What the resampler and the last frame held back does not come.
+    assert 2 * MAX_SECONDS - 1 <= len(frames) <= 2 * MAX_SECONDS
     assert last["error"]["status"] == 413
     assert last["error"]["request_id"] == response.headers["X-Request-ID"]
 
