@@ -387,7 +387,8 @@ def warm_up(models: dict[str, inference.Model]) -> None:
         If one gives no finite numbers.
     """
     for name, model in models.items():
-        noise = np.random.default_rng(0).normal(0, 0.1, int(WARM_UP_SECONDS * 22_050))
+        samples = int(WARM_UP_SECONDS * model.features.sample_rate)
+        noise = np.random.default_rng(0).normal(0, 0.1, samples)
         stream = inference.Stream(model)
         values = np.concatenate([stream.push(noise.astype(np.float32)), stream.finish()])
         if not (len(values) and np.isfinite(values).all()):

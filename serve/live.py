@@ -246,7 +246,7 @@ class LiveStream:
         Raises
         ------
         StateError
-            If its model is not served, or not in this version.
+            If its model is not served, or it comes from another version.
         """
         size = struct.unpack_from("<I", state)[0] + 4
         head = json.loads(state[4:size])
@@ -271,7 +271,12 @@ class LiveStream:
         live._resampler = CarriedResampler(
             live.rate, model.features.sample_rate, head["taken"], head["made"], arrays.pop("past")
         )
-        live._stream.restore(arrays)
+        try:
+            live._stream.restore(arrays)
+        except ValueError as error:
+            raise StateError(
+                f"state: of another version of the service ({error}); start again"
+            ) from None
         return live
 
 

@@ -1,6 +1,5 @@
 """Live audio over processes that share only a key; load; and the end of the service."""
 
-import base64
 import io
 import json
 import math
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import requests
 import soundfile as sf
+from werkzeug.exceptions import ServiceUnavailable
 
 from msr_utils import inference
 from msr_utils.audio import Resampler
@@ -287,6 +287,9 @@ def test_state_of_another_version_is_refused(models_dir, tmp_path):
         other = packed.replace(digest.encode(), b"0" * 64)
         with pytest.raises(StateError, match=f"another version of the model 'one' .{key}"):
             LiveStream.unpack(other, {"one": model})
+    assert packed.count(b'"samples"') == 1
+    with pytest.raises(StateError, match="another version of the service .features"):
+        LiveStream.unpack(packed.replace(b'"samples"', b'"Samples"'), {"one": model})
 
 
 def test_clock_that_is_behind_accepts_a_state():
@@ -387,16 +390,16 @@ def test_gate_lets_some_wait_and_turns_others_away():
         while gate.waiting + gate.busy < 2:
             time.sleep(0.01)
         assert (gate.busy, gate.waiting, len(entered)) == (1, 1, 1)
-        with pytest.raises(Exception, match="503 .*1 requests are worked on and 1 wait"), gate:
+        with pytest.raises(ServiceUnavailable, match="1 requests are worked on and 1 wait"), gate:
             pass
         release.set()
         for job in jobs:
             job.result(20)
     assert (gate.busy, gate.waiting, sorted(entered)) == (0, 0, ["a", "b"])
-    with Gate(1, 1, 0.05) as _, pytest.raises(Exception, match="waited"):
-        gate = Gate(1, 1, 0.05)
-        with gate, gate:
-            pass
+    gate = Gate(1, 1, 0.05)
+    with pytest.raises(ServiceUnavailable, match="waited 0.05 s"), gate, gate:
+        pass
+    assert (gate.busy, gate.waiting) == (0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -431,6 +434,18 @@ def test_too_many_at_once_are_told_to_come_back(models_dir, tmp_path, long_file)
         assert line["request_id"]
 
 
+def test_client_that_goes_away_frees_its_place(models_dir, tmp_path, long_file):
+    with service(models_dir, tmp_path / "log", threads=1, max_queue=1) as (_, url):
+        headers = {"Accept": "application/x-ndjson"}
+        options = {"data": long_file, "headers": headers, "stream": True, "timeout": 60}
+        for _ in range(3):
+            with requests.post(f"{url}/v1/predict", **options) as response:
+                assert b"time_s" in next(response.iter_lines())
+        response = requests.post(f"{url}/v1/predict", data=long_file, timeout=60)
+        assert response.status_code == 200
+        assert "msr_requests_in_flight 0" in requests.get(f"{url}/metrics", timeout=10).text
+
+
 def test_work_that_takes_too_long_is_ended(models_dir, tmp_path, long_file):
     with service(models_dir, tmp_path / "log", max_work_seconds=0.01) as (_, url):
         response = requests.post(f"{url}/v1/predict", data=long_file, timeout=60)
@@ -463,4 +478,3 @@ def test_stopping_finishes_what_was_begun(models_dir, tmp_path, long_file):
         assert response.status_code == 200
         assert len(response.json()["valence"]) == 1760
         assert process.wait(20) == 0
-    assert base64.b64encode(KEY.encode()).decode() not in (tmp_path / "log").read_text()

@@ -650,6 +650,12 @@ def test_wrong_options_name_what_there_is(server):
     assert_problem(unknown_option, 400, "modle: ", "'model'")
 
 
+def test_window_model_cannot_follow_live_audio(server):
+    options = {"params": {"rate": 22_050, "model": "a-window"}, "timeout": 10}
+    response = requests.post(f"{server}/v1/live", files={"chunk": ("a", PCM)}, **options)
+    assert_problem(response, 422, "model: 'a-window'", "cannot follow live audio", "tiny")
+
+
 def test_wrong_paths_and_methods(server):
     def get(path: str) -> requests.Response:
         return requests.get(server + path, timeout=10)
