@@ -243,6 +243,24 @@ def static_table(parts: list[dict]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("release")
 
 
+def release_table(corpus: Corpus) -> pd.DataFrame:
+    """How far the labels move, release by release, for display.
+
+    Parts of a corpus may differ: excerpts hardly move, whole songs do, and pooled figures hide it.
+    """
+    rows = {}
+    for release in sorted({t.text.get("release", "all") for t in corpus.tracks}):
+        tracks = [t for t in corpus.tracks if t.text.get("release", "all") == release]
+        row = {"tracks": len(tracks), "frames": sum(int(t.mask.sum()) for t in tracks)}
+        for target in TARGETS:
+            curves = [getattr(t, target)[t.mask] for t in tracks]
+            within = np.concatenate([c - c.mean() for c in curves])
+            row[f"{target}: constant"] = round(float(np.concatenate(curves).std()), 3)
+            row[f"{target}: own means"] = round(float(within.std()), 3)
+        rows[release] = row
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("release")
+
+
 def by_mean_arousal(corpus: Corpus) -> list[Track]:
     """The tracks with the lowest, the median and the highest mean arousal."""
     ranked = sorted(corpus.tracks, key=lambda t: (t.arousal[t.mask].mean(), t.id))

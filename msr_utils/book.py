@@ -34,6 +34,22 @@ BENCHMARK_ROWS = (
 )
 """Rows of the benchmark that the book shows."""
 
+BENCHMARK_FACTS = (
+    "bench_clips",
+    "bench_source",
+    "million_blocks",
+    "million_seconds_per_minute",
+    "million_kb_per_minute",
+    "million_track_minutes",
+    "million_core_hours",
+    "million_cores",
+    "million_hours",
+    "million_audio_tib",
+    "million_storage_gib",
+    "million_mib_s",
+)
+"""What `benchmark_facts` names, besides the table."""
+
 SHORT_NAMES = {
     "constant": "constant",
     "mean trajectory": "trajectory",
@@ -153,13 +169,10 @@ def substitutions(corpus_dir: Path) -> dict[str, str]:
 def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
     """What the prose may name of ``make bench``'s figures.
 
-    Raises
-    ------
-    BookError
-        If they have not been measured.
+    Dashes stand where nothing has been measured yet.
     """
     if not path.is_file():
-        raise BookError(f"{path.name} is missing in {path.parent.name}; run 'make bench' first")
+        return {**dict.fromkeys(BENCHMARK_FACTS, "–"), "bench_table": "Not measured yet."}
     results = read_json(path)
     million = results["million"]
     rows = [
@@ -169,6 +182,7 @@ def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
     ]
     return {
         "bench_clips": str(results["clips"]["count"]),
+        "bench_source": f"{results['clips']['source']}; {results['clips']['formats']}",
         "bench_table": "\n".join(["| what | times real time |", "|---|---|", *rows]),
         "million_blocks": million["blocks"].replace(",", ", "),
         "million_seconds_per_minute": f"{million['seconds_per_minute']:.2f}",
@@ -299,5 +313,6 @@ def _source_hash(corpus_dir: Path) -> str:
     runs = {*corpus_dir.glob("*"), *data_chapters(corpus_dir)}
     results = [run / name for run in runs for name in ("notebook.ipynb", "metrics.json")]
     results = [p for p in results if p.is_file()]
-    files = sorted([*prose, *results, BENCHMARK, LOCK, Path(__file__)])
+    files = sorted([*prose, *results, LOCK, Path(__file__)])
+    files += [BENCHMARK] if BENCHMARK.is_file() else []
     return sha256_text("\n".join(f"{p.parent.name}/{p.name} {sha256_file(p)}" for p in files))

@@ -83,7 +83,7 @@ def run(
     "--corpus",
     default="synthetic",
     show_default=True,
-    help="synthetic, deam, merp, emotify, folder",
+    help="a corpus, or audio: a folder of files without labels",
 )
 @click.option("--data", "data_dir", default="", help="folder of the data")
 @click.option("--features", "blocks", default="logmel,logmel_sd,tonal", show_default=True)
@@ -127,7 +127,10 @@ def features(
     except ValueError as error:
         raise click.ClickException(str(error)) from error
     try:
-        tracks = load_corpus(corpus, data_dir and os.path.abspath(data_dir), cache_dir)
+        if corpus == "audio":
+            tracks = scale.audio_corpus(Path(data_dir))
+        else:
+            tracks = load_corpus(corpus, data_dir and os.path.abspath(data_dir), cache_dir)
         outcomes = scale.compute_features(tracks, config, cache_dir, scheduler, workers)
         failed = [outcome for outcome in outcomes if outcome.state == scale.FAILED]
         if failures_file:

@@ -36,12 +36,13 @@ from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from msr_utils.audio import AudioError
 from msr_utils.constants import FRAME_RATE_HZ
-from msr_utils.corpora.base import Corpus
+from msr_utils.corpora.base import AUDIO_SUFFIXES, Card, Corpus, CorpusError, Track
 from msr_utils.dataset import compute_or_read
 from msr_utils.features import FeatureConfig
 from msr_utils.io import write_json, write_text
@@ -388,6 +389,33 @@ def failure_table(failed: Sequence[Outcome]) -> str:
 
 def _failure_rows(failed: Iterable[Outcome]) -> list[dict[str, str]]:
     return [{k: v for k, v in asdict(o).items() if k != "state"} for o in failed]
+
+
+def audio_corpus(folder: Path) -> Corpus:
+    """Every audio file under a folder as a track without labels: features need none.
+
+    Raises
+    ------
+    CorpusError
+        If there is no such folder, or no audio file in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise CorpusError(f"no folder {folder}")
+    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    if not files:
+        raise CorpusError(f"{root.name}: no audio file; known: {', '.join(AUDIO_SUFFIXES)}")
+    none = np.zeros(0, np.float32)
+    names = [path.relative_to(root).as_posix() for path in files]
+    return Corpus(
+        name=root.resolve().name,
+        tracks=[
+            Track(name, path, np.zeros(0), none, none, group=name)
+            for name, path in zip(names, files, strict=True)
+        ],
+        card=Card(root.name, "", "as its owner states", ""),
+        index_files=[],
+    )
 
 
 def measure_cost(paths: Sequence[Path], config: FeatureConfig) -> dict:

@@ -115,3 +115,14 @@ def test_song_level_ratings_stand_beside_the_curves():
     assert (row["static_valence"], row["static_arousal"]) == (0.5, -0.5)
     assert row["dynamic_valence"] == pytest.approx(0.2)
     assert row["dynamic_arousal"] == pytest.approx(0.1)
+
+
+def test_releases_are_told_apart():
+    tracks = [
+        track("1", [0.1, 0.1], text={"release": "2013"}),
+        track("2", [-0.3, 0.3], text={"release": "2015"}),
+    ]
+    table = audit.release_table(corpus(tracks))
+    assert table["valence: own means"].to_dict() == {"2013": 0.0, "2015": 0.3}
+    assert table["tracks"].to_dict() == {"2013": 1, "2015": 1}
+    assert list(audit.release_table(corpus([track("a", [0.5])])).index) == ["all"]

@@ -392,3 +392,17 @@ def test_estimate_worked_out_by_hand():
         scale.estimate(1, 1, 1, 1, cores=0)
     with pytest.raises(ValueError, match="cost_s: must not be negative"):
         scale.estimate(1, 1, -1, 1, cores=1)
+
+
+def test_a_folder_of_audio_needs_no_labels(folder_corpus, tmp_path):
+    from click.testing import CliRunner
+
+    from msr_utils.cli import main
+
+    arguments = ["features", "--corpus", "audio", "--features", "onset", "--cache", str(tmp_path)]
+    done = CliRunner().invoke(main, [*arguments, "--data", str(folder_corpus / "audio")])
+    assert done.exit_code == 0, done.output
+    assert "6 computed, 0 already there, 0 failed" in done.output
+    (tmp_path / "empty").mkdir()
+    none = CliRunner().invoke(main, [*arguments, "--data", str(tmp_path / "empty")])
+    assert none.exit_code == 1 and "empty: no audio file; known: .mp3" in none.output

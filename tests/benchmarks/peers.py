@@ -26,6 +26,7 @@ def librosa_peers(stft: dict) -> dict[str, Peer]:
 
     rate, hop = stft["sample_rate"], stft["hop_length"]
     window = {"sr": rate, "n_fft": stft["n_fft"], "hop_length": hop}
+    chroma = {"sr": rate, "n_fft": stft["chroma_n_fft"], "hop_length": stft["chroma_hop_length"]}
     mel = {**window, "n_mels": stft["n_mels"], "fmin": stft["fmin"], "fmax": stft["fmax"]}
 
     def logmel(samples: np.ndarray) -> np.ndarray:
@@ -37,9 +38,9 @@ def librosa_peers(stft: dict) -> dict[str, Peer]:
         ),
         "melspectrogram, power_to_db": lambda _, samples: logmel(samples),
         "mfcc": lambda _, samples: librosa.feature.mfcc(y=samples, **mel),
-        "chroma_stft": lambda _, samples: librosa.feature.chroma_stft(y=samples, **window),
+        "chroma_stft": lambda _, samples: librosa.feature.chroma_stft(y=samples, **chroma),
         "chroma_stft, tuning=0": lambda _, samples: librosa.feature.chroma_stft(
-            y=samples, tuning=0.0, **window
+            y=samples, tuning=0.0, **chroma
         ),
     }
 
