@@ -160,8 +160,10 @@ class Frame:
     def _stft(self, n_fft: int, steps: int) -> np.ndarray:
         """Spectra of `steps` windows, the last of which ends with the frame."""
         hop = self.config.frame_samples // steps
-        start = len(self.samples) - n_fft - (steps - 1) * hop
-        windows = np.lib.stride_tricks.sliding_window_view(self.samples[start:], n_fft)[::hop]
+        samples = self.samples[len(self.samples) - n_fft - (steps - 1) * hop :]
+        step = samples.strides[0]
+        # A view; sliding_window_view gives the same and takes three times as long to be called.
+        windows = np.lib.stride_tricks.as_strided(samples, (steps, n_fft), (hop * step, step))
         return scipy.fft.rfft(windows * hann(n_fft), axis=1, overwrite_x=True)
 
     @cached_property
