@@ -7,7 +7,10 @@ the same samples whether it is read at once or as it arrives.
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +29,15 @@ MAX_BLOCK_VALUES = 2**20
 
 MAX_SAMPLE = 1e4
 """Largest sample accepted: 80 dB above full scale is no music, and far more overflows."""
+
+UNKNOWN_SIZE = 0x7FFFF000
+"""Sizes from here on, and 0, are stated by programs that write to a pipe and cannot know."""
+
+CHUNKS = {b"RIFF": ("<", b"data"), b"RIFX": (">", b"data"), b"FORM": (">", b"SSND")}
+"""First bytes of WAV and AIFF -> byte order, chunk of the samples."""
+
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Every byte with its bits in the opposite order."""
 
 AudioSource = str | os.PathLike[str] | BinaryIO
 
@@ -127,6 +139,8 @@ class AudioFacts:
     channels : int
     peak : float
         Largest absolute sample of the mono mix; full scale is 1.
+    damage : str
+        What the container shows to be missing or changed; empty if nothing is.
     """
 
     seconds: float
@@ -134,6 +148,7 @@ class AudioFacts:
     rate: int
     channels: int
     peak: float
+    damage: str = ""
 
 
 def inspect(source: AudioSource) -> AudioFacts:
@@ -156,12 +171,75 @@ def inspect(source: AudioSource) -> AudioFacts:
             rate=file.samplerate,
             channels=file.channels,
             peak=peak,
+            damage=_container_damage(source),
         )
+
+
+def _container_damage(source: AudioSource) -> str:
+    """What a file's container shows to be missing: Ogg, WAV and AIFF, no sample is decoded.
+
+    libsndfile takes the length of these from what is left of the file.
+    """
+    named = isinstance(source, str | os.PathLike)
+    with open(source, "rb") if named else nullcontext(source) as file:
+        file.seek(0)
+        mark = file.read(4)
+        file.seek(0)
+        if mark == b"OggS":
+            return _ogg_damage(file)
+        return _chunk_damage(file, *CHUNKS[mark]) if mark in CHUNKS else ""
+
+
+def _ogg_damage(file: BinaryIO) -> str:
+    """Follow the pages of an Ogg file to one that ends a stream (RFC 3533, section 6)."""
+    ended, at, numbers = False, 0, {}
+    while (header := file.read(27)).startswith(b"OggS") and len(header) == 27:
+        flags, serial, number, checksum = struct.unpack("<5xB8xIII", header[:26])
+        lengths = file.read(header[26])
+        page = header[:22] + bytes(4) + header[26:] + lengths + (body := file.read(sum(lengths)))
+        if len(lengths) < header[26] or len(body) < sum(lengths):
+            return "the file is cut short: its last page is not whole"
+        if _ogg_checksum(page) != checksum:
+            return f"the file is damaged: the checksum of the page at byte {at} is wrong"
+        if number != numbers.get(serial, number):
+            return f"the file is damaged: pages are missing before byte {at}"
+        numbers[serial] = number + 1
+        ended = bool(flags & 4)
+        at += len(page)
+    # Tags may follow the end of the stream.
+    if ended:
+        return ""
+    if len(header) == 27:
+        return f"the file is damaged: no page begins at byte {at}"
+    return "the file is cut short: no page ends its stream"
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """CRC-32 of Ogg: zlib's polynomial, bits in the opposite order, no inversions."""
+    mirrored = zlib.crc32(page.translate(MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{mirrored:032b}"[::-1], 2)
+
+
+def _chunk_damage(file: BinaryIO, order: str, samples: bytes) -> str:
+    """Compare the stated size of the chunk of samples with the bytes that are there."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(12)
+    while len(header := file.read(8)) == 8:
+        name, stated = struct.unpack(f"{order}4sI", header)
+        if name == samples:
+            there = size - file.tell()
+            if there < stated < UNKNOWN_SIZE:
+                return f"the file is cut short: {there} of {stated} bytes of samples are there"
+            return ""
+        file.seek(stated + stated % 2, os.SEEK_CUR)
+    return ""
 
 
 def _open(source: AudioSource, name: str) -> sf.SoundFile:
     if isinstance(source, str | os.PathLike) and not Path(source).is_file():
         raise FileNotFoundError(f"audio file not found: {source}")
+    if isinstance(source, str | os.PathLike) and not Path(source).stat().st_size:
+        raise AudioError(f"{name}: is empty (0 bytes)")
     try:
         return sf.SoundFile(source)
     except (sf.LibsndfileError, TypeError) as error:

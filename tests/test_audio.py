@@ -58,7 +58,7 @@ def test_text_is_refused_with_its_name_and_what_to_send(tmp_path):
 def test_empty_file_and_no_samples_are_refused(tmp_path):
     empty = tmp_path / "empty.wav"
     empty.touch()
-    with pytest.raises(audio.AudioError, match=r"empty\.wav"):
+    with pytest.raises(audio.AudioError, match=r"empty\.wav: is empty \(0 bytes\)"):
         audio.load(empty)
     silent = tmp_path / "none.wav"
     sf.write(silent, np.zeros(0), SAMPLE_RATE)
@@ -94,3 +94,49 @@ def test_too_long_is_noticed_while_decoding(tmp_path):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mp3"):
         audio.load(tmp_path / "nowhere.mp3")
+
+
+def cut(path, share):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.995])
+@pytest.mark.parametrize(
+    "format, subtype",
+    [("OGG", "VORBIS"), ("OGG", "OPUS"), ("WAV", "PCM_16"), ("WAVEX", "FLOAT"), ("AIFF", "PCM_24")],
+)
+def test_a_file_cut_short_is_noticed_by_its_container(tmp_path, format, subtype, share):
+    path = tmp_path / "noise"
+    noise = np.random.default_rng(0).normal(0, 0.1, (48_000 * 5, 2))
+    sf.write(path, noise, 48_000, format=format, subtype=subtype)
+    assert audio.inspect(path).damage == ""
+    assert audio.inspect(io.BytesIO(path.read_bytes())).damage == ""
+    cut(path, share)
+    assert audio.inspect(path).damage.startswith("the file is cut short")
+    assert audio.inspect(io.BytesIO(path.read_bytes())).damage.startswith("the file is cut short")
+
+
+def test_holes_in_an_ogg_file_are_noticed(tmp_path):
+    path = tmp_path / "noise.ogg"
+    sf.write(path, np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE * 20), SAMPLE_RATE)
+    whole = path.read_bytes()
+    pages = [i for i in range(len(whole)) if whole.startswith(b"OggS", i)]
+    middle = pages[len(pages) // 2]
+    path.write_bytes(whole[: middle + 500] + bytes(200) + whole[middle + 700 :])
+    assert f"checksum of the page at byte {middle} is wrong" in audio.inspect(path).damage
+    path.write_bytes(whole[:middle] + whole[pages[len(pages) // 2 + 1] :])
+    assert f"pages are missing before byte {middle}" in audio.inspect(path).damage
+    path.write_bytes(whole[:middle] + bytes(900) + whole[middle + 900 :])
+    assert f"no page begins at byte {middle}" in audio.inspect(path).damage
+    path.write_bytes(whole + b"TAG" + bytes(125))
+    assert audio.inspect(path).damage == ""
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_wav_file_written_to_a_pipe_states_no_size(tmp_path, size):
+    path = tmp_path / "pipe.wav"
+    sf.write(path, tone(1.0), SAMPLE_RATE)
+    content = bytearray(path.read_bytes())
+    content[40:44] = size.to_bytes(4, "little")
+    assert audio._container_damage(io.BytesIO(content)) == ""

@@ -74,6 +74,18 @@ def test_silence_and_a_wrong_length_are_damage(folder_corpus):
     assert "lasts 4.0 s, the corpus states 45.0 s" in messages["t01"]
 
 
+@pytest.mark.parametrize("suffix", ["ogg", "wav"])
+def test_a_file_cut_short_is_one_error(folder_corpus, suffix):
+    audio = folder_corpus / "audio"
+    (audio / "t00.wav").unlink()
+    path = audio / f"t00.{suffix}"
+    sf.write(path, np.random.default_rng(0).normal(0, 0.1, 4 * SAMPLE_RATE), SAMPLE_RATE)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    (error,) = [f for f in validate(folder_corpus, progress=False).findings if f.level == "error"]
+    assert error.subject == "t00" and "the file is cut short" in error.message
+
+
 def test_an_end_of_zeros_is_noted(folder_corpus):
     labels = pd.read_csv(folder_corpus / "annotations.csv")
     labels.loc[(labels.track_id == "t00") & (labels.time_s > 2.5), ["valence", "arousal"]] = 0

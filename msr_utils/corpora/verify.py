@@ -140,7 +140,9 @@ def _compare(track: Track, audio: AudioFacts) -> list[tuple[str, str]]:
     found = []
     lasts, stated = f"lasts {audio.seconds:.1f} s", track.duration_s
     cut_short = audio.seconds < audio.stated_seconds * (1 - STATED_TOLERANCE) - LENGTH_TOLERANCE_S
-    if cut_short:
+    if audio.damage:
+        found.append(("error", f"{lasts}; {audio.damage}"))
+    elif cut_short:
         whole = f"its header states {audio.stated_seconds:.1f} s"
         found.append(("error", f"{lasts}, {whole}: the file is cut short"))
     elif stated and audio.seconds < stated - LENGTH_TOLERANCE_S:
@@ -151,7 +153,7 @@ def _compare(track: Track, audio: AudioFacts) -> list[tuple[str, str]]:
     if audio.peak == 0:
         found.append(("error", "is silent from beginning to end"))
     past = track.times_s > audio.seconds + LENGTH_TOLERANCE_S
-    if past.any() and not cut_short:
+    if past.any() and not (cut_short or audio.damage):
         last = f"the last at {track.times_s[-1]:.1f} s"
         found.append(("error", f"{lasts}, but {past.sum()} annotations lie past its end, {last}"))
     zero = (track.valence == 0) & (track.arousal == 0)
