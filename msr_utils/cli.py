@@ -161,11 +161,12 @@ def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
 
     try:
         result = validate(folder, corpus)
-        table = result.table()
-        if csv_file is not None:
-            write_text(csv_file, table.to_csv(index=False))
     except CorpusError as error:
         raise click.ClickException(str(error)) from error
+    table = result.table()
+    try:
+        if csv_file is not None:
+            write_text(csv_file, table.to_csv(index=False))
     except OSError as error:
         raise click.ClickException(f"--csv: cannot write {csv_file}: {error.strerror}") from error
     for row in table.itertuples():

@@ -32,6 +32,11 @@ def collect(root):
     return load_corpus("folder", root, findings=findings), findings
 
 
+def collect_rows(root):
+    corpus, findings = collect(root)
+    return corpus, [(f.level, f.file, f.subject, f.message) for f in findings]
+
+
 def notes(findings):
     return [(f.file, f.subject, f.message) for f in findings if f.level == "note"]
 
@@ -326,6 +331,42 @@ def test_one_reading_finds_all_errors(folder_corpus):
         assert words in messages
     with pytest.raises(CorpusError):
         load_corpus("folder", folder_corpus)
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [("raters.csv", ""), ("card.yml", "- a"), ("ratings.csv", "a\n1\n"), ("ratings.csv", None)],
+)
+def test_a_file_that_cannot_be_read_does_not_stop_the_rest(folder_corpus, file, content):
+    if content is None:  # a file that is there and cannot be read, whoever reads
+        (folder_corpus / file).unlink()
+        (folder_corpus / file).symlink_to("/proc/self/mem")
+    else:
+        (folder_corpus / file).write_text(content)
+    edit(folder_corpus / "annotations.csv", lambda t: t[8:])
+    corpus, findings = collect(folder_corpus)
+    assert [t.id for t in corpus.tracks] == [f"t0{i}" for i in range(1, 6)]
+    assert {(f.file, f.subject) for f in findings} == {(file, ""), ("annotations.csv", "t00")}
+    with pytest.raises(CorpusError):
+        load_corpus("folder", folder_corpus)
+
+
+def test_labels_that_cannot_be_read_leave_the_audio(folder_corpus):
+    (folder_corpus / "ratings.csv").unlink()
+    (folder_corpus / "annotations.csv").write_text("a")
+    corpus, ((level, file, _, _),) = collect_rows(folder_corpus)
+    assert (len(corpus.tracks), level, file) == (6, "error", "annotations.csv")
+    (folder_corpus / "tracks.csv").write_text("a")
+    corpus, ((level, file, _, _),) = collect_rows(folder_corpus)
+    assert (len(corpus.tracks), level, file) == (0, "error", "tracks.csv")
+
+
+def test_a_name_too_long_for_the_system(folder_corpus):
+    edit(folder_corpus / "tracks.csv", lambda t: t.assign(file=["x" * 300, *t.file[1:]]))
+    corpus, findings = collect(folder_corpus)
+    assert len(corpus.tracks) == 5
+    assert [(f.file, f.subject) for f in findings] == [("tracks.csv", "t00")]
+    assert "cannot be read (File name too long)" in findings[0].message
 
 
 def test_a_wrong_column_is_one_finding_for_each_track(folder_corpus):

@@ -102,6 +102,15 @@ def test_a_missing_table_is_one_finding(folder_corpus):
     assert "annotations.csv: column 'valence' is missing" in found.findings[0].message
 
 
+def test_other_corpora_name_a_file_that_cannot_be_read(tmp_path):
+    root = write_deam(tmp_path)
+    path = next(root.rglob("arousal.csv"))
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    (finding,) = validate(root, progress=False).findings
+    assert finding.level == "error" and "cannot be read" in finding.message
+
+
 def test_corpora_are_recognised_by_their_files(folder_corpus, tmp_path):
     assert identify(folder_corpus) == "folder"
     assert identify(write_deam(tmp_path / "d")) == "deam"
@@ -122,6 +131,10 @@ def test_the_command_reports_and_sets_the_exit_code(folder_corpus, tmp_path):
     assert run.exit_code == 1
     assert "error  audio/t01.wav [t01]: t01.wav: not audio" in run.output
     assert set(pd.read_csv(csv).level) == {"error", "note"}
+    run = CliRunner().invoke(main, ["data", "verify", str(folder_corpus), "--csv", str(tmp_path)])
+    assert run.exit_code == 1 and f"--csv: cannot write {tmp_path}" in run.output
+    run = CliRunner().invoke(main, ["data", "verify", "x" * 300])
+    assert run.exit_code == 1 and "x: cannot be read (File name too long)" in run.output
     run = CliRunner().invoke(main, ["data", "verify", str(tmp_path / "nowhere")])
     assert run.exit_code == 1 and "no folder" in run.output
 

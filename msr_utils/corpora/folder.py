@@ -28,6 +28,8 @@ import os
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -117,16 +119,26 @@ def load_folder(
     """
     root = Path(data_dir)
     findings = Findings() if findings is None else findings
-    rows, ids = _read_tracks(root, findings)
-    curves = _read_labels(root / "annotations.csv", ("track_id",), ids, findings)
-    ratings = _read_labels(root / "ratings.csv", ("track_id", "rater"), ids, findings)
-    raters = _read_raters(root / "raters.csv", findings)
-    labels = "quadrants" if curves is None and ratings is None else "curves"
+    rows, ids = [], set()
+    with findings.about("tracks.csv"):
+        rows, ids = _read_tracks(root, findings)
+    # A table that cannot be read at all is one finding; the rest is read without it.
+    curves = ratings = raters = None
+    if rows:
+        with findings.about("annotations.csv"):
+            curves = _read_labels(root / "annotations.csv", ("track_id",), ids, findings)
+        with findings.about("ratings.csv"):
+            ratings = _read_labels(root / "ratings.csv", ("track_id", "rater"), ids, findings)
+        with findings.about("raters.csv"):
+            raters = _read_raters(root / "raters.csv", findings)
+    rated = any((root / file).is_file() for file in ("annotations.csv", "ratings.csv"))
+    labels = "curves" if rated else "quadrants"
     if labels == "quadrants" and not all("quadrant" in row for row in rows):
-        raise CorpusError(
-            f"annotations.csv not found in {root}; give annotations.csv, ratings.csv or a "
-            "column quadrant in tracks.csv"
-        )
+        with findings.about("annotations.csv"):
+            raise CorpusError(
+                f"annotations.csv not found in {root}; give annotations.csv, ratings.csv or a "
+                "column quadrant in tracks.csv"
+            )
     for row in rows:
         track_id = row["track_id"]
         found = row["labels"] = dict(NO_CURVE)
@@ -137,7 +149,7 @@ def load_folder(
             with findings.about("ratings.csv", track_id):
                 own = _rows_of(track_id, ratings, "ratings.csv")
                 found |= _rated(own, track_id, found["times_s"] if curves is not None else None)
-        if labels == "quadrants" and not row["quadrant"]:
+        if labels == "quadrants" and not row.get("quadrant", "-"):
             with findings.about("tracks.csv", track_id):
                 raise CorpusError(f"tracks.csv: quadrant of track_id {track_id!r} is empty")
     damaged = findings.damaged
@@ -157,10 +169,13 @@ def load_folder(
     ]
     _note_oddities(tracks, raters, findings)
     name = name or root.resolve().name
+    if card is None:
+        with findings.about("card.yml"):
+            card = _card(root, name, ids, findings)
     return Corpus(
         name=name,
         tracks=_refuse_shared_audio(tracks, findings),
-        card=card or _card(root, name, ids, findings),
+        card=card or Card(name, "", "", ""),
         index_files=sorted(root.glob("*.csv")),
         labels=labels,
         raters=raters,
@@ -168,6 +183,16 @@ def load_folder(
 
 
 # Tables
+
+
+@contextmanager
+def reading(name: str = "") -> Iterator[None]:
+    """Turn what the system says of a file into a `CorpusError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        name = name or os.path.basename(error.filename or "a file of the corpus")
+        raise CorpusError(f"{name}: cannot be read ({error.strerror or error})") from error
 
 
 def read_text(path: Path, findings: Findings) -> str:
@@ -178,9 +203,10 @@ def read_text(path: Path, findings: Findings) -> str:
     CorpusError
         If the file is missing or is no text.
     """
-    if not path.is_file():
-        raise CorpusError(f"{path.name} not found in {path.parent}")
-    content = path.read_bytes()
+    with reading(path.name):
+        if not path.is_file():
+            raise CorpusError(f"{path.name} not found in {path.parent}")
+        content = path.read_bytes()
     utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         try:
@@ -381,7 +407,8 @@ def _audio_path(root: Path, row: dict, findings: Findings) -> Path:
     inside = os.path.normpath(written.as_posix())
     if written.drive or written.root or inside.split(os.sep)[0] in ("..", "."):
         raise CorpusError(f"{name} is not a path inside the folder; give a relative one")
-    path = find_audio(root / inside)
+    with reading(name):
+        path = find_audio(root / inside)
     if path is None:
         raise CorpusError(f"{name} not found")
     if path.name != written.name:
@@ -540,12 +567,13 @@ def _refuse_shared_audio(tracks: list[Track], findings: Findings) -> list[Track]
     kept = []
     for track in tracks:
         size = track.audio_path.stat().st_size
-        # Only files of one size can be the same; empty ones are damaged in another way.
-        other = track
-        if size and sizes[size] > 1:
-            other = first.setdefault(sha256_file(track.audio_path), track)
-        same = f"track_id {track.id!r} and {other.id!r} have the same audio"
         with findings.about("tracks.csv", track.id):
+            # Only files of one size can be the same; empty ones are damaged in another way.
+            other = track
+            if size and sizes[size] > 1:
+                with reading(track.audio_path.name):
+                    other = first.setdefault(sha256_file(track.audio_path), track)
+            same = f"track_id {track.id!r} and {other.id!r} have the same audio"
             if other.group != track.group:
                 raise CorpusError(
                     f"tracks.csv: {same} in groups {track.group!r} and {other.group!r}; give "

@@ -15,6 +15,7 @@ from msr_utils.audio import AudioError, AudioFacts, inspect
 from msr_utils.constants import FRAME_SECONDS
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import Corpus, CorpusError, Finding, Findings, Track
+from msr_utils.corpora.folder import reading
 
 LENGTH_TOLERANCE_S = 0.5
 """How much shorter than stated audio may be: encoders drop or add up to a few frames."""
@@ -75,12 +76,13 @@ def validate(data_dir: str | Path, corpus: str = "", progress: bool = True) -> V
         If there is no such folder, or it holds none of the known corpora.
     """
     root = Path(data_dir).absolute()
-    if not root.is_dir():
-        raise CorpusError(f"no folder {data_dir}")
-    corpus = corpus or identify(root)
+    with reading(str(data_dir)):
+        if not root.is_dir():
+            raise CorpusError(f"no folder {data_dir}")
+        corpus = corpus or identify(root)
     findings = Findings(collect=True)
     loaded: Corpus | None = None
-    with findings.about("", ""):
+    with findings.about("", ""), reading():
         loaded = load_corpus(corpus, root, findings=findings)
     if loaded is None:
         return Validation(corpus, 0, 0, 0.0, tuple(findings))
@@ -131,8 +133,10 @@ def identify(root: Path) -> str:
 def _inspect(track: Track) -> AudioFacts | str:
     try:
         return inspect(track.audio_path)
-    except (AudioError, OSError) as error:
+    except AudioError as error:
         return str(error)
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
 
 
 def _compare(track: Track, audio: AudioFacts) -> list[tuple[str, str]]:
