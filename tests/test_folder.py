@@ -261,16 +261,26 @@ def test_groups_and_splits_however_they_are_typed(folder_corpus):
         folder_corpus / "tracks.csv",
         lambda t: t.assign(
             group=["The Band", "the  band ", "THE BAND", "Öl", "o\u0308l", None],
-            split=["train", " Train", "TEST", "", "test ", ""],
+            split=["train", " Train", "TEST", "test", "test ", "TRAIN"],
         ),
     )
     corpus, findings = collect(folder_corpus)
     assert [t.group for t in corpus.tracks] == ["The Band"] * 3 + ["Öl"] * 2 + ["t05"]
-    assert [t.split for t in corpus.tracks] == ["train", "train", "test", "", "test", ""]
+    assert [t.split for t in corpus.tracks] == ["train", "train", "test", "test", "test", "train"]
     assert ("tracks.csv", "t02", "group 'THE BAND' is taken as 'The Band'") in notes(findings)
     assert (
         "tracks.csv", "The Band", "group 'The Band' lies in both train and test"
     ) in notes(findings)  # fmt: skip
+
+
+def test_a_split_of_some_tracks_is_refused(folder_corpus):
+    splits = ["train", "", "test", "train", "", ""]
+    edit(folder_corpus / "tracks.csv", lambda t: t.assign(split=splits))
+    corpus, ((level, file, _, message),) = collect_rows(folder_corpus)
+    assert (len(corpus.tracks), level, file) == (6, "error", "tracks.csv")
+    assert "'t01' has no split (3 of 6 have none" in message
+    with pytest.raises(CorpusError, match="'t01' has no split"):
+        load_corpus("folder", folder_corpus)
 
 
 def test_audio_under_another_suffix_is_noted(folder_corpus):

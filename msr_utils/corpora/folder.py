@@ -398,7 +398,18 @@ def _read_tracks(root: Path, findings: Findings) -> tuple[list[dict], set[str]]:
         if row["group"] != written:
             findings.note(name, track_id, f"group {written!r} is taken as {row['group']!r}")
         rows.append(row)
+    with findings.about(name, "split"):
+        _refuse_partial_split(rows)
     return rows, set(table.track_id)
+
+
+def _refuse_partial_split(rows: list[dict]) -> None:
+    without = [row["track_id"] for row in rows if not row["split"]]
+    if without and any(row["split"] in ("train", "test") for row in rows):
+        raise CorpusError(
+            f"tracks.csv: track_id {without[0]!r} has no split ({len(without)} of {len(rows)} "
+            "have none, others train or test); give every track one, or none"
+        )
 
 
 def _audio_path(root: Path, row: dict, findings: Findings) -> Path:
