@@ -93,6 +93,31 @@ def as_quadrants(root):
     return root
 
 
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: t.rename(columns={"arousal": "valence", "valence": "arousal"}), "exchanged"),
+        (lambda t: t.assign(valence=-t.valence), "a sign seems to be turned round"),
+        (lambda t: t.assign(arousal=t.arousal.sample(frac=1, random_state=0).values), "another"),
+    ],
+)
+def test_raters_who_disagree_with_the_annotations_are_noted(folder_corpus, change, words):
+    edit(folder_corpus / "ratings.csv", change)
+    ((file, _, message),) = notes(collect(folder_corpus)[1])
+    assert file == "ratings.csv" and words in message
+
+
+def test_raters_may_go_on_for_a_little(folder_corpus):
+    edit(
+        folder_corpus / "ratings.csv",
+        lambda t: pd.concat([t, t[:1].assign(time_s=9.5)]),
+    )
+    assert collect(folder_corpus)[1] == []
+    edit_text(folder_corpus / "ratings.csv", ",9.5,", ",9.6,")
+    with pytest.raises(CorpusError, match="'t00': the last rating ends at 9.6"):
+        load_corpus("folder", folder_corpus)
+
+
 def test_quadrants_need_no_annotations(folder_corpus):
     corpus, findings = collect(as_quadrants(folder_corpus))
     assert corpus.labels == "quadrants"
@@ -149,6 +174,7 @@ DAMAGE = [
     ("ratings.csv", lambda t: t.assign(time_s="1:30"), r"line 2: time_s is '1:30', not a number"),
     ("ratings.csv", lambda t: t.assign(time_s=0), r"'t00', line 2: time_s is 0; a rating ends"),
     ("ratings.csv", lambda t: t.assign(time_s=1e9), r"time_s is 1e\+09; a rating ends"),
+    ("ratings.csv", lambda t: t.assign(time_s=1000 * t.time_s), r"ends at 4000, the annotations at 4 s"),
     ("ratings.csv", lambda t: pd.concat([t, t]), r"'t00', rater 'a': time_s 0.5 is repeated"),
 ]  # fmt: skip
 

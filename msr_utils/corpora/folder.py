@@ -88,6 +88,12 @@ TEXT_COLUMNS = ("title", "artist", "genre", "genres")
 
 NO_CURVE = {"times_s": np.empty(0), **{t: np.empty(0, np.float32) for t in TARGETS}}
 
+LATE_RATING_S = 5.0
+"""How far, beyond one interval, ratings may go on after the annotations made of them."""
+
+AGREEMENT = 0.9
+"""Correlation of a curve and the mean of its raters below which something is odd."""
+
 MISSING = ("", "nan", "na", "n/a", "null", "none")
 """Cells of a numeric column that mean "not known", in lower case."""
 
@@ -168,6 +174,8 @@ def load_folder(
         if row["track_id"] not in damaged
     ]
     _note_oddities(tracks, raters, findings)
+    if curves is not None and ratings is not None:
+        _note_disagreement(tracks, findings)
     name = name or root.resolve().name
     if card is None:
         with findings.about("card.yml"):
@@ -500,17 +508,34 @@ def _rated(rows: pd.DataFrame, track_id: str, times_s: np.ndarray | None) -> dic
         row = repeated.iloc[0]
         raise CorpusError(f"{where}, rater {row.rater!r}: time_s {row.time_s:g} is repeated")
     if times_s is not None:
+        _refuse_late_ratings(rows.time_s.to_numpy(), times_s, where)
         return _on_grid(rows, times_s)
     # The last frame whose middle somebody rated.
     frames = int(rows.time_s.max() * FRAME_RATE_HZ + 0.5)
     times_s = np.arange(1, frames + 1) * FRAME_SECONDS
     rated = _on_grid(rows, times_s)
-    known = np.isfinite(rated["ratings"])
-    total = np.where(known, rated["ratings"], 0).sum(axis=0)
-    count = known.sum(axis=0)
-    mean = np.where(count, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    mean = _mean_of_raters(rated["ratings"])
     curve = {"times_s": times_s, **dict(zip(TARGETS, mean.T, strict=True))}
     return rated | _known_somewhere(curve, where)
+
+
+def _refuse_late_ratings(rated_s: np.ndarray, times_s: np.ndarray, where: str) -> None:
+    """Ratings long after the last annotation are in another unit, or of another track."""
+    steps = np.diff(np.unique(rated_s))
+    interval = float(np.median(steps)) if len(steps) else 0.0
+    if len(times_s) and rated_s.max() > times_s[-1] + interval + LATE_RATING_S:
+        raise CorpusError(
+            f"{where}: the last rating ends at {rated_s.max():g}, the annotations at "
+            f"{times_s[-1]:g} s; give time_s in seconds from the start of the audio in both files"
+        )
+
+
+def _mean_of_raters(ratings: np.ndarray) -> np.ndarray:
+    """Mean over the raters of each frame and target, (T, 2); NaN where nobody rated."""
+    known = np.isfinite(ratings)
+    total = np.where(known, ratings, 0).sum(axis=0)
+    count = known.sum(axis=0)
+    return np.where(count, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
 def _known_somewhere(curve: dict[str, Any], where: str) -> dict[str, Any]:
@@ -569,6 +594,32 @@ def _note_oddities(tracks: list[Track], raters: pd.DataFrame | None, findings: F
     sides = {s: {t.group for t in tracks if t.split == s} for s in ("train", "test")}
     for group in sorted(sides["train"] & sides["test"]):
         findings.note("tracks.csv", group, f"group {group!r} lies in both train and test")
+
+
+def _note_disagreement(tracks: list[Track], findings: Findings) -> None:
+    """Raters whose mean does not follow the annotations over the frames of all tracks."""
+    rated = [track for track in tracks if track.ratings is not None]
+    if not rated:
+        return
+    curves = np.concatenate([[getattr(t, target) for target in TARGETS] for t in rated], axis=1)
+    means = np.concatenate([_mean_of_raters(t.ratings) for t in rated]).T
+    known = np.isfinite(curves).all(axis=0) & np.isfinite(means).all(axis=0)
+    curves, means = curves[:, known], means[:, known]
+    if not known.any() or (np.ptp([*curves, *means], axis=1) == 0).any():
+        return  # a constant has no correlation
+    r = np.corrcoef(curves, means)[: len(TARGETS), len(TARGETS) :]
+    own, other = np.diag(r), np.diag(r[:, ::-1])
+    if (own >= AGREEMENT).all() and (own >= other).all():
+        return
+    why = "look for another scale, sign or time"
+    if (other > own).all():
+        why = "their headers seem to be exchanged in one file"
+    elif (np.abs(own) >= AGREEMENT).all():
+        why = "a sign seems to be turned round in one file"
+    found = ", ".join(f"{target} {value:.2f}" for target, value in zip(TARGETS, own, strict=True))
+    findings.note(
+        "ratings.csv", "", f"the raters' mean correlates with annotations.csv by {found}: {why}"
+    )
 
 
 def _refuse_shared_audio(tracks: list[Track], findings: Findings) -> list[Track]:
