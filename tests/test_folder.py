@@ -82,7 +82,11 @@ def test_ratings_alone_give_their_mean_as_the_curve(folder_corpus):
     np.testing.assert_allclose(track.valence, [0.3, 0.3, np.nan, np.nan, -0.5])
     assert track.raters == ("a", "b", "c")
     assert corpus.raters.loc["b", "age"] == "30"
-    assert notes(findings) == [("raters.csv", "", "no profile of 'c'")]
+    low = "no value lies below 0: if the scale is 0..1, rescale it with 2 x - 1"
+    assert notes(findings) == [
+        ("ratings.csv", "arousal", low),
+        ("raters.csv", "", "no profile of 'c'"),
+    ]
 
 
 def as_quadrants(root):
@@ -150,6 +154,8 @@ DAMAGE = [
     ("tracks.csv", lambda t: t.assign(file="."), r"'.' of track_id 't00' is not a path inside"),
     ("tracks.csv", lambda t: t.assign(split="dev"), r"line 2: split is 'dev'; give train, test"),
     ("tracks.csv", lambda t: t.assign(duration_s="4 min"), r"duration_s is '4 min', not a number"),
+    ("tracks.csv", lambda t: t.assign(duration_s=0), r"line 2: duration_s is 0; give the length"),
+    ("tracks.csv", lambda t: t.assign(duration_s=-1.5), r"line 2: duration_s is -1.5; give"),
     ("tracks.csv", lambda t: t.assign(file=t.file[0]), r"'t01' and 't00' have the same audio in g"),
     # annotations.csv
     ("annotations.csv", lambda t: t[8:], r"no rows for track_id 't00'"),
@@ -275,11 +281,11 @@ def test_a_scale_of_0_to_1_is_noted(folder_corpus):
         folder_corpus / "annotations.csv",
         lambda t: t.assign(valence=(t.valence + 1) / 2, arousal=(t.arousal + 1) / 2),
     )
-    ((file, _, message),) = notes(collect(folder_corpus)[1])
-    assert file == "annotations.csv"
-    assert message.endswith("with 2 x - 1")
+    both = notes(collect(folder_corpus)[1])
+    assert [note[:2] for note in both] == [("annotations.csv", t) for t in ("valence", "arousal")]
+    assert both[0][2].endswith("with 2 x - 1")
     edit(folder_corpus / "annotations.csv", lambda t: t.assign(valence=2 * t.valence - 1))
-    assert notes(collect(folder_corpus)[1]) == []
+    assert notes(collect(folder_corpus)[1]) == both[1:]
 
 
 def test_groups_and_splits_however_they_are_typed(folder_corpus):
@@ -297,6 +303,14 @@ def test_groups_and_splits_however_they_are_typed(folder_corpus):
     assert (
         "tracks.csv", "The Band", "group 'The Band' lies in both train and test"
     ) in notes(findings)  # fmt: skip
+
+
+def test_tracks_without_a_group_are_counted(folder_corpus):
+    groups = ["g0", "", "g1", None, " ", "g2"]
+    edit(folder_corpus / "tracks.csv", lambda t: t.assign(group=groups))
+    assert notes(collect(folder_corpus)[1]) == [
+        ("tracks.csv", "group", "3 tracks have no group: each is its own")
+    ]
 
 
 def test_a_split_of_some_tracks_is_refused(folder_corpus):

@@ -74,6 +74,25 @@ def test_silence_and_a_wrong_length_are_damage(folder_corpus):
     assert "lasts 4.0 s, the corpus states 45.0 s" in messages["t01"]
 
 
+def test_silence_after_a_lossy_codec_is_silence(folder_corpus):
+    audio = folder_corpus / "audio"
+    (audio / "t00.wav").unlink()
+    noise = np.random.default_rng(0).normal(0, 1e-5, 4 * SAMPLE_RATE)
+    sf.write(audio / "t00.flac", noise, SAMPLE_RATE, subtype="PCM_24")
+    (error,) = [f for f in validate(folder_corpus, progress=False).findings if f.level == "error"]
+    assert (error.subject, error.message) == ("t00", "is silent from beginning to end")
+
+
+def test_annotations_that_stop_early_are_noted(folder_corpus):
+    labels = pd.read_csv(folder_corpus / "annotations.csv")
+    labels = labels[(labels.track_id != "t00") | (labels.time_s < 2)]
+    labels.to_csv(folder_corpus / "annotations.csv", index=False)
+    (folder_corpus / "ratings.csv").unlink()
+    (finding,) = validate(folder_corpus, progress=False).findings
+    assert (finding.level, finding.subject) == ("note", "t00")
+    assert finding.message == "lasts 4.0 s, but the last annotation is at 1.5 s"
+
+
 @pytest.mark.parametrize("suffix", ["ogg", "wav"])
 def test_a_file_cut_short_is_one_error(folder_corpus, suffix):
     audio = folder_corpus / "audio"

@@ -403,9 +403,15 @@ def _read_tracks(root: Path, findings: Findings) -> tuple[list[dict], set[str]]:
         row["group"] = spellings.setdefault(
             unicodedata.normalize("NFKC", written).casefold(), written
         )
+        if "duration_s" in row:
+            with findings.about(name, track_id):
+                _refuse_no_duration(row["duration_s"], where)
         if row["group"] != written:
             findings.note(name, track_id, f"group {written!r} is taken as {row['group']!r}")
         rows.append(row)
+    if own := int((table.group == "").sum()):
+        text = "1 track has no group: it is its own" if own == 1 else ""
+        findings.note(name, "group", text or f"{own} tracks have no group: each is its own")
     with findings.about(name, "split"):
         _refuse_partial_split(rows)
     return rows, set(table.track_id)
@@ -442,6 +448,14 @@ def _split(text: str, where: str) -> str:
     return split
 
 
+def _refuse_no_duration(duration_s: float, where: str) -> None:
+    if duration_s <= 0:
+        raise CorpusError(
+            f"{where}: duration_s is {duration_s:g}; give the length of the audio in seconds or "
+            "leave the cell empty"
+        )
+
+
 def _quadrant(text: str, where: str) -> str:
     number = text.casefold().removeprefix("q")
     if number not in ("1", "2", "3", "4", ""):
@@ -474,10 +488,9 @@ def _read_labels(
             with findings.about(path.name, track_id):
                 where = f"{path.name}, line {line}, track_id {track_id!r}, {target}"
                 check_scale(values[[line]].to_numpy(), where, values.to_numpy())
-    if (table[list(TARGETS)].min() >= 0).all():
-        findings.note(
-            path.name, "", "no value lies below 0: if the scale is 0..1, rescale it with 2 x - 1"
-        )
+        if values.min() >= 0:
+            text = "no value lies below 0: if the scale is 0..1, rescale it with 2 x - 1"
+            findings.note(path.name, target, text)
     return dict(list(table.groupby("track_id", sort=False)))
 
 

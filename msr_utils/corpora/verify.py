@@ -23,6 +23,9 @@ LENGTH_TOLERANCE_S = 0.5
 STATED_TOLERANCE = 0.02
 """Share of a file that its decoder may fall short of its header: MP3 headers are estimates."""
 
+SILENCE = 1e-4
+"""Peaks below are silence, -80 dB: lossy codecs make of zeros what is not quite zero."""
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -154,12 +157,14 @@ def _compare(track: Track, audio: AudioFacts) -> list[tuple[str, str]]:
         found.append(("error", f"{lasts}, the corpus states {stated:.1f} s: {why}"))
     elif stated and audio.seconds > stated + 2 * LENGTH_TOLERANCE_S:
         found.append(("note", f"{lasts}, the corpus states {stated:.1f} s"))
-    if audio.peak == 0:
+    if audio.peak < SILENCE:
         found.append(("error", "is silent from beginning to end"))
     past = track.times_s > audio.seconds + LENGTH_TOLERANCE_S
     if past.any() and not (cut_short or audio.damage):
         last = f"the last at {track.times_s[-1]:.1f} s"
         found.append(("error", f"{lasts}, but {past.sum()} annotations lie past its end, {last}"))
+    if len(track.times_s) and track.times_s[-1] < audio.seconds / 2:
+        found.append(("note", f"{lasts}, but the last annotation is at {track.times_s[-1]:.1f} s"))
     zero = (track.valence == 0) & (track.arousal == 0)
     ending = int(np.argmin(zero[::-1])) if len(zero) else 0
     if ending > 1:
