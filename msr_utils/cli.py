@@ -155,10 +155,13 @@ def data() -> None:
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="write the findings here")
 def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
     """Decode all audio of a corpus, join its labels, and report what is wrong (exit code 1)."""
-    from msr_utils.corpora import CorpusError
+    from msr_utils.corpora import CORPORA, CorpusError
     from msr_utils.corpora.verify import validate
     from msr_utils.io import write_text
 
+    if corpus and corpus not in CORPORA:
+        known = ", ".join(name for name in CORPORA if name != "synthetic")
+        raise click.UsageError(f"--corpus: unknown name {corpus!r}; known: {known}")
     try:
         result = validate(folder, corpus)
     except CorpusError as error:

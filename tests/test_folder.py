@@ -331,6 +331,8 @@ def test_audio_under_another_suffix_is_noted(folder_corpus):
     corpus, findings = collect(folder_corpus)
     assert [t.audio_path.name for t in corpus.tracks[:2]] == ["t00.wav", "t01.wav"]
     assert notes(findings) == [("tracks.csv", "t00", "'audio/t00.mp3' is here as 't00.wav'")]
+    (folder_corpus / "audio" / "t00.wav").rename(folder_corpus / "audio" / "t00.Wav")
+    assert collect(folder_corpus)[0].tracks[0].audio_path.name == "t00.Wav"
 
 
 def test_the_same_audio_twice(folder_corpus):
@@ -484,7 +486,12 @@ def test_content_hash_follows_audio_and_labels(folder_corpus):
     edit(folder_corpus / "annotations.csv", lambda t: t.assign(valence=0.0))
     second = digest()
     sf.write(folder_corpus / "audio" / "t00.wav", tone(4.0, 100), 22_050)
-    assert len({first, second, digest()}) == 3
+    third = digest()
+    assert len({first, second, third}) == 3
+    (folder_corpus / "findings.csv").write_text("level,file\n")
+    assert digest() == third
+    (folder_corpus / "card.yml").write_text("title: T\n")
+    assert digest() != third
 
 
 @real_data

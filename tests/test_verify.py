@@ -140,6 +140,27 @@ def test_corpora_are_recognised_by_their_files(folder_corpus, tmp_path):
         validate(tmp_path / "nowhere")
 
 
+def test_several_corpora_in_one_folder_are_refused(folder_corpus, tmp_path):
+    data = tmp_path / "data"
+    write_deam(data / "deam")
+    assert identify(data) == "deam"
+    folder_corpus.rename(data / "own")
+    with pytest.raises(CorpusError, match=r"data holds several .* deam \(deam\), own \(folder\)"):
+        identify(data)
+    (tmp_path / "one").mkdir()
+    (data / "own").rename(tmp_path / "one" / "own")
+    with pytest.raises(CorpusError, match=r"verify what lies in it: own \(folder\)"):
+        identify(tmp_path / "one")
+
+
+def test_names_of_corpora_that_cannot_be_verified(folder_corpus):
+    command = ["data", "verify", str(folder_corpus), "--corpus"]
+    run = CliRunner().invoke(main, [*command, "synthetic"])
+    assert run.exit_code == 1 and "synthetic has no folder to verify" in run.output
+    run = CliRunner().invoke(main, [*command, "daem"])
+    assert run.exit_code == 2 and "unknown name 'daem'; known: deam, emotify" in run.output
+
+
 def test_the_command_reports_and_sets_the_exit_code(folder_corpus, tmp_path):
     run = CliRunner().invoke(main, ["data", "verify", str(folder_corpus)])
     assert run.exit_code == 0, run.output

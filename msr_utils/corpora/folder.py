@@ -40,6 +40,7 @@ import yaml
 
 from msr_utils.constants import FRAME_RATE_HZ, FRAME_SECONDS, SCALE, TARGETS
 from msr_utils.corpora.base import (
+    AUDIO_SUFFIXES,
     MAX_TIME_S,
     Card,
     Corpus,
@@ -83,6 +84,9 @@ KNOWN_CARDS = {
     ),
 }
 """Public data laid out as a folder corpus: folder name -> pattern of its track ids, card."""
+
+FILES = ("tracks.csv", "annotations.csv", "ratings.csv", "raters.csv", "card.yml")
+"""What a folder corpus consists of beside its audio; other files in the folder are not read."""
 
 TEXT_COLUMNS = ("title", "artist", "genre", "genres")
 
@@ -184,7 +188,7 @@ def load_folder(
         name=name,
         tracks=_refuse_shared_audio(tracks, findings),
         card=card or Card(name, "", "", ""),
-        index_files=sorted(root.glob("*.csv")),
+        index_files=sorted(root / file for file in FILES if (root / file).is_file()),
         labels=labels,
         raters=raters,
     )
@@ -433,12 +437,19 @@ def _audio_path(root: Path, row: dict, findings: Findings) -> Path:
     if written.drive or written.root or inside.split(os.sep)[0] in ("..", "."):
         raise CorpusError(f"{name} is not a path inside the folder; give a relative one")
     with reading(name):
-        path = find_audio(root / inside)
+        path = find_audio(root / inside) or _find_title_case(root / inside)
     if path is None:
         raise CorpusError(f"{name} not found")
     if path.name != written.name:
         findings.note("tracks.csv", row["track_id"], f"{row['file']!r} is here as {path.name!r}")
     return path
+
+
+def _find_title_case(path: Path) -> Path | None:
+    """`find_audio`'s last try: ``x.Ogg``, as some systems write it."""
+    stem = path.with_suffix("") if path.suffix.lower() in AUDIO_SUFFIXES else path
+    others = (stem.with_name(stem.name + suffix.title()) for suffix in AUDIO_SUFFIXES)
+    return next((other for other in others if other.is_file()), None)
 
 
 def _split(text: str, where: str) -> str:

@@ -26,6 +26,14 @@ STATED_TOLERANCE = 0.02
 SILENCE = 1e-4
 """Peaks below are silence, -80 dB: lossy codecs make of zeros what is not quite zero."""
 
+SIGNS = {
+    "folder": "tracks.csv",
+    "emotify": "data.csv",
+    "merp": "*annotations*.parquet",
+    "deam": "*dynamic*/arousal.csv",
+}
+"""Files by which a corpus is recognised, in the folder that holds them."""
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -76,8 +84,11 @@ def validate(data_dir: str | Path, corpus: str = "", progress: bool = True) -> V
     Raises
     ------
     CorpusError
-        If there is no such folder, or it holds none of the known corpora.
+        If there is no such folder, it holds none of the known corpora or several, or the corpus
+        has no folder.
     """
+    if corpus == "synthetic":
+        raise CorpusError("synthetic has no folder to verify")
     root = Path(data_dir).absolute()
     with reading(str(data_dir)):
         if not root.is_dir():
@@ -113,24 +124,31 @@ def validate(data_dir: str | Path, corpus: str = "", progress: bool = True) -> V
 
 
 def identify(root: Path) -> str:
-    """Tell by its files which corpus a folder holds.
+    """Tell by its files which corpus a folder holds: at its root, else up to three levels down.
 
     Raises
     ------
     CorpusError
-        If it is none; the message says what is looked for.
+        If it is none, or several in sub-folders; the message says what is looked for.
     """
-    signs = {
-        "folder": "tracks.csv",
-        "emotify": "**/data.csv",
-        "merp": "**/*annotations*.parquet",
-        "deam": "**/*dynamic*/arousal.csv",
-    }
-    for name, pattern in signs.items():
+    for name, pattern in SIGNS.items():
         if next(root.glob(pattern), None):
             return name
-    looked = "; ".join(f"{pattern} ({name})" for name, pattern in signs.items())
-    raise CorpusError(f"{root.name}: none of the known corpora; looked for {looked}")
+    found = {
+        (path.relative_to(root).parts[0], name)
+        for name, pattern in SIGNS.items()
+        for level in ("*/", "*/*/", "*/*/*/")
+        for path in root.glob(level + pattern)
+    }
+    names = {name for _, name in found}
+    folders = ", ".join(f"{folder} ({name})" for folder, name in sorted(found))
+    if len(names) > 1:
+        raise CorpusError(f"{root.name} holds several corpora: verify one of {folders}")
+    if names and names != {"folder"}:
+        return names.pop()
+    looked = "; ".join(f"{pattern} ({name})" for name, pattern in SIGNS.items())
+    below = f"; verify what lies in it: {folders}" if found else ""
+    raise CorpusError(f"{root.name}: none of the known corpora; looked for {looked}{below}")
 
 
 def _inspect(track: Track) -> AudioFacts | str:
