@@ -3,7 +3,7 @@
 ``tracks.csv``
     ``track_id, file, group`` and optionally ``title, artist, genre, split, quadrant,
     duration_s``; ``file`` is relative to the folder, ``group`` the artist or series, ``split``
-    ``train`` or ``test``, ``quadrant`` ``Q1`` to ``Q4``.
+    ``train`` or ``test`` of every track or of none, ``quadrant`` ``Q1`` to ``Q4``.
 ``annotations.csv``
     ``track_id, time_s, arousal, valence``; a row describes the 500 ms that end at ``time_s``.
 ``ratings.csv`` (optional)
