@@ -101,6 +101,14 @@ def test_songs_without_audio(tmp_path):
     assert len(corpus.content_hash()) == 64
     assert notes(findings) == [
         ("static_annotations_averaged_songs_1_2000.csv", "", "not found"),
+        ("static_annotations_averaged_songs_2000_2058.csv", "", "not found"),
+        (
+            "valence.csv, arousal.csv",
+            "",
+            "5 annotated songs, 1802 were published: 3 of 744 of 2013, 0 of 1000 of 2014, "
+            "2 of 58 of 2015",
+        ),
+        ("static annotations", "", "5 of 5 songs have no rating"),
         ("metadata", "", "2 songs have no artist: each is its own group"),
     ]
 
@@ -148,10 +156,10 @@ DAMAGE = [
     ("arousal.csv", "2,0.1", "2,inf", r"arousal.csv, song 2: inf lies outside"),
     ("arousal.csv", "2,0.1,0.1", "2,0.1,?", r"song 2, sample_15500ms: '\?' is not a number"),
     ("arousal.csv", "\n3,", "\n2,", r"arousal.csv: song_id 2 is repeated"),
-    ("arousal.csv", "\n2,", "\n5,", r"song 2 is in only one of .*, not in arousal.csv"),
+    ("arousal.csv", "\n2,", "\n5,", r"song 2 is only in valence.csv, not in arousal"),
     ("arousal.csv", "\n2,", "\n2.mp3,", r"arousal.csv, line 2: song_id is '2.mp3', not a whole"),
     ("arousal.csv", "\n2,", "\n,", r"arousal.csv, line 2: song_id is '', not a whole"),
-    ("arousal.csv", "\n2,0.1,0.1,0.2,", "\n2,,,,,", r"song 2 has no frame with both"),
+    ("arousal.csv", "\n2,0.1,0.1,0.2,", "\n2,,,,,0.2", r"song 2 has no frame with both"),
     ("arousal.csv", "\n2,", "\n2,0,0,0,0,0,", r"arousal.csv, line 2: 10 cells, the header has 6"),
     ("arousal.csv", "sample_15500ms", "sample_15.5s", r"column 'sample_15.5s' is not of the form"),
     ("arousal.csv", "sample_15500ms", "sample_15600ms", r"time_s 15.6 is not a multiple"),
@@ -202,9 +210,50 @@ def test_one_reading_finds_all_errors(tmp_path):
     assert [(f.file, f.subject) for f in findings if f.level == "error"] == [
         ("valence.csv", "3"),
         ("arousal.csv", "2"),
-        ("valence.csv, arousal.csv", "2002"),
-        ("valence.csv, arousal.csv", "2003"),
+        ("arousal.csv", "2003"),
+        ("valence.csv", "2002"),
     ]
+
+
+def test_a_file_cut_short_is_noticed_without_audio(tmp_path):
+    write_static(tmp_path)
+    arousal = next(tmp_path.rglob("arousal.csv"))
+    lines = arousal.read_text().splitlines(keepends=True)
+    arousal.write_text("".join(lines[: len(lines) // 2]))
+    # Songs 2 to 12 and no audio but theirs: the loader used to see nothing.
+    (tmp_path / "MEMD_audio").mkdir()
+    sf.write(tmp_path / "MEMD_audio/2.mp3", tone(18.0, 300, 44_100), 44_100)
+    for need_audio in (True, False):
+        corpus, findings = collect(tmp_path, need_audio=need_audio)
+        (error,) = [f for f in findings if f.level == "error"]
+        assert error.file == "arousal.csv"
+        assert "and 12 more are only in valence.csv, not in arousal.csv" in error.message
+        assert len(corpus.tracks) == (1 if need_audio else 12)
+    with pytest.raises(CorpusError, match="12 more are only in valence.csv"):
+        load_deam(tmp_path)
+    with pytest.raises(CorpusError, match="12 more are only in valence.csv"):
+        static_audit(tmp_path)
+
+
+def test_a_row_cut_in_the_middle_is_noticed_without_audio(tmp_path):
+    path = next(write_deam(tmp_path).rglob("valence.csv"))
+    text = path.read_text()
+    path.write_text(text[: text.rindex("2002,-0.1,") + len("2002,-0.1,")])
+    _, findings = collect(tmp_path)
+    (error,) = [f for f in findings if f.level == "error"]
+    assert (error.file, error.subject) == ("valence.csv, arousal.csv", "2002")
+    assert "1 samples of valence but 5 of arousal" in error.message
+
+
+def test_songs_without_a_song_level_rating_are_counted(tmp_path):
+    write_static(tmp_path)
+    path = next(tmp_path.rglob("*songs_1_2000.csv"))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-3]))
+    next(tmp_path.rglob("*songs_2000_2058.csv")).unlink()
+    _, findings = collect(tmp_path, need_audio=False)
+    name = "static_annotations_averaged_songs_2000_2058.csv"
+    assert (name, "", "not found") in notes(findings)
+    assert ("static annotations", "", "4 of 25 songs have no rating") in notes(findings)
 
 
 def test_swapped_columns_are_put_right(tmp_path):

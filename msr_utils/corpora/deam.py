@@ -33,6 +33,17 @@ from msr_utils.corpora.folder import MISSING, read_csv, read_rows, read_text
 RELEASES = {"2013": 1000, "2014": 2000, "2015": np.inf}
 """Last song id of each year's part; 2015 are the full songs of the MediaEval test set."""
 
+SONGS = {"2013": 744, "2014": 1000, "2015": 58}
+"""Annotated songs of each part as published."""
+
+STATIC_FILES = (
+    "static_annotations_averaged_songs_1_2000.csv",
+    "static_annotations_averaged_songs_2000_2058.csv",
+)
+
+LENGTH_TOLERANCE = 2
+"""Samples by which a song's two curves may differ in length; those of the release never do."""
+
 STATIC_SCALE = (1, 9)
 """Scale of the song-level file."""
 
@@ -106,6 +117,7 @@ def load_deam(
                     **_joint(song, curves),
                 )
             )
+    _note_counts(songs, static, findings)
     alone = sum("artist" not in t.text for t in tracks)
     if alone:
         findings.note("metadata", "", f"{alone} songs have no artist: each is its own group")
@@ -163,6 +175,22 @@ def _files(root: Path) -> list[Path]:
     return found
 
 
+def _note_counts(songs: list[int], static: dict[int, np.ndarray], findings: Findings) -> None:
+    """Fewer or more songs than published, and songs rated over time alone."""
+    count = {part: sum(_release(s) == part for s in songs) for part in SONGS}
+    if count != SONGS:
+        parts = ", ".join(f"{count[part]} of {SONGS[part]} of {part}" for part in SONGS)
+        findings.note(
+            "valence.csv, arousal.csv", "",
+            f"{len(songs)} annotated songs, {sum(SONGS.values())} were published: {parts}",
+        )  # fmt: skip
+    unrated = [s for s in songs if s not in static]
+    if unrated:
+        findings.note(
+            "static annotations", "", f"{len(unrated)} of {len(songs)} songs have no rating"
+        )
+
+
 # Dynamic annotations
 
 
@@ -183,7 +211,35 @@ def _read_dynamics(
             findings.note(found[0].name, "", f"{len(found)} files of this name; took {taken}")
         paths.append(found[0])
         curves[target] = _read_dynamic(found[0], findings)
+    _compare(curves, findings)
     return paths, curves
+
+
+def _compare(curves: dict[str, Curves], findings: Findings) -> None:
+    """Refuse what tells of a file or a row cut short, whether or not the song's audio is here."""
+    for here, there in (TARGETS, TARGETS[::-1]):
+        alone = [s for s in sorted(curves[here]) if s not in curves[there]]
+        # A song refused in the other file is there.
+        alone = [s for s in alone if str(s) not in findings.damaged]
+        if not alone:
+            continue
+        for song in alone:
+            del curves[here][song]
+        what = f"{alone[0]} is" if len(alone) == 1 else f"{alone[0]} and {len(alone) - 1} more are"
+        with findings.about(f"{there}.csv", str(alone[0])):
+            raise CorpusError(
+                f"DEAM: song {what} only in {here}.csv, not in {there}.csv; unpack the "
+                "annotations again"
+            )
+    valence, arousal = (curves[target] for target in TARGETS)
+    for song in sorted(set(valence) & set(arousal)):
+        samples = [len(curves[target][song][1]) for target in TARGETS]
+        with findings.about("valence.csv, arousal.csv", str(song)):
+            if abs(samples[0] - samples[1]) > LENGTH_TOLERANCE:
+                raise CorpusError(
+                    f"DEAM: song {song} has {samples[0]} samples of valence but {samples[1]} of "
+                    "arousal: a row is cut"
+                )
 
 
 def _read_dynamic(path: Path, findings: Findings) -> Curves:
@@ -236,12 +292,6 @@ def _number(cell: str, where: str) -> float:
 
 def _joint(song: int, curves: dict[str, Curves]) -> dict[str, np.ndarray]:
     """Times and values of one song in both dimensions."""
-    missing = [target for target in TARGETS if song not in curves[target]]
-    if missing:
-        raise CorpusError(
-            f"DEAM: song {song} is in only one of valence.csv and arousal.csv, not in "
-            f"{missing[0]}.csv"
-        )
     joint = {t: dict(zip(*curves[t][song], strict=True)) for t in TARGETS}
     times_s = np.array(sorted(set(joint["valence"]) | set(joint["arousal"])))
     values = {t: np.array([joint[t].get(s, np.nan) for s in times_s], np.float32) for t in TARGETS}
@@ -261,8 +311,9 @@ def _read_static(files: list[Path], findings: Findings) -> tuple[list[Path], dic
     for path in files:
         if re.fullmatch(r"static_annotations_averaged_songs_\d+_\d+\.csv", path.name):
             taken.setdefault(path.name, path)
-    if not taken:
-        findings.note("static_annotations_averaged_songs_1_2000.csv", "", "not found")
+    for name in STATIC_FILES:
+        if name not in taken:
+            findings.note(name, "", "not found")
     static: dict[int, np.ndarray] = {}
     for path in taken.values():
         names = ("song_id", *columns)
