@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from msr_utils.corpora import CorpusError, Findings, load_corpus
-from msr_utils.corpora.base import check_scale, find_audio, frame_index
+from msr_utils.corpora.base import check_scale, find_audio, frame_index, note_scale
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,18 @@ def test_values_out_of_scale_name_the_scale_they_seem_to_have(values, words):
     with pytest.raises(CorpusError, match=words):
         check_scale(np.array(values), "x")
     check_scale(np.array([-1, np.nan, 1]), "x")
+
+
+@pytest.mark.parametrize(
+    "lowest, count, noted",
+    [(0.0, 100, True), (0.3, 100, True), (-0.01, 100, False), (0.0, 99, False)],
+)
+def test_a_column_of_0_to_1_is_noted(lowest, count, noted):
+    findings = Findings()
+    values = np.append(np.linspace(lowest, 1, count), np.nan)
+    note_scale("arousal", values, "a.csv", findings)
+    said = "all values of arousal lie in [0, 1]: if the scale is 0..1, map it with 2x - 1"
+    assert [f.message for f in findings] == [said] * noted
 
 
 def test_audio_is_found_under_another_suffix(tmp_path):

@@ -245,6 +245,18 @@ def test_a_row_cut_in_the_middle_is_noticed_without_audio(tmp_path):
     assert "1 samples of valence but 5 of arousal" in error.message
 
 
+def test_a_scale_of_0_to_1_is_noted(tmp_path):
+    write_static(tmp_path, songs=60)
+    _, findings = collect(tmp_path, need_audio=False)
+    assert not [f for f in findings if "2x - 1" in f.message]
+    path = next(tmp_path.rglob("arousal.csv"))
+    table = pd.read_csv(path, index_col=0)
+    ((table + 1) / 2).to_csv(path)
+    _, findings = collect(tmp_path, need_audio=False)
+    (note,) = [f for f in findings if "2x - 1" in f.message]
+    assert (note.level, note.file, note.subject) == ("note", "arousal.csv", "arousal")
+
+
 def test_songs_without_a_song_level_rating_are_counted(tmp_path):
     write_static(tmp_path)
     path = next(tmp_path.rglob("*songs_1_2000.csv"))

@@ -111,6 +111,16 @@ def test_ratings_shorter_than_the_audio_are_replaced_by_raw_ones(tmp_path):
         load_merp(root)
 
 
+def test_a_scale_of_0_to_1_is_noted(tmp_path):
+    table = pd.concat([ratings().assign(worker_id=name) for name in "ABCD"])
+    table["arousal"] = table["arousal"].map(lambda a: a + 0.5)
+    table.iloc[0, table.columns.get_loc("valence")] = np.full(60, -0.1)
+    findings = Findings()
+    load_merp(write_merp(tmp_path, table[~table.duplicated(["worker_id", "song_id"])]), findings)
+    (note,) = [f for f in findings if "2x - 1" in f.message]
+    assert (note.file, note.subject) == (FILTERED, "arousal")
+
+
 def test_column_names_are_matched_loosely(tmp_path):
     names = {"worker_id": "WorkerID", "song_id": "songurl", "valence": "valences"}
     table = ratings(Artist="Someone").rename(columns=names | {"arousal": "arousals"})

@@ -31,6 +31,9 @@ RATING_SCALES = (
 )
 """Lowest and highest value of scales in use, and how they become [-1, 1]."""
 
+MIN_VALUES_TO_TELL = 100
+"""Fewer values do not tell the scale of a column."""
+
 LABELS = ("curves", "quadrants", "gems")
 """Valence and arousal over time; one quadrant of their plane; nine emotions felt."""
 
@@ -290,6 +293,26 @@ def check_scale(values: np.ndarray, where: str, column: np.ndarray | None = None
             f"{where}: {values[bad][0]:g} lies outside [{low:g}, {high:g}]; "
             f"{_rescaling(values if column is None else column)}"
         )
+
+
+def note_scale(name: str, values: np.ndarray, file: str, findings: Findings) -> None:
+    """Note a column of a whole corpus whose values all lie in [0, 1]: its scale may be another.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    values : np.ndarray
+        All of its values; NaN does not count.
+    file : str
+    findings : Findings
+    """
+    values = np.asarray(values)[np.isfinite(values)]
+    if len(values) >= MIN_VALUES_TO_TELL and ((values >= 0) & (values <= 1)).all():
+        findings.note(
+            file, name, f"all values of {name} lie in [0, 1]: if the scale is 0..1, map it with "
+            "2x - 1"
+        )  # fmt: skip
 
 
 def _rescaling(column: np.ndarray) -> str:

@@ -27,6 +27,7 @@ from msr_utils.corpora.base import (
     Track,
     check_scale,
     frame_index,
+    note_scale,
 )
 from msr_utils.corpora.folder import MISSING, read_csv, read_rows, read_text
 
@@ -265,6 +266,9 @@ def _read_dynamic(path: Path, findings: Findings) -> Curves:
             known = np.flatnonzero(np.isfinite(values))
             end = known[-1] + 1 if len(known) else 0
             curves[song] = (times_s[:end], values[:end])
+    if curves:
+        every = np.concatenate([values for _, values in curves.values()])
+        note_scale(path.stem, every, path.name, findings)
     return curves
 
 

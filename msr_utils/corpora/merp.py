@@ -27,8 +27,16 @@ import pandas as pd
 import soundfile as sf
 
 from msr_utils.constants import FRAME_RATE_HZ, FRAME_SECONDS, TARGETS
-from msr_utils.corpora.base import Card, Corpus, CorpusError, Findings, Track, check_scale
-from msr_utils.corpora.deam import AUDIO_SUFFIXES
+from msr_utils.corpora.base import (
+    AUDIO_SUFFIXES,
+    Card,
+    Corpus,
+    CorpusError,
+    Findings,
+    Track,
+    check_scale,
+    note_scale,
+)
 
 RATING_RATE_HZ = 10
 
@@ -119,6 +127,9 @@ def load_merp(data_dir: Path, findings: Findings | None = None) -> Corpus:
         with findings.about(main, f"song {song}"):
             rated = {name: table[song] for name, table in songs.items() if song in table}
             tracks.append(_read_song(song, rated, audio[song], findings))
+    for column, target in enumerate(TARGETS if tracks else ()):
+        every = np.concatenate([t.ratings[:, :, column].ravel() for t in tracks])
+        note_scale(target, every, main, findings)
     without_audio = len(set(songs[main]) - set(audio))
     if without_audio == len(songs[main]):
         raise CorpusError(f"MERP: no audio such as audio/00_35.wav found under {root}")
