@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from msr_utils.corpora import CorpusError, Findings, load_corpus
-from msr_utils.corpora.base import check_scale, find_audio, frame_index, note_scale
+from msr_utils.corpora.base import check_scale, find_audio, frame_index, in_file, note_scale
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,17 @@ def test_findings_raise_or_collect():
         raise TypeError("not about the data")
     assert [f.level for f in findings] == ["note", "error"]
     assert findings.damaged == {"t"}
+
+
+def test_an_error_names_its_file_where_the_finding_does_not():
+    findings = Findings(collect=True)
+    with findings.about(""), in_file("a.csv"):
+        raise CorpusError("bad")
+    with findings.about(""), in_file("a.csv"):
+        raise CorpusError("bad", file="b.csv")
+    with findings.about("c.csv"):
+        raise CorpusError("bad", file="b.csv")
+    assert [f.file for f in findings] == ["a.csv", "b.csv", "c.csv"]
 
 
 def test_synthetic_corpus_is_called_synthetic(tmp_path):

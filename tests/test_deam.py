@@ -190,13 +190,31 @@ def test_damaged_deam(tmp_path, file, old, new, words):
 def test_deam_with_files_missing(tmp_path):
     root = write_deam(tmp_path / "a")
     next(root.rglob("arousal.csv")).unlink()
-    with pytest.raises(CorpusError, match=r"no dynamic annotations arousal\.csv"):
+    with pytest.raises(CorpusError, match=r"no dynamic annotations arousal\.csv") as error:
         load_corpus("deam", root)
+    assert error.value.file == "arousal.csv"
     root = write_deam(tmp_path / "b")
     for path in (root / "MEMD_audio").iterdir():
         path.unlink()
     with pytest.raises(CorpusError, match="no audio such as"):
         load_corpus("deam", root)
+
+
+def test_optional_files_that_cannot_be_read_leave_the_rest(tmp_path):
+    write_deam(tmp_path)
+    write_static(tmp_path)
+    broken = ["metadata_2015.csv", "static_annotations_averaged_songs_2000_2058.csv"]
+    for name in broken:
+        next(tmp_path.rglob(name)).write_bytes(b"\0")
+    corpus, findings = collect(tmp_path)
+    assert [t.id for t in corpus.tracks] == ["2", "3", "2001"]
+    assert corpus.tracks[0].text["artist"] == "The Band"
+    assert [t.static is None for t in corpus.tracks] == [False, False, True]
+    assert [f.file for f in findings if f.level == "error"] == broken[::-1]
+    next(tmp_path.rglob("valence.csv")).write_bytes(b"\0")
+    with pytest.raises(CorpusError, match="not a text file") as error:
+        collect(tmp_path)
+    assert error.value.file == "valence.csv"
 
 
 def test_one_reading_finds_all_errors(tmp_path):

@@ -119,8 +119,9 @@ def test_files_that_are_no_tables(tmp_path):
     root = write_emotify(tmp_path)
     for content in (b"", b"\xff\xfe\x00bad"):
         (root / "data.csv").write_bytes(content)
-        with pytest.raises(CorpusError, match="data.csv"):
+        with pytest.raises(CorpusError, match="data.csv") as error:
             load_emotify(root)
+        assert error.value.file == "data.csv"
     (root / "data.csv").unlink()
     with pytest.raises(CorpusError, match="no data.csv found"):
         load_emotify(root)
@@ -135,6 +136,28 @@ def test_collected_errors_leave_their_tracks_out(tmp_path):
     errors = [f for f in findings if f.level == "error"]
     assert [f.subject for f in errors] == ["track id 1", "track id 101"]
     assert corpus.without_audio == 0
+
+
+def test_one_ragged_line_leaves_the_rest(tmp_path):
+    path = write_emotify(tmp_path) / "data.csv"
+    lines = path.read_text().replace("Dutch", "Fran\u00e7ais").splitlines()
+    lines[2] = lines[2].rpartition(",")[0]
+    path.write_bytes("\n".join(lines).encode("cp1252"))
+    findings = Findings(collect=True)
+    corpus = load_emotify(tmp_path, findings)
+    assert [len(t.raters) for t in corpus.tracks] == [2, 3, 3, 3, 3]
+    (error,) = [f for f in findings if f.level == "error"]
+    assert (error.file, error.subject) == ("data.csv", "line 3")
+    assert any("read as Windows-1252" in f.message for f in findings)
+
+
+def test_profiles_that_are_not_there_leave_the_emotions(tmp_path):
+    root = edit(write_emotify(tmp_path), lambda t: t.drop(columns=["liked", "mother tongue"]))
+    findings = Findings(collect=True)
+    corpus = load_emotify(root, findings)
+    assert len(corpus.tracks) == 5 and "liked" not in corpus.raters
+    errors = [f.subject for f in findings if f.level == "error"]
+    assert errors == ["liked", "mother tongue"]
 
 
 def test_oddities_are_noted_and_kept(tmp_path):

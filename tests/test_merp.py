@@ -121,6 +121,13 @@ def test_a_scale_of_0_to_1_is_noted(tmp_path):
     assert (note.file, note.subject) == (FILTERED, "arousal")
 
 
+def test_a_raw_table_that_cannot_be_read_leaves_the_filtered_one(tmp_path):
+    (write_merp(tmp_path) / RAW).write_bytes(b"no table")
+    findings = Findings(collect=True)
+    assert len(load_merp(tmp_path, findings).tracks) == 3
+    assert [f.file for f in findings if f.level == "error"] == [RAW]
+
+
 def test_column_names_are_matched_loosely(tmp_path):
     names = {"worker_id": "WorkerID", "song_id": "songurl", "valence": "valences"}
     table = ratings(Artist="Someone").rename(columns=names | {"arousal": "arousals"})
@@ -175,8 +182,11 @@ def test_files_that_are_no_tables_or_no_audio(tmp_path):
     whole = (root / FILTERED).read_bytes()
     for content in (b"", b"PAR1 and then nothing", whole[: len(whole) // 2]):
         (root / FILTERED).write_bytes(content)
-        with pytest.raises(CorpusError, match="annotations_filtered.parquet: not a Parquet table"):
+        with pytest.raises(
+            CorpusError, match="annotations_filtered.parquet: not a Parquet table"
+        ) as error:
             load_merp(root)
+        assert error.value.file == FILTERED
     (root / FILTERED).unlink()
     with pytest.raises(CorpusError, match="neither annotations_filtered.parquet nor"):
         load_merp(root)

@@ -39,7 +39,18 @@ LABELS = ("curves", "quadrants", "gems")
 
 
 class CorpusError(ValueError):
-    """A corpus whose files are missing, unreadable or contradict one another."""
+    """A corpus whose files are missing, unreadable or contradict one another.
+
+    Parameters
+    ----------
+    message : str
+    file : str
+        The file that is damaged as a whole, for findings that are not about one in particular.
+    """
+
+    def __init__(self, message: str = "", file: str = "") -> None:
+        super().__init__(message)
+        self.file = file
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ class Findings(list[Finding]):
         except CorpusError as error:
             if not self.collect:
                 raise
-            self.append(Finding("error", file, subject, str(error)))
+            self.append(Finding("error", file or error.file, subject, str(error)))
 
     def note(self, file: str, subject: str, message: str) -> None:
         """Keep something that is no damage."""
@@ -96,6 +107,16 @@ class Findings(list[Finding]):
     def damaged(self) -> set[str]:
         """Subjects of the errors collected so far: what is left out."""
         return {finding.subject for finding in self if finding.level == "error"}
+
+
+@contextmanager
+def in_file(file: str) -> Iterator[None]:
+    """Add the file to a `CorpusError` of a block that reads the whole of it."""
+    try:
+        yield
+    except CorpusError as error:
+        error.file = error.file or file
+        raise
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from msr_utils.corpora.base import (
     Track,
     check_scale,
     frame_index,
+    in_file,
     note_scale,
 )
 from msr_utils.corpora.folder import MISSING, read_csv, read_rows, read_text
@@ -205,13 +206,15 @@ def _read_dynamics(
         if not found:
             raise CorpusError(
                 f"DEAM: no dynamic annotations {target}.csv found under {root}; "
-                "unpack DEAM_Annotations.zip there"
+                "unpack DEAM_Annotations.zip there",
+                file=f"{target}.csv",
             )
         if len(found) > 1:
             taken = found[0].relative_to(root).as_posix()
             findings.note(found[0].name, "", f"{len(found)} files of this name; took {taken}")
         paths.append(found[0])
-        curves[target] = _read_dynamic(found[0], findings)
+        with in_file(found[0].name):
+            curves[target] = _read_dynamic(found[0], findings)
     _compare(curves, findings)
     return paths, curves
 
@@ -309,8 +312,6 @@ def _joint(song: int, curves: dict[str, Curves]) -> dict[str, np.ndarray]:
 
 def _read_static(files: list[Path], findings: Findings) -> tuple[list[Path], dict[int, np.ndarray]]:
     """Song -> (valence, arousal) in [-1, 1] as released."""
-    columns = tuple(f"{target}_mean" for target in TARGETS)
-    low, high = STATIC_SCALE
     taken: dict[str, Path] = {}
     for path in files:
         if re.fullmatch(r"static_annotations_averaged_songs_\d+_\d+\.csv", path.name):
@@ -320,22 +321,30 @@ def _read_static(files: list[Path], findings: Findings) -> tuple[list[Path], dic
             findings.note(name, "", "not found")
     static: dict[int, np.ndarray] = {}
     for path in taken.values():
-        names = ("song_id", *columns)
-        table = read_csv(path, names, columns, names, key="song_id", findings=findings)
-        for line, row in zip(table.index, table.to_dict("records"), strict=True):
-            with findings.about(path.name, row["song_id"]):
-                song = _song_id(row["song_id"], f"{path.name}, line {line}")
-                if song in static:
-                    raise CorpusError(f"{path.name}: song_id {song} is repeated")
-                for column in columns:
-                    if not low <= row[column] <= high:
-                        raise CorpusError(
-                            f"{path.name}, song {song}: {column} {row[column]:g} lies outside "
-                            f"[{low}, {high}]"
-                        )
-                middle, half = (high + low) / 2, (high - low) / 2
-                static[song] = np.array([(row[c] - middle) / half for c in columns], np.float32)
+        with findings.about(path.name):
+            _read_static_file(path, static, findings)
     return list(taken.values()), static
+
+
+def _read_static_file(path: Path, static: dict[int, np.ndarray], findings: Findings) -> None:
+    """Add a file's songs to those read before."""
+    columns = tuple(f"{target}_mean" for target in TARGETS)
+    low, high = STATIC_SCALE
+    names = ("song_id", *columns)
+    table = read_csv(path, names, columns, names, key="song_id", findings=findings)
+    for line, row in zip(table.index, table.to_dict("records"), strict=True):
+        with findings.about(path.name, row["song_id"]):
+            song = _song_id(row["song_id"], f"{path.name}, line {line}")
+            if song in static:
+                raise CorpusError(f"{path.name}: song_id {song} is repeated")
+            for column in columns:
+                if not low <= row[column] <= high:
+                    raise CorpusError(
+                        f"{path.name}, song {song}: {column} {row[column]:g} lies outside "
+                        f"[{low}, {high}]"
+                    )
+            middle, half = (high + low) / 2, (high - low) / 2
+            static[song] = np.array([(row[c] - middle) / half for c in columns], np.float32)
 
 
 def _audit(static: dict[int, np.ndarray], curves: dict[str, Curves]) -> list[dict[str, Any]]:
@@ -416,20 +425,21 @@ def _read_metadata(paths: list[Path], findings: Findings) -> dict[int, dict[str,
     """Artist, title and genre by song; cells carry stray tabs, later columns are shifted."""
     found: dict[int, dict[str, str]] = {}
     for path in paths:
-        rows = csv.reader(io.StringIO(read_text(path, findings), newline=""))
-        try:
-            header = [cell.strip().lower() for cell in next(rows, [])]
-            for row in rows:
-                # Tags follow the named columns; where they have no name, "" takes them.
-                cells = dict(zip(header, (c.strip(' \t"') for c in row), strict=False))
-                if re.fullmatch(r"\d+", cells.get("song_id", ""), re.ASCII):
-                    found[int(cells["song_id"])] = {
-                        k: cells[k]
-                        for k in ("artist", "title", "genre")
-                        if cells.get(k, "").lower() not in ("", "n/a")
-                    }
-        except csv.Error as error:
-            raise CorpusError(
-                f"{path.name}, line {rows.line_num}: not a CSV table ({error})"
-            ) from error
+        with findings.about(path.name):
+            rows = csv.reader(io.StringIO(read_text(path, findings), newline=""))
+            try:
+                header = [cell.strip().lower() for cell in next(rows, [])]
+                for row in rows:
+                    # Tags follow the named columns; where they have no name, "" takes them.
+                    cells = dict(zip(header, (c.strip(' \t"') for c in row), strict=False))
+                    if re.fullmatch(r"\d+", cells.get("song_id", ""), re.ASCII):
+                        found[int(cells["song_id"])] = {
+                            k: cells[k]
+                            for k in ("artist", "title", "genre")
+                            if cells.get(k, "").lower() not in ("", "n/a")
+                        }
+            except csv.Error as error:
+                raise CorpusError(
+                    f"{path.name}, line {rows.line_num}: not a CSV table ({error})"
+                ) from error
     return found

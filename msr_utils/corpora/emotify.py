@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from msr_utils.corpora.base import Card, Corpus, CorpusError, Findings, Track
+from msr_utils.corpora.base import Card, Corpus, CorpusError, Findings, Track, in_file
 from msr_utils.corpora.deam import AUDIO_SUFFIXES
 from msr_utils.corpora.folder import read_csv
 from msr_utils.metrics import rater_ceiling
@@ -96,7 +96,14 @@ def load_emotify(data_dir: Path, findings: Findings | None = None) -> Corpus:
     findings = Findings() if findings is None else findings
     root = Path(data_dir)
     path = _find_table(root)
-    table = read_csv(path, ("track id", "genre", *EMOTIONS, *PROFILE))
+    with in_file(path.name):
+        table = read_csv(path, ("track id", "genre", *EMOTIONS), findings=findings)
+    for column in PROFILE:
+        with findings.about(path.name, column):
+            if column not in table:
+                raise CorpusError(
+                    f"{path.name}: column {column!r} is missing; download the annotations again"
+                )
     # "01" and "1" are one track.
     table["track id"] = table["track id"].str.strip().str.replace(r"^0+(?=.)", "", regex=True)
     marks = table[list(EMOTIONS)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
@@ -181,8 +188,8 @@ def _audio_files(root: Path) -> dict[tuple[str, int], Path]:
 
 def _profiles(table: pd.DataFrame) -> pd.DataFrame:
     """What each row says of its listener; NaN where a number is missing."""
-    raters = table[["track id", *PROFILE]].copy()
-    for column in USUAL:
+    raters = table[["track id", *(c for c in PROFILE if c in table)]].copy()
+    for column in (c for c in USUAL if c in table):
         raters[column] = pd.to_numeric(raters[column], errors="coerce")
     raters.columns = raters.columns.str.replace(" ", "_")
     raters.index = pd.Index([str(row + 1) for row in range(len(raters))], name="rater")
@@ -244,7 +251,7 @@ def _note_oddities(
 ) -> None:
     """Note what is no damage but may surprise: nothing of it is dropped."""
     felt = np.nansum(marks, axis=1)
-    both = (raters["liked"] == 1) & (raters["disliked"] == 1)
+    both = (raters.reindex(columns=["liked", "disliked"]) == 1).all(axis=1)
     counts = {
         "rows repeat another row of their track in every cell: one person twice or two alike, "
         "which nobody can tell without a listener id": table.duplicated().sum(),
@@ -258,6 +265,8 @@ def _note_oddities(
         if count:
             findings.note(file, "", f"{count} {what}")
     for column, (low, high) in USUAL.items():
+        if column not in table:
+            continue
         odd = ~raters[column].between(low, high)
         if odd.any():
             values = ", ".join(sorted(set(table[column][odd.to_numpy()]))[:5])

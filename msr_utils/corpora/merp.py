@@ -35,6 +35,7 @@ from msr_utils.corpora.base import (
     Findings,
     Track,
     check_scale,
+    in_file,
     note_scale,
 )
 
@@ -110,7 +111,11 @@ def load_merp(data_dir: Path, findings: Findings | None = None) -> Corpus:
     files = {name: found[0] for name in (FILTERED, RAW) if (found := sorted(root.rglob(name)))}
     if not files:
         raise CorpusError(f"MERP: neither {FILTERED} nor {RAW} found under {root}")
-    tables = {name: _read_table(path, findings) for name, path in files.items()}
+    tables = {}
+    for name, path in files.items():
+        # Beside the filtered table, the raw one only stands in.
+        with findings.about(name) if tables else in_file(name):
+            tables[name] = _read_table(path, findings)
     main = next(iter(tables))
     if main == RAW:
         findings.note(RAW, "", f"{FILTERED} is not here: ratings that the authors refused are in")
