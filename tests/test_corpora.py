@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from msr_utils.corpora import CorpusError, Findings, load_corpus
-from msr_utils.corpora.base import check_scale, find_audio, frame_index, in_file, note_scale
+from msr_utils.corpora.base import check_scale, find_audio, frame_index, in_file, note_scale, walk
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,22 @@ def test_audio_is_found_under_another_suffix(tmp_path):
         "01.intro": None,
         "c.mp3": None,
     }
+
+
+def test_files_are_found_through_links_and_once(tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for name in (".hidden", "b.txt", "z/a.txt", "__MACOSX/a.txt", "._dir/a.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (elsewhere / "deep").mkdir(parents=True)
+    (elsewhere / "deep" / "c.txt").touch()
+    (elsewhere / "back").symlink_to(root)  # a loop
+    (root / "audio").symlink_to(elsewhere)
+    (root / "again").symlink_to(root / "z")
+    (root / "one.txt").symlink_to(elsewhere / "deep" / "c.txt")
+    (root / "broken.txt").symlink_to(root / "nothing")
+    found = [path.relative_to(root).as_posix() for path in walk(root)]
+    assert found == ["audio/deep/c.txt", "b.txt", "one.txt", "z/a.txt"]
 
 
 def test_findings_raise_or_collect():

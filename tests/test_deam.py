@@ -217,6 +217,13 @@ def test_optional_files_that_cannot_be_read_leave_the_rest(tmp_path):
     assert error.value.file == "valence.csv"
 
 
+def test_audio_behind_a_link_is_found(tmp_path):
+    root = write_deam(tmp_path / "here")
+    (root / "MEMD_audio").rename(tmp_path / "elsewhere")
+    (root / "MEMD_audio").symlink_to(tmp_path / "elsewhere")
+    assert len(load_deam(root).tracks) == 3
+
+
 def test_one_reading_finds_all_errors(tmp_path):
     root = write_deam(tmp_path)
     arousal, valence = next(root.rglob("arousal.csv")), next(root.rglob("valence.csv"))

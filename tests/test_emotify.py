@@ -82,6 +82,13 @@ def test_audio_is_found_where_the_user_unpacked_it(tmp_path):
     assert len(load_emotify(root).tracks) == 5
 
 
+def test_audio_behind_a_link_is_found(tmp_path):
+    root = write_emotify(tmp_path / "here")
+    (root / "emotifymusic").rename(tmp_path / "elsewhere")
+    (root / "emotifymusic").symlink_to(tmp_path / "elsewhere")
+    assert len(load_emotify(root).tracks) == 5
+
+
 def test_tracks_without_audio_are_counted(tmp_path):
     root = write_emotify(tmp_path)
     (root / "emotifymusic/rock/1.wav").unlink()

@@ -36,7 +36,7 @@ def ratings(seconds=None, **other):
 
 def write_merp(root, filtered=None, raw=None):
     """The Hugging Face layout: audio/<song>.wav and the tables beside it."""
-    (root / "audio").mkdir()
+    (root / "audio").mkdir(parents=True)
     for song, seconds in SECONDS.items():
         sf.write(root / "audio" / f"{song}.wav", tone(seconds, rate=8000), 8000)
     (ratings() if filtered is None else filtered).to_parquet(root / FILTERED)
@@ -190,6 +190,13 @@ def test_files_that_are_no_tables_or_no_audio(tmp_path):
     (root / FILTERED).unlink()
     with pytest.raises(CorpusError, match="neither annotations_filtered.parquet nor"):
         load_merp(root)
+
+
+def test_audio_behind_a_link_is_found(tmp_path):
+    root = write_merp(tmp_path / "here")
+    (root / "audio").rename(tmp_path / "elsewhere")
+    (root / "audio").symlink_to(tmp_path / "elsewhere")
+    assert len(load_merp(root).tracks) == 3
 
 
 def test_songs_without_audio_are_counted(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -239,6 +240,28 @@ class Corpus:
         for path in [*sorted(self.index_files), *audio]:
             digest.update(f"{path.name} {sha256_file(path)}\n".encode())
         return digest.hexdigest()
+
+
+def walk(root: Path) -> list[Path]:
+    """Files under a folder and the folders that links in it lead to, sorted.
+
+    Every folder is entered once, by its own place before any link to it. Dot files and
+    ``__MACOSX``, the litter of archivers, are left out.
+    """
+    found: list[Path] = []
+    entered: set[str] = set()
+    pending = [Path(root)]
+    for start in pending:  # grows: links come after the tree that holds them
+        for folder, folders, names in os.walk(start):
+            here = os.path.realpath(folder)
+            folders[:] = [f for f in folders if f != "__MACOSX" and not f.startswith(".")]
+            if here in entered:
+                folders.clear()
+                continue
+            entered.add(here)
+            pending += sorted(p for f in folders if (p := Path(folder, f)).is_symlink())
+            found += [Path(folder, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
 
 
 def find_audio(path: Path) -> Path | None:

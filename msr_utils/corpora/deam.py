@@ -29,6 +29,7 @@ from msr_utils.corpora.base import (
     frame_index,
     in_file,
     note_scale,
+    walk,
 )
 from msr_utils.corpora.folder import MISSING, read_csv, read_rows, read_text
 
@@ -167,14 +168,8 @@ def _release(song: int) -> str:
 
 
 def _files(root: Path) -> list[Path]:
-    """Files under a folder without the litter of archivers and the single raters' files."""
-    found = []
-    for path in sorted(root.rglob("*")):
-        inside = path.relative_to(root)
-        litter = "__MACOSX" in inside.parts or path.name.startswith(".")
-        if not litter and "per each rater" not in str(inside.parent) and path.is_file():
-            found.append(path)
-    return found
+    """Files under a folder without the single raters'."""
+    return [p for p in walk(root) if "per each rater" not in str(p.relative_to(root).parent)]
 
 
 def _note_counts(songs: list[int], static: dict[int, np.ndarray], findings: Findings) -> None:

@@ -20,8 +20,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from msr_utils.corpora.base import Card, Corpus, CorpusError, Findings, Track, in_file
-from msr_utils.corpora.deam import AUDIO_SUFFIXES
+from msr_utils.corpora.base import (
+    AUDIO_SUFFIXES,
+    Card,
+    Corpus,
+    CorpusError,
+    Findings,
+    Track,
+    in_file,
+    walk,
+)
 from msr_utils.corpora.folder import read_csv
 from msr_utils.metrics import rater_ceiling
 
@@ -171,17 +179,17 @@ def reliability(tracks: Sequence[Track], n_splits: int = 100, seed: int = 7) -> 
 
 
 def _find_table(root: Path) -> Path:
-    found = sorted(root.rglob("data.csv"), key=lambda path: (len(path.parts), path))
+    found = [path for path in walk(root) if path.name == "data.csv"]
     if not found:
         raise CorpusError(f"Emotify: no data.csv found under {root}; download the annotations")
-    return found[0]
+    return min(found, key=lambda path: (len(path.parts), path))
 
 
 def _audio_files(root: Path) -> dict[tuple[str, int], Path]:
     """Audio by genre and number in it."""
     return {
         (path.parent.name.lower(), int(path.stem)): path
-        for path in sorted(root.rglob("*"))
+        for path in walk(root)
         if path.suffix.lower() in AUDIO_SUFFIXES and path.stem.isdecimal()
     }
 

@@ -37,6 +37,7 @@ from msr_utils.corpora.base import (
     check_scale,
     in_file,
     note_scale,
+    walk,
 )
 
 RATING_RATE_HZ = 10
@@ -108,7 +109,9 @@ def load_merp(data_dir: Path, findings: Findings | None = None) -> Corpus:
     """
     findings = Findings() if findings is None else findings
     root = Path(data_dir)
-    files = {name: found[0] for name in (FILTERED, RAW) if (found := sorted(root.rglob(name)))}
+    there = walk(root)
+    named = {name: [path for path in there if path.name == name] for name in (FILTERED, RAW)}
+    files = {name: found[0] for name, found in named.items() if found}
     if not files:
         raise CorpusError(f"MERP: neither {FILTERED} nor {RAW} found under {root}")
     tables = {}
@@ -120,11 +123,7 @@ def load_merp(data_dir: Path, findings: Findings | None = None) -> Corpus:
     if main == RAW:
         findings.note(RAW, "", f"{FILTERED} is not here: ratings that the authors refused are in")
     songs = {name: dict(list(table.groupby("song", sort=True))) for name, table in tables.items()}
-    audio = {
-        path.stem.lower(): path
-        for path in sorted(root.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES
-    }
+    audio = {path.stem.lower(): path for path in there if path.suffix.lower() in AUDIO_SUFFIXES}
     tracks = []
     for song in songs[main]:
         if song not in audio:
