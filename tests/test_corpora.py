@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from msr_utils.corpora import CorpusError, Findings, load_corpus
-from msr_utils.corpora.base import check_scale, find_audio, frame_index, in_file, note_scale, walk
+from msr_utils.corpora import CorpusError, Findings, Track, load_corpus
+from msr_utils.corpora.base import (
+    check_scale,
+    find_audio,
+    frame_index,
+    in_file,
+    note_same_audio,
+    note_scale,
+    walk,
+)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +111,27 @@ def test_files_are_found_through_links_and_once(tmp_path):
     (root / "broken.txt").symlink_to(root / "nothing")
     found = [path.relative_to(root).as_posix() for path in walk(root)]
     assert found == ["audio/deep/c.txt", "b.txt", "one.txt", "z/a.txt"]
+
+
+def test_the_same_audio_twice_is_refused_across_groups(tmp_path):
+    content = {"a": b"one", "b": b"two", "c": b"one", "d": b"one", "e": b"", "f": b""}
+    group = dict.fromkeys(content, "x") | {"d": "y", "f": "y"}
+    for name, written in content.items():
+        (tmp_path / name).write_bytes(written)
+    none = np.zeros(0, np.float32)
+    tracks = [
+        Track(name, tmp_path / name, none, none, none, group.get(name, "z"))
+        for name in (*content, "not here", "nor here")
+    ]
+    findings = Findings(collect=True)
+    kept = note_same_audio(tracks, findings)
+    assert [t.id for t in kept] == ["a", "b", "c", "e", "f", "not here", "nor here"]
+    assert [(f.level, f.file, f.subject) for f in findings] == [
+        ("note", "c", "c"),
+        ("error", "d", "d"),
+    ]
+    with pytest.raises(CorpusError, match=r"'d' has the same audio as 'a' in another group"):
+        note_same_audio(tracks, Findings(), "tracks.csv")
 
 
 def test_findings_raise_or_collect():

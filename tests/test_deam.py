@@ -37,8 +37,8 @@ def write_deam(root):
         "song_id,title,artist,album,Genre,,\n2001,Old Tree,Someone,n/a,Rock,,tag\n"
     )
     (root / "MEMD_audio").mkdir()
-    for song in (2, 3, 2001):
-        sf.write(root / f"MEMD_audio/{song}.mp3", tone(18.0, 300, 44_100), 44_100)
+    for song, hz in ((2, 300), (3, 400), (2001, 500)):
+        sf.write(root / f"MEMD_audio/{song}.mp3", tone(18.0, hz, 44_100), 44_100)
     return root
 
 
@@ -123,7 +123,7 @@ def test_deam_however_it_was_unpacked(tmp_path):
     audio = other / "zip" / "MEMD_audio"
     audio.mkdir(parents=True)
     for song in (2, 3, 2001):
-        sf.write(audio / f"{song}.ogg", tone(18.0), 22_050)
+        sf.write(audio / f"{song}.ogg", tone(18.0, 300 + song % 7), 22_050)
     for junk in (
         "__MACOSX/averaged/dynamic (per second annotations)/valence.csv",
         "averaged/dynamic (per second annotations)/._valence.csv",
@@ -222,6 +222,16 @@ def test_audio_behind_a_link_is_found(tmp_path):
     (root / "MEMD_audio").rename(tmp_path / "elsewhere")
     (root / "MEMD_audio").symlink_to(tmp_path / "elsewhere")
     assert len(load_deam(root).tracks) == 3
+
+
+def test_the_same_audio_under_two_ids(tmp_path):
+    audio = write_deam(tmp_path) / "MEMD_audio"
+    shutil.copy(audio / "2.mp3", audio / "3.mp3")  # of one artist
+    shutil.copy(audio / "2.mp3", audio / "2001.mp3")
+    corpus, findings = collect(tmp_path)
+    assert [t.id for t in corpus.tracks] == ["2", "3"]
+    said = [(f.level, f.subject) for f in findings if "same audio as '2'" in f.message]
+    assert said == [("note", "3"), ("error", "2001")]
 
 
 def test_one_reading_finds_all_errors(tmp_path):

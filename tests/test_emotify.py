@@ -31,7 +31,7 @@ def write_emotify(root, rows=None):
     for suffix, (track, genre) in zip(suffixes, TRACKS.items(), strict=True):
         path = root / "emotifymusic" / genre / f"{(track - 1) % 100 + 1}.{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        sf.write(path, tone(1.0), 22_050)
+        sf.write(path, tone(1.0, 300 + track), 22_050)
     # The official header has a space after every comma.
     lines = [", ".join(COLUMNS), *(",".join(str(row[c]) for c in COLUMNS) for row in rows)]
     (root / "data.csv").write_text("\n".join(lines) + "\n")
@@ -165,6 +165,13 @@ def test_profiles_that_are_not_there_leave_the_emotions(tmp_path):
     assert len(corpus.tracks) == 5 and "liked" not in corpus.raters
     errors = [f.subject for f in findings if f.level == "error"]
     assert errors == ["liked", "mother tongue"]
+
+
+def test_the_same_audio_under_two_ids(tmp_path):
+    folder = write_emotify(tmp_path) / "emotifymusic/classical"
+    (folder / "2.ogg").write_bytes((folder / "1.mp3").read_bytes())
+    with pytest.raises(CorpusError, match="2.ogg: track '2' has the same audio as '1' in another"):
+        load_emotify(tmp_path)
 
 
 def test_oddities_are_noted_and_kept(tmp_path):

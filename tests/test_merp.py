@@ -37,8 +37,8 @@ def ratings(seconds=None, **other):
 def write_merp(root, filtered=None, raw=None):
     """The Hugging Face layout: audio/<song>.wav and the tables beside it."""
     (root / "audio").mkdir(parents=True)
-    for song, seconds in SECONDS.items():
-        sf.write(root / "audio" / f"{song}.wav", tone(seconds, rate=8000), 8000)
+    for hz, (song, seconds) in enumerate(SECONDS.items(), 300):
+        sf.write(root / "audio" / f"{song}.wav", tone(seconds, hz, rate=8000), 8000)
     (ratings() if filtered is None else filtered).to_parquet(root / FILTERED)
     if raw is not None:
         raw.to_parquet(root / RAW)
@@ -126,6 +126,13 @@ def test_a_raw_table_that_cannot_be_read_leaves_the_filtered_one(tmp_path):
     findings = Findings(collect=True)
     assert len(load_merp(tmp_path, findings).tracks) == 3
     assert [f.file for f in findings if f.level == "error"] == [RAW]
+
+
+def test_the_same_audio_under_two_ids(tmp_path):
+    audio = write_merp(tmp_path) / "audio"
+    (audio / "01_71.wav").write_bytes((audio / "00_35.wav").read_bytes())
+    with pytest.raises(CorpusError, match="'01_71' has the same audio as '00_35' in another"):
+        load_merp(tmp_path)
 
 
 def test_column_names_are_matched_loosely(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -275,6 +276,50 @@ def find_audio(path: Path) -> Path | None:
     suffixes = (written for suffix in AUDIO_SUFFIXES for written in (suffix, suffix.upper()))
     others = (stem.with_name(stem.name + suffix) for suffix in suffixes)
     return next((other for other in others if other.is_file()), None)
+
+
+def note_same_audio(tracks: Sequence[Track], findings: Findings, file: str = "") -> list[Track]:
+    """Refuse the same audio in two groups, which no split keeps apart; note it within one.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+        Those whose audio is not here pass.
+    findings : Findings
+    file : str
+        Table to name in findings; by default the audio.
+
+    Returns
+    -------
+    list of Track
+        Without those refused, where errors are collected: the first of each audio stays.
+
+    Raises
+    ------
+    CorpusError
+        If two files of tracks in two groups hold the same bytes.
+    """
+    size = {t.id: t.audio_path.stat().st_size for t in tracks if t.audio_path.is_file()}
+    alike = Counter(size.values())
+    first: dict[str, Track] = {}
+    kept = []
+    for track in tracks:
+        other = track
+        # Only files of one size can be the same; empty ones are damaged in another way.
+        if size.get(track.id) and alike[size[track.id]] > 1:
+            other = first.setdefault(sha256_file(track.audio_path), track)
+        same = f"{track.audio_path.name}: track {track.id!r} has the same audio as {other.id!r}"
+        where = file or track.audio_path.name
+        with findings.about(where, track.id):
+            if other.group != track.group:
+                raise CorpusError(
+                    f"{same} in another group ({track.group!r}, {other.group!r}), so that it may "
+                    "lie on both sides of a split; put the right file in place or leave one out"
+                )
+            if other is not track:
+                findings.note(where, track.id, same)
+            kept.append(track)
+    return kept
 
 
 def frame_index(times_s: np.ndarray, where: str) -> np.ndarray:

@@ -28,6 +28,7 @@ from msr_utils.corpora.base import (
     check_scale,
     frame_index,
     in_file,
+    note_same_audio,
     note_scale,
     walk,
 )
@@ -120,6 +121,7 @@ def load_deam(
                     **_joint(song, curves),
                 )
             )
+    tracks = note_same_audio(tracks, findings)
     _note_counts(songs, static, findings)
     alone = sum("artist" not in t.text for t in tracks)
     if alone:

@@ -28,6 +28,7 @@ from msr_utils.corpora.base import (
     Findings,
     Track,
     in_file,
+    note_same_audio,
     walk,
 )
 from msr_utils.corpora.folder import read_csv
@@ -133,7 +134,7 @@ def load_emotify(data_dir: Path, findings: Findings | None = None) -> Corpus:
         )
     return Corpus(
         name="emotify",
-        tracks=sorted(tracks, key=lambda track: int(track.id)),
+        tracks=note_same_audio(sorted(tracks, key=lambda track: int(track.id)), findings),
         card=CARD,
         index_files=[path],
         without_audio=without_audio,

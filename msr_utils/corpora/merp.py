@@ -36,6 +36,7 @@ from msr_utils.corpora.base import (
     Track,
     check_scale,
     in_file,
+    note_same_audio,
     note_scale,
     walk,
 )
@@ -131,6 +132,7 @@ def load_merp(data_dir: Path, findings: Findings | None = None) -> Corpus:
         with findings.about(main, f"song {song}"):
             rated = {name: table[song] for name, table in songs.items() if song in table}
             tracks.append(_read_song(song, rated, audio[song], findings))
+    tracks = note_same_audio(tracks, findings)
     for column, target in enumerate(TARGETS if tracks else ()):
         every = np.concatenate([t.ratings[:, :, column].ravel() for t in tracks])
         note_scale(target, every, main, findings)
