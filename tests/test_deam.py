@@ -148,7 +148,7 @@ def test_deam_however_it_was_unpacked(tmp_path):
     assert [t.id for t in corpus.tracks] == ["2", "3", "2001"]
     said = {f.file: f.message for f in findings}
     assert said["valence.csv"].startswith("2 files of this name; took again/annotations")
-    assert said["2.ogg"] == "2.mp3 is taken instead"
+    assert said["zip/MEMD_audio/2.ogg"] == "again/MEMD_audio/2.mp3 is taken instead"
 
 
 DAMAGE = [

@@ -122,6 +122,21 @@ def test_damaged_emotify_says_what_is_wrong(tmp_path, change, words):
         load_emotify(root)
 
 
+@pytest.mark.parametrize(
+    "cells, words",
+    [
+        ({"power": "2"}, "line 7: power is '2'"),
+        ({"track_id": "401"}, "line 7: track id is '401'"),
+        ({"genre": "pop"}, "line 7: genre 'pop' contradicts"),
+    ],
+)
+def test_lines_are_those_of_the_file(tmp_path, cells, words):
+    path = edit(write_emotify(tmp_path), at(3, **cells)) / "data.csv"
+    path.write_text(path.read_text().replace("\n", "\n\n", 2))
+    with pytest.raises(CorpusError, match=words):
+        load_emotify(tmp_path)
+
+
 def test_files_that_are_no_tables(tmp_path):
     root = write_emotify(tmp_path)
     for content in (b"", b"\xff\xfe\x00bad"):
@@ -192,7 +207,8 @@ def test_oddities_are_noted_and_kept(tmp_path):
         "1 rows mark no emotion",
         "1 rows mark more than the 3 emotions",
         "1 rows both like and dislike",
-        "age: 2 rows outside 10..90, kept: 0, old",
+        "age: 1 rows outside 10..90, kept: 0\n",
+        "age: 1 rows hold no number, taken as missing: old",
         "mood: 1 rows outside 1..5, kept: 7",
         "2 tracks have fewer than 10 listeners, 1 at the least: 1, 2",
         "398 of the 400 tracks have no row",

@@ -99,7 +99,7 @@ def load_deam(
     static = _in_order(static, curves, as_released, findings)
     metadata_files = [p for p in files if re.fullmatch(r"metadata_20\d\d\.csv", p.name)]
     metadata = _read_metadata(metadata_files, findings)
-    audio = _audio_files(files, findings)
+    audio = _audio_files(root, files, findings)
     songs = sorted(set(curves["valence"]) | set(curves["arousal"]))
     at_hand = [song for song in songs if song in audio]
     if need_audio and not at_hand:
@@ -402,7 +402,7 @@ def _in_order(
 # Audio and metadata
 
 
-def _audio_files(files: list[Path], findings: Findings) -> dict[int, Path]:
+def _audio_files(root: Path, files: list[Path], findings: Findings) -> dict[int, Path]:
     """Song -> audio; where there is a folder MEMD_audio, in it alone."""
     found = [
         path
@@ -414,7 +414,8 @@ def _audio_files(files: list[Path], findings: Findings) -> dict[int, Path]:
     for path in sorted(found, key=lambda p: (AUDIO_SUFFIXES.index(p.suffix.lower()), p)):
         song = int(path.stem)
         if audio.setdefault(song, path) != path:
-            findings.note(path.name, str(song), f"{audio[song].name} is taken instead")
+            here, taken = (p.relative_to(root).as_posix() for p in (path, audio[song]))
+            findings.note(here, str(song), f"{taken} is taken instead")
     return audio
 
 

@@ -55,7 +55,7 @@ TRACKS_PER_GENRE = 100
 PROFILE = ("mood", "liked", "disliked", "age", "gender", "mother tongue")
 
 USUAL = {"mood": (1, 5), "liked": (0, 1), "disliked": (0, 1), "age": (10, 90), "gender": (0, 1)}
-"""What lies outside is kept and noted."""
+"""What lies outside is kept and noted; what is no number is noted and missing."""
 
 MAX_FELT = 3
 """The game let a listener pick this many emotions."""
@@ -211,12 +211,12 @@ def _genre_and_number(table: pd.DataFrame, rows: np.ndarray, file: str) -> tuple
     tracks = len(GENRES) * TRACKS_PER_GENRE
     if not (text.isdecimal() and 1 <= int(text) <= tracks):
         raise CorpusError(
-            f"{file}, line {rows[0] + 2}: track id is {text!r}, not a number from 1 to {tracks}"
+            f"{file}, line {table.index[rows[0]]}: track id is {text!r}, not a number from 1 to {tracks}"
         )
     place, number = divmod(int(text) - 1, TRACKS_PER_GENRE)
     for row in rows:
         genre = table["genre"].iloc[row].strip().lower()
-        where = f"{file}, line {row + 2}: genre {genre!r}"
+        where = f"{file}, line {table.index[row]}: genre {genre!r}"
         if genre not in GENRES:
             raise CorpusError(f"{where} is unknown; known: {', '.join(GENRES)}")
         if genre != GENRES[place]:
@@ -233,7 +233,9 @@ def _checked_marks(
     if len(bad):
         row, emotion = rows[bad[0, 0]], EMOTIONS[bad[0, 1]]
         text = table[emotion].iloc[row]
-        raise CorpusError(f"{file}, line {row + 2}: {emotion} is {text!r}; it must be 0 or 1")
+        raise CorpusError(
+            f"{file}, line {table.index[row]}: {emotion} is {text!r}; it must be 0 or 1"
+        )
     return felt
 
 
@@ -276,10 +278,13 @@ def _note_oddities(
     for column, (low, high) in USUAL.items():
         if column not in table:
             continue
-        odd = ~raters[column].between(low, high)
-        if odd.any():
-            values = ", ".join(sorted(set(table[column][odd.to_numpy()]))[:5])
-            findings.note(file, column, f"{odd.sum()} rows outside {low}..{high}, kept: {values}")
+        unread = raters[column].isna()
+        odd = ~raters[column].between(low, high) & ~unread
+        kinds = {f"outside {low}..{high}, kept": odd, "hold no number, taken as missing": unread}
+        for what, which in kinds.items():
+            if which.any():
+                values = ", ".join(sorted(set(table[column][which.to_numpy()]) - {""})[:5])
+                findings.note(file, column, f"{which.sum()} rows {what}: {values}".rstrip(": "))
     listeners = table["track id"].value_counts()
     few = listeners[listeners < FEW_LISTENERS]
     if len(few):
