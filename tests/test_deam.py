@@ -85,6 +85,7 @@ def test_deam_in_the_official_layout(tmp_path):
     assert last.text == {
         "artist": "Someone", "title": "Old Tree", "genre": "Rock", "release": "2015"
     }  # fmt: skip
+    assert [t.duration_s for t in corpus.tracks] == [45.0, 45.0, None]
     assert (first.text["release"], first.static) == ("2013", None)
     np.testing.assert_allclose(first.times_s, [15.0, 15.5, 16.0])
     np.testing.assert_allclose(first.arousal, [0.1, 0.1, 0.2])

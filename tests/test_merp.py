@@ -181,6 +181,24 @@ def test_damaged_merp_says_what_is_wrong(tmp_path, change, words):
         load_merp(root)
 
 
+def test_a_song_that_nobody_rated_is_refused(tmp_path):
+    table = ratings()
+    for row in (0, 1):
+        table.at[row, "valence"] = np.full(60, np.nan)
+    findings = Findings(collect=True)
+    corpus = load_merp(write_merp(tmp_path, table), findings)
+    assert [t.id for t in corpus.tracks] == ["01_71", "deam_115"]
+    (error,) = [f for f in findings if f.level == "error"]
+    assert error.message.endswith("song 00_35: no frame has both valence and arousal")
+
+
+def test_raw_ratings_are_advised_for_lengths_alone(tmp_path):
+    findings = Findings(collect=True)
+    load_merp(write_merp(tmp_path, ratings().assign(valence="high")), findings)
+    errors = [f.message for f in findings if f.subject == "song 00_35"]
+    assert errors == [f"{FILTERED}, song 00_35: no rating can be read"]
+
+
 def test_files_that_are_no_tables_or_no_audio(tmp_path):
     root = write_merp(tmp_path)
     (root / "audio" / "00_35.wav").write_bytes(b"not audio")

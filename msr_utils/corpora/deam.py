@@ -45,6 +45,9 @@ STATIC_FILES = (
     "static_annotations_averaged_songs_2000_2058.csv",
 )
 
+EXCERPT_S = 45.0
+"""Length of the excerpts of 2013 and 2014; the songs of 2015 are whole."""
+
 LENGTH_TOLERANCE = 2
 """Samples by which a song's two curves may differ in length; those of the release never do."""
 
@@ -118,6 +121,7 @@ def load_deam(
                     split="test" if _release(song) == "2015" else "train",
                     text=text,
                     static=static.get(song),
+                    duration_s=None if _release(song) == "2015" else EXCERPT_S,
                     **_joint(song, curves),
                 )
             )

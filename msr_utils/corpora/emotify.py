@@ -52,6 +52,9 @@ GENRES = ("classical", "rock", "electronic", "pop")
 
 TRACKS_PER_GENRE = 100
 
+EXCERPT_S = 60.0
+"""Length of every excerpt."""
+
 PROFILE = ("mood", "liked", "disliked", "age", "gender", "mother tongue")
 
 USUAL = {"mood": (1, 5), "liked": (0, 1), "disliked": (0, 1), "age": (10, 90), "gender": (0, 1)}
@@ -254,6 +257,7 @@ def _track(
         raters=tuple(raters),
         gems=felt.mean(axis=0),
         gems_ratings=felt,
+        duration_s=EXCERPT_S,
     )
 
 

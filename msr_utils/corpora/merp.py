@@ -199,6 +199,8 @@ def _read_song(
     by_rater = _ratings(song, rated, seconds, findings)
     ratings = np.stack(list(by_rater.values()))
     mean = _mean(ratings, axis=0, at_least=1)
+    if not np.isfinite(mean).all(axis=1).any():
+        raise CorpusError(f"{file}, song {song}: no frame has both valence and arousal")
     text = {c: str(rows[c].iloc[0]) for c in TEXT_COLUMNS if c in rows and rows[c].notna().all()}
     in_deam = re.fullmatch(r"deam[_-]?(\d+)", song)
     if in_deam:
@@ -248,8 +250,9 @@ def _ratings(
     if not ratings:
         file = next(iter(rated))
         what = misfits.get(file, "no rating can be read")
-        advice = "" if RAW in rated else f"; put {RAW}, whose ratings cover whole songs, beside it"
-        raise CorpusError(f"{file}, song {song}: {what}{advice}")
+        if misfits and RAW not in rated:
+            what += f"; put {RAW}, whose ratings cover whole songs, beside it"
+        raise CorpusError(f"{file}, song {song}: {what}")
     for file, what in misfits.items():
         instead = f"those in {RAW} stand in" if file == FILTERED and RAW in rated else "left out"
         findings.note(file, f"song {song}", f"{what}; {instead}")
