@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from msr_utils.corpora import CorpusError, Findings, Track, load_corpus
+from msr_utils.corpora import CorpusError, Findings, Track, deam, emotify, load_corpus, merp
 from msr_utils.corpora.base import (
     check_scale,
     find_audio,
@@ -132,6 +132,13 @@ def test_the_same_audio_twice_is_refused_across_groups(tmp_path):
     ]
     with pytest.raises(CorpusError, match=r"'d' has the same audio as 'a' in another group"):
         note_same_audio(tracks, Findings(), "tracks.csv")
+
+
+def test_cards_state_sizes_and_known_defects():
+    assert "1802 songs: 744" in deam.CARD.to_markdown()
+    assert "valence and arousal exchanged" in deam.CARD.to_markdown()
+    assert "400 excerpts of 60 s" in emotify.CARD.to_markdown()
+    assert "54 full songs" in merp.CARD.to_markdown()
 
 
 def test_findings_raise_or_collect():

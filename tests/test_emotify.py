@@ -61,7 +61,7 @@ def test_emotify_in_the_official_layout(tmp_path):
     assert [t.id for t in corpus.tracks] == ["1", "2", "101", "201", "400"]
     assert corpus.tracks[-1].audio_path == tmp_path / "emotifymusic/pop/100.ogg"
     track = corpus.tracks[1]
-    assert track.duration_s == 60.0
+    assert [t.duration_s for t in corpus.tracks] == [None, None, 60.0, 60.0, 60.0]
     assert (track.group, track.text, len(track.valence), len(track.times_s)) == (
         "2", {"genre": "classical"}, 0, 0
     )  # fmt: skip

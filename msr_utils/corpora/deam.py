@@ -62,7 +62,12 @@ CARD = Card(
     source="https://cvml.unige.ch/databases/DEAM/",
     licence="audio under Creative Commons licences, annotations for research",
     citation="Aljanaki, Yang and Soleymani (2017), PLoS ONE 12(3)",
-    notes=("annotations start at 15.0 s: the audio before is context without labels",),
+    notes=(
+        "1802 songs: 744 (2013) and 1000 (2014) excerpts of 45 s, and 58 full songs (2015)",
+        "annotations start at 15.0 s: the audio before is context without labels",
+        "the song-level ratings of 2013 are released with valence and arousal exchanged; put "
+        "right by the loader",
+    ),
 )
 
 Curves = dict[int, tuple[np.ndarray, np.ndarray]]

@@ -69,6 +69,7 @@ CARD = Card(
     licence="annotations CC BY 4.0; songs under Creative Commons licences",
     citation="Koh, Cheuk, Heung, Agres and Herremans (2023), Sensors 23(1)",
     notes=(
+        "54 full songs",
         "ratings at 10 Hz, averaged to 2 Hz: the frame that ends at t is the mean of a rater's "
         "samples in (t - 0.5 s, t], missing where fewer than half are there",
         "each rater's values were rescaled by the authors so that their extremes are -1 and 1",
