@@ -70,7 +70,7 @@ def test_values_out_of_scale_name_the_scale_they_seem_to_have(values, words):
 
 @pytest.mark.parametrize(
     "lowest, count, noted",
-    [(0.0, 100, True), (0.3, 100, True), (-0.01, 100, False), (0.0, 99, False)],
+    [(0.0, 30, True), (0.3, 100, True), (-0.01, 100, False), (0.0, 29, False)],
 )
 def test_a_column_of_0_to_1_is_noted(lowest, count, noted):
     findings = Findings()

@@ -33,7 +33,7 @@ RATING_SCALES = (
 )
 """Lowest and highest value of scales in use, and how they become [-1, 1]."""
 
-MIN_VALUES_TO_TELL = 100
+MIN_VALUES_TO_TELL = 30
 """Fewer values do not tell the scale of a column."""
 
 LABELS = ("curves", "quadrants", "gems")
@@ -304,13 +304,16 @@ def note_same_audio(tracks: Sequence[Track], findings: Findings, file: str = "")
     first: dict[str, Track] = {}
     kept = []
     for track in tracks:
-        other = track
-        # Only files of one size can be the same; empty ones are damaged in another way.
-        if size.get(track.id) and alike[size[track.id]] > 1:
-            other = first.setdefault(sha256_file(track.audio_path), track)
-        same = f"{track.audio_path.name}: track {track.id!r} has the same audio as {other.id!r}"
-        where = file or track.audio_path.name
+        name, other = track.audio_path.name, track
+        where = file or name
         with findings.about(where, track.id):
+            # Only files of one size can be the same; empty ones are damaged in another way.
+            if size.get(track.id) and alike[size[track.id]] > 1:
+                try:
+                    other = first.setdefault(sha256_file(track.audio_path), track)
+                except OSError as error:
+                    raise CorpusError(f"{name}: cannot be read ({error.strerror})") from error
+            same = f"{name}: track {track.id!r} has the same audio as {other.id!r}"
             if other.group != track.group:
                 raise CorpusError(
                     f"{same} in another group ({track.group!r}, {other.group!r}), so that it may "

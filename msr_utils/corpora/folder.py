@@ -50,8 +50,9 @@ from msr_utils.corpora.base import (
     check_scale,
     find_audio,
     frame_index,
+    note_same_audio,
+    note_scale,
 )
-from msr_utils.io import sha256_file
 
 KNOWN_CARDS = {
     "vgmidi": (
@@ -186,7 +187,7 @@ def load_folder(
             card = _card(root, name, ids, findings)
     return Corpus(
         name=name,
-        tracks=_refuse_shared_audio(tracks, findings),
+        tracks=note_same_audio(tracks, findings, "tracks.csv"),
         card=card or Card(name, "", "", ""),
         index_files=sorted(root / file for file in FILES if (root / file).is_file()),
         labels=labels,
@@ -499,9 +500,7 @@ def _read_labels(
             with findings.about(path.name, track_id):
                 where = f"{path.name}, line {line}, track_id {track_id!r}, {target}"
                 check_scale(values[[line]].to_numpy(), where, values.to_numpy())
-        if values.min() >= 0:
-            text = "no value lies below 0: if the scale is 0..1, rescale it with 2 x - 1"
-            findings.note(path.name, target, text)
+        note_scale(target, values.to_numpy(), path.name, findings)
     return dict(list(table.groupby("track_id", sort=False)))
 
 
@@ -644,31 +643,6 @@ def _note_disagreement(tracks: list[Track], findings: Findings) -> None:
     findings.note(
         "ratings.csv", "", f"the raters' mean correlates with annotations.csv by {found}: {why}"
     )
-
-
-def _refuse_shared_audio(tracks: list[Track], findings: Findings) -> list[Track]:
-    """Refuse the same audio in two groups, which no split could keep apart."""
-    sizes = Counter(t.audio_path.stat().st_size for t in tracks)
-    first: dict[str, Track] = {}
-    kept = []
-    for track in tracks:
-        size = track.audio_path.stat().st_size
-        with findings.about("tracks.csv", track.id):
-            # Only files of one size can be the same; empty ones are damaged in another way.
-            other = track
-            if size and sizes[size] > 1:
-                with reading(track.audio_path.name):
-                    other = first.setdefault(sha256_file(track.audio_path), track)
-            same = f"track_id {track.id!r} and {other.id!r} have the same audio"
-            if other.group != track.group:
-                raise CorpusError(
-                    f"tracks.csv: {same} in groups {track.group!r} and {other.group!r}; give "
-                    "them one group or leave one out"
-                )
-            if other is not track:
-                findings.note("tracks.csv", track.id, same)
-            kept.append(track)
-    return kept
 
 
 def _card(root: Path, name: str, ids: set[str], findings: Findings) -> Card:
