@@ -261,6 +261,7 @@ def test_a_killed_worker_costs_nothing(tmp_path):
             by_name = {w["name"]: a for a, w in client.scheduler_info()["workers"].items()}
             command = [sys.executable, "-m", "msr_utils.cli", "features", "--corpus", "folder"]
             command += ["--data", str(root), "--cache", str(cache), "--scheduler", dask.address]
+            command += ["--features", ",".join(CONFIG.blocks)]
             run = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
             )

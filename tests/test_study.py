@@ -224,7 +224,7 @@ def test_a_kernel_that_is_killed_says_so_and_the_next_call_goes_on(tiny):
 
 def test_the_whole_study_in_its_quick_profile(quick_study):
     corpus = quick_study / "test" / "synthetic"
-    names = list(study.read_study().runs)
+    names = [run.name for run in plan()]
     assert sorted(p.name for p in corpus.iterdir()) == sorted(names)
     for name in names:
         folder = corpus / name
@@ -262,10 +262,10 @@ def test_the_studys_bundle_predicts(quick_study, tmp_path):
     from msr_utils import inference
 
     folder = quick_study / "test" / "synthetic" / "export" / "bundles"
-    assert inference.available(folder) == ["lstm-synthetic"]
+    assert inference.available(folder) == ["lstm-tonal-synthetic"]
     path = tmp_path / "tone.flac"
     sf.write(path, tone(5.0), 22_050)
-    got = inference.load("lstm-synthetic", folder).predict(path)
+    got = inference.load("lstm-tonal-synthetic", folder).predict(path)
     assert len(got.valence) == 10
 
 

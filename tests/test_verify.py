@@ -186,15 +186,8 @@ def test_annotated_songs_without_audio_are_no_damage(tmp_path):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="needs the real data beside the checkout")
-@pytest.mark.parametrize(
-    "name, corpus, tracks, without_audio",
-    [
-        ("deam", "deam", 10, 1792),
-        ("emotify", "emotify", 400, 0),
-        ("quadrants", "quadrants", 469, 0),
-    ],
-)
-def test_real_corpora(name, corpus, tracks, without_audio):
-    found = validate(REAL / name, progress=False)
-    assert (found.corpus, found.tracks, found.without_audio) == (corpus, tracks, without_audio)
+def test_deam_itself():
+    """The other real corpora take a minute to decode: their loaders are tested, not each file."""
+    found = validate(REAL / "deam", progress=False)
+    assert (found.corpus, found.tracks, found.without_audio) == ("deam", 10, 1792)
     assert found.ok, found.table().head()
