@@ -64,8 +64,10 @@ KNOWN_CARDS = {
             citation="Ferreira and Whitehead (2019), Learning to generate music with sentiment, "
             "ISMIR",
             notes=(
-                "piano arrangements of game music, rendered with a General MIDI piano",
+                "200 piano arrangements of game music in 13 series, rendered with a General MIDI "
+                "piano; 28 to 32 raters each",
                 "rated per measure by people who listened online; groups are game series",
+                "28 pieces end in one or two seconds that are exactly 0 in both: not rated, perhaps",
             ),
         ),
     ),
@@ -78,7 +80,7 @@ KNOWN_CARDS = {
             citation="Panda, Malheiro and Paiva, Novel audio features for music emotion "
             "recognition, IEEE Transactions on Affective Computing (online 2018, 11(4), 2020)",
             notes=(
-                "thirty-second excerpts of commercial music with one quadrant each",
+                "469 thirty-second excerpts of commercial music with one quadrant each",
                 "groups are artists",
             ),
         ),
