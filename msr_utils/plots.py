@@ -42,8 +42,12 @@ _IMAGE = {"origin": "lower", "aspect": "auto", "cmap": "magma", "interpolation":
 
 
 def use_style() -> None:
-    """Set the style of every figure after this call, sharp on dense screens in notebooks."""
+    """Set the style of every figure after this call, sharp on dense screens in notebooks.
+
+    Tables show their cells whole.
+    """
     set_matplotlib_formats("retina")
+    pd.set_option("display.max_colwidth", None)
     sns.set_theme(
         context="notebook",
         style="whitegrid",
