@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from msr_utils.constants import (
     SAMPLE_RATE,
     SD_BANDS,
 )
+from msr_utils.memory import LeakyMemory
 from msr_utils.spectra import Frame, Memory, heard
 
 FEATURE_VERSION = 1
@@ -59,6 +60,9 @@ class FeatureConfig:
         Edges of the mel filterbank in Hz.
     patch_steps : int > 0
         Time steps in a ``patch``; must divide the hops of a frame.
+    memory_s, memory_sd_s : tuple of float > 0
+        Time constants in s of a `LeakyMemory`: running means of every feature, and running
+        standard deviations, in place of the frame's own values. Both empty: no memory.
 
     Raises
     ------
@@ -74,6 +78,8 @@ class FeatureConfig:
     fmin: float = FMIN_HZ
     fmax: float = FMAX_HZ
     patch_steps: int = PATCH_STEPS
+    memory_s: tuple[float, ...] = ()
+    memory_sd_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.blocks.split(",") if isinstance(self.blocks, str) else self.blocks
@@ -85,6 +91,11 @@ class FeatureConfig:
                 raise ValueError(f"features: unknown block {name!r}; known: {', '.join(BLOCKS)}")
         if len(set(self.blocks)) < len(self.blocks):
             raise ValueError(f"features: a block is named twice in {', '.join(self.blocks)}")
+        for name in ("memory_s", "memory_sd_s"):
+            seconds = tuple(float(s) for s in getattr(self, name))
+            object.__setattr__(self, name, seconds)
+            if not all(0 < s < np.inf for s in seconds) or len(set(seconds)) < len(seconds):
+                raise ValueError(f"features: {name} must be different positive seconds: {seconds}")
         for name in ("sample_rate", "n_fft", "hop_length", "n_mels", "patch_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"features: {name} must be at least 1, not {getattr(self, name)}")
@@ -136,10 +147,30 @@ class FeatureConfig:
     @property
     def dim(self) -> int:
         """Length of one frame's feature vector."""
+        return self.frame_dim * (len(self.memory_s) + len(self.memory_sd_s) or 1)
+
+    @property
+    def frame_dim(self) -> int:
+        """Features that are computed from one frame, before any memory of them."""
         return sum(BLOCKS[name].dim(self) for name in self.blocks)
+
+    @property
+    def has_memory(self) -> bool:
+        """True if running means or deviations stand in place of the frames' own values."""
+        return bool(self.memory_s or self.memory_sd_s)
+
+    def without_memory(self) -> FeatureConfig:
+        """The same blocks, frame by frame."""
+        return replace(self, memory_s=(), memory_sd_s=())
+
+    def memory(self) -> LeakyMemory:
+        """A fresh memory for one track."""
+        return LeakyMemory(self.frame_dim, self.memory_s, self.memory_sd_s)
 
     def columns(self, names: Sequence[str]) -> np.ndarray:
         """Where the features of some of the blocks stand in a frame, in the order of `names`.
+
+        With a memory, each of its time constants repeats them.
 
         Returns
         -------
@@ -149,12 +180,20 @@ class FeatureConfig:
         at = {
             n: np.arange(e - BLOCKS[n].dim(self), e) for n, e in zip(self.blocks, ends, strict=True)
         }
-        return np.concatenate([at[name] for name in names])
+        own = np.concatenate([at[name] for name in names])
+        return np.concatenate([own + start for start in range(0, self.dim, self.frame_dim)])
+
+    def _values(self) -> dict:
+        """Parameters; those of a memory only where there is one, as in files made before."""
+        values = asdict(self)
+        if not self.has_memory:
+            del values["memory_s"], values["memory_sd_s"]
+        return values
 
     @property
     def hash(self) -> str:
         """SHA-256 of the parameters and the feature version: names a cache or a bundle."""
-        values = {"version": FEATURE_VERSION, **asdict(self)}
+        values = {"version": FEATURE_VERSION, **self._values()}
         versions = {n: BLOCKS[n].version for n in self.blocks if BLOCKS[n].version > 1}
         if versions:
             values["block_versions"] = versions
@@ -163,7 +202,7 @@ class FeatureConfig:
 
     def to_json(self) -> dict:
         """Parameters, version and hash as plain values."""
-        return {"version": FEATURE_VERSION, **asdict(self), "hash": self.hash}
+        return {"version": FEATURE_VERSION, **self._values(), "hash": self.hash}
 
     @classmethod
     def from_json(cls, values: Mapping) -> FeatureConfig:
@@ -174,7 +213,7 @@ class FeatureConfig:
         ValueError
             If the hash does not match: made by another feature version, or edited.
         """
-        config = cls(**{f.name: values[f.name] for f in fields(cls)})
+        config = cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
         if config.hash != values.get("hash"):
             raise ValueError(
                 f"features: hash {values.get('hash')!r} was made by feature version "
@@ -217,6 +256,7 @@ class FeatureExtractor:
         self._memory: Memory = {}
         for block in self._blocks:
             self._memory |= block.memory(config)
+        self._leaky = config.memory()
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and give the frames that they complete.
@@ -241,7 +281,8 @@ class FeatureExtractor:
             np.concatenate([block.compute(frame) for block in self._blocks])
             for frame in self._frames(samples)
         ]
-        return np.array(rows, np.float32).reshape(len(rows), self.config.dim)
+        frames = np.array(rows, np.float32).reshape(len(rows), self.config.frame_dim)
+        return self._leaky.push(frames) if self.config.has_memory else frames
 
     def push_logmel(self, samples: np.ndarray) -> np.ndarray:
         """Like `push`, but give each frame's log-mel spectrogram; blocks hear nothing of it.
@@ -281,6 +322,7 @@ class FeatureExtractor:
         return {
             "samples": self._samples.copy(),
             **{name: value.copy() for name, value in self._memory.items()},
+            **(self._leaky.state() if self.config.has_memory else {}),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -291,10 +333,12 @@ class FeatureExtractor:
         ValueError
             If `state` is not one of an extractor with these parameters.
         """
-        if set(state) != {"samples", *self._memory}:
+        leaky = set(self._leaky.state()) if self.config.has_memory else set()
+        if set(state) != {"samples", *self._memory, *leaky}:
             raise ValueError(
                 f"features: a state of {', '.join(self.config.blocks)} holds "
-                f"{', '.join(['samples', *self._memory])}, not {', '.join(state) or 'nothing'}"
+                f"{', '.join(['samples', *self._memory, *sorted(leaky)])}, "
+                f"not {', '.join(state) or 'nothing'}"
             )
         given = {name: np.array(value, np.float32) for name, value in state.items()}
         shortest, longest = self._heard, self._heard + self.config.frame_samples - 1
@@ -308,6 +352,8 @@ class FeatureExtractor:
                 raise ValueError(
                     f"features: {name} of a state has shape {value.shape}, not {given[name].shape}"
                 )
+        if leaky:
+            self._leaky.restore({name: given.pop(name) for name in leaky})
         self._samples = given.pop("samples")
         self._memory = given
 
