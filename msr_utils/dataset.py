@@ -20,6 +20,7 @@ from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.features import FeatureConfig, FeatureExtractor, extract
 from msr_utils.io import atomic_path, sha256_file
+from msr_utils.metrics import Curve
 
 
 @dataclass(frozen=True)
@@ -395,7 +396,8 @@ class Windows:
     Parameters
     ----------
     features : np.ndarray [shape=(N, L, D), dtype=float32]
-    labels : np.ndarray [shape=(N, L), dtype=float32]
+    labels : np.ndarray [shape=(N, L, K), dtype=float32]
+        The target; if joint, the other one after it.
     weights : np.ndarray [shape=(N, L), dtype=float32]
         1 where the label counts, 0 elsewhere and on padding.
     """
@@ -409,7 +411,11 @@ class Windows:
 
 
 def make_windows(
-    sequences: Sequence[Sequence2Hz], target: str, length: int, hop: int | None = None
+    sequences: Sequence[Sequence2Hz],
+    target: str,
+    length: int,
+    hop: int | None = None,
+    joint: bool = False,
 ) -> Windows:
     """Cut sequences into windows of `length` frames, the last one zero-padded.
 
@@ -422,8 +428,12 @@ def make_windows(
         Frames in a window.
     hop : int > 0, optional
         Frames between starts; `length` by default, so that no frame counts twice.
+    joint : bool
+        Give the labels of the other target as well.
     """
     hop = hop or length
+    columns = [TARGETS.index(target)]
+    columns += [k for k in range(len(TARGETS)) if joint and k not in columns]
     starts = [
         (sequence, start)
         for sequence in sequences
@@ -431,12 +441,12 @@ def make_windows(
         if sequence.mask[start : start + length].any()
     ]
     features = np.zeros((len(starts), length, sequences[0].features.shape[1]), np.float32)
-    labels = np.zeros((len(starts), length), np.float32)
+    labels = np.zeros((len(starts), length, len(columns)), np.float32)
     weights = np.zeros((len(starts), length), np.float32)
     for i, (sequence, start) in enumerate(starts):
         n = len(sequence.mask[start : start + length])
         features[i, :n] = sequence.features[start : start + n]
-        labels[i, :n] = sequence.target(target)[start : start + n]
+        labels[i, :n] = sequence.labels[start : start + n, columns]
         weights[i, :n] = sequence.mask[start : start + n]
     return Windows(features, labels, weights)
 
@@ -452,3 +462,17 @@ def normalisation(sequences: Sequence[Sequence2Hz]) -> tuple[np.ndarray, np.ndar
     frames = np.concatenate([s.features for s in sequences]).astype(np.float64)
     mean, sd = frames.mean(axis=0), frames.std(axis=0)
     return mean.astype(np.float32), np.where(sd > 1e-6, sd, 1).astype(np.float32)
+
+
+def collect(
+    sequences: Sequence[Sequence2Hz], curves: Mapping[str, np.ndarray], target: str
+) -> dict[str, Curve]:
+    """Pair predicted curves, (T,) each, with the labels: frames that count only."""
+    return {
+        s.id: Curve(
+            times_s=(np.flatnonzero(s.mask) + 1) / FRAME_RATE_HZ,
+            true=s.target(target)[s.mask],
+            predicted=np.asarray(curves[s.id])[s.mask],
+        )
+        for s in sequences
+    }

@@ -11,9 +11,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from msr_utils.audit import ceiling
-from msr_utils.constants import FRAME_RATE_HZ, TARGETS
+from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, Track
-from msr_utils.dataset import CACHE_DIR, Sequence2Hz, Split, build_sequences, inner_parts
+from msr_utils.dataset import (
+    CACHE_DIR,
+    Sequence2Hz,
+    Split,
+    build_sequences,
+    collect,
+    inner_parts,
+)
 from msr_utils.features import FeatureConfig
 from msr_utils.io import read_json
 from msr_utils.metrics import (
@@ -171,20 +178,6 @@ def block_score_table(scores: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame({"blocks": r.model, "features": r.dim, "target": r.target, "r": cells})
     order = list(dict.fromkeys(r.model))
     return table.pivot(index=["blocks", "features"], columns="target", values="r").loc[order]
-
-
-def collect(
-    sequences: Sequence[Sequence2Hz], curves: Mapping[str, np.ndarray], target: str
-) -> dict[str, Curve]:
-    """Pair predicted curves, (T,) each, with the labels: frames that count only."""
-    return {
-        s.id: Curve(
-            times_s=(np.flatnonzero(s.mask) + 1) / FRAME_RATE_HZ,
-            true=s.target(target)[s.mask],
-            predicted=np.asarray(curves[s.id])[s.mask],
-        )
-        for s in sequences
-    }
 
 
 def find_runs(corpus_dir: Path) -> dict[str, str]:

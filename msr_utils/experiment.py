@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from msr_utils.training import (  # sets the backend before keras loads
+from msr_utils import training  # sets the backend before keras loads
+from msr_utils.training import (
     FitConfig,
     compile_model,
     fit,
@@ -25,23 +28,30 @@ import numpy as np
 import pandas as pd
 
 from msr_utils.augmentation import AugmentConfig
+from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus
 from msr_utils.dataset import (
     Sequence2Hz,
     Split,
     Windows,
+    collect,
     inner_parts,
     make_splits,
     make_windows,
     normalisation,
 )
-from msr_utils.evaluation import collect
 from msr_utils.features import FeatureConfig
 from msr_utils.io import atomic_path, plain, read_json, sha256_text, write_json, write_text
-from msr_utils.metrics import Curve, load_predictions, save_predictions
+from msr_utils.metrics import METRICS, Curve, evaluate, load_predictions, save_predictions
 from msr_utils.models import FAMILIES
+from msr_utils.models.baselines import solve_ridge
 from msr_utils.models.ensemble import average
-from msr_utils.provenance import code_hash
+from msr_utils.provenance import source_hash
+
+
+TRAININGS = CACHE_DIR / "trainings"
+"""Where trainings are kept, under names made of all that they depend on: a training that was
+killed goes on, and one that another experiment asks for again is read."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +62,29 @@ class Trained:
     ----------
     predictions : dict of str to Curve
         Every test track, predicted by the model of the split that held it out.
+    singles : list of dict of str to Curve
+        The same by each network of the mean alone.
     history : pandas.DataFrame
-        ``fold, part, epoch, loss, mae, val_loss, val_mae, seconds``; fold 0 is the training
-        for export.
+        ``fold, network, epoch, loss, mae, val_loss, val_mae, seconds``; fold 0 is the training
+        for export. Of a linear model ``fold, network, alpha, val_loss``.
     cost : dict of str to float
         ``parameters, seconds_per_epoch, epochs, inference_ms_per_minute``.
     model : keras.Model
         To export: of the only split, or trained for export (`cross_validate`).
     features : FeatureConfig
         What the model reads.
-    folds, inner_folds : int
+    folds, inner_folds, seeds : int
     """
 
     predictions: dict[str, Curve]
+    singles: list[dict[str, Curve]]
     history: pd.DataFrame
     cost: dict[str, float]
     model: keras.Model
     features: FeatureConfig
     folds: int
     inner_folds: int
+    seeds: int
 
 
 def cross_validate(
@@ -82,30 +96,37 @@ def cross_validate(
     splits: Sequence[Split],
     target: str,
     window_frames: int,
-    work_dir: Path,
     inner_folds: int = 1,
+    seeds: int = 1,
     to_export: bool = True,
     copies: Mapping[str, Sequence[Sequence2Hz]] | None = None,
     progress: bool = True,
+    trainings: Path = TRAININGS,
+    label: str = "",
 ) -> Trained:
     """Train and test on every split; with several, also train the model to export.
 
-    With one inner fold the split's validation part stops the training, as in the paper. With
-    more, training and validation tracks are divided by group into so many parts; a network is
-    trained without each of them, stopped by it, and the model is the networks' mean. Where
-    groups are few, one part says little and one network varies much [1]_.
+    On each split as many networks are trained as there are `seeds`, and the model is their
+    mean. With one inner fold the split's validation part stops each training, as in the paper.
+    With more, training and validation tracks are divided by group into so many parts, and the
+    networks take turns: one is trained without a part and stopped by it, the next without the
+    next. Where groups are few, one part says little and one network varies much [1]_.
 
     With one split its own model is exported, and its scores are that model's. With several,
     one more model is trained on all groups: the scores then estimate it from models that
     were trained on less. Without `to_export` that one is left out, and the last split's model
     is given. Every training goes on after a kill.
 
+    The family "linear" is solved, not trained: one model a split, its penalty chosen on the
+    same validation parts.
+
     Parameters
     ----------
     family : str
         Key of `FAMILIES`.
-    config : LSTMConfig or TransformerConfig
+    config : LSTMConfig, TransformerConfig or LinearConfig
     fit_config : FitConfig
+        Its seed is the first network's, the next one's is one more.
     sequences : sequence of Sequence2Hz
     features : FeatureConfig
         What they hold.
@@ -114,65 +135,83 @@ def cross_validate(
         "valence" or "arousal".
     window_frames : int > 0
         Length of training excerpts.
-    work_dir : Path
-        For what is unfinished; `save_results` removes it.
     inner_folds : int >= 1
+    seeds : int >= 1
     to_export : bool
     copies : mapping of str to sequence of Sequence2Hz, optional
         Altered copies by track id (see `msr_utils.dataset.copies_of`), trained on beside the
         tracks of a training part. Validation and test tracks are never altered.
+    progress : bool
+    trainings : Path
+        Where finished and unfinished trainings are kept.
+    label : str
+        Before the names in the progress bar.
 
     References
     ----------
     .. [1] Krogh and Vedelsby (1995), "Neural network ensembles, cross validation, and active
        learning", NIPS 7.
     """
+    if seeds < 1:
+        raise ValueError(f"seeds: must be at least 1, not {seeds}")
     longest = getattr(config, "max_frames", None)
     if longest and longest > window_frames:
         raise ValueError(
             f"max_frames: {longest} positions, but windows of {window_frames} frames train only "
             "the first of them; make window_frames as long"
         )
-    # Unfinished work of other data, parameters or code must not be taken up.
+    # Finished or unfinished work of other data, parameters or code must not be taken up.
     key = sha256_text(
         json.dumps(
             plain(
                 [family, asdict(config), asdict(fit_config), target, window_frames, inner_folds]
-                + [[asdict(s) for s in splits], _data_hash(sequences), code_hash()]
+                + [[asdict(s) for s in splits], _data_hash(sequences), _training_code(family)]
                 + [_data_hash([c for own in (copies or {}).values() for c in own])]
             )
         )
     )[:16]
-    work = Path(work_dir) / f"{family}-{target}-{key}"
+    work = Path(trainings) / f"{family}-{target}-{key}"
     one = _Training(
         family, config, fit_config, {s.id: s for s in sequences}, target, window_frames,
-        inner_folds, copies or {}, progress,
+        inner_folds, seeds if family != "linear" else 1, copies or {}, progress, label,
     )  # fmt: skip
     plans = [(fold, split, f"fold {fold} of {len(splits)}") for fold, split in enumerate(splits, 1)]
     if len(splits) > 1 and to_export:
         plans.append((0, _export_split(sequences, fit_config.seed), "to export"))
-    predictions: dict[str, Curve] = {}
+    singles: list[dict[str, Curve]] = [{} for _ in range(one.networks)]
     histories = []
     for fold, split, what in plans:
         model, history, curves = one.split(split, work / f"fold-{fold}", what)
         histories.append(history.assign(fold=fold))
-        predictions |= curves
+        for mine, own in zip(singles, curves, strict=True):
+            mine |= own
     history = pd.concat(histories, ignore_index=True)
     cost = {
         "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        "seconds_per_epoch": float(history.seconds.median()),
-        "epochs": float(history.groupby(["fold", "part"]).epoch.max().mean()),
         "inference_ms_per_minute": _inference_ms(model, sequences[0], longest),
     }
+    if "epoch" in history:
+        cost["seconds_per_epoch"] = float(history.seconds.median())
+        cost["epochs"] = float(history.groupby(["fold", "network"]).epoch.max().mean())
     return Trained(
-        predictions=predictions,
+        predictions=mean_curves(singles),
+        singles=singles,
         history=history,
         cost=cost,
         model=model,
         features=features,
         folds=len(splits),
         inner_folds=inner_folds,
+        seeds=one.networks,
     )
+
+
+def mean_curves(members: Sequence[Mapping[str, Curve]]) -> dict[str, Curve]:
+    """The mean of several models' predictions of the same tracks and frames."""
+    return {
+        i: replace(curve, predicted=np.mean([m[i].predicted for m in members], axis=0))
+        for i, curve in members[0].items()
+    }
 
 
 @dataclass(frozen=True)
@@ -186,63 +225,120 @@ class _Training:
     target: str
     window_frames: int
     inner_folds: int
+    networks: int
     copies: Mapping[str, Sequence[Sequence2Hz]]
     progress: bool
+    label: str
 
     def split(
         self, split: Split, folder: Path, what: str
-    ) -> tuple[keras.Model, pd.DataFrame, dict[str, Curve]]:
+    ) -> tuple[keras.Model, pd.DataFrame, list[dict[str, Curve]]]:
         """Train on one split and predict its test tracks, or load what was done before."""
         group = {i: s.group for i, s in self.by_id.items()}
         parts = inner_parts(split, group, self.inner_folds)
-        done = folder / "done.json"
+        if self.networks < len(parts) and self.family != "linear":
+            raise ValueError(
+                f"seeds: {self.networks} networks for {len(parts)} validation parts; "
+                "make seeds at least inner_folds"
+            )
+        networks, rows, curves = [], [], []
+        for number in range(self.networks):
+            name = f"{what}, network {number + 1} of {self.networks}"
+            network, history, own = self._network(
+                number, parts, split.test, folder / f"network-{number + 1}", name
+            )
+            networks.append(network)
+            curves.append(own)
+            rows += [{**row, "network": number + 1} for row in history]
+        return average(networks), pd.DataFrame(rows), curves
+
+    def _network(
+        self, number: int, parts: list, test: Sequence[str], folder: Path, what: str
+    ) -> tuple[keras.Model, list[dict], dict[str, Curve]]:
+        train, held = parts[number % len(parts)]
+        if self.family == "linear":
+            train = train + held  # all that is not tested
+        seed = self.fit_config.seed + number
+        model, done = self._build(train, seed), folder / "done.json"
         if done.is_file():
-            model = average([self._build(train) for train, _ in parts])
             with np.load(folder / "weights.npz") as stored:
                 model.set_weights([stored[f"w{i}"] for i in range(len(model.weights))])
-            curves = load_predictions(folder / "predictions.npz") if split.test else {}
-            return model, pd.DataFrame(read_json(done)["history"]), curves
-        networks, rows = [], []
-        for number, (train, held) in enumerate(parts, 1):
-            name = what if len(parts) == 1 else f"{what}, part {number} of {len(parts)}"
-            network, history = self._fit(train, held, folder / f"part-{number}", name)
-            networks.append(network)
-            rows += [{**row, "part": number} for row in history]
-        model = average(networks)
-        curves = self._predict(model, split.test)
+            curves = load_predictions(folder / "predictions.npz") if test else {}
+            return model, read_json(done)["history"], curves
+        if self.family == "linear":
+            history = self._solve(model, parts)
+        else:
+            history = self._fit(model, train, held, seed, folder / "unfinished", what)
+        curves = self._predict(model, test)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / "weights.npz") as temporary:
             np.savez(temporary, **{f"w{i}": w for i, w in enumerate(model.get_weights())})
-        if split.test:
+        if test:
             save_predictions(folder / "predictions.npz", curves)
-        write_json(done, {"history": rows})
-        return model, pd.DataFrame(rows), curves
+        write_json(done, {"history": history})
+        shutil.rmtree(folder / "unfinished", ignore_errors=True)
+        return model, history, curves
 
-    def _build(self, train: Sequence[str]) -> keras.Model:
+    def _build(self, train: Sequence[str], seed: int) -> keras.Model:
         keras.backend.clear_session()
-        set_seed(self.fit_config.seed)
+        set_seed(seed)
         scale = normalisation([self.by_id[i] for i in train])
         model = FAMILIES[self.family](self.config, *scale)
-        return compile_model(model, self.config.learning_rate, self.fit_config.averaging)
+        if self.family == "linear":
+            return model
+        return compile_model(
+            model, self.config.learning_rate, self.fit_config.averaging, xla=self.family == "lstm"
+        )
 
     def _fit(
-        self, train: Sequence[str], held: Sequence[str], folder: Path, what: str
-    ) -> tuple[keras.Model, list[dict]]:
+        self,
+        model: keras.Model,
+        train: Sequence[str],
+        held: Sequence[str],
+        seed: int,
+        folder: Path,
+        what: str,
+    ) -> list[dict]:
         def windows(sequences: list[Sequence2Hz]) -> Windows:
-            return make_windows(sequences, self.target, self.window_frames)
+            joint = getattr(self.config, "joint", False)
+            return make_windows(sequences, self.target, self.window_frames, joint=joint)
 
-        altered = [copy for i in train for copy in self.copies.get(i, ())]
-        trained_on = windows([self.by_id[i] for i in train] + altered)
+        fit_config = replace(self.fit_config, seed=seed)
+        trained_on = windows([self.by_id[i] for i in train] + self._altered(train))
         stopped_by = windows([self.by_id[i] for i in held])
-        model = self._build(train)
-        what = f"{self.family} {self.target}, {what}"
-        history = fit(model, trained_on, stopped_by, self.fit_config, folder, what, self.progress)
-        return model, history
+        what = f"{self.label or self.family} {self.target}, {what}"
+        return fit(model, trained_on, stopped_by, fit_config, folder, what, self.progress)
+
+    def _solve(self, model: keras.Model, parts: list) -> list[dict]:
+        tracks = [
+            ([self.by_id[i] for i in train] + self._altered(train), [self.by_id[i] for i in held])
+            for train, held in parts
+        ]
+        slope, level, tried = solve_ridge(tracks, self.target, self.config.alphas)
+        norm = model.get_layer("normalisation")
+        sd = 1 / np.asarray(norm.scale, np.float64)
+        mean = -np.asarray(norm.offset, np.float64) * sd
+        model.get_layer("curve").set_weights(
+            [(slope * sd)[:, None].astype(np.float32), np.array([level + mean @ slope], np.float32)]
+        )
+        return tried
+
+    def _altered(self, train: Sequence[str]) -> list[Sequence2Hz]:
+        return [copy for i in train for copy in self.copies.get(i, ())]
 
     def _predict(self, model: keras.Model, test: Sequence[str]) -> dict[str, Curve]:
         tracks = [self.by_id[i] for i in test]
         longest = getattr(self.config, "max_frames", None)
         return collect(tracks, predict_sequences(model, tracks, longest), self.target)
+
+
+@cache
+def _training_code(family: str) -> str:
+    """Hash of the code that turns sequences into a trained model."""
+    return source_hash(
+        _Training, _export_split, average, training, sys.modules[FAMILIES[family].__module__],
+        make_windows, normalisation, inner_parts, solve_ridge,
+    )  # fmt: skip
 
 
 def _export_split(sequences: Sequence[Sequence2Hz], seed: int) -> Split:
@@ -290,10 +386,7 @@ def save_results(
     test: dict,
     augment: AugmentConfig | None = None,
 ) -> None:
-    """Write what a training run leaves: model, predictions, history, then ``metrics.json``.
-
-    The work needed to resume is removed last, when everything else is there.
-    """
+    """Write what a training run leaves: model, predictions, history, then ``metrics.json``."""
     folder = Path(folder)
     save_model(trained.model, folder / "models" / "model.keras")
     save_predictions(folder / "predictions.npz", trained.predictions)
@@ -306,15 +399,22 @@ def save_results(
             "target": target,
             "folds": trained.folds,
             "inner_folds": trained.inner_folds,
+            "seeds": trained.seeds,
             "model": asdict(config),
             "training": asdict(fit_config),
             "features": trained.features.to_json(),
             "augmentation": asdict(augment) if augment and augment.names else None,
             "test": test,
+            "singles": single_scores(trained.singles),
             "cost": trained.cost,
         },
     )
-    shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def single_scores(singles: Sequence[Mapping[str, Curve]]) -> dict[str, list[float]]:
+    """Pooled scores of each network alone, by metric: how much the seed matters."""
+    pooled = [evaluate(curves, 0)["pooled"] for curves in singles]
+    return {metric: [one[metric]["value"] for one in pooled] for metric in METRICS}
 
 
 def save_model(model: keras.Model, path: Path) -> None:

@@ -317,8 +317,8 @@ def training_history(history: pd.DataFrame, target: str) -> Figure:
     Thin lines are single trainings, thick ones their mean while all of them run.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6))
-    tested = history[(history.fold > 0) & (history.part > 0)]
-    trainings = tested.groupby(["fold", "part"])
+    tested = history[history.fold > 0]
+    trainings = tested.groupby(["fold", "network"])
     for ax, metric, label in zip(
         axes, ("loss", "mae"), ("mean squared error", "mean absolute error"), strict=True
     ):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import os
 import platform
+import textwrap
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -56,6 +58,12 @@ def code_hash() -> str:
                 f"{path.relative_to(package).as_posix()}\n{_stripped(path.read_text('utf-8'))}"
             )
     return sha256_text("\n".join(parts))
+
+
+def source_hash(*objects: object) -> str:
+    """SHA-256 of what functions, classes and modules do, without comments and layout."""
+    sources = (textwrap.dedent(inspect.getsource(o)) for o in objects)
+    return sha256_text("\n".join(_stripped(source) for source in sources))
 
 
 def _stripped(source: str) -> str:

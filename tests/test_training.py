@@ -14,6 +14,7 @@ from msr_utils import evaluation, experiment, metrics
 from msr_utils.dataset import Sequence2Hz, Windows, make_splits, make_windows
 from msr_utils.features import FeatureConfig
 from msr_utils.models.ensemble import parts
+from msr_utils.models.linear import LinearConfig
 from msr_utils.models.lstm import LSTMConfig, build_lstm
 from msr_utils.training import FitConfig, compile_model, fit, set_seed
 
@@ -61,7 +62,7 @@ def test_loss_falls_and_the_best_epoch_is_kept(tmp_path):
     assert history[-1]["loss"] < 0.95 * history[0]["loss"]
     best = min(h["val_loss"] for h in history)
     _, validation = toy_windows()
-    error = np.asarray(model(validation.features))[..., 0] - validation.labels
+    error = np.asarray(model(validation.features)) - validation.labels
     assert np.mean(error**2) == pytest.approx(best, rel=1e-4)
 
 
@@ -75,9 +76,9 @@ def test_training_loss_is_the_mean_over_the_epochs_frames(tmp_path):
         still, replace(train_part, weights=weights), None, FitConfig(1, 5, 1, 0, 5), tmp_path,
         progress=False,
     )  # fmt: skip
-    error = np.asarray(still(train_part.features))[..., 0] - train_part.labels
-    assert row["loss"] == pytest.approx(np.average(error**2, weights=weights), rel=1e-4)
-    assert row["mae"] == pytest.approx(np.average(np.abs(error), weights=weights), rel=1e-4)
+    error = np.asarray(still(train_part.features)) - train_part.labels
+    assert row["loss"] == pytest.approx(np.average(error[..., 0] ** 2, weights=weights), rel=1e-4)
+    assert row["mae"] == pytest.approx(np.average(np.abs(error[..., 0]), weights=weights), rel=1e-4)
 
 
 def test_masked_frames_do_not_matter(tmp_path):
@@ -228,10 +229,11 @@ def cross_validated(sequences, folder, epochs=25, inner=1, copies=None):
         splits,
         "valence",
         24,
-        folder,
+        inner,
         inner,
         copies=copies,
         progress=False,
+        trainings=folder,
     )
     constant = evaluation.baseline_predictions(sequences, splits, "valence")["constant"]
     scores = [
@@ -257,7 +259,7 @@ def test_cross_validation_learns_a_rule_and_nothing_from_shuffled_labels(tmp_pat
 def test_inner_folds_give_the_mean_of_networks_stopped_by_their_own_part(tmp_path):
     sequences = toy_sequences()
     trained, rmse, constant = cross_validated(sequences, tmp_path, inner=2)
-    assert sorted(trained.history.part.unique()) == [1, 2]
+    assert sorted(trained.history.network.unique()) == [1, 2]
     assert trained.history.val_loss.notna().all()
     networks = parts(trained.model)
     assert len(networks) == 2
@@ -311,7 +313,7 @@ def test_positions_that_are_never_trained_are_refused(tmp_path):
     with pytest.raises(ValueError, match="max_frames: 90 positions, but windows of 24"):
         experiment.cross_validate(
             "transformer", TransformerConfig(), FitConfig(1), sequences, FeatureConfig("patch"),
-            make_splits(sequences, 3), "valence", 24, tmp_path,
+            make_splits(sequences, 3), "valence", 24, trainings=tmp_path,
         )  # fmt: skip
 
 
@@ -326,3 +328,80 @@ def test_long_tracks_are_predicted_in_windows_the_model_can_take():
     assert got.shape == (24,)
     last = np.asarray(model(sequence.features[None, 20:]))[0, :, 0]
     np.testing.assert_allclose(got[20:], last, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"activation": "relu"}, {"dropout": 0.3}, {"norm": "batch"}, {"norm": "layer"},
+     {"bidirectional": True}, {"joint": True}, {"units": (8, 6)}],
+)  # fmt: skip
+def test_every_kind_of_lstm_learns_the_rule(tmp_path, change):
+    sequences = toy_sequences(24)
+    splits = make_splits(sequences, 3)[:1]
+    trained = experiment.cross_validate(
+        "lstm", LSTMConfig(**{"units": (8, 8), "learning_rate": 1e-2, **change}),
+        FitConfig(25, 4, 8, averaging=0.9, seed=1), sequences, FeatureConfig("onset"), splits,
+        "valence", 24, progress=False, trainings=tmp_path,
+    )  # fmt: skip
+    constant = evaluation.baseline_predictions(sequences, splits, "valence")["constant"]
+    rmse, flat = (
+        metrics.evaluate(p, 0)["pooled"]["rmse"]["value"] for p in (trained.predictions, constant)
+    )
+    assert rmse < 0.8 * flat
+
+
+def test_a_joint_model_learns_the_other_target_as_well(tmp_path):
+    sequences = toy_sequences()
+    windows = make_windows(sequences, "arousal", 12, joint=True)
+    alone = make_windows(sequences, "arousal", 12), make_windows(sequences, "valence", 12)
+    np.testing.assert_array_equal(windows.labels, np.concatenate([w.labels for w in alone], -1))
+    assert build_lstm(replace(SMALL, joint=True), np.zeros(4), np.ones(4)).output_shape[-1] == 2
+
+
+def test_seeds_give_networks_of_their_own_and_their_mean(tmp_path):
+    sequences = toy_sequences()
+    trained = experiment.cross_validate(
+        "lstm", LSTMConfig((4,)), FitConfig(1, 4, 1, seed=1), sequences, FeatureConfig("onset"),
+        make_splits(sequences, 3), "valence", 24, seeds=3, progress=False, trainings=tmp_path,
+    )  # fmt: skip
+    assert len(trained.singles) == 3
+    for name, curve in trained.predictions.items():
+        each = [single[name].predicted for single in trained.singles]
+        assert np.ptp(each, axis=0).max() > 1e-4
+        np.testing.assert_allclose(curve.predicted, np.mean(each, axis=0), atol=1e-6)
+    assert len(experiment.single_scores(trained.singles)["r"]) == 3
+
+
+def test_too_few_seeds_for_the_validation_parts_is_an_error(tmp_path):
+    sequences = toy_sequences()
+    with pytest.raises(ValueError, match="seeds: 1 networks for 2 validation parts"):
+        experiment.cross_validate(
+            "lstm", LSTMConfig((4,)), FitConfig(1), sequences, FeatureConfig("onset"),
+            make_splits(sequences, 3), "valence", 24, 2, trainings=tmp_path,
+        )  # fmt: skip
+
+
+def test_the_linear_family_is_ridge_regression(tmp_path):
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+
+    sequences = toy_sequences(24)
+    splits = make_splits(sequences, 3)
+    trained = experiment.cross_validate(
+        "linear", LinearConfig((10.0,)), FitConfig(1), sequences, FeatureConfig("onset"), splits,
+        "valence", 24, 2, trainings=tmp_path,
+    )  # fmt: skip
+    by_id = {s.id: s for s in sequences}
+    known = [by_id[i] for i in splits[0].train + splits[0].validation]
+    x = np.concatenate([s.features[s.mask] for s in known])
+    y = np.concatenate([s.target("valence")[s.mask] for s in known])
+    scaler = StandardScaler().fit(x)
+    wanted = Ridge(10.0).fit(scaler.transform(x), y)
+    for name in splits[0].test:
+        s = by_id[name]
+        np.testing.assert_allclose(
+            trained.predictions[name].predicted,
+            wanted.predict(scaler.transform(s.features[s.mask])),
+            atol=1e-4,
+        )
+    assert trained.history.columns.tolist() == ["alpha", "val_loss", "network", "fold"]

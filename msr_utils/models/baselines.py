@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.signal import lfilter
@@ -71,29 +72,62 @@ def ridge(
     Parameters
     ----------
     parts : sequence of (train, validation)
-        Each with all the tracks that are not tested. The penalty with the lowest mean error
-        over the validation parts is taken; then all tracks are fitted.
+        See `solve_ridge`.
     test : sequence of Sequence2Hz
     target : str
     """
 
-    def inputs(s: Sequence2Hz) -> np.ndarray:
-        return np.concatenate([s.features, causal_average(s.features)], axis=1, dtype=np.float32)
+    def widened(s: Sequence2Hz) -> Sequence2Hz:
+        both = [s.features, causal_average(s.features)]
+        return replace(s, features=np.concatenate(both, axis=1, dtype=np.float32))
+
+    known = {s.id: widened(s) for s in [*parts[0][0], *parts[0][1]]}
+    wide = [([known[s.id] for s in train], [known[s.id] for s in held]) for train, held in parts]
+    slope, level, _ = solve_ridge(wide, target)
+    return {s.id: widened(s).features @ slope + level for s in test}
+
+
+def solve_ridge(
+    parts: Sequence[tuple[Sequence[Sequence2Hz], Sequence[Sequence2Hz]]],
+    target: str,
+    alphas: Sequence[float] = RIDGE_ALPHAS,
+) -> tuple[np.ndarray, float, list[dict[str, float]]]:
+    """Choose the penalty on the validation parts, then fit all tracks.
+
+    Parameters
+    ----------
+    parts : sequence of (train, validation)
+        Each with all the tracks that are not tested. The penalty with the lowest mean error
+        over the validation parts is taken.
+    target : str
+        "valence" or "arousal".
+    alphas : sequence of float > 0
+
+    Returns
+    -------
+    slope : np.ndarray [shape=(D,)]
+        Of the features as they are.
+    level : float
+    tried : list of dict
+        ``alpha, val_loss`` (mean squared error).
+    """
 
     def stacked(part: Sequence[Sequence2Hz]) -> tuple[np.ndarray, np.ndarray]:
         return (
-            np.concatenate([inputs(s)[s.mask] for s in part]),
+            np.concatenate([s.features[s.mask] for s in part]),
             np.concatenate([s.target(target)[s.mask] for s in part]),
         )
 
-    errors = np.zeros(len(RIDGE_ALPHAS))
+    errors = np.zeros(len(alphas))
     for train, held in parts:
         x, y = stacked(held)
-        models = _ridge_path(*stacked(train), RIDGE_ALPHAS)
-        errors += [np.mean((x @ slope + level - y) ** 2) for slope, level in models]
-    best = RIDGE_ALPHAS[int(np.argmin(errors))]
+        fits = _ridge_path(*stacked(train), alphas)
+        errors += [np.mean((x @ slope + level - y) ** 2) for slope, level in fits]
+    errors /= len(parts)
+    best = alphas[int(np.argmin(errors))]
     ((slope, level),) = _ridge_path(*stacked([*parts[0][0], *parts[0][1]]), (best,))
-    return {s.id: inputs(s) @ slope + level for s in test}
+    tried = [{"alpha": a, "val_loss": float(e)} for a, e in zip(alphas, errors, strict=True)]
+    return slope, level, tried
 
 
 def _ridge_path(

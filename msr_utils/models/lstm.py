@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from msr_utils.training import keras  # sets the backend before keras loads
 
 import numpy as np
 
 from msr_utils.models.ensemble import parts
+
+
+NORMS = {
+    "none": None,
+    # Keras' momentum of .99 needs more steps than a small corpus has.
+    "batch": partial(keras.layers.BatchNormalization, momentum=0.9),
+    "layer": keras.layers.LayerNormalization,
+}
+"""What may follow an LSTM layer."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +36,21 @@ class LSTMConfig:
         On the inputs of each LSTM layer.
     learning_rate : float > 0
         Of Adam.
+    norm : str
+        After each LSTM layer: "none", "batch" or "layer" normalisation.
+    bidirectional : bool
+        Also read the track backwards. Such a model is not causal and is not exported.
+    joint : bool
+        Learn the other target as well, from the same layers; its curve is the second output.
     """
 
     units: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
     dropout: float = 0.0
     learning_rate: float = 1e-3
+    norm: str = "none"
+    bidirectional: bool = False
+    joint: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(self.units))
@@ -41,6 +60,8 @@ class LSTMConfig:
             raise ValueError(f"dropout: must be in [0, 1), not {self.dropout}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate: must be positive, not {self.learning_rate}")
+        if self.norm not in NORMS:
+            raise ValueError(f"norm: must be one of {', '.join(NORMS)}, not {self.norm!r}")
 
 
 def build_lstm(config: LSTMConfig, mean: np.ndarray, sd: np.ndarray) -> keras.Model:
@@ -55,21 +76,27 @@ def build_lstm(config: LSTMConfig, mean: np.ndarray, sd: np.ndarray) -> keras.Mo
     Returns
     -------
     keras.Model
-        Features (N, T, D) -> curve (N, T, 1). `Dense` on a sequence applies to each step:
-        it is the paper's TimeDistributed(Dense(1)).
+        Features (N, T, D) -> curve (N, T, 1), or (N, T, 2) if joint. `Dense` on a sequence
+        applies to each step: it is the paper's TimeDistributed(Dense(1)).
     """
     features = keras.Input((None, len(mean)), name="features")
     hidden = normalise(mean, sd)(features)
     for i, units in enumerate(config.units, 1):
-        hidden = keras.layers.LSTM(
+        layer = keras.layers.LSTM(
             units,
             activation=config.activation,
             dropout=config.dropout,
             return_sequences=True,
-            return_state=True,
+            return_state=not config.bidirectional,
             name=f"lstm_{i}",
-        )(hidden)[0]
-    curve = keras.layers.Dense(1, name="curve")(hidden)
+        )
+        if config.bidirectional:
+            hidden = keras.layers.Bidirectional(layer, name=f"both_ways_{i}")(hidden)
+        else:
+            hidden = layer(hidden)[0]
+        if NORMS[config.norm]:
+            hidden = NORMS[config.norm](name=f"norm_{i}")(hidden)
+    curve = keras.layers.Dense(2 if config.joint else 1, name="curve")(hidden)
     return keras.Model(features, curve, name="lstm")
 
 
@@ -85,6 +112,11 @@ def normalise(mean: np.ndarray, sd: np.ndarray) -> keras.layers.Layer:
 def state_shape(model: keras.Model) -> tuple[int, int]:
     """Rows and width of the state that the streaming form of `model` carries."""
     layers = [layer for network in parts(model) for layer in _lstm_layers(network)]
+    if not layers or any(n.output_shape[-1] > 1 or _extras(n) for n in parts(model)):
+        raise ValueError(
+            "streaming needs LSTM layers that read forwards, one curve, and no normalisation "
+            "between them"
+        )
     widths = {layer.units for layer in layers}
     if len(widths) > 1:
         raise ValueError(f"streaming needs LSTM layers of one width, not {sorted(widths)}")
@@ -138,6 +170,12 @@ def _with_state(model: keras.Model, name: str) -> tuple[keras.Model, int]:
     curve = model.get_layer("curve")(hidden)
     after = keras.ops.stack(states, axis=1)
     return keras.Model([features, state], [curve, after], name=name), rows
+
+
+def _extras(model: keras.Model) -> bool:
+    """True if the network has layers that `_with_state` would leave out."""
+    known = keras.layers.InputLayer | keras.layers.Rescaling | keras.layers.LSTM
+    return any(not isinstance(layer, known | keras.layers.Dense) for layer in model.layers)
 
 
 def _lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:
