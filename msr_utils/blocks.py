@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.fft
 
+from msr_utils import ear
 from msr_utils.constants import (
     CHROMA_FLOOR,
     CHROMA_STEPS,
@@ -54,6 +55,8 @@ class Block:
     version : int
         Raised when the block's numbers change: what was cached or trained on the old ones is
         then refused, what other blocks gave stays good.
+    weights : str
+        Name and SHA-256 of the pretrained network that the block runs; empty if it runs none.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Block:
     memory: Callable[[FeatureConfig], Memory] = lambda config: {}
     heard: Callable[[FeatureConfig], int] = heard
     version: int = 1
+    weights: str = ""
 
 
 def _logmel(frame: Frame) -> np.ndarray:
@@ -476,4 +480,23 @@ BLOCKS: dict[str, Block] = {
         ),
     )
 }
-"""Feature blocks by name."""
+"""Feature blocks by name: all that need nothing but this package."""
+
+PRETRAINED: dict[str, Block] = {
+    "ear": Block(
+        "ear",
+        lambda config: ear.DIM,
+        "1",
+        f"what {ear.NAME}, a network taught to tag music, hears in the last 3 s",
+        "Pons and Serra (2019), musicnn: Pre-trained convolutional neural networks for music "
+        "audio tagging, arXiv:1909.06654",
+        ear.listen,
+        ear.memory,
+        ear.heard,
+        weights=f"{ear.NAME} {ear.SHA256}",
+    )
+}
+"""Blocks that run a network whose weights are fetched first; see `msr_utils.ear`."""
+
+ALL_BLOCKS = BLOCKS | PRETRAINED
+"""What a configuration may name."""

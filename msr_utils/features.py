@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 
 from msr_utils import audio
-from msr_utils.blocks import BLOCKS, CONTRAST_TOP_HZ
+from msr_utils.blocks import ALL_BLOCKS, BLOCKS, CONTRAST_TOP_HZ
 from msr_utils.constants import (
     CHROMA_N_FFT,
     CHROMA_STEPS,
@@ -47,7 +47,7 @@ class FeatureConfig:
     Parameters
     ----------
     blocks : tuple of str
-        Names from `BLOCKS`, in any combination, concatenated in this order.
+        Names from `ALL_BLOCKS`, in any combination, concatenated in this order.
     sample_rate : int > 0
         Hz.
     n_fft : int > 0
@@ -85,10 +85,12 @@ class FeatureConfig:
         names = self.blocks.split(",") if isinstance(self.blocks, str) else self.blocks
         object.__setattr__(self, "blocks", tuple(name.strip() for name in names if name.strip()))
         if not self.blocks:
-            raise ValueError(f"features: name at least one block of {', '.join(BLOCKS)}")
+            raise ValueError(f"features: name at least one block of {', '.join(ALL_BLOCKS)}")
         for name in self.blocks:
-            if name not in BLOCKS:
-                raise ValueError(f"features: unknown block {name!r}; known: {', '.join(BLOCKS)}")
+            if name not in ALL_BLOCKS:
+                raise ValueError(
+                    f"features: unknown block {name!r}; known: {', '.join(ALL_BLOCKS)}"
+                )
         if len(set(self.blocks)) < len(self.blocks):
             raise ValueError(f"features: a block is named twice in {', '.join(self.blocks)}")
         for name in ("memory_s", "memory_sd_s"):
@@ -126,6 +128,10 @@ class FeatureConfig:
                 f"{CHROMA_STEPS * FRAME_RATE_HZ} and at most "
                 f"{CHROMA_N_FFT * CHROMA_STEPS * FRAME_RATE_HZ}, not {self.sample_rate}"
             )
+        if "ear" in self.blocks and self.sample_rate != SAMPLE_RATE:
+            raise ValueError(
+                f"features: ear needs a sample_rate of {SAMPLE_RATE}, not {self.sample_rate}"
+            )
         if "contrast" in self.blocks and self.sample_rate / 2 <= CONTRAST_TOP_HZ:
             raise ValueError(
                 f"features: contrast needs a sample_rate above {2 * CONTRAST_TOP_HZ:g}, "
@@ -147,12 +153,16 @@ class FeatureConfig:
     @property
     def dim(self) -> int:
         """Length of one frame's feature vector."""
+<<<<<<< HEAD
         return self.frame_dim * (len(self.memory_s) + len(self.memory_sd_s) or 1)
 
     @property
     def frame_dim(self) -> int:
         """Features that are computed from one frame, before any memory of them."""
         return sum(BLOCKS[name].dim(self) for name in self.blocks)
+=======
+        return sum(ALL_BLOCKS[name].dim(self) for name in self.blocks)
+>>>>>>> 6c41a34 (A pretrained ear as a feature block: MusiCNN as a causal stream)
 
     @property
     def has_memory(self) -> bool:
@@ -176,9 +186,10 @@ class FeatureConfig:
         -------
         np.ndarray [shape=(d,), dtype=int]
         """
-        ends = np.cumsum([BLOCKS[name].dim(self) for name in self.blocks])
+        ends = np.cumsum([ALL_BLOCKS[name].dim(self) for name in self.blocks])
         at = {
-            n: np.arange(e - BLOCKS[n].dim(self), e) for n, e in zip(self.blocks, ends, strict=True)
+            n: np.arange(e - ALL_BLOCKS[n].dim(self), e)
+            for n, e in zip(self.blocks, ends, strict=True)
         }
         own = np.concatenate([at[name] for name in names])
         return np.concatenate([own + start for start in range(0, self.dim, self.frame_dim)])
@@ -191,18 +202,36 @@ class FeatureConfig:
         return values
 
     @property
+    def pretrained(self) -> dict[str, str]:
+        """Name and SHA-256 of the networks that the blocks run, by block; often none."""
+        return {n: ALL_BLOCKS[n].weights for n in self.blocks if ALL_BLOCKS[n].weights}
+
+    @property
     def hash(self) -> str:
         """SHA-256 of the parameters and the feature version: names a cache or a bundle."""
+<<<<<<< HEAD
         values = {"version": FEATURE_VERSION, **self._values()}
         versions = {n: BLOCKS[n].version for n in self.blocks if BLOCKS[n].version > 1}
+=======
+        values = {"version": FEATURE_VERSION, **asdict(self)}
+        versions = {n: ALL_BLOCKS[n].version for n in self.blocks if ALL_BLOCKS[n].version > 1}
+>>>>>>> 6c41a34 (A pretrained ear as a feature block: MusiCNN as a causal stream)
         if versions:
             values["block_versions"] = versions
+        if self.pretrained:
+            values["pretrained"] = self.pretrained
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict:
+<<<<<<< HEAD
         """Parameters, version and hash as plain values."""
         return {"version": FEATURE_VERSION, **self._values(), "hash": self.hash}
+=======
+        """Parameters, version, hash and, if any, pretrained networks as plain values."""
+        needed = {"pretrained": self.pretrained} if self.pretrained else {}
+        return {"version": FEATURE_VERSION, **asdict(self), **needed, "hash": self.hash}
+>>>>>>> 6c41a34 (A pretrained ear as a feature block: MusiCNN as a causal stream)
 
     @classmethod
     def from_json(cls, values: Mapping) -> FeatureConfig:
@@ -211,9 +240,20 @@ class FeatureConfig:
         Raises
         ------
         ValueError
-            If the hash does not match: made by another feature version, or edited.
+            If the hash does not match: made by another feature version, with another
+            pretrained network, or edited.
         """
+<<<<<<< HEAD
         config = cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
+=======
+        config = cls(**{f.name: values[f.name] for f in fields(cls)})
+        for name, weights in values.get("pretrained", {}).items():
+            if weights != (here := config.pretrained.get(name)):
+                raise ValueError(
+                    f"features: {name} needs the network {weights}, this version has {here}; "
+                    "export again"
+                )
+>>>>>>> 6c41a34 (A pretrained ear as a feature block: MusiCNN as a causal stream)
         if config.hash != values.get("hash"):
             raise ValueError(
                 f"features: hash {values.get('hash')!r} was made by feature version "
@@ -249,7 +289,7 @@ class FeatureExtractor:
 
     def __init__(self, config: FeatureConfig) -> None:
         self.config = config
-        self._blocks = [BLOCKS[name] for name in config.blocks]
+        self._blocks = [ALL_BLOCKS[name] for name in config.blocks]
         # Before the first sample there was silence: the first windows reach into it.
         self._heard = max(heard(config), *(block.heard(config) for block in self._blocks))
         self._samples = np.zeros(self._heard, np.float32)

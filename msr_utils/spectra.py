@@ -31,7 +31,7 @@ def hann(n: int) -> np.ndarray:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
 
 
-def mel_filterbank(config: FeatureConfig) -> np.ndarray:
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
     """Triangular mel filters of equal area.
 
     Returns
@@ -51,16 +51,21 @@ def mel_filterbank(config: FeatureConfig) -> np.ndarray:
             return hz / linear_hz
         return log_from_hz / linear_hz + np.log(hz / log_from_hz) / log_step
 
-    mels = np.linspace(to_mel(config.fmin), to_mel(config.fmax), config.n_mels + 2)
+    mels = np.linspace(to_mel(fmin), to_mel(fmax), n_mels + 2)
     log_from = log_from_hz / linear_hz
     edges = np.where(
         mels < log_from, mels * linear_hz, log_from_hz * np.exp((mels - log_from) * log_step)
     )
-    bins = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate)[:, None]
+    bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
     filters = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))
     return filters.astype(np.float32)
+
+
+def mel_filterbank(config: FeatureConfig) -> np.ndarray:
+    """The `mel_filters` of a configuration, (n_fft // 2 + 1, n_mels)."""
+    return mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
 
 
 @cache

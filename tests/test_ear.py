@@ -1,0 +1,233 @@
+"""The pretrained ear: what MusiCNN computes, as a stream, and what happens without it.
+
+Its weights are fetched through pip, once; where that is impossible, what needs them is skipped.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile as sf
+import soxr
+from click.testing import CliRunner
+from conftest import tone
+from test_features import clip
+
+from msr_utils import audio, ear
+from msr_utils.cli import main
+from msr_utils.constants import SAMPLE_RATE
+from msr_utils.dataset import compute_or_read
+from msr_utils.features import FeatureConfig, FeatureExtractor, extract
+
+CONFIG = FeatureConfig("ear")
+GOLDEN = Path(__file__).parent / "golden" / "ear.npz"
+"""What the graph of the package itself gave for ``mel``, a made-up spectrogram of 187 hops:
+some rows of the maps whose filters are not silent, their maximum and mean, the embedding."""
+
+
+@pytest.fixture(scope="session")
+def weights() -> None:
+    try:
+        ear.fetch()
+    except ear.EarError as error:
+        pytest.skip(f"needs the ear's weights: {error}")
+
+
+def run(mel: np.ndarray, state: dict[str, np.ndarray], pooled: int = 1) -> tuple:
+    """The graph's embedding and next state."""
+    inputs = [node.name for node in ear.session().get_inputs()[2:]]
+    given = {name: state[name] for name in inputs}
+    embedding, *after = ear.session().run(
+        None, {"mel": mel, "pooled": np.float32([pooled]), **given}
+    )
+    return embedding, dict(zip(inputs, after, strict=True))
+
+
+def by_hop(mel: np.ndarray, state: dict[str, np.ndarray]) -> tuple[np.ndarray, dict]:
+    """The maps, hop by hop: of one hop, the sum is the value."""
+    rows = []
+    for hop in range(len(mel)):
+        _, state = run(mel[hop : hop + 1], state)
+        rows.append(state["ear_sums"][-1])
+    return np.array(rows), state
+
+
+def lags(state: dict[str, np.ndarray]) -> np.ndarray:
+    """Hops by which each map is late."""
+    n = [state[f"ear_{name}"].shape[1] for name in ("timbral", "temporal", "layer1")]
+    reach = ear.REACH
+    return np.repeat([3, reach, reach + 3, reach + 6, reach + 9], [n[0], n[1], n[2], n[2], n[2]])
+
+
+def test_maps_are_those_of_a_patch_away_from_its_edges(weights):
+    with np.load(GOLDEN) as golden:
+        mel, hops, wanted = (golden[name] for name in ("mel", "hops", "maps"))
+    state = ear.memory(CONFIG)
+    got, _ = by_hop(mel.astype(np.float32), state)
+    late = lags(state)
+    # A patch is padded with zeros: before it as a stream's start is, after it too early.
+    assert (hops.min() > 70) and (hops.max() + late.max() < len(mel))
+    for hop, row in zip(hops, wanted, strict=True):
+        np.testing.assert_allclose(got[hop + late, np.arange(len(late))], row, atol=1e-4)
+    assert wanted.std(axis=0).max() > 1
+
+
+def test_embedding_is_that_of_a_patch_with_the_same_pools(weights):
+    with np.load(GOLDEN) as golden:
+        mel, peaks, means = (golden[name] for name in ("mel", "peaks", "means"))
+        embedding = golden["embedding"]
+    mel = mel.astype(np.float32)
+    _, state = by_hop(mel[:-1], ear.memory(CONFIG))
+    _, after = run(mel[-1:], state)
+    # What the frames before leave is set so that with the last hop the pools are the patch's.
+    state["ear_sums"][:] = 0
+    state["ear_sums"][0] = means * len(mel) - after["ear_sums"][-1]
+    state["ear_peaks"][:] = peaks
+    assert (after["ear_peaks"][-1] <= peaks + 1e-4).all()
+    got, _ = run(mel[-1:], state, len(mel))
+    np.testing.assert_allclose(got, embedding, atol=1e-4)
+
+
+def test_spectrogram_is_librosas():
+    samples = soxr.resample(clip(), SAMPLE_RATE, ear.EAR_RATE)
+    power = librosa.feature.melspectrogram(
+        y=samples, sr=ear.EAR_RATE, n_fft=512, hop_length=256, n_mels=96, center=False
+    )
+    whole = samples[: 512 + 256 * (power.shape[1] - 1)]
+    np.testing.assert_allclose(ear.log_mel(whole), np.log10(1 + 10_000 * power.T), atol=1e-4)
+
+
+@pytest.mark.parametrize("hz", [50, 440, 3000, 7000])
+def test_resampler_keeps_what_the_ear_hears(hz):
+    got = ear.resample(tone(2.0, hz)[: ear.TAPS + 90 * ear.BLOCK_IN])
+    t = np.arange(len(got)) / ear.EAR_RATE + ear.TAPS / 2 / SAMPLE_RATE
+    np.testing.assert_allclose(got, 0.3 * np.sin(2 * np.pi * hz * t), atol=2e-5)
+
+
+@pytest.mark.parametrize("hz", [8200, 9000, 10_900])
+def test_resampler_removes_what_would_fold(hz):
+    assert abs(ear.resample(tone(2.0, hz)[: ear.TAPS + 90 * ear.BLOCK_IN])).max() < 2e-5
+
+
+def test_resampler_does_what_soxr_does(weights):
+    """Embeddings too: MusiCNN hears a shift of a fifth of a hop, so both are put in step."""
+    samples = clip()
+    samples = samples[: len(samples) // CONFIG.frame_samples * CONFIG.frame_samples]
+    own = ear.resample(np.concatenate([np.zeros(ear.TAPS, np.float32), samples]))
+    delay = round(ear.TAPS / 2 / SAMPLE_RATE * ear.EAR_RATE)
+    other = soxr.resample(samples, SAMPLE_RATE, ear.EAR_RATE)
+    other = np.concatenate([np.zeros(delay, np.float32), other])[: len(own)]
+    rows = []
+    for heard in (own, other):
+        state, mine = ear.memory(CONFIG), []
+        heard = np.concatenate([np.zeros(ear.EAR_HOP, np.float32), heard])
+        for frame in range(len(samples) // CONFIG.frame_samples):
+            first, end = ear.hops_until(frame), ear.hops_until(frame + 1)
+            mel = ear.log_mel(heard[first * 256 : end * 256 + 256])
+            pooled = end - ear.hops_until(max(frame + 1 - ear.POOL_FRAMES, 0))
+            embedding, state = run(mel, state, pooled)
+            mine.append(embedding)
+        rows.append(np.array(mine))
+    np.testing.assert_allclose(rows[0], FeatureExtractor(CONFIG).push(samples), atol=1e-4)
+    assert np.corrcoef(rows[0].ravel(), rows[1].ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("sizes", [[441], [11_025], [7, 5000, 30_000]])
+def test_stream_equals_file_whatever_the_chunks(weights, sizes):
+    samples = clip()
+    whole, stream, parts, at = FeatureExtractor(CONFIG).push(samples), None, [], 0
+    state = None
+    while at < len(samples):
+        stream = FeatureExtractor(CONFIG)  # another process each time
+        if state is not None:
+            stream.restore(state)
+        size = sizes[len(parts) % len(sizes)]
+        parts.append(stream.push(samples[at : at + size]))
+        state = stream.state()
+        at += size
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert sum(value.size for value in state.values()) < 30_000  # it travels in a token
+
+
+def test_a_frame_does_not_see_the_future(weights):
+    samples, noise = clip(), np.random.default_rng(0).uniform(-1, 1, SAMPLE_RATE)
+    changed = samples.copy()
+    changed[4 * CONFIG.frame_samples :][: len(noise)] = noise
+    before, after = (FeatureExtractor(CONFIG).push(x) for x in (samples, changed))
+    np.testing.assert_array_equal(before[:4], after[:4])
+    assert abs(before[4] - after[4]).max() > 0.01
+
+
+def test_windows_stand_alike_however_long_it_hears(weights):
+    """The count of frames is kept small: after minutes, the same audio gives the same numbers."""
+    loop = np.tile(tone(2.0, 300, level=0.5), 12)  # 2 s: four frames, 125 hops
+    rows = FeatureExtractor(CONFIG).push(loop)
+    np.testing.assert_allclose(rows[24:28], rows[40:44], atol=1e-5)
+    extractor = FeatureExtractor(CONFIG)
+    extractor.push(loop)
+    assert extractor.state()["ear_frames"] < 3 * ear.POOL_FRAMES
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-30, 1.0, 1e4])
+def test_any_level_stays_finite(weights, level):
+    noise = np.random.default_rng(0).uniform(-level, level, 2 * SAMPLE_RATE).astype(np.float32)
+    assert np.isfinite(FeatureExtractor(CONFIG).push(noise)).all()
+
+
+def test_a_configuration_says_which_ear_it_needs():
+    values = CONFIG.to_json()
+    assert values["pretrained"] == {"ear": f"{ear.NAME} {ear.SHA256}"}
+    assert FeatureConfig.from_json(values) == CONFIG
+    assert CONFIG.dim == ear.DIM
+    with pytest.raises(ValueError, match=f"needs .*another.*, this version has .*{ear.SHA256[:8]}"):
+        FeatureConfig.from_json({**values, "hash": "0" * 64, "pretrained": {"ear": "another 0123"}})
+    with pytest.raises(ValueError, match="ear needs a sample_rate of 22050"):
+        FeatureConfig("ear", sample_rate=16_000, hop_length=320, fmax=8000.0)
+
+
+def test_without_the_ear_the_message_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("MSR_EARS", str(tmp_path))
+    ear.session.cache_clear()
+    with pytest.raises(ear.EarError, match=f"{ear.NAME}.*run 'msr ear fetch'"):
+        FeatureExtractor(CONFIG)
+    (tmp_path / f"{ear.NAME}.onnx").write_bytes(b"another")
+    with pytest.raises(ear.EarError, match="has SHA-256 .*run 'msr ear fetch'"):
+        FeatureExtractor(CONFIG)
+    assert FeatureExtractor(FeatureConfig()).push(tone(1.0)).shape == (2, 128)
+    done = CliRunner().invoke(main, ["ear", "fetch", "--wheel", str(tmp_path / "none.whl")])
+    assert done.exit_code == 1 and "none.whl is not the wheel of musicnn==0.1.0" in done.output
+    sf.write(tmp_path / "tone.wav", tone(1.0), SAMPLE_RATE)
+    done = CliRunner().invoke(
+        main, ["features", "--corpus", "audio", "--data", str(tmp_path), "--features", "ear",
+               "--cache", str(tmp_path / "cache")]
+    )  # fmt: skip
+    assert done.exit_code == 1 and "run 'msr ear fetch'" in done.output
+    ear.session.cache_clear()
+
+
+def test_fetch_again_does_nothing_and_features_are_kept(weights, tmp_path):
+    done = CliRunner().invoke(main, ["ear", "fetch"])
+    assert done.exit_code == 0 and "nothing to be done" in done.output
+    path = tmp_path / "tone.wav"
+    sf.write(path, tone(2.0), SAMPLE_RATE)
+    _, made, computed = compute_or_read(path, CONFIG, tmp_path)
+    _, kept, again = compute_or_read(path, CONFIG, tmp_path)
+    assert computed and not again and made.shape == (4, ear.DIM)
+    np.testing.assert_array_equal(made, extract(path, CONFIG))
+    np.testing.assert_array_equal(made, kept)
+    np.testing.assert_array_equal(made, FeatureExtractor(CONFIG).push(audio.load(path)))
+
+
+def test_features_load_no_runtime_until_the_ear_is_named():
+    heavy = "{'onnx', 'onnxruntime', 'tensorflow', 'librosa', 'scipy.signal'}"
+    code = (
+        "import sys; from msr_utils.features import *; FeatureConfig('ear').hash;"
+        f"FeatureExtractor(FeatureConfig()); print(*({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
