@@ -491,8 +491,8 @@ PRETRAINED: dict[str, Block] = {
         "Pons and Serra (2019), musicnn: Pre-trained convolutional neural networks for music "
         "audio tagging, arXiv:1909.06654",
         ear.listen,
-        ear.memory,
-        ear.heard,
+        lambda config: ear.memory(),
+        lambda config: ear.PAST,
         weights=f"{ear.NAME} {ear.SHA256}",
     )
 }

@@ -80,6 +80,9 @@ PAST_BLOCKS = 2
 TAPS = 128
 """Samples that the resampler's filter covers. It delays by half of them, 2.9 ms."""
 
+PAST = TAPS + PAST_BLOCKS * BLOCK_IN
+"""Samples before the frame that its first window and the resampler cover."""
+
 GROUP = 64
 """Neighbouring samples that are interpolated at once: they share most of what they need."""
 
@@ -167,13 +170,10 @@ def hops_until(frames: int) -> int:
     return frames * (EAR_RATE // 2) // EAR_HOP
 
 
-def heard(config: object) -> int:
-    """Samples before a frame that the ear's first window and its resampler cover."""
-    return TAPS + PAST_BLOCKS * BLOCK_IN
+def memory() -> Memory:
+    """What the ear remembers before the first frame: zeros, as around MusiCNN's patches.
 
-
-def memory(config: object) -> Memory:
-    """What the ear remembers before the first frame; loads it, so that it is missed early.
+    The network is loaded here, so that it is missed before any audio is decoded.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def listen(frame: Frame) -> np.ndarray:
     # Every fourth frame the windows stand alike, and the past reaches no further back than 6.
     known = int(frame.memory["ear_frames"][0])
     frame.memory["ear_frames"] = np.float32([known + 1 if known < 2 * POOL_FRAMES else known - 3])
-    samples = resample(frame.samples[-(heard(None) + FRAME_SAMPLES) :])
+    samples = resample(frame.samples[-(PAST + FRAME_SAMPLES) :])
     hops = hops_until(known + 1) - hops_until(known)
     first = PAST_BLOCKS * BLOCK_OUT + EAR_HOP * (hops_until(known) - 1) - known * EAR_RATE // 2
     mel = log_mel(samples[first : first + EAR_N_FFT + (hops - 1) * EAR_HOP])

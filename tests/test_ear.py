@@ -67,7 +67,7 @@ def lags(state: dict[str, np.ndarray]) -> np.ndarray:
 def test_maps_are_those_of_a_patch_away_from_its_edges(weights):
     with np.load(GOLDEN) as golden:
         mel, hops, wanted = (golden[name] for name in ("mel", "hops", "maps"))
-    state = ear.memory(CONFIG)
+    state = ear.memory()
     got, _ = by_hop(mel.astype(np.float32), state)
     late = lags(state)
     # A patch is padded with zeros: before it as a stream's start is, after it too early.
@@ -82,7 +82,7 @@ def test_embedding_is_that_of_a_patch_with_the_same_pools(weights):
         mel, peaks, means = (golden[name] for name in ("mel", "peaks", "means"))
         embedding = golden["embedding"]
     mel = mel.astype(np.float32)
-    _, state = by_hop(mel[:-1], ear.memory(CONFIG))
+    _, state = by_hop(mel[:-1], ear.memory())
     _, after = run(mel[-1:], state)
     # What the frames before leave is set so that with the last hop the pools are the patch's.
     state["ear_sums"][:] = 0
@@ -124,7 +124,7 @@ def test_resampler_does_what_soxr_does(weights):
     other = np.concatenate([np.zeros(delay, np.float32), other])[: len(own)]
     rows = []
     for heard in (own, other):
-        state, mine = ear.memory(CONFIG), []
+        state, mine = ear.memory(), []
         heard = np.concatenate([np.zeros(ear.EAR_HOP, np.float32), heard])
         for frame in range(len(samples) // CONFIG.frame_samples):
             first, end = ear.hops_until(frame), ear.hops_until(frame + 1)
