@@ -132,7 +132,9 @@ def _layers(counts: np.ndarray, sums: np.ndarray, member: np.ndarray) -> np.ndar
     groups = np.divide(of_groups**2, sizes, where=sizes > 0, out=np.zeros_like(sizes)).sum(axis=1)
     pieces = counts @ (error**2 / n)
     steps = np.stack([corpus, groups, pieces, counts @ square])
-    return (np.diff(steps, axis=0, prepend=0) / frames).T
+    return (
+        np.maximum(np.diff(steps, axis=0, prepend=0), 0) / frames
+    ).T  # rounding, not less than 0
 
 
 def _noise(track: Track, target: str) -> tuple[float, float]:

@@ -409,7 +409,7 @@ def error_parts(found: Mapping[str, dict]) -> Figure:
             ax.barh(
                 y, part["share"], left=left, color=COLOURS[target], alpha=shades[name], height=0.6
             )
-            if part["share"] > 0.03:
+            if part["share"] > 0.06:
                 ax.text(left + part["share"] / 2, y, name, ha="center", va="center")
             left += part["share"]
         # Noise lies at the right end of what it is a part of: levels, then the course.
@@ -466,7 +466,10 @@ def stratum_scores(found: Mapping[str, dict]) -> Figure:
     axes[0].invert_yaxis()
     handles, names = axes[1].get_legend_handles_labels()
     unique = dict(zip(names, handles, strict=True))
-    axes[1].legend(unique.values(), unique.keys(), fontsize="small")
+    axes[0].margins(y=0.02)
+    figure.legend(
+        unique.values(), unique.keys(), fontsize="small", ncols=2, loc="outside upper right"
+    )
     return figure
 
 
@@ -485,7 +488,9 @@ def level_cues(found: Mapping[str, dict]) -> Figure:
                 style = {"color": colour, "alpha": alpha, "ms": 6, "ls": "", "label": label}
                 ax.plot(value["value"], height, marker, **style)
         ax.axvline(0, color=GREY, lw=0.8)
-        ax.set(title=target, xlabel="Pearson r over pieces", xlim=(-1, 1))
+        ax.set(
+            title=target, xlabel="Pearson r over pieces", xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1)
+        )
         ax.set_yticks(range(len(rows)), [row["descriptor"] for row in rows])
         ax.legend(fontsize="x-small")
     axes[0].invert_yaxis()
