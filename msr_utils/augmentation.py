@@ -31,9 +31,10 @@ import numpy as np
 import scipy.fft
 import soundfile as sf
 
+from msr_utils.blocks import ALL_BLOCKS
 from msr_utils.constants import FMIN_HZ, FRAME_RATE_HZ, SAMPLE_RATE, SD_BANDS
 from msr_utils.corpora.base import Track
-from msr_utils.features import BLOCKS, FeatureConfig
+from msr_utils.features import FeatureConfig
 from msr_utils.io import sha256_text
 
 AUGMENT_VERSION = 1
@@ -424,5 +425,5 @@ def _band_groups(config: FeatureConfig) -> np.ndarray:
         "patch": np.tile(mels, config.patch_steps),
     }
     return np.concatenate(
-        [groups.get(name, np.full(BLOCKS[name].dim(config), -1)) for name in config.blocks]
+        [groups.get(name, np.full(ALL_BLOCKS[name].dim(config), -1)) for name in config.blocks]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from msr_utils.audio import AudioError
 from msr_utils.audio import load as load_audio
 from msr_utils.augmentation import AugmentConfig, augmented, masked, relabelled
+from msr_utils.blocks import PRETRAINED
 from msr_utils.constants import FRAME_RATE_HZ, SAMPLE_RATE, TARGETS
 from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus, CorpusError, Track
@@ -86,14 +87,19 @@ def align(track: Track, features: np.ndarray) -> Sequence2Hz:
 def cached_features(path: Path, config: FeatureConfig, cache_dir: Path) -> np.ndarray:
     """Features of an audio file, kept under a name made of its hash and the parameters.
 
-    A memory is computed from what is kept: it takes less time than reading it would.
+    What a pretrained network hears is kept apart: it takes longest and goes with any other
+    blocks. A memory is computed from what is kept: that takes less time than to read it.
 
     Returns
     -------
     np.ndarray [shape=(T, config.dim), dtype=float32]
     """
-    frames = compute_or_read(path, config.without_memory(), cache_dir)[1]
-    return _remembered(frames, config)
+    frames = config.without_memory()
+    own = tuple(name for name in frames.blocks if name not in PRETRAINED)
+    groups = ([own] if own else []) + [(n,) for n in frames.blocks if n in PRETRAINED]
+    parts = [compute_or_read(path, replace(frames, blocks=g), cache_dir)[1] for g in groups]
+    joined = replace(frames, blocks=sum(groups, ()))
+    return _remembered(np.concatenate(parts, axis=1)[:, joined.columns(frames.blocks)], config)
 
 
 def _remembered(frames: np.ndarray, config: FeatureConfig) -> np.ndarray:

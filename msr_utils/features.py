@@ -153,16 +153,12 @@ class FeatureConfig:
     @property
     def dim(self) -> int:
         """Length of one frame's feature vector."""
-<<<<<<< HEAD
         return self.frame_dim * (len(self.memory_s) + len(self.memory_sd_s) or 1)
 
     @property
     def frame_dim(self) -> int:
         """Features that are computed from one frame, before any memory of them."""
-        return sum(BLOCKS[name].dim(self) for name in self.blocks)
-=======
         return sum(ALL_BLOCKS[name].dim(self) for name in self.blocks)
->>>>>>> 6c41a34 (A pretrained ear as a feature block: MusiCNN as a causal stream)
 
     @property
     def has_memory(self) -> bool:
@@ -209,13 +205,8 @@ class FeatureConfig:
     @property
     def hash(self) -> str:
         """SHA-256 of the parameters and the feature version: names a cache or a bundle."""
-<<<<<<< HEAD
         values = {"version": FEATURE_VERSION, **self._values()}
-        versions = {n: BLOCKS[n].version for n in self.blocks if BLOCKS[n].version > 1}
-=======
-        values = {"version": FEATURE_VERSION, **asdict(self)}
         versions = {n: ALL_BLOCKS[n].version for n in self.blocks if ALL_BLOCKS[n].version > 1}
->>>>>>> 6c41a34 (A pretrained ear as a feature block: MusiCNN as a causal stream)
         if versions:
             values["block_versions"] = versions
         if self.pretrained:
@@ -224,14 +215,9 @@ class FeatureConfig:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_json(self) -> dict:
-<<<<<<< HEAD
-        """Parameters, version and hash as plain values."""
-        return {"version": FEATURE_VERSION, **self._values(), "hash": self.hash}
-=======
         """Parameters, version, hash and, if any, pretrained networks as plain values."""
         needed = {"pretrained": self.pretrained} if self.pretrained else {}
-        return {"version": FEATURE_VERSION, **asdict(self), **needed, "hash": self.hash}
->>>>>>> 6c41a34 (A pretrained ear as a feature block: MusiCNN as a causal stream)
+        return {"version": FEATURE_VERSION, **self._values(), **needed, "hash": self.hash}
 
     @classmethod
     def from_json(cls, values: Mapping) -> FeatureConfig:
@@ -243,17 +229,13 @@ class FeatureConfig:
             If the hash does not match: made by another feature version, with another
             pretrained network, or edited.
         """
-<<<<<<< HEAD
         config = cls(**{f.name: values[f.name] for f in fields(cls) if f.name in values})
-=======
-        config = cls(**{f.name: values[f.name] for f in fields(cls)})
         for name, weights in values.get("pretrained", {}).items():
             if weights != (here := config.pretrained.get(name)):
                 raise ValueError(
                     f"features: {name} needs the network {weights}, this version has {here}; "
                     "export again"
                 )
->>>>>>> 6c41a34 (A pretrained ear as a feature block: MusiCNN as a causal stream)
         if config.hash != values.get("hash"):
             raise ValueError(
                 f"features: hash {values.get('hash')!r} was made by feature version "
