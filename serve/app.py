@@ -42,7 +42,7 @@ from msr_utils.audio import AudioError, AudioTooLong
 from msr_utils.constants import FRAME_SECONDS, TARGETS
 from serve import metrics, schemas
 from serve.config import ConfigError, ServiceConfig
-from serve.gate import RETRY_AFTER_S, Gate
+from serve.gate import RETRY_AFTER_S, Gate, Shares
 from serve.live import LiveStream, Seal, StateError, read_samples
 from serve.logs import log, log_request
 from serve.problems import PROBLEM_TYPE, problem, request_id, too_large
@@ -94,6 +94,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
     default = choose_default(models, config)
     warm_up(models)
     gate = Gate(config.threads, config.max_queue, config.max_wait_seconds)
+    shares = Shares(config.max_per_client)
     seal = Seal(config.secret_key or secrets.token_hex(32), config.max_state_seconds)
 
     app = APIFlask(
@@ -105,12 +106,14 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         MAX_FORM_MEMORY_SIZE=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
         DESCRIPTION=DESCRIPTION,
         SERVERS=[{"url": "/"}],
+        TAGS=["Prediction", "Models", "Service"],
         VALIDATION_ERROR_STATUS_CODE=HTTPStatus.BAD_REQUEST,
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
     )
     app.json.sort_keys = False
     app.json.ensure_ascii = False
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.extensions["metrics"] = counts = metrics.Metrics()
     app.extensions["stopping"] = stopping = Event()
@@ -118,9 +121,16 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
     _add_errors(app, config)
 
     @app.spec_processor
-    def document_body(spec: dict) -> dict:
-        spec["paths"]["/v1/predict"]["post"]["requestBody"] = schemas.PREDICT_BODY
-        spec["paths"]["/v1/live"]["post"]["requestBody"] = schemas.LIVE_BODY
+    def complete(spec: dict) -> dict:
+        predict, live = (spec["paths"][path]["post"] for path in ("/v1/predict", "/v1/live"))
+        predict["requestBody"], live["requestBody"] = schemas.PREDICT_BODY, schemas.LIVE_BODY
+        card = spec["paths"]["/v1/models/{name}"]["get"]
+        card["parameters"][0]["description"] = "Name of the model."
+        following = [name for name, model in models.items() if model.is_recurrent]
+        for operation, names in ((predict, [*models]), (live, following), (card, [*models])):
+            for parameter in operation["parameters"]:
+                if parameter["name"] in ("model", "name"):
+                    parameter["schema"]["enum"] = names
         return spec
 
     @app.get("/")
@@ -133,6 +143,11 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
             config=config,
             quadrants=inference.QUADRANTS.values(),
         )
+
+    @app.get("/docs")
+    @app.doc(hide=True)
+    def docs() -> str:
+        return render_template("docs.html", spec=app.spec, example_host=schemas.EXAMPLE_HOST)
 
     @app.post("/v1/predict")
     @app.input(schemas.PredictQuery, location="query", arg_name="options", unknown="raise")
@@ -147,8 +162,12 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
                     NDJSON: {"schema": {"type": "string"}, "example": schemas.NDJSON_EXAMPLE},
                 }
             },
-            **schemas.problem_responses(400, 413, 422, 503),
+            **schemas.problem_responses(400, 408, 413, 422, 429, 503),
         },
+        extensions=schemas.shell(
+            "curl -F file=@song.mp3 {host}/v1/predict",
+            "curl -F file=@song.mp3 -H 'Accept: text/csv' '{host}/v1/predict?smoothing=3'",
+        ),
     )
     def predict(options: dict) -> Response | tuple[dict, dict]:
         """Predict how a piece of music feels.
@@ -186,6 +205,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
 
         g.fields["model"] = name
         with ExitStack() as held:
+            held.enter_context(shares.of(request.remote_addr))
             held.enter_context(gate)
             upload = held.enter_context(closing(read_upload(config.max_upload_bytes)))
             curve = inference.FileCurve(model, upload, config.max_seconds, config.max_work_seconds)
@@ -211,7 +231,14 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
     @app.doc(
         tags=["Prediction"],
         operation_id="live",
-        responses=schemas.problem_responses(400, 413, 415, 422, 503),
+        responses=schemas.problem_responses(
+            400, 408, 413, 415, 422, 429, 503, details=schemas.LIVE_DETAILS
+        ),
+        extensions=schemas.shell(
+            "curl -F chunk=@first.raw '{host}/v1/live?rate=44100' > answer.json",
+            "jq -r .state answer.json > state",
+            "curl -F chunk=@second.raw -F 'state=<state' '{host}/v1/live?rate=44100'",
+        ),
     )
     def live(options: dict) -> dict:
         """Follow live audio.
@@ -226,7 +253,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         samples = read_samples(
             chunk, options["format"], options["channels"], rate, config.max_chunk_seconds
         )
-        with gate:
+        with shares.of(request.remote_addr), gate:
             if state:
                 stream = LiveStream.unpack(seal.open(state), models)
                 if options.get("model", stream.model.name) != stream.model.name:
@@ -256,7 +283,11 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
 
     @app.get("/v1/models")
     @app.output(schemas.ModelList, example=schemas.MODELS_EXAMPLE)
-    @app.doc(tags=["Models"], operation_id="listModels")
+    @app.doc(
+        tags=["Models"],
+        operation_id="listModels",
+        extensions=schemas.shell("curl {host}/v1/models"),
+    )
     def list_models() -> dict:
         """List the models."""
         return {
@@ -273,8 +304,13 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         }
 
     @app.get("/v1/models/<name>")
-    @app.output(schemas.Card)
-    @app.doc(tags=["Models"], operation_id="getModel", responses=schemas.problem_responses(404))
+    @app.output(schemas.Card, example=schemas.CARD_EXAMPLE)
+    @app.doc(
+        tags=["Models"],
+        operation_id="getModel",
+        responses=schemas.problem_responses(404),
+        extensions=schemas.shell(f"curl {{host}}/v1/models/{default}"),
+    )
     def model_card(name: str) -> Response:
         """Describe a model: what it was trained on, its scores and its limits."""
         if name not in models:
@@ -284,14 +320,21 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
 
     @app.get("/healthz")
     @app.output(schemas.Health, example={"status": "ok", "models": 1})
-    @app.doc(tags=["Service"], operation_id="health")
+    @app.doc(
+        tags=["Service"], operation_id="health", extensions=schemas.shell("curl {host}/healthz")
+    )
     def healthz() -> dict:
         """Tell that the service lives."""
         return {"status": "ok", "models": len(models)}
 
     @app.get("/readyz")
     @app.output(schemas.Ready, example=schemas.READY_EXAMPLE)
-    @app.doc(tags=["Service"], operation_id="ready", responses=schemas.problem_responses(503))
+    @app.doc(
+        tags=["Service"],
+        operation_id="ready",
+        responses=schemas.problem_responses(503, details={503: "the service is stopping"}),
+        extensions=schemas.shell("curl {host}/readyz"),
+    )
     def readyz() -> dict:
         """Tell that the service takes requests.
 
@@ -317,6 +360,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
                 },
             }
         },
+        extensions=schemas.shell("curl {host}/metrics"),
     )
     def show_metrics() -> Response:
         """Count requests, their latency and their audio."""
@@ -589,7 +633,7 @@ def _add_errors(app: APIFlask, config: ServiceConfig) -> None:
         response = jsonify(problem(status, detail, g.request_id))
         response.status_code = status
         response.mimetype = PROBLEM_TYPE
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
             response.headers["Retry-After"] = str(RETRY_AFTER_S)
         return response
 
@@ -612,7 +656,7 @@ def _add_errors(app: APIFlask, config: ServiceConfig) -> None:
             error.code,
             error.description
             if known
-            else f"there is nothing at {request.path}; /openapi.json lists what there is",
+            else f"there is nothing at {request.path}; /docs lists what there is",
         )
 
     @app.errorhandler(RequestEntityTooLarge)

@@ -45,6 +45,13 @@ class ServiceConfig:
         Longest time that a request waits.
     max_work_seconds : float > 0
         Longest time spent on decoding and predicting one file.
+    max_receive_seconds : float > 0
+        Longest time that a request may take to arrive.
+    max_per_client : int > 0, optional
+        Requests of one address that are worked on or wait at the same time. By default one
+        client may fill the queue. Behind a proxy, name it in `trusted_proxy` too.
+    trusted_proxy : str, optional
+        Address of the proxy whose ``X-Forwarded-For`` names the client.
     max_chunk_seconds : float > 0
         Longest chunk of live audio accepted.
     max_state_seconds : float > 0
@@ -72,6 +79,9 @@ class ServiceConfig:
     max_chunk_seconds: float = 10.0
     max_state_seconds: float = 600.0
     stop_seconds: float = 20.0
+    max_receive_seconds: float = 300.0
+    max_per_client: int | None = None
+    trusted_proxy: str | None = None
     secret_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -80,9 +90,9 @@ class ServiceConfig:
             raise ConfigError(f"models_dir: there is no folder {self.models_dir}")
         if self.secret_key is not None and len(self.secret_key) < MIN_KEY_LENGTH:
             raise ConfigError(f"secret_key: must have at least {MIN_KEY_LENGTH} characters")
-        for name in set(_READERS) - {"models_dir", "default_model", "secret_key"}:
+        for name, (read, _) in _READERS.items():
             value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
+            if read in (int, float) and value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"{name}: must be greater than 0, not {value}")
 
     @classmethod
@@ -129,6 +139,9 @@ _READERS = {
     "max_chunk_seconds": (float, "a number of seconds"),
     "max_state_seconds": (float, "a number of seconds"),
     "stop_seconds": (float, "a number of seconds"),
+    "max_receive_seconds": (float, "a number of seconds"),
+    "max_per_client": (int, "a whole number"),
+    "trusted_proxy": (str, "an address"),
     "secret_key": (str, "a text"),
 }
 assert set(_READERS) == {field.name for field in fields(ServiceConfig)}

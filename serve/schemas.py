@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from apiflask import Schema
 from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
 from apiflask.validators import OneOf, Range
+from marshmallow import INCLUDE
 
 from msr_utils.constants import FRAME_SECONDS, TARGETS
 from serve.live import FORMATS, MAX_CHANNELS, RATES_HZ
@@ -24,7 +27,7 @@ class PredictQuery(Schema):
         "'smoothing_window'"
     }
 
-    model = String(**described("Name of the model; the default model if left out.", example="lstm"))
+    model = String(**described("Name of the model; the default model if left out."))
     targets = String(
         load_default=",".join(TARGETS),
         validate=OneOf([",".join(TARGETS), *TARGETS]),
@@ -66,7 +69,7 @@ class LiveQuery(Schema):
         validate=OneOf([*FORMATS]),
         **described("Samples: 16 bit integers or 32 bit floats, little-endian."),
     )
-    model = String(**described("Name of the model; the default model if left out.", example="lstm"))
+    model = String(**described("Name of the model; the default model if left out."))
     final = Boolean(
         load_default=False,
         **described("True with the last chunk, which may be missing: what is held back comes."),
@@ -154,6 +157,9 @@ class ModelList(Schema):
 class Card(Schema):
     """Model card; a card may say more than what is listed here."""
 
+    class Meta:
+        unknown = INCLUDE
+
     name = String(required=True)
     title = String(required=True)
     summary = String()
@@ -228,6 +234,22 @@ LIVE_EXAMPLE = {
     "elapsed_ms": 4.2,
 }
 
+CARD_EXAMPLE = {
+    "name": "lstm",
+    "title": "LSTM on log-mel statistics",
+    "summary": "Valence and arousal every 500 ms; causal.",
+    "kind": "recurrent",
+    "targets": list(TARGETS),
+    "parameters": 123456,
+    "trained_on": "a corpus of music with ratings",
+    "licence": "weights for research",
+    "protocol": "5-fold cross-validation by artist, frames pooled",
+    "metrics": {target: {"rmse": {"value": 0.2, "low": 0.18, "high": 0.22}} for target in TARGETS},
+    "limits": ["Ratings are means over listeners: they do not say what one person feels."],
+    "feature_hash": "1" * 64,
+    "model_sha256": "0" * 64,
+}
+
 READY_EXAMPLE = {"status": "ready", "models": {"lstm": "0" * 64}}
 
 METRICS_EXAMPLE = (
@@ -255,6 +277,10 @@ PROBLEMS = {
         "file: missing; send the audio in a multipart field named 'file', or as the raw body",
     ),
     404: ("There is no such model", "model: there is no model 'lstn'; choose one of: lstm"),
+    408: (
+        "The request did not arrive in time",
+        "the request did not arrive whole: 300 s are accepted; send it again, or a smaller file",
+    ),
     413: (
         "The file has too many bytes or lasts too long",
         "file: longer than the 900 s that are accepted",
@@ -269,6 +295,11 @@ PROBLEMS = {
         "send multipart/form-data: PCM samples as the file 'chunk' and, but for the first chunk, "
         "the last answer's state as the text 'state'",
     ),
+    429: (
+        "This client has too many requests at once; the Retry-After header says when to try again",
+        "at most 4 of a client's requests are worked on or wait at a time; wait for an answer, "
+        "or try again in 5 s",
+    ),
     503: (
         "Too much to do, or stopping; the Retry-After header says when to try again",
         "the service is busy (4 requests are worked on and 16 wait); try again in 5 s",
@@ -277,20 +308,44 @@ PROBLEMS = {
 """status -> description and an example of its detail."""
 
 
-def problem_responses(*statuses: int) -> dict[int, dict]:
-    """Document the problems that a route answers with."""
-    return {
-        status: {
-            "description": PROBLEMS[status][0],
-            "content": {
-                PROBLEM_TYPE: {
-                    "schema": Problem,
-                    "example": problem(status, PROBLEMS[status][1], "0e3c1f6a9b7d4e52a8c4d1b2"),
-                }
-            },
-        }
-        for status in statuses
+LIVE_DETAILS = {
+    400: "rate: Missing data for required field.",
+    413: "chunk: longer than the 10 s that are accepted at a time",
+    422: "state: given 640 s ago, 600 s are accepted; start again",
+}
+"""Details for the examples of live audio, where they differ."""
+
+EXAMPLE_HOST = "http://127.0.0.1:8000"
+"""In commands; the page of documentation puts the address there by which it was asked for."""
+
+RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds after which to try again.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
     }
+}
+
+
+def problem_responses(*statuses: int, details: Mapping[int, str] | None = None) -> dict[int, dict]:
+    """Document the problems that a route answers with; `details` replace those of `PROBLEMS`."""
+    responses = {}
+    for status in statuses:
+        description, detail = PROBLEMS[status]
+        detail = (details or {}).get(status, detail)
+        example = problem(status, detail, "0e3c1f6a9b7d4e52a8c4d1b2")
+        responses[status] = {
+            "description": description,
+            "content": {PROBLEM_TYPE: {"schema": Problem, "example": example}},
+            **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
+        }
+    return responses
+
+
+def shell(*lines: str) -> dict[str, list[dict]]:
+    """Extension of an operation that shows how to call it, as documentation viewers know it."""
+    source = "\n".join(lines).replace("{host}", EXAMPLE_HOST)
+    return {"x-codeSamples": [{"lang": "Shell", "source": source}]}
 
 
 AUDIO_BODY = {"schema": {"type": "string", "format": "binary"}}
@@ -327,7 +382,8 @@ LIVE_BODY = {
                     "chunk": {
                         "type": "string",
                         "format": "binary",
-                        "description": "PCM samples without a header; any number of them.",
+                        "description": "PCM samples without a header, any number of them; "
+                        "may be left out with `final=true` only.",
                     },
                     "state": {
                         "type": "string",

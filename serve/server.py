@@ -1,4 +1,4 @@
-"""Waitress, with its own errors in the format of ours, large uploads turned away, a clean end."""
+"""Waitress, with errors in the format of ours, large and slow requests ended, a clean stop."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import json
 import signal
 import socket
 import time
+from functools import partial
 
 from apiflask import APIFlask
 from waitress import wasyncore
+from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer, create_server
 from waitress.task import ErrorTask
-from waitress.utilities import RequestEntityTooLarge
+from waitress.utilities import Error, RequestEntityTooLarge
 
 from serve.config import ServiceConfig
 from serve.logs import log_request
@@ -31,6 +33,14 @@ SPARE_THREADS = 4
 
 IDLE_SECONDS = 60
 """A connection that is silent this long is closed."""
+
+CLEANUP_SECONDS = 10
+"""How often, at most, silent connections and slow requests are looked for."""
+
+
+class _RequestTimeout(Error):
+    code = 408
+    reason = "Request Timeout"
 
 
 class _Nowhere:
@@ -58,6 +68,10 @@ class _Parser(HTTPRequestParser):
 
     draining = False
     drained = 0
+
+    def __init__(self, adj: Adjustments) -> None:
+        super().__init__(adj)
+        self.begun = time.time()
 
     def received(self, data: bytes) -> int:
         if not self.draining:
@@ -88,6 +102,8 @@ class _ErrorTask(ErrorTask):
         identifier = request_id(self.request.headers.get("X_REQUEST_ID"))
         if isinstance(error, RequestEntityTooLarge):
             detail = too_large(self.channel.server.adj.max_request_body_size - FORM_OVERHEAD_BYTES)
+        elif isinstance(error, _RequestTimeout):
+            detail = error.body
         else:
             detail = f"not a valid HTTP request: {error.body}"
         body = json.dumps(problem(error.code, detail, identifier)).encode()
@@ -112,6 +128,24 @@ class _Channel(HTTPChannel):
     parser_class = _Parser
     error_task_class = _ErrorTask
 
+    def end_slow_request(self, now: float, max_s: float) -> None:
+        """Answer 408 to a request that began to arrive and does not come to its end."""
+        with self.requests_lock:
+            request = self.request
+            if request is None or self.requests or self.will_close or self.close_when_flushed:
+                return
+            silent = now - self.last_activity > IDLE_SECONDS
+            if not silent and now - request.begun <= max_s:
+                return
+            request.error = request.error or _RequestTimeout(
+                "the request did not arrive whole: "
+                + (f"nothing came for {IDLE_SECONDS} s" if silent else f"{max_s:g} s are accepted")
+                + "; send it again, or a smaller file"
+            )
+            self.request = None
+            self.requests.append(request)
+            self.server.add_task(self)
+
 
 def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> TcpWSGIServer:
     """Listen for requests; `run` answers them.
@@ -131,6 +165,11 @@ def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> T
     OSError
         If the address cannot be listened on, for instance because the port is in use.
     """
+    proxy = {}
+    if config.trusted_proxy:
+        proxy = {
+            "trusted_proxy": config.trusted_proxy, "trusted_proxy_headers": {"x-forwarded-for"}
+        }  # fmt: skip
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     server = create_server(
         app,
@@ -138,12 +177,21 @@ def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> T
         threads=config.threads + config.max_queue + SPARE_THREADS,
         max_request_body_size=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
         channel_timeout=IDLE_SECONDS,
-        cleanup_interval=10,
+        cleanup_interval=max(1, int(min(CLEANUP_SECONDS, config.max_receive_seconds / 2))),
+        clear_untrusted_proxy_headers=True,
+        **proxy,
     )
     server.channel_class = _Channel
+    server.maintenance = partial(_maintain, server, config.max_receive_seconds)
     server.metrics = app.extensions["metrics"]
     server.stopping = app.extensions["stopping"]
     return server
+
+
+def _maintain(server: TcpWSGIServer, max_receive_s: float, now: float) -> None:
+    for channel in [*server.active_channels.values()]:
+        channel.end_slow_request(now, max_receive_s)
+    type(server).maintenance(server, now)
 
 
 def run(server: TcpWSGIServer, stop_seconds: float) -> None:

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -478,3 +480,55 @@ def test_stopping_finishes_what_was_begun(models_dir, tmp_path, long_file):
         assert response.status_code == 200
         assert len(response.json()["valence"]) == 1760
         assert process.wait(20) == 0
+
+
+# ------------------------------------------------------------------------------ slow and greedy
+
+
+def test_request_that_does_not_arrive_is_ended(models_dir, tmp_path):
+    with service(models_dir, tmp_path / "log", max_receive_seconds=1) as (_, url):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as slow:
+            slow.sendall(
+                b"POST /v1/predict HTTP/1.1\r\nHost: here\r\nContent-Length: 99\r\n\r\nRIFF"
+            )
+            start = time.monotonic()
+            head, _, body = (
+                b"".join(iter(lambda: slow.recv(65536), b"")).decode().partition("\r\n\r\n")
+            )
+            assert 0.9 < time.monotonic() - start < 15
+        assert head.startswith("HTTP/1.1 408 Request Timeout")
+        assert "content-type: application/problem+json" in head.lower()
+        document = json.loads(body)
+        assert (document["status"], document["title"]) == (408, "Request Timeout")
+        assert "1 s are accepted" in document["detail"]
+        assert f"x-request-id: {document['request_id']}" in head.lower()
+        # A connection that is kept open between requests is none of these.
+        with requests.Session() as session:
+            assert session.get(f"{url}/healthz", timeout=10).status_code == 200
+            time.sleep(2.5)
+            assert session.get(f"{url}/healthz", timeout=10).status_code == 200
+        text = requests.get(f"{url}/metrics", timeout=10).text
+        assert 'msr_requests_total{route="",status="408"} 1' in text
+
+
+def test_client_has_a_share_and_its_proxy_is_believed(models_dir, tmp_path):
+    file = io.BytesIO()
+    sf.write(file, np.zeros(200 * 8_000, np.float32), 8_000, format="FLAC")
+    settings = {"max_per_client": 1, "threads": 2, "trusted_proxy": "127.0.0.1"}
+    with service(models_dir, tmp_path / "log", **settings) as (_, url):
+        ask = partial(requests.post, f"{url}/v1/predict", data=file.getvalue(), timeout=60)
+        with ThreadPoolExecutor(3) as pool:
+            start = threading.Barrier(3)
+
+            def client(address: str) -> requests.Response:
+                start.wait(10)
+                return ask(headers={"X-Forwarded-For": address})
+
+            answers = [*pool.map(client, ["192.0.2.1", "192.0.2.1", "192.0.2.2"])]
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 429]
+        assert answers[2].status_code == 200
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert_problem(refused, 429, "at most 1 of a client's requests")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert ask(headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 200
