@@ -11,7 +11,7 @@ from msr_utils.inference import BundleError
 from serve import logs
 from serve.app import create_app
 from serve.config import VARIABLES, ConfigError, ServiceConfig
-from serve.server import make_server, run
+from serve.server import make_server, run, share_heaps
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, help="folder of the bundles (serve/models)")
     options = parser.parse_args(arguments)
 
+    share_heaps()
     logs.configure()
     try:
         config = ServiceConfig.from_env(models_dir=options.models, threads=options.threads)

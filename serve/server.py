@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import signal
 import socket
+import sys
 import time
 from functools import partial
 
@@ -33,6 +35,9 @@ SPARE_THREADS = 4
 
 IDLE_SECONDS = 60
 """A connection that is silent this long is closed."""
+
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
 
 CLEANUP_SECONDS = 10
 """How often, at most, silent connections and slow requests are looked for."""
@@ -192,6 +197,18 @@ def _maintain(server: TcpWSGIServer, max_receive_s: float, now: float) -> None:
     for channel in [*server.active_channels.values()]:
         channel.end_slow_request(now, max_receive_s)
     type(server).maintenance(server, now)
+
+
+def share_heaps() -> None:
+    """Have all threads share two of glibc's heaps.
+
+    By default each thread fills one of its own, and what a large file needed there is kept for
+    that thread alone: memory creeps up to threads x the largest file (mallopt(3), M_ARENA_MAX).
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        if mallopt is not None:
+            mallopt(M_ARENA_MAX, 2)
 
 
 def run(server: TcpWSGIServer, stop_seconds: float) -> None:

@@ -260,7 +260,12 @@ def run_script(python: str, name: str, *arguments: str) -> str:
 
 
 def measure_peers(
-    paths: list[Path], repeats: int, audio_s: float, other_python: str | None, scratch: Path
+    paths: list[Path],
+    repeats: int,
+    audio_s: float,
+    other_python: str | None,
+    scratch: Path,
+    packages: tuple[str, ...] = PACKAGES,
 ) -> list[dict]:
     """Speed of other libraries; those not installed here are tried with `other_python`."""
     clips = []
@@ -276,7 +281,7 @@ def measure_peers(
     }
     job = {"clips": clips, "repeats": repeats, "stft": stft}
     rows = []
-    for package in tqdm(PACKAGES, "peers", leave=False):
+    for package in tqdm(packages, "peers", leave=False):
         write_json(scratch / "job.json", {**job, "packages": [package]})
         for python in (sys.executable, other_python):
             if python:

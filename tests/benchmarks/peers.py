@@ -1,7 +1,7 @@
 """Time other audio libraries on the benchmark's clips: ``peers.py JOB.json RESULT.json``.
 
 It imports nothing of the project, so it also runs with an interpreter that has openSMILE or
-Essentia and not this package. The job names the packages, the clips (a file, and the same
+Essentia or vibenet and not this package. The job names the packages, the clips (a file, and the same
 audio decoded at the study's rate as ``.npy``), the spectrogram's parameters and the repeats.
 """
 
@@ -89,7 +89,20 @@ def essentia_peers(stft: dict) -> dict[str, Peer]:
     }
 
 
-PEERS = {"librosa": librosa_peers, "opensmile": opensmile_peers, "essentia": essentia_peers}
+def vibenet_peers(stft: dict) -> dict[str, Peer]:
+    """One valence and one energy of a whole file, from the network that the package brings."""
+    import vibenet
+
+    model = vibenet.load_model()
+    return {"from file: load_model().predict": lambda path, _: model.predict(path)}
+
+
+PEERS = {
+    "librosa": librosa_peers,
+    "opensmile": opensmile_peers,
+    "essentia": essentia_peers,
+    "vibenet": vibenet_peers,
+}
 
 
 def measure(package: str, job: dict) -> list[dict]:
