@@ -171,14 +171,19 @@ def inspect(source: AudioSource) -> AudioFacts:
             rate=file.samplerate,
             channels=file.channels,
             peak=peak,
-            damage=_container_damage(source),
+            damage=container_damage(source),
         )
 
 
-def _container_damage(source: AudioSource) -> str:
+def container_damage(source: AudioSource) -> str:
     """What a file's container shows to be missing: Ogg, WAV and AIFF, no sample is decoded.
 
     libsndfile takes the length of these from what is left of the file.
+
+    Returns
+    -------
+    str
+        Empty if nothing is missing or the container does not tell.
     """
     named = isinstance(source, str | os.PathLike)
     with open(source, "rb") if named else nullcontext(source) as file:

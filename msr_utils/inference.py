@@ -85,6 +85,12 @@ class Prediction:
         values = Smoother(seconds, causal).push(np.stack([self.valence, self.arousal], 1), True)
         return replace(self, valence=values[:, 0], arousal=values[:, 1])
 
+    def _repr_html_(self) -> str:
+        """The curve as a picture, for notebooks; without matplotlib the line below it alone."""
+        from msr_utils.batch import to_html
+
+        return to_html(self)
+
     def to_csv(self, targets: Sequence[str] = TARGETS) -> str:
         """The curves of these targets as CSV with a header line."""
         rows = zip(self.times_s, *(getattr(self, target) for target in targets), strict=True)
@@ -261,6 +267,8 @@ class FileCurve:
                 f"{name}: its header states {stated_s:.1f} s, {decoded / rate:.1f} s could be "
                 "decoded; the file may be cut short",
             )
+        elif damage := audio.container_damage(self._source):
+            self._warnings = (f"{name}: {damage}",)
 
     def _keep(self, values: np.ndarray) -> Iterator[np.ndarray]:
         if len(values):

@@ -139,4 +139,4 @@ def test_a_wav_file_written_to_a_pipe_states_no_size(tmp_path, size):
     sf.write(path, tone(1.0), SAMPLE_RATE)
     content = bytearray(path.read_bytes())
     content[40:44] = size.to_bytes(4, "little")
-    assert audio._container_damage(io.BytesIO(content)) == ""
+    assert audio.container_damage(io.BytesIO(content)) == ""

@@ -1,5 +1,6 @@
 """The service: right answers, clear errors, and a page that needs nothing from elsewhere."""
 
+import gzip
 import io
 import json
 import os
@@ -470,6 +471,23 @@ def zipped() -> bytes:
     return file.getvalue()
 
 
+def bomb() -> bytes:
+    """A small archive of far more than the service accepts."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("song.wav", bytes(30 * MAX_BYTES))
+    return file.getvalue()
+
+
+def silence(hours: float, rate: int = 4_000) -> bytes:
+    """FLAC of silence, some kB an hour."""
+    file = io.BytesIO()
+    with sf.SoundFile(file, "w", rate, 1, format="FLAC") as out:
+        for _ in range(round(hours * 60)):
+            out.write(np.zeros(60 * rate, np.int16))
+    return file.getvalue()
+
+
 def with_infinity() -> bytes:
     samples = sound(2)
     samples[5] = -np.inf
@@ -478,10 +496,13 @@ def with_infinity() -> bytes:
 
 NOISE = np.random.default_rng(0).bytes(200_000)
 PCM = (sound(3, 22_050)[:, 0] * 32767).astype("<i2").tobytes()
-MP3, OGG = FORMATS["song.mp3"], FORMATS["song.ogg"]
+MP3, OGG, OPUS = FORMATS["song.mp3"], FORMATS["song.ogg"], FORMATS["song.opus"]
 ODD_UPLOADS = {
     "random bytes": NOISE,
     "a zip": zipped(),
+    "a zip bomb": bomb(),
+    "a gzip bomb": gzip.compress(bytes(30 * MAX_BYTES)),
+    "3 hours of silence": silence(3),
     "a picture": b"\x89PNG\r\n\x1a\n" + NOISE[:5000],
     "a web page": b"<!doctype html><script>alert(1)</script>" * 50,
     "a list of addresses": b"#EXTM3U\nhttp://127.0.0.1/secret\nfile:///etc/passwd\n",
@@ -520,10 +541,16 @@ ODD_UPLOADS = {
     "MP3 cut short": MP3[: len(MP3) // 2],
     "MP3 after text": b"la la la " * 30 + MP3,
     "MP3 with noise in it": MP3[:9000] + NOISE[:3000] + MP3[9000:],
+    "Opus cut short": OPUS[: len(OPUS) // 2],
     "Ogg cut short": OGG[: len(OGG) // 2],
     "Ogg with noise in it": OGG[:9000] + NOISE[:3000] + OGG[9000:],
     "FLAC with noise in it": FLAC[:9000] + NOISE[:3000] + FLAC[9000:],
     "two files in one": GOOD + GOOD,
+    "ID3 tag of 256 MB": b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + MP3,
+    "ID3 tag before text": b"ID3\x04\x00\x00\x00\x00\x00\x09" + b"la la la " * 500,
+    "MP3 frames without sound": b"\xff\xfb\x90\x00" * 5000,
+    "Ogg page of nothing": OGG[:27],
+    "24 bits, odd length": wav(22_050, 1, PCM[:-2], bits=24),
     "an AIFF header on a WAV": FORMATS["song.aiff"][:12] + GOOD[12:],
 }
 
@@ -545,7 +572,7 @@ def test_odd_upload_gets_an_answer_or_a_problem(server, name, accept):
         *frames, last = map(json.loads, response.text.splitlines())
         assert all(set(frame) == {"time_s", *TARGETS} for frame in frames)
         assert frames
-        assert "done" in last or last["error"]["status"] == 422
+        assert "done" in last or last["error"]["status"] in {413, 422}
 
 
 def test_file_cut_short_is_warned_about(server):
@@ -553,15 +580,56 @@ def test_file_cut_short_is_warned_about(server):
     for name, words in cut.items():
         (warning,) = post(server, ODD_UPLOADS[name]).json()["warnings"]
         assert words in warning
-    for content in (GOOD, MP3, OGG, ODD_UPLOADS["size from a pipe"], ODD_UPLOADS["size 0"]):
+    for name in ("Ogg cut short", "Opus cut short"):
+        (warning,) = post(server, ODD_UPLOADS[name]).json()["warnings"]
+        assert warning == "file: the file is cut short: its last page is not whole"
+    for content in (
+        GOOD,
+        MP3,
+        OGG,
+        OPUS,
+        FORMATS["song.aiff"],
+        ODD_UPLOADS["size from a pipe"],
+        ODD_UPLOADS["size 0"],
+    ):
         response = post(server, content).json()
         assert response.get("warnings", []) == []
     lines = post(server, ODD_UPLOADS["MP3 cut short"], headers={"Accept": NDJSON}).text.splitlines()
     assert json.loads(lines[-1])["done"]["warnings"] != []
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["application/json", "image/png", "text/html; charset=klingon", "multipart/mixed; boundary=x",
+     "nonsense", "audio/mpeg; " + "x" * 5000, "*/*"],
+)  # fmt: skip
+def test_what_a_body_is_called_does_not_matter(server, tiny, kind):
+    headers = {"Content-Type": kind}
+    answer = requests.post(f"{server}/v1/predict", data=GOOD, headers=headers, timeout=20)
+    assert_right(answer.json(), tiny, GOOD)
+    answer = post(server, b"{}", headers={"Accept": kind})
+    assert_problem(answer, 422, "not audio")
+
+
+def test_form_without_its_boundary_has_no_file(server):
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; b"):
+        headers = {"Content-Type": kind}
+        answer = requests.post(f"{server}/v1/predict", data=GOOD, headers=headers, timeout=20)
+        assert_problem(answer, 400, "file: missing")
+
+
+def test_compressed_body_is_not_unpacked(server):
+    headers = {"Content-Encoding": "gzip", "Content-Type": "audio/wav"}
+    for content in (gzip.compress(GOOD), ODD_UPLOADS["a gzip bomb"]):
+        answer = requests.post(f"{server}/v1/predict", data=content, headers=headers, timeout=20)
+        assert_problem(answer, 422, "not audio")
+
+
 # A quoted file name escapes its backslashes.
-@pytest.mark.parametrize("name", ["/etc/../evil.mp3", r"..\\..\\evil.mp3", "<b>evil", "a\u202eb"])
+@pytest.mark.parametrize(
+    "name",
+    ["/etc/../evil.mp3", "evil" * 3000, "evil%00.mp3", r"..\\..\\evil.mp3", "<b>evil", "a\u202eb"],
+)
 def test_name_of_the_file_is_never_used(server, name):
     response = post(server, b"no music", name)
     assert_problem(response, 422)
