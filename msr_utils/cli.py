@@ -277,7 +277,11 @@ def book(edition: str, corpus: str, data_dir: str) -> None:
 @click.option("--model", default="", help="bundle; the first in serve/models by default")
 @click.option("--models", "models_dir", default="", help="folder of bundles")
 @click.option(
-    "--csv", type=click.Path(path_type=Path), help="write the curve here; of a folder, a folder"
+    "--csv",
+    is_flag=False,
+    flag_value="-",
+    type=click.Path(path_type=Path),
+    help="write the curve here; of a folder, a folder; - or nothing prints it",
 )
 @click.option(
     "--plot", type=click.Path(path_type=Path), help="draw the curve here: .png, .pdf, .svg"
@@ -292,6 +296,7 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
     from msr_utils.audio import AudioError
     from msr_utils.io import write_text
 
+    printed = csv == Path("-") or (csv is None and plot is None)
     try:
         bundles = models_dir or inference.MODELS_DIR
         names = inference.available(bundles)
@@ -299,7 +304,7 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
             raise inference.BundleError(f"no bundle in {bundles}; run 'make study' to make one")
         loaded = inference.load(model or names[0], bundles)
         if audio.is_dir():
-            if csv is None or plot is not None:
+            if csv is None or printed or plot is not None:
                 raise click.UsageError("of a folder, give --csv FOLDER and no --plot")
             failed = batch.predict_folder(loaded, audio, csv)
             for name, reason in failed.items():
@@ -310,7 +315,7 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
     except (AudioError, inference.BundleError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     try:
-        if csv is not None:
+        if not printed and csv is not None:
             write_text(csv, result.to_csv())
         if plot is not None:
             batch.plot(result, plot, audio.name)
@@ -318,7 +323,7 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
         raise click.ClickException(f"cannot write {csv or plot}: {error.strerror}") from error
     except ValueError as error:
         raise click.ClickException(f"--plot: {error}") from error
-    if csv is None and plot is None:
+    if printed:
         click.echo(result.to_csv(), nl=False)
         return
     name, words = result.quadrant

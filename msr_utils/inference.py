@@ -3,6 +3,7 @@
 >>> from msr_utils.inference import load
 >>> curve = load("lstm").predict("song.mp3")     # doctest: +SKIP
 >>> curve.times_s[:3], curve.valence[:3]         # doctest: +SKIP
+>>> curve                                        # doctest: +SKIP
 """
 
 from __future__ import annotations

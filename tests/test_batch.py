@@ -35,6 +35,8 @@ def test_a_file_gives_a_curve_and_a_picture(tmp_path):
     assert "song.mp3: valence" in done.output
     assert (tmp_path / "c.csv").read_text() == plain.output
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    both = run(tmp_path / "song.mp3", "--plot", tmp_path / "c.png", "--csv")
+    assert (both.exit_code, both.output) == (0, plain.output)
     wrong = run(tmp_path / "song.mp3", "--plot", tmp_path / "c.xyz")
     assert wrong.exit_code == 1 and "--plot: Format 'xyz' is not supported" in wrong.output
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.csv", "c.png", "song.mp3"]
@@ -65,6 +67,7 @@ def test_what_cannot_be_done_says_why(tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no audio file in" in run(tmp_path / "empty", "--csv", tmp_path / "o").output
     assert "give --csv FOLDER" in run(tmp_path / "empty").output
+    assert "give --csv FOLDER" in run(tmp_path / "empty", "--csv").output
     assert "not found" in run(tmp_path / "none.mp3").output
     sf.write(tmp_path / "a.wav", tone(2), 22_050)
     blocked = run(tmp_path / "a.wav", "--csv", tmp_path / "a.wav" / "c.csv")
