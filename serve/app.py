@@ -540,7 +540,7 @@ def read_chunk(max_bytes: int, final: bool) -> tuple[bytes, str]:
     max_bytes : int
         Most bytes of samples accepted.
     final : bool
-        The last request may come without samples.
+        The last request may come without samples, if something came before it.
 
     Raises
     ------
@@ -564,14 +564,15 @@ def read_chunk(max_bytes: int, final: bool) -> tuple[bytes, str]:
         raise BadRequest("state: this is a file, not text; with curl, write -F 'state=<file'")
     if "chunk" in request.form:
         raise BadRequest("chunk: this is text, not a file; with curl, write -F chunk=@samples.raw")
-    if not files and not final:
+    state = request.form.get("state", "")
+    if not files and not (final and state):
         raise BadRequest("chunk: missing; send PCM samples as the multipart file 'chunk'")
     chunk = files[0].read(max_bytes + 1) if files else b""
     if len(chunk) > max_bytes:
         raise RequestEntityTooLarge
     if not chunk and not final:
         raise AudioError("chunk: empty (0 bytes)")
-    return chunk, request.form.get("state", "")
+    return chunk, state
 
 
 def rounded(values: np.ndarray | float, decimals: int = 4) -> list[float] | float:

@@ -348,7 +348,7 @@ def shell(*lines: str) -> dict[str, list[dict]]:
     return {"x-codeSamples": [{"lang": "Shell", "source": source}]}
 
 
-AUDIO_BODY = {"schema": {"type": "string", "format": "binary"}}
+AUDIO_BODY = {"schema": {"type": "string", "format": "binary", "minLength": 1}}
 
 PREDICT_BODY = {
     "required": True,
@@ -383,7 +383,7 @@ LIVE_BODY = {
                         "type": "string",
                         "format": "binary",
                         "description": "PCM samples without a header, any number of them; "
-                        "may be left out with `final=true` only.",
+                        "may be left out with `final=true` and a state only.",
                     },
                     "state": {
                         "type": "string",
