@@ -493,12 +493,9 @@ With {throughput["threads"]} threads and twice as many clients:
 
 ## Load
 
-{load["rounds"]} times {load["requests"]} requests of {load["clients"]} clients at once, in
-{
-        load[
-            "seconds"
-        ]:.1f} s, after one time that does not count: audio in four formats, live chunks, and as many bad ones (text,
-noise, cut and forged files, wrong options and paths, no HTTP at all, clients that hang up). A 503
+{load["rounds"]} times {load["requests"]} requests of {load["clients"]} clients at once,
+{load["seconds"]:.1f} s in all, after one time that does not count:
+audio in four formats, live chunks, and as many bad ones (text, noise, cut and forged files, wrong options and paths, no HTTP at all, clients that hang up). A 503
 with Retry-After is a right answer to any of them.
 
 {features.table(("status", "answers"), [*load["statuses"].items()])}
