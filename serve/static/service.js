@@ -1,0 +1,156 @@
+// Ask the service: about a file, with progress and frames as they come, and about live audio.
+
+const CHUNK_SECONDS = 0.5;
+
+/** An error that can be shown: what went wrong and what to do, in words. */
+export class Problem extends Error {
+  constructor({ status = 0, detail, request_id: id }, retryAfter = 0) {
+    super(plain(detail));
+    Object.assign(this, { status, id, retryAfter });
+  }
+
+  /** Whether the same request may succeed later. */
+  get passes() {
+    return [0, 408, 429, 503].includes(this.status);
+  }
+}
+
+const UNREACHED = { detail: "The service did not answer. Check that it is still running, then try again." };
+
+/** The API names the field first; on the page there is only one. */
+function plain(detail) {
+  const text = detail.replace(/^(file|chunk|state|model): /, "");
+  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
+function read(status, text, retryAfter) {
+  try {
+    return new Problem(JSON.parse(text), Number(retryAfter) || 0);
+  } catch {
+    // A proxy's page, for instance.
+    return new Problem({ status, detail: `the service answered with status ${status}; try again later` });
+  }
+}
+
+/**
+ * Ask about a file.
+ *
+ * XMLHttpRequest, because fetch tells nothing about the progress of an upload.
+ *
+ * @param {string} url
+ * @param {Blob} file
+ * @param {{onUpload: Function, onFrames: Function, signal: AbortSignal}} options
+ *   `onUpload` gets the part that is sent, 0 to 1; `onFrames` records as they are answered.
+ * @returns {Promise<object>} what the service says about the whole.
+ */
+export function predict(url, file, { onUpload, onFrames, signal }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const form = new FormData();
+    form.append("file", file, "file");
+    let done = null;
+    let failed = null;
+    let seen = 0;
+    const take = () => {
+      if (request.status !== 200) return;
+      const end = request.responseText.lastIndexOf("\n") + 1;
+      const records = [];
+      for (const line of request.responseText.slice(seen, end).split("\n")) {
+        if (!line) continue;
+        const record = JSON.parse(line);
+        if (record.done) done = record.done;
+        else if (record.error) failed = new Problem(record.error);
+        else records.push(record);
+      }
+      seen = end;
+      if (records.length) onFrames(records);
+    };
+    request.upload.addEventListener("progress", ({ loaded, total }) => onUpload(loaded / total));
+    request.addEventListener("progress", take);
+    request.addEventListener("load", () => {
+      if (request.status !== 200) {
+        reject(read(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+        return;
+      }
+      take();
+      if (done) resolve(done);
+      else reject(failed ?? new Problem({ detail: "The answer ended too early. Try again." }));
+    });
+    request.addEventListener("error", () => reject(new Problem(UNREACHED)));
+    request.addEventListener("abort", () => reject(new DOMException("", "AbortError")));
+    signal.addEventListener("abort", () => request.abort());
+    request.open("POST", url);
+    request.setRequestHeader("Accept", "application/x-ndjson");
+    request.send(form);
+  });
+}
+
+/** Live audio: one chunk at a time under way, each with the state that the last one brought. */
+export class Live {
+  constructor(url, { model, rate, maxSeconds, onFrames, onProblem }) {
+    this.url = (final) =>
+      `${url}?${new URLSearchParams({ model, rate, format: "s16le", ...(final && { final: true }) })}`;
+    Object.assign(this, { rate, onFrames, onProblem });
+    this.most = Math.floor(Math.min(4, maxSeconds) * rate);
+    this.waiting = [];
+    this.length = 0;
+    this.state = null;
+    this.over = false; // Failed.
+    this.work = Promise.resolve();
+    this.busy = false;
+  }
+
+  /** Take 16 bit samples; they are sent when enough of them wait. */
+  push(samples) {
+    this.waiting.push(samples);
+    this.length += samples.length;
+    if (!this.busy && this.length >= CHUNK_SECONDS * this.rate) this.work = this.send();
+  }
+
+  /** Send what is left and get what the service held back. */
+  async finish() {
+    await this.work;
+    if (!this.over) await this.send(true);
+  }
+
+  async send(final = false) {
+    this.busy = true;
+    try {
+      do {
+        const all = new Int16Array(await new Blob(this.waiting.splice(0)).arrayBuffer());
+        const chunk = all.subarray(0, this.most);
+        const rest = all.subarray(this.most);
+        if (rest.length) this.waiting.unshift(rest);
+        this.length -= chunk.length;
+        const last = final && !rest.length;
+        if (chunk.length || last) await this.post(chunk, last);
+      } while (!this.over && (final ? this.length : this.length >= CHUNK_SECONDS * this.rate));
+    } catch (error) {
+      this.over = true;
+      this.onProblem(error);
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  async post(chunk, final) {
+    const form = new FormData();
+    if (chunk.length) form.append("chunk", new Blob([chunk]), "chunk");
+    if (this.state) form.append("state", this.state);
+    let response;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        response = await fetch(this.url(final), { method: "POST", body: form });
+      } catch {
+        throw new Problem(UNREACHED);
+      }
+      if (response.ok) break;
+      const problem = read(response.status, await response.text(), response.headers.get("Retry-After"));
+      if (!problem.passes || attempt === 3) throw problem;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * (problem.retryAfter || 1)));
+    }
+    const { state, ...answer } = await response.json();
+    this.state = state;
+    this.onFrames(answer);
+  }
+}
