@@ -64,8 +64,7 @@ class Browser:
         arguments = [
             "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--mute-audio",
             "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--use-fake-ui-for-media-stream",
-            "--use-fake-device-for-media-stream", f"--user-data-dir={self.profile}",
+            "--disable-component-update", "--use-fake-device-for-media-stream", f"--user-data-dir={self.profile}",
             f"--window-size={width},{height}",
         ]  # fmt: skip
         if microphone:
@@ -113,6 +112,23 @@ class Browser:
     def devtools(self, command: str, **parameters: Any) -> Any:
         """A command of the Chrome DevTools Protocol."""
         return self._ask("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+
+    def allow_microphone(self, page: str, yes: bool = True) -> None:
+        """Answer, once for all, what the browser would ask its user about a page."""
+        self.devtools(
+            "Browser.setPermission",
+            permission={"name": "microphone"},
+            setting="granted" if yes else "denied",
+            origin=page,
+        )
+
+    def network(self, download: float = -1, offline: bool = False) -> None:
+        """Limit the network: bytes a second (-1: as fast as it is), or none at all."""
+        self.devtools("Network.enable")
+        self.devtools(
+            "Network.emulateNetworkConditions",
+            offline=offline, latency=0, downloadThroughput=download, uploadThroughput=-1,
+        )  # fmt: skip
 
     def go(self, url: str) -> None:
         """Open a page and wait until it has loaded."""
@@ -170,9 +186,15 @@ class Browser:
         if whole:
             size = self.devtools("Page.getLayoutMetrics")["cssContentSize"]
             parameters["clip"] = {**size, "scale": 1}
-        path.write_bytes(base64.b64decode(self.devtools("Page.captureScreenshot", **parameters)["data"]))
+        path.write_bytes(
+            base64.b64decode(self.devtools("Page.captureScreenshot", **parameters)["data"])
+        )
 
     def logs(self, kind: str) -> list[dict]:
         """Entries since the last call: of the console ("browser") or "performance" (events)."""
         entries = self._ask("POST", "/se/log", {"type": kind})
-        return [json.loads(e["message"])["message"] for e in entries] if kind == "performance" else entries
+        return (
+            [json.loads(e["message"])["message"] for e in entries]
+            if kind == "performance"
+            else entries
+        )

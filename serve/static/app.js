@@ -1,6 +1,6 @@
 // The page: take a file or the microphone, ask the service, show the answer, follow the music.
 
-import { PlaneChart, TimeChart, at, clock, poster, rangeOf, signed } from "./charts.js";
+import { PlaneChart, TimeChart, at, clock, isOver, poster, rangeOf, signed } from "./charts.js";
 import { Live, Problem, predict } from "./service.js";
 import { openMicrophone, spectrogramOf, toPcm, wav } from "./sound.js";
 import { Spectrogram } from "./spectrogram.js";
@@ -92,15 +92,14 @@ const link = (track, blob) => {
   return track.links.at(-1);
 };
 
-/** Put a track in its place, or take away what is there. */
+/** Put a track in its place, or nothing; what was there may come back. */
 function place(slot, track) {
-  const before = tracks[slot];
-  if (before && before !== track) {
-    before.request.abort();
-    before.stop?.();
-    before.audio?.pause();
-    before.card.remove();
-    before.links.forEach((url) => URL.revokeObjectURL(url));
+  const now = tracks[slot];
+  if (now && now !== track) {
+    now.request.abort();
+    now.stop?.();
+    now.audio?.pause();
+    now.card.remove();
   }
   tracks[slot] = track;
   if (track) $("cards").insertBefore(track.card, slot === "a" ? $("cards").firstChild : $("compare"));
@@ -118,9 +117,19 @@ function place(slot, track) {
   refresh();
 }
 
+/** What to come back to if the next track fails: the last one here that was answered. */
+const lastIn = (slot) => (tracks[slot]?.done ? tracks[slot] : (tracks[slot]?.before ?? null));
+
+/** A track will not come back: give back what it holds. */
+function forget(track) {
+  track?.links.forEach((url) => URL.revokeObjectURL(url));
+}
+
 function remove(track) {
   if (tracks[track.slot] !== track) return;
   place(track.slot, null);
+  forget(track);
+  forget(track.before);
   say(`${track.name} removed`);
   (shown().length ? $("result") : $("file")).focus();
 }
@@ -137,6 +146,7 @@ async function open(file, slot, known = null) {
     return;
   }
   const track = newTrack(slot, file.name);
+  track.before = lastIn(slot);
   track.file = file;
   track.recorded = known?.recorded;
   Object.assign(track, known && { picture: known.picture, deaf: known.deaf });
@@ -164,7 +174,7 @@ async function open(file, slot, known = null) {
     finish(track, whole, first);
   } catch (error) {
     if (error.name === "AbortError" || tracks[track.slot] !== track) return;
-    place(track.slot, null);
+    place(track.slot, track.before);
     if (!(error instanceof Problem)) throw error;
     fail("This file could not be analysed", error, () => open(file, slot, known));
   }
@@ -180,6 +190,8 @@ function extend(curve, records) {
 function finish(track, whole, focus) {
   track.curve = { ...whole, ...track.curve };
   track.done = true;
+  forget(track.before);
+  track.before = null;
   const { curve, part } = track;
   const stem = track.name.replace(/\.[^.]*$/, "");
   part("words").textContent = sentence(curve.quadrant.words);
@@ -240,6 +252,7 @@ async function record(slot) {
   if (slot === "b" && !tracks.a) slot = "a";
   pause();
   const track = newTrack(slot, "Microphone");
+  track.before = lastIn(slot);
   Object.assign(track, { live: true, recorded: true, picture: { seconds: LIVE_COLUMN_SECONDS, columns: [], peak: QUIETEST_PEAK_DB } });
   const blocks = [];
   let length = 0;
@@ -248,7 +261,7 @@ async function record(slot) {
 
   const failed = (error) => {
     if (blocks.length && track.curve.times_s.length) stop(); // What was answered stays.
-    else if (tracks[track.slot] === track) place(track.slot, null);
+    else if (tracks[track.slot] === track) place(track.slot, track.before);
     const retry = error.passes ? () => record(slot) : null;
     fail(error instanceof Problem ? "The live answer ended" : "The microphone could not be opened", error, retry);
   };
@@ -262,7 +275,7 @@ async function record(slot) {
     track.live = false;
     if (tracks[track.slot] !== track) return;
     if (!track.curve.times_s.length) {
-      place(track.slot, null);
+      place(track.slot, track.before);
       fail("Too short", new Error("Nothing was heard for half a second. Record a little longer."));
       return;
     }
@@ -473,9 +486,10 @@ function move(to) {
   curves.move(time);
   plane.move(time);
   $("now-time").textContent = clock(time, 1);
-  const { curve } = tracks[heard] ?? {};
+  const track = tracks[heard];
   for (const name of ["valence", "arousal"]) {
-    $(`now-${name}`).textContent = curve?.times_s.length ? signed(at(curve.times_s, curve[name], time)) : "";
+    const silent = !track?.curve.times_s.length || isOver(track, time);
+    $(`now-${name}`).textContent = silent ? "\u2013" : signed(at(track.curve.times_s, track.curve[name], time));
   }
 }
 

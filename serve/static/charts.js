@@ -48,6 +48,9 @@ export function rangeOf(tracks) {
 
 const ticks = (range) => [`+${range}`, `\u2212${range}`];
 
+/** Whether a track ends before a time; a file may be up to a frame longer than its curve. */
+export const isOver = ({ curve }, time) => time > curve.times_s.at(-1) + 0.5;
+
 // ------------------------------------------------------------------ colours
 
 const HUES = [85, 25, -95, -200, -275]; // Of the quadrants' middles, from Q1 on and back to it.
@@ -424,8 +427,10 @@ class Chart {
 }
 
 const told = (track, time, many) => {
+  const name = many ? `${track.slot.toUpperCase()}  ` : "";
+  if (isOver(track, time)) return `${name}over`;
   const [valence, arousal] = ["valence", "arousal"].map((name) => signed(at(track.curve.times_s, track.curve[name], time)));
-  return `${many ? `${track.slot.toUpperCase()}  ` : ""}valence ${valence}, arousal ${arousal}`;
+  return `${name}valence ${valence}, arousal ${arousal}`;
 };
 
 const hasFrames = ({ curve }) => curve.times_s.length > 0;
@@ -511,9 +516,10 @@ export class TimeChart extends Chart {
     const x = place.x(Math.min(time, this.end));
     stroke(context, [[x, place.top], [x, place.bottom]], colours.surface, 3.5, 0.75);
     stroke(context, [[x, place.top], [x, place.bottom]], colours.ink, 1.5);
-    for (const { curve, slot } of heard) {
+    for (const track of heard) {
+      const { curve, slot } = track;
       for (const [name, { y }] of Object.entries(place.lanes)) {
-        if (time > curve.times_s.at(-1) + 1e-6) continue; // It is over.
+        if (isOver(track, time)) continue;
         context.beginPath();
         context.arc(x, y(at(curve.times_s, curve[name], time)), 5.5, 0, 2 * Math.PI);
         Object.assign(context, { fillStyle: colours[slot], strokeStyle: colours.surface, lineWidth: 2 });
