@@ -83,6 +83,7 @@ def clips(tmp_path_factory) -> Path:
     sf.write(folder / "two.wav", music(5, seed=1), RATE)
     sf.write(folder / "microphone.wav", music(12, seed=2), RATE)
     sf.write(folder / "long.mp3", music(90, seed=3), RATE, format="MP3")
+    sf.write(folder / "one.aiff", music(4), RATE, format="AIFF")
     (folder / "letter.mp3").write_text("Dear Sir or Madam, this is no music.\n" * 40)
     (folder / "large.wav").write_bytes(bytes(MAX_BYTES + 1))
     return folder
@@ -327,6 +328,15 @@ def test_downloads(page, server, clips):
     with Image.open(page.download("one.png")) as picture:
         assert picture.width == 2400
         assert len(picture.convert("RGB").getcolors(2**24)) > 200
+
+
+def test_format_that_the_browser_cannot_play(page, clips):
+    page.upload("#file", clips / "one.aiff")
+    page.until(f"{READY} && !document.querySelector('#no-audio').hidden")
+    assert "cannot play" in page.text("#no-audio")
+    assert page.run("return document.querySelector('#play').hidden")
+    seek(page, 4)
+    assert page.text("#now-time") == "0:02.0"
 
 
 def test_two_tracks_on_the_same_axes(page, server, clips):

@@ -434,7 +434,7 @@ function list() {
     const row = document.createElement("tr");
     texts.forEach((text, i) => {
       const cell = document.createElement(i ? kind : "th");
-      cell.scope = kind === "th" ? "col" : "row";
+      if (cell.tagName === "TH") cell.scope = kind === "th" ? "col" : "row";
       cell.textContent = text;
       row.append(cell);
     });
