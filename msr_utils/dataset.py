@@ -276,9 +276,9 @@ def make_splits(
     ----------
     tracks : sequence with ``id``, ``group`` and ``split``
     folds : int >= 1
-        1: one split, the official one where the tracks have both of its parts. More:
-        cross-validation in which every track is tested once, by a model that saw none of its
-        group; an official split then plays no part.
+        1: one split, the official one where there is one. More: cross-validation in which every
+        track is tested once, by a model that saw none of its group; the test part of an official
+        split is then set aside, so that what is chosen by cross-validation never saw it.
     validation_fraction, test_fraction : float in (0, 1)
         Share of the groups; `test_fraction` counts only with one unofficial split.
     seed : int
@@ -286,8 +286,12 @@ def make_splits(
     Raises
     ------
     ValueError
-        If there are too few groups, or a track is in neither part of an official split.
+        If there are too few groups, a track is in neither part of an official split, or one
+        split is asked for and the official test part is not here.
     """
+    has_official = {"train", "test"} <= {t.split for t in tracks}
+    if has_official and folds > 1:
+        tracks = [t for t in tracks if t.split != "test"]
     ids = np.array([t.id for t in tracks])
     groups = np.array([t.group for t in tracks])
     official = np.array([t.split for t in tracks])
@@ -299,14 +303,19 @@ def make_splits(
             f"folds: {folds} folds with a validation part need at least "
             f"{max(folds + 1, 3)} groups, the corpus has {n_groups}"
         )
-    if folds == 1 and {"train", "test"} <= set(official) and "" in official:
+    if folds == 1 and set(official) == {"train"}:
+        raise ValueError(
+            "folds: 1 means the official split, but no track of its test part is here; get their "
+            "audio, or cross-validate the others with more folds"
+        )
+    if has_official and "" in official:
         raise ValueError(
             f"split: track '{ids[official == ''][0]}' is in neither part of the official split; "
             "give every track train or test"
         )
     if folds > 1:
         outer = list(GroupKFold(folds).split(ids, groups=groups))
-    elif {"train", "test"} <= set(official):
+    elif has_official:
         outer = [(np.flatnonzero(official != "test"), np.flatnonzero(official == "test"))]
         # An official split may share artists across its sides: those leave training.
         train, test = outer[0]
@@ -377,12 +386,17 @@ def splits_of(corpus: Corpus, folds: int, seed: int) -> list[Split]:
 
     They follow from the corpus, `folds` and `seed` alone, so that models trained in
     different notebooks are tested on the same tracks.
+
+    For DEAM, one fold is the protocol of MediaEval 2015 (train on songs up to 2000, test on the
+    58 whole songs 2001..2058), ten are cross-validation on the songs up to 2000 with each
+    artist in one fold. Training songs by an artist of the 58 would be left out; the release has
+    none.
     """
     return make_splits(corpus.tracks, folds, seed=seed)
 
 
 def split_table(splits: Sequence[Split], corpus: Corpus) -> pd.DataFrame:
-    """Tracks and groups in each part of each split, for display."""
+    """Tracks and groups in each part of each split, and tracks in none, for display."""
     group = {t.id: t.group for t in corpus.tracks}
     rows = []
     for fold, split in enumerate(splits, 1):
@@ -391,6 +405,8 @@ def split_table(splits: Sequence[Split], corpus: Corpus) -> pd.DataFrame:
             ids = getattr(split, part)
             row[f"{part} tracks"] = len(ids)
             row[f"{part} groups"] = len({group[i] for i in ids})
+        # Set aside for the official test, or by an artist who is tested.
+        row["unused tracks"] = len(group) - sum(v for k, v in row.items() if k.endswith("tracks"))
         rows.append(row)
     return pd.DataFrame(rows).set_index("fold")
 

@@ -118,6 +118,22 @@ def test_official_split_loses_training_tracks_of_tested_artists():
     assert set(split.train + split.validation) == {f"a{i}" for i in range(1, 8)}
 
 
+def test_cross_validation_sets_the_official_test_part_aside():
+    items = [Item(f"a{i}", f"artist{i % 6}", "train") for i in range(12)]
+    items += [Item("b0", "artist0", "test"), Item("b1", "new", "test")]
+    splits = make_splits(items, 3)
+    for split in splits:
+        assert not {"b0", "b1"} & set(split.train + split.validation + split.test)
+    assert sorted(i for split in splits for i in split.test) == sorted(i.id for i in items[:12])
+
+
+def test_an_official_split_without_its_test_part_says_so():
+    items = [Item(f"a{i}", f"artist{i}", "train") for i in range(8)]
+    with pytest.raises(ValueError, match="no track of its test part is here"):
+        make_splits(items, 1)
+    assert len(make_splits(items, 2)) == 2
+
+
 @pytest.mark.parametrize("folds, groups", [(0, 5), (5, 5), (1, 2)])
 def test_too_few_groups_say_so(folds, groups):
     with pytest.raises(ValueError, match="folds"):

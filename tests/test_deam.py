@@ -12,6 +12,7 @@ from conftest import REAL, tone
 
 from msr_utils.corpora import CorpusError, Findings, load_corpus
 from msr_utils.corpora.deam import load_deam, static_audit
+from msr_utils.dataset import split_table, splits_of
 
 DEAM = REAL / "deam"
 real_data = pytest.mark.skipif(not DEAM.is_dir(), reason="needs DEAM itself")
@@ -331,6 +332,69 @@ def test_columns_are_left_where_they_are_right_or_too_few(tmp_path, songs, swap)
     for one, two in zip(as_read.tracks, released.tracks, strict=True):
         np.testing.assert_array_equal(one.static, two.static)
     assert static_audit(tmp_path)[0]["swapped"] is (None if songs == 9 else False)
+
+
+def write_songs(root, train=60, test=6, artists=12):
+    """Songs of all years with labels and metadata and no audio; the first test artist is known."""
+    songs = [*range(2, 2 + train // 2), *range(1001, 1001 + train // 2)]
+    whole = range(2001, 2001 + test)
+    dynamic = root / AVERAGED / "dynamic (per second annotations)"
+    dynamic.mkdir(parents=True)
+    (root / "metadata").mkdir()
+    for target in ("arousal", "valence"):
+        rows = [f"{i},{(i % 7) / 10},0.1" for i in [*songs, *whole]]
+        header = "song_id,sample_15000ms,sample_15500ms"
+        (dynamic / f"{target}.csv").write_text("\n".join([header, *rows]) + "\n")
+    by_year = {
+        "2013": [(i, f"artist {i % artists}") for i in songs if i <= 1000],
+        "2014": [(i, f"Artist  {i % artists}") for i in songs if i > 1000],
+        "2015": [(i, "ARTIST 0" if i == 2001 else f"other {i}") for i in whole],
+    }
+    for year, rows in by_year.items():
+        lines = [f"{i},{artist},x" for i, artist in rows]
+        text = "\n".join(["song_id,artist,title", *lines])
+        (root / f"metadata/metadata_{year}.csv").write_text(text + "\n")
+    return root
+
+
+def test_mediaeval_tests_on_the_whole_songs(tmp_path):
+    corpus, _ = collect(write_songs(tmp_path), need_audio=False)
+    (split,) = splits_of(corpus, 1, seed=7)
+    assert sorted(split.test) == [str(i) for i in range(2001, 2007)]
+    known = {t.id: t.group for t in corpus.tracks}
+    trained = split.train + split.validation
+    assert max(int(i) for i in trained) <= 2000
+    # The artist who is on both sides leaves training with every song, and is counted.
+    left_out = [i for i, group in known.items() if group == "artist 0" and i != "2001"]
+    assert sorted([*trained, *split.test, *left_out]) == sorted(known)
+    assert split_table([split], corpus)["unused tracks"].tolist() == [len(left_out)] == [4]
+
+
+def test_ten_folds_by_artist_are_of_songs_up_to_2000(tmp_path):
+    corpus, _ = collect(write_songs(tmp_path), need_audio=False)
+    group = {t.id: t.group for t in corpus.tracks}
+    splits = splits_of(corpus, 10, seed=7)
+    assert len(splits) == 10
+    assert sorted(int(i) for s in splits for i in s.test) == [
+        int(i) for i in group if int(i) <= 2000
+    ]
+    for split in splits:
+        sides = [{group[i] for i in part} for part in (split.train, split.validation, split.test)]
+        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+        assert "2001" not in split.train + split.validation + split.test
+    assert split_table(splits, corpus)["unused tracks"].unique().tolist() == [6]
+
+
+@real_data
+def test_the_protocols_on_deam_itself():
+    corpus, _ = collect(DEAM, need_audio=False)
+    artists = {
+        side: {t.group for t in corpus.tracks if t.split == side} for side in ("train", "test")
+    }
+    assert (len(artists["test"]), artists["train"] & artists["test"]) == (49, set())
+    (split,) = splits_of(corpus, 1, seed=7)
+    assert (len(split.train + split.validation), len(split.test)) == (1744, 58)
+    assert sum(len(s.test) for s in splits_of(corpus, 10, seed=7)) == 1744
 
 
 @real_data
