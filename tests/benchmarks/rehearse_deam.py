@@ -210,10 +210,10 @@ def rehearse(root: Path, only: Sequence[str], epochs: int | None) -> dict:
         row: dict = {"stage": run.name}
         with measured(row):
             study.execute(chosen, EDITION, data_hash, (run.name,))
-        cost = read_json(folder / run.name / "metrics.json").get("cost", {})
-        if "epochs" in cost:
-            row |= {"epochs": cost["epochs"], "seconds_per_epoch": cost["seconds_per_epoch"]}
-            row["epochs_at_most"] = run.parameters["epochs"]
+        metrics = read_json(folder / run.name / "metrics.json")
+        if "training" in metrics:
+            row |= {name: metrics["cost"][name] for name in ("epochs", "seconds_per_epoch")}
+            row["epochs_at_most"] = metrics["training"]["epochs"]
         rows.append(row)
     return {
         "songs": len(corpus.tracks),
