@@ -293,7 +293,8 @@ def profile_effect(
     """
     d = deviations(corpus, target)
     nothing = held_out_errors(d, np.ones((len(d.power), 1)))
-    whole = held_out_errors(d, one_hot(d.profile))
+    z = one_hot(d.profile)
+    whole = held_out_errors(d, z)
     errors = {
         OTHERS: nothing,
         **{name: held_out_errors(d, one_hot(d.profile[[name]])) for name in d.profile},
@@ -307,19 +308,20 @@ def profile_effect(
     rows[OWN_BIAS] = explained(power - 2 * first * second + first**2, power, d.track, n_boot, seed)
     gain = 1 - whole.sum() / nothing.sum()
     rng = np.random.default_rng(seed)
+    tracks = np.unique(d.track, return_inverse=True)[1]
     by_chance = []
     for _ in tqdm(range(permutations), desc=f"permutations, {target}", disable=not progress):
-        z = one_hot(d.profile)[_exchange(d.track, rng)]
-        by_chance.append(1 - held_out_errors(d, z).sum() / nothing.sum())
+        exchanged = held_out_errors(d, z[_exchange(tracks, rng)])
+        by_chance.append(1 - exchanged.sum() / nothing.sum())
     as_good = sum(value >= gain for value in by_chance)
     return {
         "raters": len(d.power),
-        "tracks": len(set(d.track)),
+        "tracks": len(set(tracks)),
         "sd": float(np.sqrt(d.power.mean())),
         "rows": rows,
         "gain": {
             **explained(whole, nothing, d.track, n_boot, seed),
-            "p_value": (1 + as_good) / (1 + permutations),
+            "p_value": float((1 + as_good) / (1 + permutations)),
             "chance": float(np.quantile(by_chance, 0.95)) if by_chance else float("nan"),
         },
     }
@@ -327,10 +329,8 @@ def profile_effect(
 
 def _exchange(track: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A permutation of the rows that moves each within its track."""
-    order = np.arange(len(track))
-    for name in np.unique(track):
-        own = np.flatnonzero(track == name)
-        order[own] = rng.permutation(own)
+    order = np.empty(len(track), int)
+    order[np.argsort(track, kind="stable")] = np.lexsort((rng.random(len(track)), track))
     return order
 
 

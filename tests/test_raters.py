@@ -129,6 +129,15 @@ def test_a_profile_that_does_not_matter_explains_nothing():
     assert sum(value <= 0.05 for value in p) <= 2
 
 
+def test_profiles_are_exchanged_within_tracks_only():
+    track = np.array([1, 0, 1, 0, 1, 2])
+    orders = [raters._exchange(track, np.random.default_rng(seed)) for seed in range(50)]
+    for order in orders:
+        assert sorted(order) == list(range(6))
+        np.testing.assert_array_equal(track[order], track)
+    assert len({tuple(order) for order in orders}) == 12  # 3! x 2!: all there are
+
+
 def test_raters_of_many_tracks_lie_in_one_fold():
     d = raters.deviations(rated(again=True, tracks=3, people=80), "valence")
     assert set(d.fold_group) == {f"r{i}" for i in range(80)}
