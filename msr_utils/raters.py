@@ -365,8 +365,12 @@ def share_figure(effects: Mapping[str, dict]) -> Figure:
                 label = target if name == shown[0] else None
                 ax.plot(100 * row["value"], y, "o", color=COLOURS[target], label=label)
         ax.axvline(0, color="black", lw=0.8)
-        ax.set_xlabel("variance of deviations explained (%)")
-    axes[0].set(title="profile, enlarged", yticks=range(len(names)), yticklabels=names)
+        ax.set_xlabel("variance explained (%)")
+    axes[0].set(
+        title="profile, enlarged",
+        yticks=range(len(names)),
+        yticklabels=[n.replace("_", " ") for n in names],
+    )
     axes[1].set(title="all", xlim=(None, 100))
     axes[1].legend(loc="upper right", fontsize="small")
     axes[0].invert_yaxis()

@@ -316,8 +316,10 @@ def scores(
     Raises
     ------
     ValueError
-        If no track is left.
+        If there is no model, or no track is left.
     """
+    if not models:
+        raise ValueError("bundles: none is left that was not trained on this corpus; train one")
     common = set.intersection(*(set(p) for m in models.values() for p in m.values()))
     if not common:
         raise ValueError("no track is left that none of the models was trained on")

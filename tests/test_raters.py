@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 from conftest import REAL
 from sklearn.model_selection import GroupKFold
 
 from msr_utils import raters
-from msr_utils.corpora import CorpusError, load_corpus
+from msr_utils.corpora import CorpusError
 from msr_utils.corpora.base import Card, Corpus, Track
+from msr_utils.io import read_json
+from msr_utils.provenance import PROJECT_ROOT
 
 VGMIDI = REAL / "vgmidi"
 
@@ -181,11 +184,24 @@ def test_table_and_figure_hold_every_row():
 
 
 @pytest.mark.skipif(not VGMIDI.is_dir(), reason="needs VGMIDI")
-def test_on_vgmidi_the_bias_is_large_and_the_profile_small():
-    effect = raters.profile_effect(
-        load_corpus("folder", VGMIDI), "valence", 200, 19, progress=False
+def test_on_vgmidi_the_bias_is_large_and_the_profile_small(tmp_path):
+    papermill.execute_notebook(
+        PROJECT_ROOT / "notebooks/05_raters.ipynb",
+        tmp_path / "done.ipynb",
+        cwd=PROJECT_ROOT,
+        kernel_name="python3",
+        progress_bar=False,
+        parameters={
+            "data_dir": str(VGMIDI),
+            "bootstrap": 200,
+            "permutations": 19,
+            "output_dir": str(tmp_path / "run"),
+        },
     )
-    assert effect["raters"] == 5977
-    assert effect["rows"][raters.OWN_BIAS]["value"] > 0.4
-    assert 0 < effect["rows"][raters.ALL]["value"] < 0.05
-    assert effect["gain"]["p_value"] == 0.05
+    effects = read_json(tmp_path / "run/metrics.json")["effects"]
+    assert (tmp_path / "run/figures/raters.png").is_file()
+    for effect in effects.values():
+        assert (effect["raters"], effect["tracks"]) == (5977, 200)
+        assert effect["rows"][raters.OWN_BIAS]["value"] > 0.4
+        assert 0 < effect["rows"][raters.ALL]["value"] < 0.05
+        assert effect["gain"]["p_value"] == 0.05

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import papermill
 import pytest
 from conftest import write_folder_corpus
 from test_deam import write_deam
@@ -163,6 +164,8 @@ def test_models_are_compared_on_the_songs_that_none_of_them_heard():
     nothing = {target: {} for target in TARGETS}
     with pytest.raises(ValueError, match="no track is left"):
         transfer.scores({"a": both, "b": nothing})
+    with pytest.raises(ValueError, match="bundles: none is left"):
+        transfer.scores({})
 
 
 def test_the_interval_of_song_means_covers_what_it_should():
@@ -184,14 +187,11 @@ def test_the_interval_of_song_means_covers_what_it_should():
 
 
 def test_the_notebook_trains_on_one_corpus_and_tests_on_merp(tmp_path, merp):
-    import papermill
-
     source = write_folder_corpus(tmp_path / "tones", tracks=12)
-    here = PROJECT_ROOT
     papermill.execute_notebook(
-        here / "notebooks/05_transfer.ipynb",
+        PROJECT_ROOT / "notebooks/05_transfer.ipynb",
         tmp_path / "done.ipynb",
-        cwd=here,
+        cwd=PROJECT_ROOT,
         kernel_name="python3",
         progress_bar=False,
         parameters={
