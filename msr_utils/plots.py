@@ -10,8 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import ColorType
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from msr_utils.augmentation import MASK, AugmentConfig, augmented, drawn, masked
@@ -628,3 +630,62 @@ def robustness(rows: Sequence[Mapping]) -> Figure:
     axes[0].invert_yaxis()
     axes[0].legend(fontsize="small")
     return figure
+
+
+def clip_scores(results: Mapping, ceiling: Mapping[str, float] | None) -> Figure:
+    """Scores of models of whole clips with 95 % intervals.
+
+    Parameters
+    ----------
+    results : mapping
+        From `msr_utils.clips.evaluate`: a panel for r of every emotion with all models in it,
+        or one for each score of the quadrants with a row a model.
+    ceiling : mapping of emotion to r, optional
+        Drawn as a black bar.
+    """
+    scores = results["scores"]
+    if ceiling is None:
+        panels = {
+            f"{metric.upper() if metric == 'auc' else metric} of {target}": (metric, target)
+            for metric, targets in next(iter(scores.values())).items()
+            for target in targets
+        }
+        rows = {model: model for model in scores}
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(10, 0.42 * len(rows) + 1.2), sharey=True
+        )
+        for ax, (label, (metric, target)) in zip(axes, panels.items(), strict=True):
+            for y, model in enumerate(rows):
+                _interval(ax, scores[model][metric][target], y, COLOURS.get(target, GREY))
+            ax.set(xlabel=label)
+        labelled = axes[0]
+    else:
+        rows = {name: name.replace("_", " ") for name in ceiling}
+        figure, labelled = plt.subplots(figsize=(9, 0.75 * len(rows) + 1.2))
+        drawn_models = [m for m in scores if np.isfinite(scores[m]["r"]["mean"]["value"])]
+        for offset, model, colour in zip(
+            np.linspace(-0.33, 0.33, len(drawn_models)),
+            drawn_models,
+            sns.color_palette("colorblind", len(drawn_models)),
+            strict=True,
+        ):
+            for y, name in enumerate(rows):
+                label = model if y == 0 else None
+                _interval(labelled, scores[model]["r"][name], y + offset, colour, label)
+        for y, best in enumerate(ceiling.values()):
+            label = "listeners' ceiling" if y == 0 else None
+            labelled.plot([best, best], [y - 0.4, y + 0.4], color="black", lw=2, label=label)
+        labelled.set(xlabel="Pearson r over clips", xlim=(None, 1))
+        labelled.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+    labelled.set_yticks(range(len(rows)), list(rows.values()))
+    labelled.invert_yaxis()
+    return figure
+
+
+def _interval(
+    ax: Axes, found: Mapping, y: float, colour: ColorType, label: str | None = None
+) -> None:
+    """One score as a dot, its interval as a line."""
+    if np.isfinite(found["low"]):
+        ax.plot([found["low"], found["high"]], [y, y], color=colour, lw=2.5, alpha=0.5)
+    ax.plot(found["value"], y, "o", ms=4.5, color=colour, label=label)

@@ -1,0 +1,506 @@
+"""Labels of whole clips from the statistics of their frames: models, baselines, cross-validation.
+
+Every model here is fitted by least squares, classes too: quadrants are learned as the signs of
+valence, of arousal and of their product, and a clip's scores rank it as a classifier's would
+(Rifkin, Yeo and Poggio 2003, "Regularized least-squares classification"). So emotions and
+quadrants need one set of models, and their mean is one more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.decomposition import PCA
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from msr_utils.audio import AudioError
+from msr_utils.corpora import CACHE_DIR
+from msr_utils.corpora.base import Corpus, CorpusError
+from msr_utils.corpora.emotify import EMOTIONS, reliability
+from msr_utils.dataset import Split, cached_features, inner_parts, splits_of
+from msr_utils.features import FeatureConfig
+from msr_utils.io import plain, read_json, sha256_text, write_json
+from msr_utils.provenance import code_hash
+
+STATISTICS = {
+    "mean": lambda frames: frames.mean(axis=0),
+    "sd": lambda frames: frames.std(axis=0),
+    "step": lambda frames: (
+        np.abs(np.diff(frames, axis=0)).mean(axis=0) if len(frames) > 1 else 0 * frames[0]
+    ),
+}
+"""What is kept of a clip's frames, (T, D) -> (D,): level, spread, and mean change from one
+frame to the next, which tells a slow drift from a quick alternation of the same spread."""
+
+INNER_FOLDS = 4
+"""Parts of the clips that are not tested, by group, on which settings are chosen."""
+
+RIDGE_ALPHAS = tuple(float(a) for a in np.logspace(1, 5, 9))
+KERNEL_ALPHAS = (0.03, 0.1, 0.3, 1.0, 3.0)
+KERNEL_GAMMAS = (0.1, 0.3, 0.6, 1.2)
+"""Penalties, and inverse squared widths of the Gaussian kernel divided by the number of inputs."""
+
+COMPONENTS = 20
+"""Principal components that one of the kernel machines hears, each with the same weight."""
+
+TREES = {"n_estimators": 300, "min_samples_leaf": 3, "max_features": 1 / 3}
+"""Settings of the extremely randomised trees: fixed, they hardly matter."""
+
+CONSTANT, GENRE, LOGMEL = "constant", "genre mean", "ridge (log-mel)"
+MEAN = "mean of the models"
+"""Names in tables; the first three are baselines, the last is the one that was declared."""
+
+SIGNS = {"Q1": (1, 1), "Q2": (-1, 1), "Q3": (-1, -1), "Q4": (1, -1)}
+"""Valence and arousal in each quadrant."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the models said of clips that they had not heard.
+
+    Parameters
+    ----------
+    labels : str
+        "gems" or "quadrants".
+    groups : np.ndarray [shape=(N,)]
+        Artist, or track, of each tested clip.
+    true : np.ndarray [shape=(N, K)]
+        See `targets_of`.
+    scores : dict of str to np.ndarray [shape=(N, K)]
+        By model, baselines first.
+    chosen : list of dict
+        Settings of each model in each fold.
+    """
+
+    labels: str
+    groups: np.ndarray
+    true: np.ndarray
+    scores: dict[str, np.ndarray]
+    chosen: list[dict]
+
+
+def targets_of(corpus: Corpus) -> np.ndarray:
+    """Labels of every clip as numbers.
+
+    Returns
+    -------
+    np.ndarray [shape=(N, K), dtype=float64]
+        Emotions: the share of listeners, 0 to 1, in the order of `EMOTIONS`. Quadrants: the
+        signs, -1 or 1, of valence, arousal and their product.
+
+    Raises
+    ------
+    CorpusError
+        If the corpus has other labels, or a track has none.
+    """
+    if corpus.labels not in ("gems", "quadrants"):
+        raise CorpusError(
+            f"corpus: {corpus.name} has {corpus.labels}, not one label a clip; "
+            "give emotify, or a folder with quadrants"
+        )
+    rows = []
+    for track in corpus.tracks:
+        if corpus.labels == "gems":
+            row = track.gems
+        else:
+            valence, arousal = SIGNS.get(track.quadrant, (np.nan, np.nan))
+            row = (valence, arousal, valence * arousal)
+        if row is None or not np.isfinite(row).all():
+            raise CorpusError(f"track {track.id!r}: no label of kind {corpus.labels}")
+        rows.append(row)
+    return np.array(rows, np.float64)
+
+
+def vectors_of(
+    corpus: Corpus, config: FeatureConfig, cache_dir: Path = CACHE_DIR, progress: bool = True
+) -> np.ndarray:
+    """One vector a clip: every statistic of every feature over its frames, cached frames.
+
+    Returns
+    -------
+    np.ndarray [shape=(N, len(STATISTICS) * config.dim), dtype=float64]
+        All features' means first; see `columns_of`.
+
+    Raises
+    ------
+    CorpusError
+        If a track's audio cannot be decoded; the track is named.
+    """
+    rows = []
+    for track in tqdm(corpus.tracks, desc="features", unit="track", disable=not progress):
+        try:
+            frames = cached_features(track.audio_path, config, cache_dir).astype(np.float64)
+        except AudioError as error:
+            raise CorpusError(f"track {track.id!r}: {error}") from error
+        rows.append(np.concatenate([of(frames) for of in STATISTICS.values()]))
+    return np.array(rows)
+
+
+def columns_of(
+    config: FeatureConfig, blocks: Sequence[str], statistics: Sequence[str] = tuple(STATISTICS)
+) -> np.ndarray:
+    """Where some blocks' statistics stand in the vectors of `vectors_of`, (d,) int."""
+    starts = [list(STATISTICS).index(name) * config.dim for name in statistics]
+    return np.concatenate([start + config.columns(blocks) for start in starts])
+
+
+def with_logmel(features: str) -> FeatureConfig:
+    """The named blocks, and the log-mel spectrogram that a baseline hears."""
+    named = FeatureConfig(features).blocks
+    return FeatureConfig(tuple(dict.fromkeys((*named, "logmel"))))
+
+
+def predict(
+    corpus: Corpus,
+    features: str,
+    folds: int,
+    seed: int = 7,
+    work_dir: Path | None = None,
+    cache_dir: Path = CACHE_DIR,
+    progress: bool = True,
+) -> Predicted:
+    """Cross-validate every model and baseline on a corpus of labelled clips.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        With quadrants or emotions.
+    features : str
+        Feature blocks, separated by commas, that the models hear.
+    folds : int >= 1
+        Of `msr_utils.dataset.splits_of`: no group lies on two sides. Settings are chosen inside
+        the part that is not tested.
+    seed : int
+    work_dir : Path, optional
+        Where finished folds are kept, so that a killed run goes on after them.
+    cache_dir : Path
+        Of the features.
+    progress : bool
+
+    Raises
+    ------
+    CorpusError
+        If the corpus has no labels of clips, or audio that cannot be decoded.
+    ValueError
+        If a block is unknown or there are too few groups.
+    """
+    y = targets_of(corpus)
+    config, splits = with_logmel(features), splits_of(corpus, folds, seed)
+    x = vectors_of(corpus, config, cache_dir, progress)
+    # Unfinished work of other data, parameters or code must not be taken up.
+    parts = [features, seed, [asdict(s) for s in splits], x.tolist(), y.tolist(), code_hash()]
+    key = sha256_text(json.dumps(plain(parts)))[:16]
+    at = {track.id: i for i, track in enumerate(corpus.tracks)}
+    tested, found = [], []
+    for fold, split in enumerate(tqdm(splits, desc="folds", disable=not progress), 1):
+        tested += [at[i] for i in split.test]
+        done = Path(work_dir) / key / f"fold-{fold}.json" if work_dir else None
+        if done and done.is_file():
+            found.append(read_json(done))
+            continue
+        # With one thread the last bits do not depend on the number of cores.
+        with threadpool_limits(1, user_api="blas"):
+            found.append(_one_fold(corpus, x, y, at, split, config, features, seed))
+        if done:
+            write_json(done, found[-1])
+    return Predicted(
+        labels=corpus.labels,
+        groups=np.array([corpus.tracks[i].group for i in tested]),
+        true=y[tested],
+        scores={
+            name: np.concatenate([np.array(one["scores"][name]) for one in found])
+            for name in found[0]["scores"]
+        },
+        chosen=[one["chosen"] for one in found],
+    )
+
+
+def _one_fold(
+    corpus: Corpus,
+    x: np.ndarray,
+    y: np.ndarray,
+    at: Mapping[str, int],
+    split: Split,
+    config: FeatureConfig,
+    features: str,
+    seed: int,
+) -> dict:
+    """Fit everything on what is not tested; ``scores`` of the test clips, ``chosen`` settings."""
+    known = split.train + split.validation
+    place = {track: i for i, track in enumerate(known)}
+    group = {track.id: track.group for track in corpus.tracks}
+    inner = [
+        tuple([place[i] for i in part] for part in parts)
+        for parts in inner_parts(split, group, INNER_FOLDS)
+    ]
+    train, test = np.array([at[i] for i in known]), np.array([at[i] for i in split.test])
+    mean = y[train].mean(axis=0)
+    scores = {CONSTANT: np.tile(mean, (len(test), 1))}
+    genre = np.array([track.text.get("genre", "") for track in corpus.tracks])
+    if all(genre):
+        means = {g: y[train][genre[train] == g].mean(axis=0) for g in set(genre[train])}
+        scores[GENRE] = np.array([means.get(g, mean) for g in genre[test]])
+    logmel = columns_of(config, ("logmel",), ("mean", "sd"))
+    own = columns_of(config, FeatureConfig(features).blocks)
+    smallest = min(len(part) for part, _ in inner)
+    plans = {LOGMEL: (logmel, _ridge())} | {
+        name: (own, model) for name, model in models(len(own), smallest, seed).items()
+    }
+    chosen = {}
+    for name, (columns, (model, grid)) in plans.items():
+        if grid:
+            search = GridSearchCV(model, grid, cv=inner, refit=False)
+            search.fit(x[np.ix_(train, columns)], y[train])
+            model.set_params(**search.best_params_)
+            chosen[name] = {key.rpartition("__")[2]: v for key, v in search.best_params_.items()}
+        model.fit(x[np.ix_(train, columns)], y[train])
+        scores[name] = model.predict(x[np.ix_(test, columns)])
+    scores[MEAN] = np.mean([scores[name] for name in plans if name != LOGMEL], axis=0)
+    return {"scores": {name: s.tolist() for name, s in scores.items()}, "chosen": chosen}
+
+
+Planned = tuple[BaseEstimator, dict[str, Sequence[Any]]]
+"""A model, and the settings of it that are tried."""
+
+
+def models(n_inputs: int, n_train: int, seed: int) -> dict[str, Planned]:
+    """The models of the study by name, each with the settings that are tried.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Length of a clip's vector.
+    n_train : int
+        Clips of the smallest part that a model is fitted on.
+    seed : int
+        Of the trees and the components.
+
+    Notes
+    -----
+    Trees: Geurts, Ernst and Wehenkel (2006), "Extremely randomized trees", Machine Learning 63.
+    """
+    n = min(COMPONENTS, n_inputs, n_train)
+    # Randomised: all of the decomposition would take most of a fold's time.
+    whitened = PCA(n, whiten=True, svd_solver="randomized", random_state=seed)
+    return {
+        "ridge": _ridge(),
+        "kernel ridge": _kernel_ridge(n_inputs),
+        f"kernel ridge on {COMPONENTS} components": _kernel_ridge(n, whitened),
+        "extra trees": _planned(ExtraTreesRegressor(**TREES, random_state=seed), {}),
+    }
+
+
+def _ridge() -> Planned:
+    return _planned(Ridge(), {"alpha": RIDGE_ALPHAS})
+
+
+def _kernel_ridge(width: int, *before: BaseEstimator) -> Planned:
+    grid = {"alpha": KERNEL_ALPHAS, "gamma": [gamma / width for gamma in KERNEL_GAMMAS]}
+    return _planned(KernelRidge(kernel="rbf"), grid, *before)
+
+
+def _planned(model: BaseEstimator, grid: Mapping[str, Sequence], *before: BaseEstimator) -> Planned:
+    """Standardised inputs and targets: each feature, and each target, counts the same."""
+    steps = make_pipeline(StandardScaler(), *before, model)
+    last = f"regressor__{steps.steps[-1][0]}__"
+    return (
+        TransformedTargetRegressor(steps, transformer=StandardScaler()),
+        {last + name: list(values) for name, values in grid.items()},
+    )
+
+
+def evaluate(predicted: Predicted, n_boot: int = 2000, seed: int = 7) -> dict:
+    """Score predictions, with 95 % intervals from resampling groups.
+
+    Where one artist has several clips they are drawn together: their errors are alike.
+
+    Parameters
+    ----------
+    predicted : Predicted
+    n_boot : int >= 0
+        Bootstrap samples; 0: no intervals.
+    seed : int
+
+    Returns
+    -------
+    dict
+        ``clips, groups``; ``scores[model][metric][target]`` and ``above_logmel[metric][target]``
+        (the mean of the models minus ridge on log-mel, clip by clip): ``value, low, high``.
+        Emotions: ``r`` (Pearson) and ``rmse``, each with a target ``mean``. Quadrants: ``auc``
+        of valence and of arousal, ``accuracy`` of the quadrant. The constant ranks nothing:
+        its r and AUC, which would only tell fold from fold, are NaN.
+    """
+    names, member = np.unique(predicted.groups, return_inverse=True)
+    drawn = np.random.default_rng(seed).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=n_boot
+    )
+    # How often each clip counts: once, then in each sample.
+    counts = np.concatenate([np.ones((1, len(names))), drawn])[:, member]
+    of = _score_emotions if predicted.labels == "gems" else _score_quadrants
+    samples = {
+        name: of(counts, predicted.true, scores) for name, scores in predicted.scores.items()
+    }
+    for metric in {"r", "auc"} & set(samples[CONSTANT]):
+        for target in samples[CONSTANT][metric]:
+            samples[CONSTANT][metric][target] = np.full(n_boot + 1, np.nan)
+    difference = {
+        metric: {t: samples[MEAN][metric][t] - samples[LOGMEL][metric][t] for t in targets}
+        for metric, targets in samples[MEAN].items()
+    }
+    return {
+        "clips": len(member),
+        "groups": len(names),
+        "scores": {name: _summary(own) for name, own in samples.items()},
+        "above_logmel": _summary(difference),
+    }
+
+
+Samples = dict[str, dict[str, np.ndarray]]
+"""Metric to target to its values, (1 + n_boot,): first of the clips as they are."""
+
+
+def _summary(samples: Samples) -> dict:
+    """Value and interval of each metric and target."""
+    result: dict = {}
+    for metric, targets in samples.items():
+        result[metric] = {}
+        for target, values in targets.items():
+            known = values[1:][np.isfinite(values[1:])]
+            low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+            result[metric][target] = {"value": float(values[0]), "low": low, "high": high}
+    return result
+
+
+def _score_emotions(counts: np.ndarray, true: np.ndarray, scores: np.ndarray) -> Samples:
+    """Pearson r and RMSE of each emotion and their means."""
+    r = weighted_r(counts, true, scores)
+    rmse = np.sqrt(counts @ (true - scores) ** 2 / counts.sum(axis=1, keepdims=True))
+    return {
+        metric: {name: values[:, k] for k, name in enumerate(EMOTIONS)}
+        | {"mean": values.mean(axis=1)}
+        for metric, values in (("r", r), ("rmse", rmse))
+    }
+
+
+def _score_quadrants(counts: np.ndarray, true: np.ndarray, scores: np.ndarray) -> Samples:
+    """AUC of the signs of valence and arousal, and how often the quadrant is right."""
+    corners = np.array([(v, a, v * a) for v, a in SIGNS.values()])
+    right = (scores @ corners.T).argmax(axis=1) == (true @ corners.T).argmax(axis=1)
+    return {
+        "auc": {
+            name: weighted_auc(counts, true[:, k] > 0, scores[:, k])
+            for k, name in enumerate(("valence", "arousal"))
+        },
+        "accuracy": {"quadrant": counts @ right / counts.sum(axis=1)},
+    }
+
+
+def weighted_r(counts: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Pearson's r of each target in each sample.
+
+    Parameters
+    ----------
+    counts : np.ndarray [shape=(B, N)]
+        How often each clip lies in each sample.
+    true, predicted : np.ndarray [shape=(N, K)]
+
+    Returns
+    -------
+    np.ndarray [shape=(B, K)]
+        NaN where one side does not vary.
+    """
+    # About a common level: else the variance is a small difference of large numbers.
+    y, p = true - true.mean(axis=0), predicted - predicted.mean(axis=0)
+    n = counts.sum(axis=1, keepdims=True)
+    mean_y, mean_p = counts @ y / n, counts @ p / n
+    var_y, var_p = counts @ y**2 / n - mean_y**2, counts @ p**2 / n - mean_p**2
+    cov = counts @ (y * p) / n - mean_y * mean_p
+    varies = (var_y > 1e-12) & (var_p > 1e-12)
+    return np.where(varies, cov / np.sqrt(np.where(varies, var_y * var_p, 1)), np.nan)
+
+
+def weighted_auc(counts: np.ndarray, positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve in each sample: how often a positive clip scores above another.
+
+    Parameters
+    ----------
+    counts : np.ndarray [shape=(B, N)]
+    positive : np.ndarray [shape=(N,), dtype=bool]
+    scores : np.ndarray [shape=(N,)]
+        Ties count half.
+
+    Returns
+    -------
+    np.ndarray [shape=(B,)]
+        NaN where a sample holds one kind only.
+
+    Notes
+    -----
+    Mann and Whitney (1947), "On a test of whether one of two random variables is
+    stochastically larger than the other", Annals of Mathematical Statistics 18(1).
+    """
+    high, low = scores[positive][:, None], scores[~positive]
+    above = (high > low) + 0.5 * (high == low)
+    first, second = counts[:, positive], counts[:, ~positive]
+    pairs = first.sum(axis=1) * second.sum(axis=1)
+    won = ((first @ above) * second).sum(axis=1)
+    return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)
+
+
+def ceiling(corpus: Corpus) -> dict[str, float] | None:
+    """Best r that any model can reach with each emotion, and their mean.
+
+    None where single answers are not published; see `msr_utils.corpora.emotify.reliability`.
+    """
+    return reliability(corpus.tracks)["ceiling"].to_dict() if corpus.labels == "gems" else None
+
+
+def score_table(results: Mapping, best: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """What `evaluate` and `ceiling` give, for display: scores as rows, models as columns."""
+    table = pd.DataFrame(
+        {
+            model: {
+                (metric, target.replace("_", " ")): _cell(found)
+                for metric, targets in metrics.items()
+                for target, found in targets.items()
+                if metric != "rmse" or target == "mean"
+            }
+            for model, metrics in results["scores"].items()
+        }
+    ).rename_axis(["metric", "target"])
+    if best:
+        reached = {("r", name.replace("_", " ")): f"{value:.3f}" for name, value in best.items()}
+        table["listeners' ceiling"] = pd.Series(reached).reindex(table.index, fill_value="–")
+    return table
+
+
+def difference_table(results: Mapping) -> pd.DataFrame:
+    """How far the mean of the models lies above ridge on log-mel, for display."""
+    return pd.DataFrame(
+        [
+            {"metric": metric, "target": target.replace("_", " "), "difference": _cell(found)}
+            for metric, targets in results["above_logmel"].items()
+            for target, found in targets.items()
+        ]
+    ).set_index(["metric", "target"])
+
+
+def _cell(found: Mapping[str, float]) -> str:
+    if not np.isfinite(found["value"]):
+        return "–"
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
