@@ -20,9 +20,9 @@ from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.corpora.deam import CARD as DEAM_CARD
 from msr_utils.corpora.merp import CARD as MERP_CARD
-from msr_utils.dataset import Sequence2Hz, Split, align, make_splits, sequences_of
-from msr_utils.evaluation import ORACLE, collect
-from msr_utils.experiment import cross_validate
+from msr_utils.dataset import Sequence2Hz, Split, align, collect, make_splits, sequences_of
+from msr_utils.evaluation import ORACLE
+from msr_utils.experiment import TRAININGS, cross_validate
 from msr_utils.features import FeatureConfig
 from msr_utils.inference import MODELS_DIR, Model, available, load
 from msr_utils.metrics import METRICS, Curve, Predictions, evaluate, score
@@ -117,16 +117,16 @@ def train_and_test(
     config: LSTMConfig,
     fit_config: FitConfig,
     window_frames: int,
-    work_dir: Path,
     cache_dir: Path = CACHE_DIR,
     progress: bool = True,
+    trainings: Path = TRAININGS,
 ) -> dict[str, dict[str, dict[str, Curve]]]:
     """Train an LSTM for each target on one corpus and test it on another; resumable.
 
     Parameters
     ----------
     train, test, features, cache_dir : as in `journey`
-    config, fit_config, window_frames, work_dir, progress
+    config, fit_config, window_frames, progress, trainings
         As in `msr_utils.experiment.cross_validate`.
 
     Returns
@@ -138,7 +138,7 @@ def train_and_test(
     predictions = {
         target: cross_validate(
             "lstm", config, fit_config, way.sequences, features, [way.split], target,
-            window_frames, work_dir, progress=progress,
+            window_frames, progress=progress, trainings=trainings,
         ).predictions
         for target in TARGETS
     }  # fmt: skip

@@ -4,14 +4,13 @@ import re
 
 import jsonschema
 import pytest
+import schemathesis
+from hypothesis import strategies as st
 from test_serve import BAD_FILES, FORMATS, GOOD, ODD_UPLOADS, PROBLEM
 
 from msr_utils.inference import MODELS_DIR
 from serve.app import create_app
 from serve.config import ServiceConfig
-
-schemathesis = pytest.importorskip("schemathesis")
-st = pytest.importorskip("hypothesis").strategies
 
 MAX_PAGE_BYTES = 2_000_000
 

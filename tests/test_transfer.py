@@ -80,8 +80,8 @@ def test_trained_on_one_and_tested_on_another(tmp_path, merp):
     source = sharing(folder(tmp_path, tracks=18))
     fitting = FitConfig(epochs=2, batch_size=4)
     ((name, predictions),) = transfer.train_and_test(
-        source, merp, FEATURES, LSTMConfig((4,)), fitting, 8, tmp_path / "work",
-        tmp_path / "cache", progress=False,
+        source, merp, FEATURES, LSTMConfig((4,)), fitting, 8, tmp_path / "cache",
+        progress=False, trainings=tmp_path / "trainings",
     ).items()  # fmt: skip
     assert name == "LSTM trained on deam (2 shared tracks left out)"
     assert set(predictions) == set(TARGETS)
