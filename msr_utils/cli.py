@@ -31,6 +31,16 @@ def main() -> None:
 @click.option("--edition", default="local", show_default=True, help="folder under reports/")
 @click.option("--only", multiple=True, metavar="RUN", help="only these runs; repeat for more")
 @click.option(
+    "--experiment",
+    "experiments",
+    multiple=True,
+    metavar="NAME",
+    help="a set of experiments instead of the study's own runs, or all; repeat for more",
+)
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="runs at once"
+)
+@click.option(
     "-p",
     "--parameter",
     "parameters",
@@ -45,6 +55,8 @@ def run(
     profile: str,
     edition: str,
     only: tuple[str, ...],
+    experiments: tuple[str, ...],
+    jobs: int,
     parameters: tuple[tuple[str, str], ...],
 ) -> None:
     """Run the study's notebooks that are not up to date."""
@@ -66,14 +78,22 @@ def run(
         if corpus == "synthetic":
             size = runs[0].parameters.get("synthetic_tracks")
             tracks = load_corpus(corpus, **({"synthetic_tracks": size} if size else {}))
-        done = study.execute(runs, edition, tracks.content_hash(), only)
+        if jobs > 1:
+            wanted = study.chosen(runs, only, experiments)
+            command = [sys.executable, "-m", "msr_utils", "run", "--corpus", corpus]
+            command += ["--data", data_dir and str(PROJECT_ROOT / data_dir)]
+            command += ["--profile", profile, "--edition", edition]
+            command += [word for name, value in parameters for word in ("-p", name, value)]
+            study.execute_parallel(runs, command, wanted, jobs)
+            return
+        done = study.execute(runs, edition, tracks.content_hash(), only, experiments=experiments)
     except (study.StudyError, CorpusError) as error:
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{study.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
         click.echo("this corpus has no curves to learn from: only its data chapter applies")
     if done:
-        click.echo(f"{len(done)} of {len(runs)} runs executed; results in {where}")
+        click.echo(f"{len(done)} runs executed; results in {where}")
     else:
         click.echo(f"nothing to be done: {where} is up to date")
 

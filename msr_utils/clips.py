@@ -15,6 +15,7 @@ log-mel baseline were extended afterwards, which made it stronger.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ from msr_utils.corpora.emotify import EMOTIONS, reliability
 from msr_utils.dataset import Split, cached_features, inner_parts, splits_of
 from msr_utils.features import FeatureConfig
 from msr_utils.io import plain, read_json, sha256_text, write_json
-from msr_utils.provenance import code_hash
+from msr_utils.provenance import source_hash
 
 STATISTICS = {
     "mean": lambda frames: frames.mean(axis=0),
@@ -209,7 +210,14 @@ def predict(
     config, splits = with_logmel(features), splits_of(corpus, folds, seed)
     x = vectors_of(corpus, config, cache_dir, progress)
     # Unfinished work of other data, parameters or code must not be taken up.
-    parts = [features, seed, [asdict(s) for s in splits], x.tolist(), y.tolist(), code_hash()]
+    parts = [
+        features,
+        seed,
+        [asdict(s) for s in splits],
+        x.tolist(),
+        y.tolist(),
+        source_hash(sys.modules[__name__]),
+    ]
     key = sha256_text(json.dumps(plain(parts)))[:16]
     at = {track.id: i for i, track in enumerate(corpus.tracks)}
     tested, found = [], []

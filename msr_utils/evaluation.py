@@ -29,6 +29,7 @@ from msr_utils.metrics import (
     Predictions,
     evaluate,
     load_predictions,
+    paired_difference,
     score,
 )
 from msr_utils.models import baselines
@@ -38,6 +39,9 @@ MODEL_RUNS = {
     "LSTM (tonal)": "lstm-tonal",
     "Transformer (paper)": "transformer",
     "Transformer (scratch)": "transformer-scratch",
+    "Transformer (pretrained)": "transformer-pretrained",
+    "linear (memory)": "linear",
+    "linear (memory, ear)": "linear-ear",
 }
 """Name in tables to prefix of the run folders, which end in ``-valence`` and ``-arousal``."""
 
@@ -270,6 +274,70 @@ def compare(
     return {"rows": rows, "ceiling": {t: ceiling(corpus, t) for t in TARGETS}}
 
 
+def differences(
+    models: Mapping[str, Mapping[str, Predictions]],
+    baseline: Mapping[str, Mapping[str, Predictions]],
+    reference: str,
+    n_boot: int = 2000,
+    seed: int = 7,
+) -> dict[str, dict[str, dict]]:
+    """Paired differences of every other row's pooled scores from those of one model.
+
+    Parameters
+    ----------
+    models, baseline : mapping of target to name to predictions
+    reference : str
+        Name of a model.
+    n_boot, seed : int
+        As in `evaluate`.
+
+    Returns
+    -------
+    dict
+        target -> name -> metric -> ``value, low, high``.
+    """
+    return {
+        target: {
+            name: paired_difference(curves, own[reference], n_boot, seed)
+            for name, curves in {**baseline[target], **own}.items()
+            if name != reference
+        }
+        for target, own in models.items()
+    }
+
+
+def difference_table(found: Mapping[str, Mapping[str, Mapping]], reference: str) -> pd.DataFrame:
+    """What `differences` found, to display."""
+    rows = [
+        {
+            "target": target,
+            "model": name,
+            f"RMSE - {reference}": _with_interval(d["rmse"], "+"),
+            f"r - {reference}": _with_interval(d["r"], "+"),
+        }
+        for target, others in found.items()
+        for name, d in others.items()
+    ]
+    return pd.DataFrame(rows).set_index(["target", "model"])
+
+
+def seed_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
+    """How far single networks scatter: r and RMSE of each alone, mean ± sd over seeds."""
+    rows = []
+    for name, prefix in runs.items():
+        for target in TARGETS:
+            singles = read_json(Path(corpus_dir) / f"{prefix}-{target}" / "metrics.json")["singles"]
+            if len(singles["r"]) > 1:
+                spread = {
+                    k: f"{np.mean(singles[m]):.3f} ± {np.std(singles[m], ddof=1):.3f}"
+                    for k, m in (("RMSE of one", "rmse"), ("r of one", "r"))
+                }
+                rows.append(
+                    {"model": name, "target": target, "networks": len(singles["r"]), **spread}
+                )
+    return pd.DataFrame(rows)
+
+
 def long_table(comparison: dict) -> pd.DataFrame:
     """Pooled scores as rows: ``target, model, metric, value, low, high``; the ceiling last."""
     rows = [
@@ -311,10 +379,11 @@ def headline_table(comparison: dict) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("–").set_index(["target", "model"])
 
 
-def _with_interval(p: Mapping[str, float]) -> str:
+def _with_interval(p: Mapping[str, float], sign: str = "") -> str:
     if not np.isfinite(p["value"]):
         return "–"
-    return f"{p['value']:.3f} [{p['low']:.3f}, {p['high']:.3f}]"
+    value, low, high = (format(p[key], f"{sign}.3f") for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def cost_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
@@ -324,9 +393,7 @@ def cost_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
         for target in TARGETS:
             metrics = read_json(Path(corpus_dir) / f"{prefix}-{target}" / "metrics.json")
             cost = {key.replace("_", " "): value for key, value in metrics["cost"].items()}
-            rows.append(
-                {"model": name, "target": target, "inner folds": metrics["inner_folds"], **cost}
-            )
+            rows.append({"model": name, "target": target, "networks": metrics["seeds"], **cost})
     return pd.DataFrame(rows).set_index(["model", "target"])
 
 

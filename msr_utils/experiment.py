@@ -286,9 +286,7 @@ class _Training:
         model = FAMILIES[self.family](self.config, *scale)
         if self.family == "linear":
             return model
-        return compile_model(
-            model, self.config.learning_rate, self.fit_config.averaging, xla=self.family == "lstm"
-        )
+        return compile_model(model, self.config.learning_rate, self.fit_config.averaging)
 
     def _fit(
         self,

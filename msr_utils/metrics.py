@@ -153,6 +153,44 @@ def evaluate(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> dic
     return result
 
 
+def paired_difference(
+    first: Predictions, second: Predictions, n_boot: int = 2000, seed: int = 7
+) -> dict[str, dict[str, float]]:
+    """How much the first model's pooled scores exceed the second's, on the same songs.
+
+    Both are scored on each bootstrap sample of songs: what makes a song hard for both drops out.
+
+    Parameters
+    ----------
+    first, second : mapping of song id to Curve
+    n_boot, seed : int
+        As in `evaluate`.
+
+    Returns
+    -------
+    dict of str to dict
+        By metric ``value, low, high``: the difference with its 95 % interval.
+
+    Raises
+    ------
+    ValueError
+        If the two do not predict the same songs and frames.
+    """
+    frames = [{i: len(c.true) for i, c in p.items()} for p in (first, second)]
+    if frames[0] != frames[1]:
+        raise ValueError("paired difference: the two predict other songs or frames")
+    sums = [np.stack([_sums(p[i].true, p[i].predicted) for i in first]) for p in (first, second)]
+    draws = np.random.default_rng(seed).integers(len(first), size=(n_boot, len(first)))
+    pooled = [_from_sums(s.sum(axis=0)) for s in sums]
+    boot = [_from_sums(s[draws].sum(axis=1)) for s in sums] if n_boot else [{}, {}]
+    result = {}
+    for name in METRICS:
+        low, high = _interval(boot[0][name] - boot[1][name] if n_boot else None)
+        value = float(pooled[0][name] - pooled[1][name])
+        result[name] = {"value": value, "low": low, "high": high}
+    return result
+
+
 def summary_table(result: dict) -> pd.DataFrame:
     """What `evaluate` gives, as a table to display."""
     rows = {}

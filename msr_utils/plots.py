@@ -689,3 +689,30 @@ def _interval(
     if np.isfinite(found["low"]):
         ax.plot([found["low"], found["high"]], [y, y], color=colour, lw=2.5, alpha=0.5)
     ax.plot(found["value"], y, "o", ms=4.5, color=colour, label=label)
+
+
+def ablation(result: Mapping) -> Figure:
+    """Difference of each variant's pooled r and RMSE from the base, with 95 % intervals."""
+    rows = [row for row in result["variants"] if "difference" in row]
+    names = [f"{row['group']}: {row['name']}" for row in rows]
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.27 * len(rows) + 1.2), sharey=True)
+    for ax, metric, label in zip(axes, ("r", "rmse"), ("Pearson r", "RMSE"), strict=True):
+        for y, row in enumerate(rows):
+            d = row["difference"][metric]
+            clear = d["low"] > 0 or d["high"] < 0
+            colour = COLOURS[result["target"]] if clear else GREY
+            ax.plot([d["low"], d["high"]], [y, y], color=colour, lw=1.6)
+            ax.plot(d["value"], y, "o", color=colour, ms=5)
+        ax.axvline(0, color=GREY, lw=0.8)
+        ax.set(xlabel=f"{label} of {result['target']}, difference from the base")
+    axes[0].set(yticks=range(len(rows)), yticklabels=names, ylim=(len(rows) - 0.5, -0.5))
+    return figure
+
+
+def penalties(history: pd.DataFrame, target: str) -> Figure:
+    """Validation error of a linear model against its penalty, a line a split."""
+    figure, ax = plt.subplots(figsize=(6, 3.4))
+    for _, one in history[history.fold > 0].groupby("fold"):
+        ax.semilogx(one.alpha, one.val_loss, "o-", color=COLOURS[target], ms=3, lw=1, alpha=0.7)
+    ax.set(xlabel="penalty", ylabel=f"mean squared error of {target}")
+    return figure

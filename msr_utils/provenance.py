@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import textwrap
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,9 +18,13 @@ from msr_utils.io import sha256_text
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """The checkout that this package runs from."""
 
+PACKAGE = Path(__file__).resolve().parent
+"""The package itself."""
+
 LOCK = PROJECT_ROOT / "requirements.lock"
 
 NOT_STUDY = (
+    "__main__.py",
     "cli.py",
     "study.py",
     "book.py",
@@ -48,16 +53,50 @@ REPORTED_PACKAGES = (
 
 
 @cache
-def code_hash() -> str:
-    """SHA-256 of what the package does: comments, docstrings and layout do not count."""
-    package = Path(__file__).resolve().parent
-    parts = []
-    for path in sorted(package.rglob("*.py")):
-        if path.relative_to(package).as_posix() not in NOT_STUDY:
-            parts.append(
-                f"{path.relative_to(package).as_posix()}\n{_stripped(path.read_text('utf-8'))}"
-            )
+def code_hash(notebook: Path | None = None) -> str:
+    """SHA-256 of what the package does: comments, docstrings and layout do not count.
+
+    Parameters
+    ----------
+    notebook : Path, optional
+        Only the modules that it imports, and those that these import in turn.
+    """
+    modules = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+    if notebook is not None:
+        cells = json.loads(Path(notebook).read_text("utf-8"))["cells"]
+        sources = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+        used = _imported(sources, modules)
+        modules = {name: path for name, path in modules.items() if name in used}
+    parts = [
+        f"{name}\n{_stripped(path.read_text('utf-8'))}"
+        for name, path in modules.items()
+        if name not in NOT_STUDY
+    ]
     return sha256_text("\n".join(parts))
+
+
+def _imported(sources: list[str], modules: Mapping[str, Path]) -> set[str]:
+    """Modules of the package that sources import, directly or through others."""
+    found: set[str] = set()
+    waiting = list(sources)
+    while waiting:
+        tree = ast.parse(waiting.pop())
+        names = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        for name in names:
+            if name.split(".")[0] != PACKAGE.name:
+                continue
+            base = "/".join(name.split(".")[1:])
+            for path in (f"{base}.py", f"{base}/__init__.py"):
+                if path in modules and path not in found:
+                    found.add(path)
+                    if path not in NOT_STUDY:
+                        waiting.append(modules[path].read_text("utf-8"))
+    return found
 
 
 def source_hash(*objects: object) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,13 @@ from msr_utils.provenance import (
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
 REPORTS = PROJECT_ROOT / "reports"
 
+RUN_KEYS = ("notebook", "preset", "parameters", "after", "uses", "for", "experiment")
+"""What ``study.yml`` may say of a run. It waits for those it comes `after`; of those that it
+`uses` it takes what is there. One with an `experiment` runs only when that is asked for."""
+
+KINDS = (*LABELS, "static", "profiles")
+"""Kinds of labels that a run may be for; see `Corpus.kinds`."""
+
 TYPES: dict[str, type | tuple[type, ...]] = {
     "int": int,
     "float": (int, float),
@@ -41,6 +49,12 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "list": list,
 }
 """Annotations allowed in a notebook's parameters cell."""
+
+
+THREAD_SETTINGS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+)  # fmt: skip
+"""Where numerical libraries look for their number of threads."""
 
 
 class StudyError(ValueError):
@@ -55,6 +69,8 @@ class Run:
     notebook: str
     parameters: dict[str, Any]
     after: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    experiment: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,17 +105,15 @@ def read_study(path: Path = NOTEBOOKS / "study.yml") -> Study:
     seen: set[str] = set()
     for name, run in content.get("runs", {}).items():
         where = f"{path.name}, run {name!r}"
-        _only_keys(run, ("notebook", "preset", "parameters", "after", "for"), where)
+        _only_keys(run, RUN_KEYS, where)
         if not (path.parent / f"{run.get('notebook')}.ipynb").is_file():
             raise StudyError(f"{where}: no notebook {run.get('notebook')!r} in {path.parent.name}/")
         if "preset" in run and run["notebook"] not in presets.get(run["preset"], {}):
             raise StudyError(f"{where}: no preset {run['preset']!r} for {run['notebook']}")
         for kind in run.get("for", []):
-            if kind not in (*LABELS, "static"):
-                raise StudyError(
-                    f"{where}: for names {kind!r}; known: {', '.join((*LABELS, 'static'))}"
-                )
-        for needed in run.get("after", []):
+            if kind not in KINDS:
+                raise StudyError(f"{where}: for names {kind!r}; known: {', '.join(KINDS)}")
+        for needed in [*run.get("after", []), *run.get("uses", [])]:
             if needed not in seen:
                 raise StudyError(f"{where}: comes after {needed!r}, which is not above it")
         seen.add(name)
@@ -249,10 +263,46 @@ def plan(
                 parameters[key] = parse_value(key, text, kinds[key])
         for key, value in parameters.items():
             check_type(key, value, kinds[key])
-        runs.append(Run(name, notebook, parameters, tuple(spec.get("after", ()))))
+        runs.append(
+            Run(
+                name,
+                notebook,
+                parameters,
+                tuple(spec.get("after", ())),
+                tuple(spec.get("uses", ())),
+                spec.get("experiment", ""),
+            )
+        )
     if unused:
         raise StudyError(f"parameter {min(unused)!r} is declared by none of the notebooks")
     return runs
+
+
+def chosen(runs: list[Run], only: Collection[str], experiments: Collection[str]) -> list[str]:
+    """Names of the runs to execute: those named, those of experiments, or else the study's own.
+
+    The experiment "all" stands for every one.
+
+    Raises
+    ------
+    StudyError
+        If there is no such run or experiment.
+    """
+    known = {r.experiment for r in runs if r.experiment} | {"all"}
+    for name in experiments:
+        if name not in known:
+            raise StudyError(f"experiment: unknown {name!r}; known: {', '.join(sorted(known))}")
+    for name in only:
+        if name not in {r.name for r in runs}:
+            raise StudyError(f"run: unknown {name!r}; known: {', '.join(r.name for r in runs)}")
+    if only or experiments:
+        every = "all" in experiments
+        return [
+            r.name
+            for r in runs
+            if r.name in only or r.experiment in experiments or (every and r.experiment)
+        ]
+    return [r.name for r in runs if not r.experiment]
 
 
 def corpus_name(corpus: str, data_dir: str) -> str:
@@ -274,9 +324,10 @@ def execute(
     runs: list[Run],
     edition: str,
     data_hash: str,
-    only: tuple[str, ...] = (),
+    only: Collection[str] = (),
     reports: Path = REPORTS,
     notebooks: Path = NOTEBOOKS,
+    experiments: Collection[str] = (),
 ) -> list[str]:
     """Run what is not up to date, in order.
 
@@ -288,8 +339,8 @@ def execute(
         Folder under ``reports/``.
     data_hash : str
         Of the corpus; a change reruns everything.
-    only : tuple of str
-        Names of runs; all by default.
+    only, experiments : collection of str
+        See `chosen`.
 
     Returns
     -------
@@ -301,24 +352,14 @@ def execute(
     StudyError
         If a notebook fails; its folder keeps ``failed.ipynb``, earlier runs stay.
     """
-    for name in only:
-        if name not in {r.name for r in runs}:
-            raise StudyError(f"run: unknown {name!r}; known: {', '.join(r.name for r in runs)}")
+    wanted = chosen(runs, only, experiments)
     keys: dict[str, str] = {}
     executed = []
-    for number, run in enumerate(runs, 1):
-        corpus = corpus_name(run.parameters["corpus"], run.parameters["data_dir"])
-        folder = reports / edition / corpus / run.name
-        inputs = {
-            "code": code_hash(),
-            "notebook": notebook_hash(notebooks / f"{run.notebook}.ipynb"),
-            "parameters": sha256_text(yaml.safe_dump(_portable(run.parameters))),
-            "data": data_hash,
-            "lock": sha256_file(LOCK),
-            "after": {name: keys[name] for name in run.after},
-        }
+    for run in runs:
+        folder = _folder(run, edition, reports)
+        inputs = _inputs(run, data_hash, keys, folder.parent, notebooks)
         keys[run.name] = sha256_text(yaml.safe_dump(inputs))
-        if only and run.name not in only:
+        if run.name not in wanted:
             continue
         if _up_to_date(folder, keys[run.name]):
             continue
@@ -328,7 +369,8 @@ def execute(
                     f"run {run.name!r} builds on {needed!r}, which was made with other parameters, "
                     f"code or data: run it again first (--only {needed}), or all of them"
                 )
-        print(f"[{number}/{len(runs)}] {run.name} ({run.notebook}.ipynb)", flush=True)
+        number = wanted.index(run.name) + 1
+        print(f"[{number}/{len(wanted)}] {run.name} ({run.notebook}.ipynb)", flush=True)
         started = time.perf_counter()
         _execute_one(run, folder, notebooks)
         wall_s = round(time.perf_counter() - started, 1)
@@ -345,6 +387,70 @@ def execute(
         print(f"      done in {wall_s:.0f} s", flush=True)
         executed.append(run.name)
     return executed
+
+
+def _folder(run: Run, edition: str, reports: Path) -> Path:
+    corpus = corpus_name(run.parameters["corpus"], run.parameters["data_dir"])
+    return reports / edition / corpus / run.name
+
+
+def _inputs(
+    run: Run, data_hash: str, keys: Mapping[str, str], corpus_dir: Path, notebooks: Path
+) -> dict:
+    """All that a run's results depend on, by hash."""
+    notebook = notebooks / f"{run.notebook}.ipynb"
+    inputs = {
+        "code": code_hash(notebook),
+        "notebook": notebook_hash(notebook),
+        "parameters": sha256_text(yaml.safe_dump(_portable(run.parameters))),
+        "data": data_hash,
+        "lock": sha256_file(LOCK),
+        "after": {name: keys[name] for name in run.after},
+    }
+    there = {n: keys[n] for n in run.uses if n in keys and _up_to_date(corpus_dir / n, keys[n])}
+    return inputs | ({"uses": there} if there else {})
+
+
+def execute_parallel(
+    runs: list[Run], command: Sequence[str], wanted: Sequence[str], jobs: int
+) -> None:
+    """Execute runs in several processes, each with its share of the cores.
+
+    Parameters
+    ----------
+    runs : list of Run
+        From `plan`.
+    command : sequence of str
+        Runs one of them when ``--only NAME`` is added.
+    wanted : sequence of str
+        From `chosen`.
+    jobs : int > 0
+        Processes at once.
+
+    Raises
+    ------
+    StudyError
+        If a run fails: those under way are awaited, no other is begun.
+    """
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    env = os.environ | dict.fromkeys(THREAD_SETTINGS, threads)
+    waiting = [run for run in runs if run.name in wanted]
+    under_way: dict[str, subprocess.Popen] = {}
+    failed = []
+    while (waiting and not failed) or under_way:
+        for run in list(waiting):
+            open_names = {r.name for r in waiting} | set(under_way)
+            ready = not open_names & {*run.after, *run.uses}
+            if ready and len(under_way) < jobs and not failed:
+                waiting.remove(run)
+                under_way[run.name] = subprocess.Popen([*command, "--only", run.name], env=env)
+        for name, process in list(under_way.items()):
+            if process.poll() is not None:
+                del under_way[name]
+                failed += [name] if process.returncode else []
+        time.sleep(0.2)
+    if failed:
+        raise StudyError(f"run {', '.join(failed)} failed: see above")
 
 
 def _portable(parameters: dict[str, Any]) -> dict[str, Any]:

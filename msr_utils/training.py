@@ -70,15 +70,9 @@ def set_seed(seed: int) -> None:
 
 
 def compile_model(
-    model: keras.Model,
-    learning_rate: float,
-    averaging: float = FitConfig.averaging,
-    xla: bool = False,
+    model: keras.Model, learning_rate: float, averaging: float = FitConfig.averaging
 ) -> keras.Model:
-    """Adam, mean squared error over the frames that count, mean absolute error as metric.
-
-    With `xla` steps are compiled: an LSTM's take two thirds of the time, a Transformer's twice.
-    """
+    """Adam, mean squared error over the frames that count, mean absolute error as metric."""
     model.compile(
         optimizer=keras.optimizers.Adam(
             learning_rate, use_ema=averaging > 0, ema_momentum=averaging
@@ -88,8 +82,6 @@ def compile_model(
         weighted_metrics=[keras.metrics.MeanAbsoluteError(name="mae")],
         jit_compile=False,
     )
-    # Set here: `compile` refuses it to LSTMs, for the sake of cuDNN, which no CPU has.
-    model.jit_compile = xla and not tf.config.list_physical_devices("GPU")
     return model
 
 

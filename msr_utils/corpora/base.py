@@ -231,8 +231,9 @@ class Corpus:
 
     @property
     def kinds(self) -> set[str]:
-        """Kinds of labels that there are: `labels`, and ``static`` beside curves."""
-        return {self.labels} | {"static" for t in self.tracks if t.static is not None}
+        """What there is: `labels`, ``static`` beside curves, ``profiles`` of raters."""
+        found = {self.labels} | {"static" for t in self.tracks if t.static is not None}
+        return found | ({"profiles"} if self.raters is not None else set())
 
     def content_hash(self) -> str:
         """SHA-256 over annotation files and the audio at hand: changes when any of it does."""

@@ -1,0 +1,5 @@
+"""``python -m msr_utils`` is ``msr``."""
+
+from msr_utils.cli import main
+
+main()
