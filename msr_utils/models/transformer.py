@@ -3,7 +3,7 @@
 The encoder layers are KerasHub's, which compute what BERT computes (post-norm, learned
 positions); Hugging Face's `BertConfig` names the sizes. A token is the flattened
 log-mel patch of one 500 ms frame, projected to the encoder's width in place of a word
-embedding.
+embedding. The encoder starts from nothing or from a pretrained checkpoint.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ import numpy as np
 from transformers import BertConfig
 
 from msr_utils.models.lstm import normalise
+from msr_utils.models.pretrained import checkpoint_config, load_encoder, word_embeddings
+
+TUNED = ("none", "part", "all")
+"""How much of a pretrained encoder is trained."""
 
 
 @keras.saving.register_keras_serializable("msr")
@@ -41,6 +45,21 @@ class TransformerConfig:
         positions are never trained.
     learning_rate : float > 0
         Of Adam; the paper has 1e-5.
+    pretrained : str
+        Checkpoint that the encoder starts from, see `pretrained.checkpoint_folder`; it settles
+        `layers`, `hidden` and `heads`. Empty: from nothing.
+    tuned : str
+        Of a pretrained encoder train ``none``, ``part`` (the uppermost layers) or ``all``. The
+        projection of tokens and the linear unit are always trained.
+    tuned_layers : int > 0
+        How many layers ``part`` is.
+
+    Raises
+    ------
+    PretrainedError
+        If the checkpoint is not there or is no BERT.
+    ValueError
+        Naming the parameter that is not right.
     """
 
     layers: int = 4
@@ -49,9 +68,26 @@ class TransformerConfig:
     dropout: float = 0.1
     max_frames: int = 90
     learning_rate: float = 1e-5
+    pretrained: str = ""
+    tuned: str = "all"
+    tuned_layers: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("layers", "hidden", "heads", "max_frames"):
+        if self.tuned not in TUNED:
+            raise ValueError(f"tuned: must be one of {', '.join(TUNED)}, not {self.tuned!r}")
+        if self.pretrained:
+            stored = checkpoint_config(self.pretrained)
+            sizes = (stored.num_hidden_layers, stored.hidden_size, stored.num_attention_heads)
+            for name, size in zip(("layers", "hidden", "heads"), sizes, strict=True):
+                object.__setattr__(self, name, size)
+            if self.max_frames > stored.max_position_embeddings:
+                raise ValueError(
+                    f"max_frames: {self.max_frames}, but {self.pretrained} has only "
+                    f"{stored.max_position_embeddings} positions; shorten the windows"
+                )
+        elif self.tuned != "all":
+            raise ValueError(f"tuned: {self.tuned!r} needs a pretrained encoder; name one")
+        for name in ("layers", "hidden", "heads", "max_frames", "tuned_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
         if self.hidden % self.heads:
@@ -63,15 +99,20 @@ class TransformerConfig:
 
     def bert(self) -> BertConfig:
         """The same sizes as Hugging Face writes them."""
+        ours = {
+            "hidden_dropout_prob": self.dropout,
+            "attention_probs_dropout_prob": self.dropout,
+            "max_position_embeddings": self.max_frames,
+            "hidden_act": "gelu_new",
+        }
+        if self.pretrained:
+            return checkpoint_config(self.pretrained, **ours)
         return BertConfig(
             hidden_size=self.hidden,
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             intermediate_size=4 * self.hidden,
-            hidden_dropout_prob=self.dropout,
-            attention_probs_dropout_prob=self.dropout,
-            max_position_embeddings=self.max_frames,
-            hidden_act="gelu_new",
+            **ours,
         )
 
 
@@ -85,6 +126,7 @@ def bert_encoder(
     tokens : keras.KerasTensor [shape=(N, T, hidden_size)]
         What stands in for word embeddings; T at most ``max_position_embeddings``.
     config : transformers.BertConfig
+        With ``hidden_act`` "gelu", the exact form, the network cannot be exported.
     heard : keras.KerasTensor [shape=(N, T), dtype=bool], optional
         False on padding, which no frame may attend to.
 
@@ -96,8 +138,7 @@ def bert_encoder(
     -----
     Devlin, Chang, Lee and Toutanova (2019), "BERT", https://arxiv.org/abs/1810.04805
     """
-    if config.hidden_act not in ("gelu_new", "gelu_pytorch_tanh"):
-        raise ValueError(f"hidden_act: {config.hidden_act!r} does not export; use 'gelu_new'")
+    activation = keras.activations.gelu if config.hidden_act == "gelu" else gelu_tanh
     positions = keras_hub.layers.PositionEmbedding(
         config.max_position_embeddings, initializer=_initializer(config), name="positions"
     )
@@ -110,7 +151,7 @@ def bert_encoder(
             intermediate_dim=config.intermediate_size,
             num_heads=config.num_attention_heads,
             dropout=config.hidden_dropout_prob,
-            activation=gelu_tanh,
+            activation=activation,
             layer_norm_epsilon=epsilon,
             kernel_initializer=_initializer(config),
             name=f"encoder_{i + 1}",
@@ -139,15 +180,42 @@ def build_transformer(config: TransformerConfig, mean: np.ndarray, sd: np.ndarra
     """
     features = keras.Input((None, len(mean)), name="features")
     hidden = normalise(mean, sd)(features)
-    # BERT starts every new layer near zero: a wide first guess would take a rate of 1e-5
-    # thousands of steps to unlearn.
     bert = config.bert()
     tokens = keras.layers.Dense(config.hidden, name="tokens")(hidden)
     # Windows are padded with frames of zeros; real ones, in dB, are never all zero.
     heard = keras.ops.any(keras.ops.not_equal(features, 0), axis=-1)
     hidden = bert_encoder(tokens, bert, heard)
+    # BERT starts every new layer near zero: a wide first guess would take a rate of 1e-5
+    # thousands of steps to unlearn.
     curve = keras.layers.Dense(1, kernel_initializer=_initializer(bert), name="curve")(hidden)
-    return keras.Model(features, curve, name="transformer")
+    model = keras.Model(features, curve, name="transformer")
+    if config.pretrained:
+        # Last: whatever is drawn at random is drawn by now, however long this takes.
+        load_encoder(model, config.pretrained)
+        _like_words(model.get_layer("tokens"), word_embeddings(config.pretrained))
+        for layer in _frozen(model, config):
+            layer.trainable = False
+    return model
+
+
+def _like_words(tokens: keras.layers.Dense, words: np.ndarray) -> None:
+    """Let tokens start with the mean and spread of a checkpoint's word embeddings.
+
+    The encoder has seen no others, and wider ones would drown its positions.
+    """
+    mean, kernel = words.mean(axis=0), np.asarray(tokens.kernel)
+    spread = np.sqrt(np.mean((words - mean) ** 2))
+    # Normalised features have a variance of 1 each.
+    tokens.set_weights([kernel * spread / np.sqrt(np.mean(kernel**2) * len(kernel)), mean])
+
+
+def _frozen(model: keras.Model, config: TransformerConfig) -> list[keras.layers.Layer]:
+    """Layers of a pretrained encoder that keep its weights."""
+    if config.tuned == "all":
+        return []
+    kept = config.layers - (config.tuned_layers if config.tuned == "part" else 0)
+    encoder = [f"encoder_{i}" for i in range(1, kept + 1)]
+    return [model.get_layer(name) for name in ("positions", "embeddings_norm", *encoder)]
 
 
 def joined_form(models: list[keras.Model]) -> keras.Model:
