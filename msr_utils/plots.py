@@ -715,4 +715,71 @@ def penalties(history: pd.DataFrame, target: str) -> Figure:
     for _, one in history[history.fold > 0].groupby("fold"):
         ax.semilogx(one.alpha, one.val_loss, "o-", color=COLOURS[target], ms=3, lw=1, alpha=0.7)
     ax.set(xlabel="penalty", ylabel=f"mean squared error of {target}")
+
+
+def cost_growth(table: pd.DataFrame) -> Figure:
+    """Time and memory against length on logarithmic axes, inference and training.
+
+    Dotted: what would grow linearly and with the square, from the networks' mean at the start.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `msr_utils.cost.long_table` gives it.
+    """
+    kinds = list(dict.fromkeys(table.work))
+    quantities = {"seconds": (1000, "time (ms)"), "peak_mb": (1, "memory taken (MB)")}
+    figure, axes = plt.subplots(2, len(kinds), figsize=(9.5, 7), sharex=True, sharey="row")
+    palette = list(COLOURS.values()) + ["#009E73", "#CC79A7"]
+    for row, (quantity, (factor, label)) in zip(axes, quantities.items(), strict=True):
+        for ax, work in zip(row, kinds, strict=True):
+            own = table[table.work == work]
+            for colour, (name, part) in zip(
+                palette, own.groupby("network", sort=False), strict=False
+            ):
+                ax.plot(part.frames / 2, factor * part[quantity], "o-", color=colour, label=name)
+            if quantity == "seconds":
+                length = np.sort(own.frames.unique())
+                start = factor * own[own.frames == length[0]].seconds.mean()
+                for power, style in ((1, ":"), (2, "-.")):
+                    curve = start * (length / length[0]) ** power
+                    ax.plot(length / 2, curve, style, color=GREY, lw=1, label=f"length^{power}")
+            ax.set(xscale="log", yscale="log", title=work if quantity == "seconds" else "")
+        row[0].set_ylabel(label)
+    for ax in axes[-1]:
+        ax.set_xlabel("length of the audio (s)")
+    axes[0, 0].legend(fontsize="x-small")
+    return figure
+
+
+def fusion_scores(result: Mapping) -> Figure:
+    """Scores of audio, text and both with 95 % intervals, a panel a label.
+
+    Parameters
+    ----------
+    result : mapping
+        As `msr_utils.text.compare` gives it.
+    """
+    scores = result["scores"]
+    order = list(next(iter(scores.values())))
+    columns = min(3, len(scores))
+    rows = -(-len(scores) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(10, rows * (0.3 * len(order) + 1.2)), sharey=True, squeeze=False
+    )
+    for ax, (target, own) in zip(axes.flat, scores.items(), strict=False):
+        for y, name in enumerate(order):
+            colour = (
+                GREY if name == "audio" else COLOURS["arousal" if "audio" in name else "valence"]
+            )
+            ax.plot([own[name]["low"], own[name]["high"]], [y, y], color=colour, lw=2.5, alpha=0.5)
+            ax.plot(own[name]["value"], y, "o", color=colour)
+        if "audio" in own:
+            ax.axvline(own["audio"]["value"], color=GREY, lw=1, ls=":")
+        ax.set(title=target.replace("_", " "), yticks=range(len(order)))
+        ax.set_yticklabels(order, fontsize="small")
+        ax.set_xlabel({"auc": "area under the ROC curve", "r": "Pearson r"}[result["metric"]])
+    for ax in axes.flat[len(scores) :]:
+        ax.set_visible(False)
+    axes[0, 0].invert_yaxis()
     return figure
