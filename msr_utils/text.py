@@ -45,8 +45,8 @@ MAX_TOKENS = 256
 
 CONTROL = "text of another track"
 
-PENALTIES = tuple(10.0**k for k in range(7))
-"""Of the probes, chosen on inner parts."""
+PENALTIES = tuple(10.0**k for k in range(1, 6))
+"""Of the probes, on standardised inputs; chosen on inner parts."""
 
 HIGH = {"arousal": ("Q1", "Q2"), "valence": ("Q1", "Q4")}
 """Quadrants in which each dimension is positive."""
@@ -203,7 +203,14 @@ def out_of_fold(corpus: Corpus, x: np.ndarray, y: np.ndarray, folds: int, seed: 
     -------
     np.ndarray [shape=(tracks,)]
         Probabilities or values.
+
+    Raises
+    ------
+    ValueError
+        With fewer than two folds: tracks would be left without a prediction.
     """
+    if folds < 2:
+        raise ValueError(f"folds: must be at least 2, not {folds}")
     binary = y.dtype == bool
     row = {t.id: i for i, t in enumerate(corpus.tracks)}
     group = {t.id: t.group for t in corpus.tracks}
@@ -301,8 +308,9 @@ def _intervals(
     y: np.ndarray, predicted: Mapping[str, np.ndarray], samples: np.ndarray, score: Callable
 ) -> dict[str, dict]:
     p = np.stack(list(predicted.values()))
-    value = score(y, p)
+    # A sample may hold one class alone, and a probe may predict a constant: no score then.
     with np.errstate(invalid="ignore"):
+        value = score(y, p)
         boot = np.stack([score(y[s], p[:, s]) for s in samples])
     rows = {}
     for i, name in enumerate(predicted):

@@ -115,6 +115,8 @@ def test_the_probe_learns_what_carries_over_and_no_group(binary):
     names = np.eye(n // 2)[np.arange(n) // 2]
     got = score(label, text.out_of_fold(made, names, label, 5, 7)[None])[0]
     assert got < (0.6 if binary else 0.2)
+    with pytest.raises(ValueError, match="folds: must be at least 2"):
+        text.out_of_fold(made, names, label, 1, 7)
 
 
 def test_scores_are_sklearns_and_numpys():
