@@ -5,12 +5,11 @@ Networks are measured as they are built, before any training: cost does not depe
 
 from __future__ import annotations
 
+import re
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -126,8 +125,11 @@ def _median_seconds(job: Callable[[], Any], seconds: float) -> tuple[float, int]
 
 def _peak_mb() -> float:
     """Largest resident memory of this process so far, in megabytes of 1e6 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Linux' getrusage also counts what the parent held when it started this process.
+        return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def measure_all(
@@ -206,9 +208,20 @@ def _measured_before(work_dir: Path, asked: tuple) -> dict[str, Any]:
     file = work_dir / f"{sha256_text(repr(key))[:16]}.json"
     if not file.is_file():
         # Spawned: a forked process would start with this one's memory, and a used TensorFlow.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            write_json(file, pool.submit(measure, *asked).result())
+        process = get_context("spawn").Process(target=_write_measured, args=(file, asked))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise RuntimeError(
+                f"cost: measuring {family} {rest[0]} ended with code {process.exitcode}; "
+                "where memory was short, take fewer lengths"
+            )
     return read_json(file)
+
+
+def _write_measured(file: Path, asked: tuple) -> None:
+    # The process writes what it measured itself, and ends by itself where its parent was killed.
+    write_json(file, measure(*asked))
 
 
 def growth(lengths: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -45,7 +45,7 @@ def test_every_network_is_measured_once(tmp_path, monkeypatch):
         assert peaks == sorted(peaks)
         assert 1 < peaks[0] < 2000
     # A second call measures nothing again.
-    monkeypatch.setattr(cost, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(cost, "get_context", None)
     again = cost.measure_all(
         {"tiny": ("lstm", tiny, features)}, [10, 20, 40], tmp_path, (2, 10), 0.0, progress=False
     )
