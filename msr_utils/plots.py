@@ -715,6 +715,7 @@ def penalties(history: pd.DataFrame, target: str) -> Figure:
     for _, one in history[history.fold > 0].groupby("fold"):
         ax.semilogx(one.alpha, one.val_loss, "o-", color=COLOURS[target], ms=3, lw=1, alpha=0.7)
     ax.set(xlabel="penalty", ylabel=f"mean squared error of {target}")
+    return figure
 
 
 def cost_growth(table: pd.DataFrame) -> Figure:
