@@ -17,7 +17,7 @@ from matplotlib.typing import ColorType
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from msr_utils.augmentation import MASK, AugmentConfig, augmented, drawn, masked
-from msr_utils.constants import N_MFCC, TARGETS
+from msr_utils.constants import FRAME_RATE_HZ, N_MFCC, TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.corpora.emotify import EMOTIONS
 from msr_utils.features import FeatureConfig, FeatureExtractor, logmel_spectrogram
@@ -721,7 +721,7 @@ def penalties(history: pd.DataFrame, target: str) -> Figure:
 def cost_growth(table: pd.DataFrame) -> Figure:
     """Time and memory against length on logarithmic axes, inference and training.
 
-    Dotted: what would grow linearly and with the square, from the networks' mean at the start.
+    Grey: what would grow linearly and with the square, from the networks' mean at the start.
 
     Parameters
     ----------
@@ -738,14 +738,23 @@ def cost_growth(table: pd.DataFrame) -> Figure:
             for colour, (name, part) in zip(
                 palette, own.groupby("network", sort=False), strict=False
             ):
-                ax.plot(part.frames / 2, factor * part[quantity], "o-", color=colour, label=name)
+                ax.plot(
+                    part.frames / FRAME_RATE_HZ,
+                    factor * part[quantity],
+                    "o-",
+                    color=colour,
+                    label=name,
+                )
             if quantity == "seconds":
                 length = np.sort(own.frames.unique())
                 start = factor * own[own.frames == length[0]].seconds.mean()
-                for power, style in ((1, ":"), (2, "-.")):
+                for power, style, slope in ((1, ":", "linear"), (2, "-.", "quadratic")):
                     curve = start * (length / length[0]) ** power
-                    ax.plot(length / 2, curve, style, color=GREY, lw=1, label=f"length^{power}")
+                    ax.plot(length / FRAME_RATE_HZ, curve, style, color=GREY, lw=1, label=slope)
             ax.set(xscale="log", yscale="log", title=work if quantity == "seconds" else "")
+            ticks = own.frames.unique() / FRAME_RATE_HZ
+            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ax.minorticks_off()
         row[0].set_ylabel(label)
     for ax in axes[-1]:
         ax.set_xlabel("length of the audio (s)")
