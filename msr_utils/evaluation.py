@@ -39,7 +39,9 @@ MODEL_RUNS = {
     "LSTM (tonal)": "lstm-tonal",
     "Transformer (paper)": "transformer",
     "Transformer (scratch)": "transformer-scratch",
-    "Transformer (pretrained)": "transformer-pretrained",
+    "Transformer (BERT, frozen)": "transformer-frozen",
+    "Transformer (BERT, top layers)": "transformer-part",
+    "Transformer (BERT, tuned)": "transformer-tuned",
     "linear (memory)": "linear",
     "linear (memory, ear)": "linear-ear",
 }

@@ -14,7 +14,9 @@ ENVIRONMENT = PROJECT_ROOT / "environment.yml"
 
 HEADER = """\
 # The conda route to the packages of requirements.lock (written by `make lock`):
-#   conda env create -f environment.yml && conda activate msr && pip install --no-deps -e .
+#   PIP_NO_DEPS=1 conda env create -f environment.yml
+#   conda activate msr && pip install --no-deps -e .
+# The list is complete; without PIP_NO_DEPS one package would bring torch for code we do not use.
 name: msr
 channels: [conda-forge]
 dependencies:
@@ -25,9 +27,12 @@ dependencies:
 
 
 def pins(lock: str) -> list[str]:
-    """Every pin of a lock with its environment marker, in order, without hashes."""
+    """Every pin of a lock with its environment marker, in order, without hashes.
+
+    Those that are for no platform are left out.
+    """
     found = re.findall(r"^([A-Za-z0-9][^\s=]*==[^\\\n]*?)\s*\\?$", lock, flags=re.MULTILINE)
-    return [" ".join(pin.split()) for pin in found]
+    return [" ".join(pin.split()) for pin in found if "== 'never'" not in pin]
 
 
 def render(lock: str) -> str:
