@@ -33,7 +33,7 @@ study: $(READY)
 	@echo "To serve this study's own: make serve MODELS=reports/$(EDITION)/<corpus>/export/bundles"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

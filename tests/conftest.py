@@ -7,6 +7,10 @@ import os
 # Before tensorflow loads anywhere: tests must not fight over two cores.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 from pathlib import Path
 
@@ -20,6 +24,17 @@ from msr_utils.provenance import PROJECT_ROOT
 
 REAL = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
 """Where real corpora lie (``deam``, ``emotify``, ...); tests of theirs are skipped without."""
+
+
+TOGETHER = {"test_book": "test_study"}
+"""Files that share a costly fixture: one process takes both."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process when several share the work (``-n``)."""
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(name, name)))
 
 
 def tone(seconds: float, hz: float = 440.0, rate: int = SAMPLE_RATE, level: float = 0.3):
@@ -69,5 +84,5 @@ def quick_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = study.plan(study.read_study(), "synthetic", "", "quick")
     data = load_corpus("synthetic", synthetic_tracks=runs[0].parameters["synthetic_tracks"])
     done = study.execute(runs, "test", data.content_hash(), reports=reports)
-    assert done == [run.name for run in runs]
+    assert done == study.chosen(runs, (), ())
     return reports

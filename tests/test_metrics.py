@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from msr_utils import metrics
 from msr_utils.metrics import (
     Curve,
     evaluate,
@@ -94,3 +95,24 @@ def test_predictions_survive_the_file(tmp_path):
     for name, c in predictions.items():
         np.testing.assert_array_equal(back[name].predicted, c.predicted)
         np.testing.assert_array_equal(back[name].times_s, c.times_s)
+
+
+def test_paired_difference_is_of_the_same_songs_in_every_sample():
+    rng = np.random.default_rng(0)
+    first, second = {}, {}
+    for k in range(12):
+        true = rng.normal(k, 1, 20)
+        noise = rng.normal(0, 1, 20)
+        # Hard songs are hard for both: apart the intervals overlap, in pairs they do not.
+        first[f"s{k}"] = Curve(np.arange(20), true, true + k * noise)
+        second[f"s{k}"] = Curve(np.arange(20), true, true + 0.9 * k * noise)
+    found = metrics.paired_difference(first, second, 500)
+    own, other = metrics.evaluate(first, 500), metrics.evaluate(second, 500)
+    for name in metrics.METRICS:
+        a, b = own["pooled"][name], other["pooled"][name]
+        assert found[name]["value"] == pytest.approx(a["value"] - b["value"])
+        assert a["low"] < b["high"] and b["low"] < a["high"]
+    assert 0 < found["rmse"]["low"] < found["rmse"]["high"]
+    assert metrics.paired_difference(first, first, 50)["r"] == {"value": 0, "low": 0, "high": 0}
+    with pytest.raises(ValueError, match="other songs"):
+        metrics.paired_difference(first, {k: v for k, v in second.items() if k != "s3"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import nbformat
 import pytest
@@ -161,10 +162,11 @@ def tiny(tmp_path):
         "  two: {notebook: 01_tiny, after: [one]}\n"
     )
 
-    def run(word="a", data="d", only=()):
+    def run(word="a", data="d", only=(), experiments=()):
         made = study.read_study(notebooks / "study.yml")
         runs = study.plan(made, "synthetic", "", overrides={"word": word}, notebooks=notebooks)
-        return study.execute(runs, "e", data, only, tmp_path / "reports", notebooks)
+        reports = tmp_path / "reports"
+        return study.execute(runs, "e", data, only, reports, notebooks, experiments)
 
     run.folder = tmp_path / "reports" / "e" / "synthetic"
     run.notebook = notebooks / "01_tiny.ipynb"
@@ -196,6 +198,56 @@ def test_runs_land_in_folders_and_are_skipped_when_up_to_date(tiny):
     assert tiny(word="b", data="other") == ["two"]
 
 
+def test_an_experiment_runs_when_it_is_asked_for_and_is_used_if_it_is_there(tiny):
+    settings = tiny.notebook.parent / "study.yml"
+    settings.write_text(
+        "profiles: {full: {}}\nruns:\n  one: {notebook: 01_tiny}\n"
+        "  extra: {notebook: 01_tiny, experiment: more}\n"
+        "  two: {notebook: 01_tiny, after: [one], uses: [extra]}\n"
+    )
+    assert tiny() == ["one", "two"]
+    assert tiny(experiments=["more"]) == ["extra"]
+    assert tiny() == ["two"]  # what it uses is there now
+    assert tiny(experiments=["all"]) == []
+    assert read_json(tiny.folder / "two" / "manifest.json")["inputs"]["uses"].keys() == {"extra"}
+    with pytest.raises(study.StudyError, match="experiment: unknown 'less'; known: all, more"):
+        tiny(experiments=["less"])
+
+
+def test_runs_in_parallel_wait_for_what_they_come_after(tmp_path):
+    script = (
+        "import sys, time, pathlib; name = sys.argv[-1]; here = pathlib.Path(sys.argv[1]);"
+        "time.sleep(0.5); assert name != 'd';"
+        "(here / name).write_text(' '.join(sorted(p.name for p in here.iterdir())))"
+    )
+    runs = [
+        study.Run("a", "n", {}), study.Run("b", "n", {}), study.Run("c", "n", {}, ("a", "b")),
+        study.Run("d", "n", {}), study.Run("e", "n", {}, ("d",)),
+    ]  # fmt: skip
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    study.execute_parallel(runs, command, ["a", "b", "c"], 2)
+    assert {"a", "b"} <= set((tmp_path / "c").read_text().split())
+    with pytest.raises(study.StudyError, match="run d failed"):
+        study.execute_parallel(runs, command, ["d", "e"], 2)
+    assert not (tmp_path / "e").exists()
+
+
+def test_a_notebook_depends_on_the_modules_that_it_imports(tmp_path):
+    from msr_utils.provenance import code_hash
+
+    def hashed(source):
+        path = tmp_path / f"{abs(hash(source))}.ipynb"
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        nbformat.write(book, path)
+        return code_hash(path)
+
+    metrics = hashed("from msr_utils import metrics")
+    assert metrics == hashed("from msr_utils.metrics import evaluate")
+    assert metrics == hashed("import msr_utils.metrics\nx = 1")
+    # experiment.py imports metrics.py and more.
+    assert len({metrics, hashed("from msr_utils import experiment"), code_hash()}) == 3
+
+
 def test_a_failing_notebook_says_why_and_vouches_for_nothing(tiny):
     tiny()
     with pytest.raises(
@@ -224,20 +276,20 @@ def test_a_kernel_that_is_killed_says_so_and_the_next_call_goes_on(tiny):
 
 def test_the_whole_study_in_its_quick_profile(quick_study):
     corpus = quick_study / "test" / "synthetic"
-    names = [run.name for run in plan()]
+    names = study.chosen(plan(), (), ())
     assert sorted(p.name for p in corpus.iterdir()) == sorted(names)
     for name in names:
         folder = corpus / name
         for file in ("notebook.ipynb", "params.yml", "metrics.json", "manifest.json"):
             assert (folder / file).is_file(), f"{name}/{file}"
-        assert not (folder / "work").exists()
         notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
         assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
     rows = read_json(corpus / "evaluation" / "metrics.json")["rows"]
     for target in ("valence", "arousal"):
         assert list(rows[target]) == [
             "constant", "mean trajectory", "ridge", "ridge (tonal)", "LSTM (paper)",
-            "LSTM (tonal)", "Transformer (paper)", "Transformer (scratch)", "song-mean oracle",
+            "LSTM (tonal)", "Transformer (paper)", "Transformer (scratch)", "linear (memory)",
+            "song-mean oracle",
         ]  # fmt: skip
         frames = {row["frames"] for row in rows[target].values()}
         assert len(frames) == 1

@@ -1,0 +1,63 @@
+"""Ablation: variants against the base on the same tracks, and what becomes of one that diverges."""
+
+import numpy as np
+import pytest
+
+from msr_utils import ablation, audit, plots
+from msr_utils.corpora import load_corpus
+from msr_utils.dataset import splits_of
+from msr_utils.features import FeatureConfig
+from msr_utils.models import LSTMConfig
+from msr_utils.training import FitConfig
+
+
+def ablated(root, names):
+    corpus = load_corpus("folder", root)
+    return corpus, ablation.run(
+        corpus, ablation.chosen(names), LSTMConfig((4,)), FitConfig(2, 4, 2, 0.9, 1),
+        FeatureConfig("logmel_sd"), splits_of(corpus, 1, 7), "arousal", 8, seeds=2, n_boot=20,
+        cache_dir=root / "cache", trainings=root / "trainings",
+    )  # fmt: skip
+
+
+def test_variants_beside_the_base_and_the_baselines(folder_corpus) -> None:
+    names = ["size: 1 x 64", "features: chroma", "excerpt"]
+    corpus, result = ablated(folder_corpus, names)
+    assert [row["name"] for row in result["variants"]] == ["base", "1 x 64", "15 s", "chroma"]
+    base, one, excerpt, chroma = result["variants"]
+    assert "difference" not in base and excerpt["settings"]["window_frames"] == 30
+    assert one["settings"]["units"] == (64,) and chroma["settings"]["features"] == "chroma"
+    for row in (one, chroma):
+        own, reference = row["test"]["pooled"], base["test"]["pooled"]
+        for metric in ("rmse", "r"):
+            found = row["difference"][metric]
+            wanted = own[metric]["value"] - reference[metric]["value"]
+            assert found["value"] == pytest.approx(wanted, nan_ok=True)
+        assert len(row["singles"]["rmse"]) == 2
+    assert set(result["baselines"]) == {"constant", "mean trajectory", "ridge", "song-mean oracle"}
+    table = ablation.table(result, audit.ceiling(corpus, "arousal"))
+    assert ("raters", "ceiling") in table.index and ("size", "1 x 64") in table.index
+    assert len(plots.ablation(result).axes[0].lines) == 3 * 2 + 1
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_variant_that_diverges_is_told_and_the_others_go_on(folder_corpus, monkeypatch) -> None:
+    real = ablation.cross_validate
+
+    def fragile(family, config, *args, **options):
+        if config.activation == "linear":
+            config = LSTMConfig((4,), "linear", learning_rate=1e9)
+        return real(family, config, *args, **options)
+
+    monkeypatch.setattr(ablation, "cross_validate", fragile)
+    corpus, result = ablated(folder_corpus, ["activation"])
+    by_name = {row["name"]: row for row in result["variants"]}
+    assert "loss is" in by_name["linear"]["diverged"] and "test" in by_name["relu"]
+    table = ablation.table(result, {"r": np.nan})
+    assert table.loc[("activation", "linear"), "RMSE"] == "diverged"
+
+
+def test_an_unknown_variant_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match="unknown 'size: 9'.*size: 1 x 64"):
+        ablation.chosen(["size: 9"])
+    assert len(ablation.chosen([])) == len(ablation.VARIANTS)
