@@ -36,7 +36,7 @@ def test_presets_profiles_and_corpora_meet_in_a_plan():
 
 def test_runs_follow_the_kinds_of_labels():
     def names(*kinds):
-        return [r.name for r in plan(corpus="folder", data_dir="x", kinds_of_labels=kinds)]
+        return study.chosen(plan(corpus="folder", data_dir="x", kinds_of_labels=kinds), (), ())
 
     assert names("quadrants") == names("gems") == ["clips"]
     assert names("curves", "static")[:3] == ["data", "static", "spectrograms"]
