@@ -29,6 +29,7 @@ from msr_utils.metrics import (
     Predictions,
     evaluate,
     load_predictions,
+    mean_curves,
     paired_difference,
     score,
 )
@@ -42,10 +43,17 @@ MODEL_RUNS = {
     "Transformer (BERT, frozen)": "transformer-frozen",
     "Transformer (BERT, top layers)": "transformer-part",
     "Transformer (BERT, tuned)": "transformer-tuned",
+    "LSTM (tonal, ear)": "lstm-ear",
     "linear (memory)": "linear",
     "linear (memory, ear)": "linear-ear",
 }
 """Name in tables to prefix of the run folders, which end in ``-valence`` and ``-arousal``."""
+
+MEANS = {
+    "LSTM and linear": ("LSTM (tonal)", "linear (memory)"),
+    "LSTM and linear (ear)": ("LSTM (tonal, ear)", "linear (memory, ear)"),
+}
+"""Means of two models' curves, settled before any was scored: name in tables to their names."""
 
 CEILING = "raters' ceiling"
 ORACLE = "song-mean oracle"
@@ -220,15 +228,20 @@ def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> dict[str, dict[str, 
     Returns
     -------
     dict
-        target -> name -> predictions.
+        target -> name -> predictions; with them the `MEANS` of those that are there.
     """
-    return {
+    loaded = {
         target: {
             name: load_predictions(Path(corpus_dir) / f"{prefix}-{target}" / "predictions.npz")
             for name, prefix in runs.items()
         }
         for target in TARGETS
     }
+    for own in loaded.values():
+        for name, members in MEANS.items():
+            if set(members) <= set(own):
+                own[name] = mean_curves([own[member] for member in members])
+    return loaded
 
 
 def compare(

@@ -42,7 +42,14 @@ from msr_utils.dataset import (
 )
 from msr_utils.features import FeatureConfig
 from msr_utils.io import atomic_path, plain, read_json, sha256_text, write_json, write_text
-from msr_utils.metrics import METRICS, Curve, evaluate, load_predictions, save_predictions
+from msr_utils.metrics import (
+    METRICS,
+    Curve,
+    evaluate,
+    load_predictions,
+    mean_curves,
+    save_predictions,
+)
 from msr_utils.models import FAMILIES
 from msr_utils.models.baselines import solve_ridge
 from msr_utils.models.ensemble import average
@@ -204,14 +211,6 @@ def cross_validate(
         inner_folds=inner_folds,
         seeds=one.networks,
     )
-
-
-def mean_curves(members: Sequence[Mapping[str, Curve]]) -> dict[str, Curve]:
-    """The mean of several models' predictions of the same tracks and frames."""
-    return {
-        i: replace(curve, predicted=np.mean([m[i].predicted for m in members], axis=0))
-        for i, curve in members[0].items()
-    }
 
 
 @dataclass(frozen=True)

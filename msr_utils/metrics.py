@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,14 @@ def load_predictions(path: Path) -> dict[str, Curve]:
         ends = np.cumsum(stored["lengths"])[:-1]
         parts = [np.split(stored[name], ends) for name in ("times_s", "true", "predicted")]
         return {str(i): Curve(*curve) for i, *curve in zip(stored["ids"], *parts, strict=True)}
+
+
+def mean_curves(members: Sequence[Predictions]) -> dict[str, Curve]:
+    """The mean of several models' predictions of the same tracks and frames."""
+    return {
+        i: replace(curve, predicted=np.mean([m[i].predicted for m in members], axis=0))
+        for i, curve in members[0].items()
+    }
 
 
 def _sums(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:

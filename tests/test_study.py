@@ -289,7 +289,7 @@ def test_the_whole_study_in_its_quick_profile(quick_study):
         assert list(rows[target]) == [
             "constant", "mean trajectory", "ridge", "ridge (tonal)", "LSTM (paper)",
             "LSTM (tonal)", "Transformer (paper)", "Transformer (scratch)", "linear (memory)",
-            "song-mean oracle",
+            "LSTM and linear", "song-mean oracle",
         ]  # fmt: skip
         frames = {row["frames"] for row in rows[target].values()}
         assert len(frames) == 1
