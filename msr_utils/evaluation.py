@@ -53,7 +53,7 @@ MEANS = {
     "LSTM and linear": ("LSTM (tonal)", "linear (memory)"),
     "LSTM and linear (ear)": ("LSTM (tonal, ear)", "linear (memory, ear)"),
 }
-"""Means of two models' curves, settled before any was scored: name in tables to their names."""
+"""Plain means of two models' curves: name in tables to their names."""
 
 CEILING = "raters' ceiling"
 ORACLE = "song-mean oracle"
