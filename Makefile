@@ -32,6 +32,21 @@ study: $(READY)
 	@echo "To serve the published model: make serve, then open http://$(HOST):$(PORT)"
 	@echo "To serve this study's own: make serve MODELS=reports/$(EDITION)/<corpus>/export/bundles"
 
+# All of the published edition, two runs at a time; DATA is the folder in which the corpora lie.
+# Hours; what is done is not done again.
+PUBLISH = $(BIN)/msr run --edition published --jobs 2
+.PHONY: published
+published: $(READY)
+	$(BIN)/msr ear fetch
+	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment ear
+	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment transformer-pretrained
+	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi
+	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment all
+	for corpus in "emotify --data $(DATA)/emotify" "folder --data $(DATA)/quadrants"; do \
+		$(PUBLISH) --corpus $$corpus && $(PUBLISH) --corpus $$corpus --experiment all || exit 1; \
+	done
+	$(PUBLISH) --corpus deam --data $(DATA)/deam --only data --only static --only transfer
+
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
 

@@ -34,8 +34,9 @@ from msr_utils.provenance import (
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
 REPORTS = PROJECT_ROOT / "reports"
 
-RUN_KEYS = ("notebook", "preset", "parameters", "after", "uses", "for", "experiment")
-"""What ``study.yml`` may say of a run. It waits for those it comes `after`; of those that it
+RUN_KEYS = ("notebook", "preset", "parameters", "after", "uses", "for", "corpora", "experiment")
+"""What ``study.yml`` may say of a run. It applies to corpora that have labels it is `for`, and, if
+it names `corpora`, to these alone. It waits for those it comes `after`; of those that it
 `uses` it takes what is there. One with an `experiment` runs only when that is asked for."""
 
 KINDS = (*LABELS, "static", "profiles")
@@ -214,7 +215,7 @@ def plan(
     """Settle every run's parameters.
 
     Runs whose ``for`` names none of `kinds_of_labels` (see `Corpus.kinds`) are left out; without
-    ``for`` a run needs curves.
+    ``for`` a run needs curves. So are runs for other corpora.
 
     Later wins: the study's parameters, the run's preset; what the corpus, the profile and
     the edition say for all runs, then for this run; the run's own; the command line's.
@@ -242,7 +243,8 @@ def plan(
     for name, spec in study.runs.items():
         notebook = spec["notebook"]
         kinds = declared_parameters(notebooks / f"{notebook}.ipynb")
-        if not set(spec.get("for", ["curves"])) & set(kinds_of_labels):
+        applies = set(spec.get("for", ["curves"])) & set(kinds_of_labels)
+        if not applies or corpus not in spec.get("corpora", [corpus]):
             unused -= set(kinds)
             continue
         preset = study.presets[spec["preset"]][notebook] if "preset" in spec else {}
