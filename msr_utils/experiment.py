@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -211,6 +211,50 @@ def cross_validate(
         inner_folds=inner_folds,
         seeds=one.networks,
     )
+
+
+def validation_losses(
+    family: str,
+    config: Any,
+    fit_config: FitConfig,
+    sequences: Sequence[Sequence2Hz],
+    splits: Sequence[Split],
+    target: str,
+    window_frames: int,
+    folder: Path,
+    inner_folds: int = 1,
+    progress: bool = True,
+    label: str = "",
+) -> Iterator[float]:
+    """Train a network for each inner part of each split, test tracks left aside.
+
+    Parameters
+    ----------
+    family, config, fit_config, sequences, target, window_frames, inner_folds, progress, label
+        As in `cross_validate`; the family is one that is trained, not solved.
+    splits : sequence of Split
+        Their test tracks are not read.
+    folder : Path
+        Of this configuration on these data alone: trainings in it are read or go on.
+
+    Yields
+    ------
+    float
+        Lowest mean squared error of the part that stopped the training, after each network.
+    """
+    known = {i for split in splits for i in split.train + split.validation}
+    by_id = {s.id: s for s in sequences if s.id in known}
+    one = _Training(
+        family, config, fit_config, by_id, target, window_frames, inner_folds, inner_folds, {},
+        progress, label,
+    )  # fmt: skip
+    for fold, split in enumerate(splits, 1):
+        parts = inner_parts(split, {i: s.group for i, s in by_id.items()}, inner_folds)
+        for number in range(len(parts)):
+            where = Path(folder) / f"fold-{fold}" / f"network-{number + 1}"
+            what = f"fold {fold} of {len(splits)}, part {number + 1} of {len(parts)}"
+            _, history, _ = one._network(number, parts, (), where, what)
+            yield min(row["val_loss"] for row in history)
 
 
 @dataclass(frozen=True)

@@ -682,6 +682,59 @@ def clip_scores(results: Mapping, ceiling: Mapping[str, float] | None) -> Figure
     return figure
 
 
+def search_importances(importances: Mapping[str, float]) -> Figure:
+    """Share of each hyperparameter in the variance of the loss, from `search.importances`."""
+    names = list(importances)
+    figure, ax = plt.subplots(figsize=(6.5, 0.36 * len(names) + 1.2))
+    ax.barh([name.replace("_", " ") for name in names], list(importances.values()), color=GREY)
+    ax.set(xlabel="share of the variance of the loss", xlim=(0, 1))
+    ax.invert_yaxis()
+    return figure
+
+
+def search_slices(table: pd.DataFrame, names: Sequence[str], target: str) -> Figure:
+    """Validation loss of every trial against each hyperparameter; crosses are pruned trials.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `search.trial_table`.
+    names : sequence of str
+        Its columns to draw.
+    target : str
+        For the colour.
+    """
+    columns = 4
+    rows = -(-len(names) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(11, 2.7 * rows), sharey=True, squeeze=False)
+    table = table[table.loss.notna()]
+    for ax, name in zip(axes.flat, names, strict=False):
+        values = table[name]
+        if name == "learning_rate":
+            ax.set_xscale("log")
+        elif not pd.api.types.is_float_dtype(values):  # choices stand at equal distances
+            choices = sorted(set(values))
+            values = values.map(choices.index)
+            texts = [str(c) for c in choices]
+            long = max(map(len, texts)) > 8
+            ax.set_xticks(
+                range(len(choices)),
+                [t.replace(",", "\n") for t in texts],
+                fontsize="x-small" if long else "small",
+            )
+            ax.set_xlim(-0.5, len(choices) - 0.5)
+        for state, marker in (("pruned", "x"), ("complete", "o")):
+            own = table.state == state
+            colour = COLOURS[target] if state == "complete" else GREY
+            ax.scatter(values[own], table.loss[own], s=22, marker=marker, color=colour, alpha=0.7)
+        ax.set_xlabel(name.replace("_", " "))
+    for ax in axes[:, 0]:
+        ax.set_ylabel("validation MSE")
+    for ax in axes.flat[len(names) :]:
+        ax.set_visible(False)
+    return figure
+
+
 def _interval(
     ax: Axes, found: Mapping, y: float, colour: ColorType, label: str | None = None
 ) -> None:

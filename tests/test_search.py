@@ -1,0 +1,225 @@
+"""The search: seeded, pruned, resumed, refused, and deaf to test tracks."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from test_training import Killed, toy_sequences
+
+from msr_utils import experiment, plots, search
+from msr_utils.dataset import make_splits
+from msr_utils.features import FeatureConfig
+from msr_utils.models import LSTMConfig
+from msr_utils.training import FitConfig
+
+TOY = toy_sequences(16, groups=8)
+SPLITS = make_splits(TOY, 4)
+CHOICES = {
+    FeatureConfig("logmel"): TOY,
+    FeatureConfig("chroma"): [replace(s, features=s.features[:, :2]) for s in TOY],
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The same space with networks of a few units, uncompiled: seconds less for each."""
+    whole = search.suggest
+    plain = experiment.compile_model
+    monkeypatch.setattr(experiment, "compile_model", lambda *args, xla: plain(*args))
+
+    def suggest(trial, features):
+        drawn = whole(trial, features)
+        return replace(
+            drawn,
+            config=replace(drawn.config, units=(drawn.config.units[0] // 32,)),
+            window_frames=24,
+        )
+
+    monkeypatch.setattr(search, "suggest", suggest)
+
+
+def run(folder, trials=4, splits=SPLITS[:1], inner_folds=2, sequences=CHOICES, **changes):
+    fitting = FitConfig(epochs=2, seed=changes.pop("seed", 3))
+    return search.search(
+        sequences, splits, "valence", fitting, trials, inner_folds, folder=folder,
+        progress=False, **changes,
+    )  # fmt: skip
+
+
+def drawn(study):
+    return [(t.params, t.value, t.state) for t in study.trials if t.state in search.DONE]
+
+
+def test_the_value_is_the_mean_validation_loss_of_every_inner_part(tmp_path, small):
+    study = run(tmp_path, trials=1, splits=SPLITS[:2])
+    (trial,) = study.trials
+    own = search.suggest(trial_of(trial.params), [search._choice(f) for f in CHOICES])
+    (features,) = [s for f, s in CHOICES.items() if search._choice(f) == own.features]
+    losses = list(
+        experiment.validation_losses(
+            "lstm", own.config, FitConfig(2, own.batch_size, seed=3), features, SPLITS[:2],
+            "valence", own.window_frames, tmp_path / "again", 2, progress=False,
+        )
+    )  # fmt: skip
+    assert len(losses) == 4
+    assert trial.value == pytest.approx(np.mean(losses), rel=1e-6)
+    assert trial.intermediate_values[2] == pytest.approx(np.mean(losses[:2]), rel=1e-6)
+
+
+def trial_of(params):
+    return optuna.trial.FixedTrial(params)
+
+
+def test_networks_are_those_of_cross_validation(tmp_path, small):
+    """Same parts, seeds and stopping: what is chosen here is what is trained there."""
+    config, fitting = LSTMConfig((4,)), FitConfig(2, 8, seed=3)
+    losses = list(
+        experiment.validation_losses(
+            "lstm", config, fitting, TOY, SPLITS[:1], "arousal", 24, tmp_path / "a", 2, False
+        )
+    )
+    history = experiment.cross_validate(
+        "lstm", config, fitting, TOY, FeatureConfig("logmel"), SPLITS[:1], "arousal", 24, 2, 2,
+        progress=False, trainings=tmp_path / "b",
+    ).history  # fmt: skip
+    assert losses == pytest.approx(list(history.groupby("network").val_loss.min()))
+
+
+def test_test_tracks_are_not_read(tmp_path, small):
+    held = set(SPLITS[0].test)
+    assert held
+    spoiled = {
+        f: [
+            replace(s, features=s.features * np.nan, labels=s.labels + 9) if s.id in held else s
+            for s in own
+        ]
+        for f, own in CHOICES.items()
+    }
+    clean, other = run(tmp_path / "a", 2), run(tmp_path / "b", 2, sequences=spoiled)
+    assert drawn(clean) == drawn(other)
+    assert clean.user_attrs == other.user_attrs
+
+
+def test_the_seed_draws_the_trials(tmp_path, small):
+    one, same, other = (run(tmp_path / str(i), 2, seed=s) for i, s in enumerate((3, 3, 4)))
+    assert drawn(one) == drawn(same)
+    assert [t.params for t in one.trials] != [t.params for t in other.trials]
+    assert one.trials[0].params != one.trials[1].params
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, Killed])
+def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
+    whole = run(tmp_path / "whole", 4)
+    monkeypatch.setattr(search, "HEARTBEAT_S", 1)
+    real, calls = experiment._Training._network, []
+
+    def dies_in_the_third_trial(*args):
+        calls.append(args)
+        if len(calls) == 6:  # after the first of its two networks
+            raise end
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment._Training, "_network", dies_in_the_third_trial)
+        with pytest.raises(end):
+            run(tmp_path / "cut", 4)
+    if end is Killed:
+        time.sleep(4)  # until its heartbeat is missed
+    study = run(tmp_path / "cut", 4)
+    assert [t.state for t in study.trials].count(TrialState.FAIL) == 1
+    assert drawn(study) == drawn(whole)
+    # A larger budget goes on, the same one has nothing to do.
+    assert len(drawn(run(tmp_path / "cut", 5))) == 5
+    assert len(run(tmp_path / "cut", 5).trials) == 6
+    left = [p for p in (tmp_path / "cut").rglob("trial-*")]
+    assert not left, "networks of finished trials stay"
+
+
+def test_a_study_on_something_else_is_refused(tmp_path, small):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    assert len(run(tmp_path / "a", 1, storage=url).trials) == 1
+    # Another machine, with folders of its own, joins.
+    assert len(run(tmp_path / "b", 2, storage=url).trials) == 2
+    relabelled = {f: [replace(s, labels=-s.labels) for s in own] for f, own in CHOICES.items()}
+    for words, changes in (
+        ("other data", {"sequences": relabelled}),
+        ("other training", {"seed": 4}),
+        ("other tracks", {"splits": SPLITS[1:2]}),
+        ("other inner_folds", {"inner_folds": 3}),
+        ("other features", {"sequences": dict(list(CHOICES.items())[:1])}),
+    ):
+        with pytest.raises(
+            ValueError, match=f"storage: holds a search 'lstm-valence' with .*{words[6:]}"
+        ):
+            run(tmp_path / "c", 2, storage=url, **changes)
+    assert len(run(tmp_path / "d", 1, storage=url, seed=4, name="other").trials) == 1
+    # A database whose facts were changed is none of ours either.
+    with sqlite3.connect(tmp_path / "shared.db") as database:
+        database.execute(
+            "update study_user_attributes set value_json = replace(value_json, '\"valence\"', '\"x\"')"
+        )
+    with pytest.raises(ValueError, match="other target"):
+        run(tmp_path / "a", 2, storage=url)
+
+
+def test_bad_trials_are_pruned_by_the_mean_so_far(tmp_path, small, monkeypatch):
+    # First parts are easy: the lowest report never says that a trial is bad.
+    reports = iter([*[(0.1, 0.2, 0.3)] * 5, (0.1, 0.9, 0.1), (0.05, 0.1, 0.2)])
+    monkeypatch.setattr(experiment, "validation_losses", lambda *a, **k: iter(next(reports)))
+    study = run(tmp_path, 7, inner_folds=3)
+    states = [t.state for t in study.trials]
+    assert states == [TrialState.COMPLETE] * 5 + [TrialState.PRUNED, TrialState.COMPLETE]
+    assert study.trials[5].user_attrs["losses"] == [0.1, 0.9]
+    assert search.best_trial(study).number == 6
+
+
+def test_a_diverged_trial_is_pruned_with_its_message(tmp_path, small, monkeypatch):
+    whole = search.suggest
+
+    def first_explodes(trial, features):
+        own = whole(trial, features)
+        wild = replace(own.config, activation="linear", learning_rate=1e30, norm="none")
+        return replace(own, config=wild) if trial.number == 0 else own
+
+    monkeypatch.setattr(search, "suggest", first_explodes)
+    study = run(tmp_path / "b", 1)
+    assert study.trials[0].state == TrialState.PRUNED
+    assert "lower learning_rate" in study.trials[0].user_attrs["message"]
+    with pytest.raises(ValueError, match="none of 1 trials was completed; the last .*the loss is"):
+        search.results(study)
+    found = search.results(run(tmp_path / "b", 3))
+    assert found["best"]["trial"] > 0 and found["pruned"] >= 1
+    (diverged,) = [row for row in found["trials"] if row["trial"] == 0]
+    assert "lower learning_rate" in diverged["message"] and diverged["losses"] == []
+
+
+def test_what_a_search_leaves(tmp_path, small):
+    study = run(tmp_path, 4)
+    found, table = search.results(study), search.trial_table(study)
+    assert found["completed"] + found["pruned"] == len(table) == 4
+    assert found["best"]["loss"] == table.loss[table.state == "complete"].min()
+    best = found["best"]["parameters"]
+    depth = study.trials[found["best"]["trial"]].params["depth"]
+    assert len(best["units"]) == depth and "depth" not in best
+    assert sum(found["importances"].values()) == pytest.approx(1)
+    assert set(found["importances"]) == set(search.PARAMETERS)
+    plots.save(plots.search_slices(table, search.PARAMETERS, "valence"), tmp_path, "slices")
+    plots.save(plots.search_importances(found["importances"]), tmp_path, "importances")
+    assert all(
+        (tmp_path / "figures" / f"{n}.png").stat().st_size for n in ("slices", "importances")
+    )
+
+
+def test_wrong_parameters_are_named(tmp_path):
+    with pytest.raises(ValueError, match="trials: must be at least 1"):
+        run(tmp_path, 0)
+    assert search.chosen(SPLITS, [2, 1]) == [SPLITS[1], SPLITS[0]]
+    for numbers in ([], [0], [5], [1, 1]):
+        with pytest.raises(ValueError, match="searched: needs different numbers of 1 to 4"):
+            search.chosen(SPLITS, numbers)
