@@ -60,6 +60,11 @@ serve: $(READY)
 book: $(READY)
 	@$(BIN)/msr book
 
+# The whole book as one page, printed by Chromium (Debian: apt-get install chromium).
+.PHONY: pdf
+pdf: $(READY)
+	@$(BIN)/msr book --pdf
+
 # The features on one core, then the service. DATA names a folder of music; BENCH_PEERS_PYTHON an
 # interpreter that has openSMILE, Essentia and vibenet, which the lock does not hold (see
 # tests/README.md).

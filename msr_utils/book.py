@@ -1,25 +1,34 @@
 """Build the book: our prose and an edition's executed notebooks, nothing is run.
 
 The sources of a build lie in ``.cache/book/<edition>/<corpus>``: the pages of ``book/`` and, under
-``study/``, the notebooks of ``reports/<edition>/<corpus>``. Numbers in the prose are MyST
-substitutions whose values come from the runs' ``metrics.json``.
+``study/``, the notebooks of ``reports/<edition>/<corpus>``. The pages are Jinja templates: every
+result in the prose is read from the runs' ``metrics.json``, see `Facts`.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import jinja2
+import nbformat
 import yaml
 
-from msr_utils.io import read_json, sha256_file, sha256_text, write_text
+from msr_utils.io import atomic_path, read_json, sha256_file, sha256_text, write_text
 from msr_utils.provenance import LOCK, PROJECT_ROOT
 
 BOOK = PROJECT_ROOT / "book"
 REPORTS = PROJECT_ROOT / "reports"
+NOTEBOOKS = PROJECT_ROOT / "notebooks"
+MODELS = PROJECT_ROOT / "serve" / "models"
 
 BENCHMARK = REPORTS / "benchmarks" / "features.json"
 
@@ -50,22 +59,23 @@ BENCHMARK_FACTS = (
 )
 """What `benchmark_facts` names, besides the table."""
 
-SHORT_NAMES = {
-    "constant": "constant",
-    "mean trajectory": "trajectory",
-    "ridge": "ridge",
-    "ridge (tonal)": "ridge_tonal",
-    "LSTM (paper)": "lstm",
-    "LSTM (tonal)": "lstm_tonal",
-    "Transformer (paper)": "transformer",
-    "Transformer (scratch)": "scratch",
-    "song-mean oracle": "oracle",
-}
-"""Name of a row of the evaluation to its name in substitutions."""
+NEEDED = ("data", "evaluation", "export")
+"""Runs that the prose tells of: a corpus that has them has a book."""
 
+CEILING = "the raters' own disagreement"
+"""Row of the headline table below the models; see `msr_utils.audit`."""
 
-DATA_RUNS = ("data", "static", "clips")
-"""Runs whose notebooks are about a corpus, not about models."""
+EDITION_NOTE = "Edition <em>{edition}</em>, corpus <em>{corpus}</em>, finished {finished}."
+
+LOCAL = (
+    "A local edition (<em>{edition}</em>, corpus <em>{corpus}</em>): made on this machine, not the "
+    "published study."
+)
+LOCAL_SYNTHETIC = (
+    "A local edition on <strong>synthetic</strong> music (<em>{edition}</em>): it shows that the "
+    "study runs and says nothing about real music. The published study is another edition."
+)
+"""Stand above every page of an edition that is not the published one."""
 
 
 class BookError(RuntimeError):
@@ -90,80 +100,215 @@ def find_corpus(edition: str, corpus: str = "", reports: Path = REPORTS) -> Path
                 f"found: {', '.join(sorted(p.name for p in finished))}"
             )
         return reports / edition / corpus
-    modelled = sorted(p for p in finished if not is_data_only(p)) or sorted(finished)
-    if len(modelled) > 1:
+    books = sorted(p for p in finished if not is_chapter(p)) or sorted(finished)
+    if len(books) > 1:
         raise BookError(
-            f"reports/{edition} holds {', '.join(p.name for p in modelled)}: name one with --corpus"
+            f"reports/{edition} holds {', '.join(p.name for p in books)}: name one with --corpus"
         )
-    return modelled[0]
+    return books[0]
 
 
-def is_data_only(corpus_dir: Path) -> bool:
-    """True if only notebooks about the data were run: a chapter of the edition's book."""
-    return {p.parent.name for p in corpus_dir.glob("*/manifest.json")} <= set(DATA_RUNS)
+def is_chapter(corpus_dir: Path) -> bool:
+    """True if no models were compared on a corpus: its runs are chapters of the edition's book."""
+    return not (corpus_dir / "evaluation" / "manifest.json").is_file()
 
 
-def data_chapters(corpus_dir: Path) -> list[Path]:
-    """Run folders about data: of the book's corpus, and of the edition's that have no more."""
-    others = [
-        p
-        for p in sorted(corpus_dir.parent.iterdir())
-        if p.is_dir() and p != corpus_dir and is_data_only(p)
-    ]
-    return [
-        corpus / run
-        for corpus in (corpus_dir, *others)
-        for run in DATA_RUNS
-        if (corpus / run / "manifest.json").is_file()
-    ]
-
-
-def substitutions(corpus_dir: Path) -> dict[str, str]:
-    """Numbers that the prose may name, formatted, from the runs' ``metrics.json``.
+def chapters(corpus_dir: Path) -> dict[str, list[Path]]:
+    """Finished runs by the notebook that they executed, the book's own corpus first.
 
     Returns
     -------
-    dict of str to str
-        Such as ``lstm_valence_r`` or ``tracks``.
+    dict of str to list of Path
+        Such as ``03_lstm`` to run folders, in the order of ``study.yml``.
     """
-    data = read_json(corpus_dir / "data" / "metrics.json")
-    evaluation = read_json(corpus_dir / "evaluation" / "metrics.json")
-    export = read_json(corpus_dir / "export" / "metrics.json")
-    manifest = read_json(corpus_dir / "evaluation" / "manifest.json")
-    synthetic = data["corpus"] == "synthetic"
-    facts = {
-        "edition": corpus_dir.parent.name,
-        "corpus": data["corpus"],
-        "edition_note": (
-            "This edition was made on the **synthetic** corpus: its scores show that the study "
-            "runs, and say nothing about real music."
-            if synthetic
-            else f"This edition was made on real human ratings: the corpus `{data['corpus']}`."
-        ),
-        "tracks": str(data["tracks"]),
-        "groups": str(data["groups"]),
-        "hours": f"{data['hours']:.1f}",
-        "folds": str(evaluation["folds"]),
-        "finished": manifest["finished"][:10],
-        "bundle": export["bundle"],
-        "realtime_factor": f"{export['realtime_factor']:.0f}",
-    }
-    for target, rows in evaluation["rows"].items():
-        facts[f"between_{target}"] = f"{100 * data['labels'][target]['between_share']:.0f} %"
-        for metric, places in (("r", 2), ("rmse", 3)):
-            ceiling = evaluation["ceiling"][target][metric]
-            facts[f"ceiling_{target}_{metric}"] = _number(ceiling, places)
-        for name, row in rows.items():
-            for metric in ("rmse", "r", "ccc", "mae"):
-                places = 2 if metric in ("r", "ccc") else 3
-                value = row["pooled"][metric]
-                key = f"{SHORT_NAMES[name]}_{target}_{metric}"
-                facts[key] = _number(value["value"], places)
-                facts[f"{key}_interval"] = (
-                    f"{_number(value['low'], places)} to {_number(value['high'], places)}"
+    corpora = [corpus_dir, *(p for p in sorted(corpus_dir.parent.iterdir()) if p != corpus_dir)]
+    order = list(yaml.safe_load((NOTEBOOKS / "study.yml").read_text("utf-8"))["runs"])
+    found: dict[str, list[Path]] = {}
+    for corpus in corpora:
+        if not corpus.is_dir() or (corpus != corpus_dir and not is_chapter(corpus)):
+            continue
+        runs = [p.parent for p in corpus.glob("*/manifest.json")]
+        runs.sort(key=lambda p: (order.index(p.name) if p.name in order else len(order), p.name))
+        for run in runs:
+            found.setdefault(_notebook(run), []).append(run)
+    return found
+
+
+def _notebook(run: Path) -> str:
+    """Which notebook a run executed, as papermill noted it."""
+    metadata = json.loads((run / "notebook.ipynb").read_text("utf-8"))["metadata"]
+    return Path(metadata["papermill"]["input_path"]).stem
+
+
+def titles(runs: list[Path]) -> dict[Path, str]:
+    """Title of each run's page: the corpus for data, target and preset for a model."""
+    found = {run: _title(run) for run in runs}
+    often = Counter(found.values())
+    corpora = Counter((title, run.parent.name) for run, title in found.items())
+    for run, title in found.items():
+        if often[title] > 1:
+            same_corpus = corpora[title, run.parent.name] > 1
+            found[run] = f"{title}: {run.name if same_corpus else run.parent.name}"
+    return found
+
+
+def _title(run: Path) -> str:
+    metrics = read_json(run / "metrics.json")
+    if "title" in metrics:
+        return metrics["title"]
+    content = nbformat.read(run / "notebook.ipynb", as_version=4)
+    heading = next(c.source for c in content.cells if c.cell_type == "markdown").splitlines()[0]
+    heading = heading.removeprefix("# ")
+    if "target" not in metrics:
+        return heading
+    target = metrics["target"]
+    preset = run.name.removesuffix(f"-{target}").removeprefix(heading.lower()).strip("-")
+    return f"{heading} ({preset}): {target}" if preset else f"{heading}: {target}"
+
+
+class Facts:
+    """What a page of prose may name: results of an edition, formatted, never typed.
+
+    Parameters
+    ----------
+    corpus_dir : Path
+        ``reports/<edition>/<corpus>``.
+
+    Raises
+    ------
+    BookError
+        If one of the runs in `NEEDED` is missing.
+    """
+
+    def __init__(self, corpus_dir: Path) -> None:
+        for name in NEEDED:
+            if not (corpus_dir / name / "manifest.json").is_file():
+                raise BookError(
+                    f"run {name!r} is missing in {corpus_dir.name}; run 'make study' first"
                 )
-            facts[f"{SHORT_NAMES[name]}_{target}_song_r"] = _number(row["per_song"]["r"]["mean"], 2)
-    return facts | benchmark_facts()
+        self.corpus_dir = corpus_dir
+        self.chapters = chapters(corpus_dir)
+        self.pages = {
+            run: f"study/{_page(run, corpus_dir)}"
+            for runs in self.chapters.values()
+            for run in runs
+        }
+        self.titles = titles(list(self.pages))
+        self.evaluation = read_json(corpus_dir / "evaluation" / "metrics.json")
+
+    def score(self, model: str, target: str, metric: str, places: int | None = None) -> str:
+        """A model's pooled score; of the ceiling, ``rmse`` and ``r`` alone; a dash if not run."""
+        return _number(self.value(model, target, metric), places or _places(metric))
+
+    def value(self, model: str, target: str, metric: str) -> float | None:
+        """As `score`, unformatted."""
+        if model == CEILING:
+            return self.evaluation["ceiling"][target].get(metric)
+        row = self.evaluation["rows"][target].get(model)
+        return row and row["pooled"][metric]["value"]
+
+    def interval(self, model: str, target: str, metric: str) -> str:
+        """The 95 % interval of a pooled score."""
+        bounds = self.bounds(model, target, metric)
+        return " to ".join(_number(v, _places(metric)) for v in bounds) if bounds else "–"
+
+    def bounds(self, model: str, target: str, metric: str) -> tuple[float, float] | None:
+        """As `interval`, unformatted."""
+        row = self.evaluation["rows"][target].get(model)
+        if not row or row["pooled"][metric].get("low") is None:
+            return None
+        return row["pooled"][metric]["low"], row["pooled"][metric]["high"]
+
+    def song(self, model: str, target: str, metric: str = "r") -> str:
+        """Mean over songs of a model's score in each song."""
+        row = self.evaluation["rows"][target].get(model)
+        return _number(row["per_song"][metric]["mean"] if row else None, _places(metric))
+
+    def cost(self, model: str, target: str, what: str, places: int = 0) -> str:
+        """A figure of the evaluation's cost table; a dash if not measured."""
+        row = self.evaluation.get("cost", {}).get(f"{model}, {target}", {})
+        value = row.get(what)
+        return "–" if value is None else f"{value:,.{places}f}"
+
+    def metrics(self, run: str, corpus: str = "") -> dict[str, Any] | None:
+        """``metrics.json`` of a run, of the book's corpus or of another; None if not run."""
+        folder = self.corpus_dir.parent / corpus / run if corpus else self.corpus_dir / run
+        return read_json(folder / "metrics.json") if folder in self.pages else None
+
+    def link(self, notebook: str, words: str, root: str = "") -> str:
+        """A link to the first chapter that a notebook made; plain words if there is none."""
+        runs = self.chapters.get(notebook)
+        return f"[{words}]({root}{self.pages[runs[0]]})" if runs else words
+
+    def links(self, notebook: str) -> list[str]:
+        """Links to all chapters that a notebook made, by their titles."""
+        return [f"[{self.titles[r]}]({self.pages[r]})" for r in self.chapters.get(notebook, [])]
+
+    @staticmethod
+    def holds(what: str, comparison: bool) -> str:
+        """Nothing, where a sentence is true of the edition.
+
+        Raises
+        ------
+        BookError
+            If results have changed so that a sentence is not true any more.
+        """
+        if not comparison:
+            raise BookError(f"not true of these results any more: {what!r}; mend that sentence")
+        return ""
+
+    def context(self) -> dict[str, Any]:
+        """Names that a page's template knows."""
+        data = read_json(self.corpus_dir / "data" / "metrics.json")
+        export = read_json(self.corpus_dir / "export" / "metrics.json")
+        manifest = read_json(self.corpus_dir / "evaluation" / "manifest.json")
+        names = ("score", "value", "interval", "bounds", "song", "cost", "metrics", "link",
+                 "links", "holds")  # fmt: skip
+        return {
+            **{name: getattr(self, name) for name in names},
+            "edition": self.corpus_dir.parent.name,
+            "corpus": data["corpus"],
+            "corpus_title": data["title"],
+            "synthetic": data["corpus"] == "synthetic",
+            "published": self.corpus_dir.parent.name == "published",
+            "models": [*next(iter(self.evaluation["rows"].values())), CEILING],
+            "data": data,
+            "tracks": str(data["tracks"]),
+            "groups": str(data["groups"]),
+            "hours": f"{data['hours']:.1f}",
+            "folds": str(self.evaluation["folds"]),
+            "finished": manifest["finished"][:10],
+            "manifest": manifest,
+            "bundle": export["bundle"],
+            "realtime_factor": f"{export['realtime_factor']:.0f}",
+            "notebooks": parameter_tables(),
+            "cards": model_cards(),
+            "citation": yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8")),
+            "url": os.environ.get("BOOK_URL", ""),
+            **benchmark_facts(),
+        }
+
+
+def parameter_tables(notebooks: Path = NOTEBOOKS) -> dict[str, list[dict[str, str]]]:
+    """Parameters of each notebook as papermill reads them from its parameters cell.
+
+    Returns
+    -------
+    dict of str to list of dict
+        Notebook to rows of ``name``, ``inferred_type_name``, ``default`` and ``help``.
+    """
+    from papermill import inspect_notebook
+
+    return {
+        path.stem: list(inspect_notebook(str(path)).values())
+        for path in sorted(notebooks.glob("*.ipynb"))
+    }
+
+
+def model_cards(models: Path = MODELS) -> list[str]:
+    """Cards of the bundles that the service ships, as sections of a page."""
+    texts = [path.read_text("utf-8") for path in sorted(models.glob("*/CARD.md"))]
+    return [re.sub(r"^#", "##", text, flags=re.MULTILINE) for text in texts]
 
 
 def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
@@ -198,7 +343,11 @@ def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
 
 
 def _number(value: float | None, places: int) -> str:
-    return "–" if value is None else f"{value:.{places}f}"
+    return "–" if value is None else f"{value:z.{places}f}"  # z: no minus before a zero
+
+
+def _places(metric: str) -> int:
+    return 2 if metric in ("r", "ccc") else 3
 
 
 def assemble(corpus_dir: Path, destination: Path) -> Path:
@@ -207,60 +356,74 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     Raises
     ------
     BookError
-        If a notebook that the table of contents names has not been run.
+        If a run that the prose tells of is missing, a page names what is not there, or a
+        notebook has no place in ``_toc.yml``.
     """
+    facts = Facts(corpus_dir)
+    context = facts.context()
     shutil.rmtree(destination, ignore_errors=True)
     shutil.copytree(BOOK, destination, ignore=shutil.ignore_patterns("_build"))
     (destination / "study").mkdir()
-    contents = yaml.safe_load((BOOK / "_toc.yml").read_text("utf-8"))
-    for part in contents["parts"]:
-        if {"file": "study/data"} in part["chapters"]:
-            part["chapters"] = [
-                {"file": f"study/{_page(run, corpus_dir)}", "title": _title(run)}
-                for run in data_chapters(corpus_dir)
-            ]
-    write_text(destination / "_toc.yml", yaml.safe_dump(contents, sort_keys=False))
-    folders = {f"study/{_page(run, corpus_dir)}": run for run in data_chapters(corpus_dir)}
-    for entry in _entries(contents):
-        if not entry["file"].startswith("study/"):
-            continue
-        name = entry["file"].removeprefix("study/")
-        source = folders.get(entry["file"], corpus_dir / name) / "notebook.ipynb"
-        if not source.is_file():
-            raise BookError(f"run {name!r} is missing in {corpus_dir.name}; run 'make study' first")
-        text = source.read_text("utf-8")
-        (destination / f"{entry['file']}.ipynb").write_text(
-            _retitle(text, entry["title"]) if "title" in entry else text, "utf-8"
-        )
+    write_text(destination / "_toc.yml", yaml.safe_dump(table_of_contents(facts), sort_keys=False))
+    for run, page in facts.pages.items():
+        text = (run / "notebook.ipynb").read_text("utf-8")
+        write_text(destination / f"{page}.ipynb", _retitle(text, facts.titles[run]))
+    templates = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    for page in sorted(destination.glob("*.md")):
+        try:
+            text = templates.from_string(page.read_text("utf-8")).render(context)
+        except (BookError, jinja2.TemplateError) as error:
+            raise BookError(f"book/{page.name}: {error}") from error
+        write_text(page, text)
     config = yaml.safe_load((BOOK / "_config.yml").read_text("utf-8"))
-    config["sphinx"]["config"]["myst_substitutions"] = substitutions(corpus_dir)
+    config["html"]["baseurl"] = context["url"]
+    config["sphinx"]["config"]["html_context"] = {"book_url": context["url"]}
+    config["html"]["extra_footer"] = EDITION_NOTE.format_map(context)
+    if not context["published"]:
+        config["html"]["announcement"] = (
+            LOCAL_SYNTHETIC if context["synthetic"] else LOCAL
+        ).format_map(context)
     write_text(destination / "_config.yml", yaml.safe_dump(config, allow_unicode=True))
     return destination
 
 
+def table_of_contents(facts: Facts) -> dict[str, Any]:
+    """``_toc.yml`` with the runs that there are in the place of ``runs: <notebook>``.
+
+    Raises
+    ------
+    BookError
+        If an executed notebook has no place.
+    """
+    contents = yaml.safe_load((BOOK / "_toc.yml").read_text("utf-8"))
+    placed = set()
+    for part in contents["parts"]:
+        entries = []
+        for entry in part["chapters"]:
+            if "runs" not in entry:
+                entries.append(entry)
+                continue
+            placed.add(entry["runs"])
+            entries += [
+                {"file": facts.pages[run], "title": facts.titles[run]}
+                for run in facts.chapters.get(entry["runs"], [])
+            ]
+        part["chapters"] = entries
+    if homeless := set(facts.chapters) - placed:
+        raise BookError(f"book/_toc.yml has no place for runs of {', '.join(sorted(homeless))}")
+    contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
+    return contents
+
+
 def _page(run: Path, corpus_dir: Path) -> str:
-    """Name of a data run's page: that of another corpus says whose it is."""
+    """Name of a run's page: that of another corpus says whose it is."""
     return run.name if run.parent == corpus_dir else f"{run.parent.name}-{run.name}"
 
 
-def _title(run: Path) -> str:
-    return read_json(run / "metrics.json")["title"]
-
-
-def _entries(node: object) -> list[dict]:
-    """Every page of a table of contents, whatever part it stands in."""
-    if isinstance(node, list):
-        return [entry for item in node for entry in _entries(item)]
-    if isinstance(node, dict):
-        own = [node] if "file" in node else []
-        return own + [e for v in node.values() if isinstance(v, list) for e in _entries(v)]
-    return []
-
-
 def _retitle(notebook: str, title: str) -> str:
-    """Give a notebook that runs for several targets the title of its page."""
-    import nbformat
-
+    """Give a notebook that runs for several targets or corpora the title of its page."""
     content = nbformat.reads(notebook, as_version=4)
     first = next(c for c in content.cells if c.cell_type == "markdown")
     first.source = "\n".join([f"# {title}", *first.source.splitlines()[1:]])
@@ -290,29 +453,69 @@ def build(
     key = _source_hash(corpus_dir)
     if index.is_file() and stamp.is_file() and stamp.read_text() == key:
         return index, False
-    source = assemble(corpus_dir, PROJECT_ROOT / ".cache" / "book" / edition / corpus_dir.name)
     shutil.rmtree(site, ignore_errors=True)
+    _jupyter_book(corpus_dir, site, index)
+    write_text(stamp, key)
+    return index, True
+
+
+def build_pdf(
+    edition: str, corpus: str = "", reports: Path = REPORTS, output: Path = BOOK / "_build"
+) -> Path:
+    """Build the whole book as one page of HTML and print it with headless Chromium.
+
+    Returns
+    -------
+    Path
+        The PDF; the printable page is ``_build/singlehtml/index.html`` beside it.
+
+    Raises
+    ------
+    BookError
+        If there is no Chromium, or as `build`.
+    """
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        raise BookError("a PDF needs Chromium; on Debian: apt-get install chromium")
+    corpus_dir = find_corpus(edition, corpus, reports)
+    site = output / edition / f"{corpus_dir.name}-pdf"
+    page = site / "_build" / "singlehtml" / "index.html"
+    shutil.rmtree(site, ignore_errors=True)
+    _jupyter_book(corpus_dir, site, page, "--builder", "singlehtml")
+    target = site / "music-sentiment-recognition.pdf"
+    with tempfile.TemporaryDirectory() as profile, atomic_path(target) as temporary:
+        command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu"]
+        command += ["--disable-dev-shm-usage", f"--user-data-dir={profile}"]
+        command += ["--no-pdf-header-footer", "--virtual-time-budget=30000"]
+        command += [f"--print-to-pdf={temporary}", page.as_uri()]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if result.returncode or not temporary.is_file():
+            raise BookError(f"Chromium could not print the book:\n{result.stderr}".strip())
+    return target
+
+
+def _jupyter_book(corpus_dir: Path, site: Path, result: Path, *options: str) -> None:
+    """Assemble a book and let Jupyter Book build it under `site`."""
+    edition = corpus_dir.parent.name
+    source = assemble(corpus_dir, PROJECT_ROOT / ".cache" / "book" / edition / site.name)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
-    command += ["--path-output", str(site), "-n", "-W", "--keep-going", "--quiet"]
-    result = subprocess.run(
+    command += ["--path-output", str(site), "-n", "-W", "--keep-going", "--quiet", *options]
+    done = subprocess.run(
         command,
         capture_output=True,
         text=True,
         env={**os.environ, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "NO_COLOR": "1"},
     )
-    if result.returncode or not index.is_file():
-        raise BookError(
-            f"the book has warnings or errors:\n{result.stdout}\n{result.stderr}".strip()
-        )
-    write_text(stamp, key)
-    return index, True
+    if done.returncode or not result.is_file():
+        raise BookError(f"the book has warnings or errors:\n{done.stdout}\n{done.stderr}".strip())
 
 
 def _source_hash(corpus_dir: Path) -> str:
     prose = [p for p in BOOK.rglob("*") if p.is_file() and "_build" not in p.parts]
-    runs = {*corpus_dir.glob("*"), *data_chapters(corpus_dir)}
+    runs = {run for found in chapters(corpus_dir).values() for run in found}
     results = [run / name for run in runs for name in ("notebook.ipynb", "metrics.json")]
-    results = [p for p in results if p.is_file()]
-    files = sorted([*prose, *results, LOCK, Path(__file__)])
+    shown = [*NOTEBOOKS.glob("*"), *MODELS.glob("*/CARD.md"), PROJECT_ROOT / "CITATION.cff"]
+    files = sorted([*prose, *filter(Path.is_file, [*results, *shown]), LOCK, Path(__file__)])
     files += [BENCHMARK] if BENCHMARK.is_file() else []
-    return sha256_text("\n".join(f"{p.parent.name}/{p.name} {sha256_file(p)}" for p in files))
+    names = [f"{p.parent.parent.name}/{p.parent.name}/{p.name} {sha256_file(p)}" for p in files]
+    return sha256_text("\n".join([*names, os.environ.get("BOOK_URL", "")]))

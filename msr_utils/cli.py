@@ -272,18 +272,23 @@ def fetch(
 @click.option("--edition", default="published", show_default=True, help="folder under reports/")
 @click.option("--corpus", default="", help="corpus of the edition; needed where it has several")
 @click.option("--data", "data_dir", default="", help="as for run: names a folder corpus")
-def book(edition: str, corpus: str, data_dir: str) -> None:
+@click.option("--pdf", is_flag=True, help="one printable page and a PDF of it; needs Chromium")
+def book(edition: str, corpus: str, data_dir: str, pdf: bool) -> None:
     """Build the book from an edition's executed notebooks; nothing is run."""
-    from msr_utils.book import BookError, build, find_corpus, is_data_only
+    from msr_utils.book import BookError, build, build_pdf, find_corpus, is_chapter
     from msr_utils.study import corpus_name
 
     try:
         folder = find_corpus(edition, corpus_name(corpus, data_dir) if data_dir else corpus)
-        if is_data_only(folder):
+        if is_chapter(folder):
             click.echo(
-                f"no book: {folder.name} has data chapters only, which appear in the book of this "
-                f"edition's corpus with models; read {os.path.relpath(folder)}/*/notebook.ipynb"
+                f"no book: {folder.name} has no evaluation of models; its runs are chapters in the "
+                f"book of this edition's corpus that has; read "
+                f"{os.path.relpath(folder)}/*/notebook.ipynb"
             )
+            return
+        if pdf:
+            click.echo(f"open {os.path.relpath(build_pdf(edition, folder.name))}")
             return
         page, built = build(edition, folder.name)
     except BookError as error:
