@@ -367,7 +367,7 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     write_text(destination / "_toc.yml", yaml.safe_dump(table_of_contents(facts), sort_keys=False))
     for run, page in facts.pages.items():
         text = (run / "notebook.ipynb").read_text("utf-8")
-        write_text(destination / f"{page}.ipynb", _retitle(text, facts.titles[run]))
+        write_text(destination / f"{page}.ipynb", _as_chapter(text, facts.titles[run]))
     templates = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -422,11 +422,19 @@ def _page(run: Path, corpus_dir: Path) -> str:
     return run.name if run.parent == corpus_dir else f"{run.parent.name}-{run.name}"
 
 
-def _retitle(notebook: str, title: str) -> str:
-    """Give a notebook that runs for several targets or corpora the title of its page."""
+def _as_chapter(notebook: str, title: str) -> str:
+    """A notebook under the title of its page, its code folded, without its default parameters.
+
+    The defaults stand on the page of parameters; what was set stands in the cell that papermill
+    put in.
+    """
     content = nbformat.reads(notebook, as_version=4)
     first = next(c for c in content.cells if c.cell_type == "markdown")
     first.source = "\n".join([f"# {title}", *first.source.splitlines()[1:]])
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            tags = cell.metadata.setdefault("tags", [])
+            tags.append("remove-cell" if "parameters" in tags else "hide-input")
     return nbformat.writes(content)
 
 

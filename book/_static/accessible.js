@@ -1,7 +1,8 @@
 // What the theme and pandas leave undone for readers with a keyboard or a screen reader.
 document.addEventListener("DOMContentLoaded", () => {
   // The search button is called what stands on it; the three icons of the colour mode's are silent.
-  document.querySelector(".search-button__button")?.removeAttribute("aria-label");
+  for (const button of document.querySelectorAll(".search-button__button"))
+    if (button.textContent.trim()) button.removeAttribute("aria-label");
   for (const icon of document.querySelectorAll(".theme-switch")) {
     icon.removeAttribute("title");
     icon.querySelector("title")?.remove();
