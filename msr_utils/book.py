@@ -281,6 +281,10 @@ class Facts:
             "manifest": manifest,
             "bundle": export["bundle"],
             "realtime_factor": f"{export['realtime_factor']:.0f}",
+            "wall_minutes": [
+                (self.titles[run], read_json(run / "manifest.json")["wall_s"] / 60)
+                for run in self.pages
+            ],
             "notebooks": parameter_tables(),
             "cards": model_cards(),
             "citation": yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8")),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
 import re
+import shutil
 from urllib.parse import unquote
 
+import nbformat
 import pytest
+import yaml
+from browser import CHROMIUM
+from bs4 import BeautifulSoup
 
 from msr_utils import book
-from msr_utils.io import read_json
+from msr_utils.io import read_json, write_json
 
 
 @pytest.fixture(scope="module")
@@ -31,68 +38,228 @@ def test_every_page_is_there(site):
     assert (site / "study/lstm-arousal.html").read_text().count("<img") >= 1
 
 
-def test_no_asset_comes_from_outside(site):
-    loads = re.compile(
-        r"""<(?:script|img|iframe|source|audio|video)\b[^>]*\bsrc=["'](?:https?:)?//[^"']+"""
-        r"""|<link\b[^>]*\brel=["'](?:stylesheet|preload|icon|modulepreload)["'][^>]*href=["'](?:https?:)?//[^"']+"""
-        r"""|@import\s+(?:url\()?["']?(?:https?:)?//|\bimport\s*\(?["']https?://"""
-    )
-    for page in pages(site):
-        assert not loads.search(page.read_text()), page
-    for sheet in site.rglob("*.css"):
-        assert not re.search(
-            r"url\(['\"]?(?:https?:)?//|@import\s+(url\()?['\"]?https?:", sheet.read_text()
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The book that is published, from the committed reports."""
+    return book.build("published", output=tmp_path_factory.mktemp("published"))[0].parent
+
+
+@pytest.fixture(params=["site", "published"])
+def any_site(request):
+    return request.getfixturevalue(request.param)
+
+
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "audio": "src",
+          "video": "src", "embed": "src", "object": "data"}  # fmt: skip
+OUTSIDE = re.compile(r"(?:https?:)?//", re.IGNORECASE)
+
+
+def soup(page):
+    return BeautifulSoup(page.read_text(), "html.parser")
+
+
+def assets(page):
+    """What a browser fetches to show a page, as the page names it."""
+    found = soup(page)
+    for name, attribute in LOADED.items():
+        yield from (tag[attribute] for tag in found.find_all(name, attrs={attribute: True}))
+    for tag in found.find_all(srcset=True):
+        yield from (part.split()[0] for part in tag["srcset"].split(","))
+    for tag in found.find_all("link", href=True):
+        if {"stylesheet", "icon", "preload", "modulepreload"} & set(tag["rel"]):
+            yield tag["href"]
+
+
+def test_no_asset_comes_from_outside(any_site):
+    for page in pages(any_site):
+        for asset in assets(page):
+            assert not OUTSIDE.match(asset), f"{page.name}: {asset}"
+        assert not re.search(r"""\bimport\s*\(?\s*["']https?://""", page.read_text()), page.name
+    for sheet in any_site.rglob("*.css"):
+        fetched = re.search(r"url\(['\"]?(?:https?:)?//|@import\s+['\"]https?:", sheet.read_text())
+        assert not fetched, f"{sheet.name}: {fetched}"
+
+
+def test_internal_links_lead_somewhere(any_site):
+    anchors = {p: {t["id"] for t in soup(p).find_all(id=True)} for p in pages(any_site)}
+    for page in anchors:
+        for tag in soup(page).find_all(["a", "img", "script", "link"]):
+            link = tag.get("href") or tag.get("src") or ""
+            if re.match(r"[a-z]+:|//", link):
+                continue
+            path, _, fragment = unquote(link).partition("#")
+            target = (page.parent / path.partition("?")[0]).resolve() if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            if fragment and target in anchors and target.name != "search.html":
+                assert fragment in anchors[target], f"{page.name}: {link}"
+
+
+def test_a_page_weighs_less_than_two_megabytes(any_site):
+    """As a web server sends it: text compressed. Most of it is MathJax and the theme's icons."""
+
+    @functools.cache
+    def sent(file):
+        text = file.suffix in (".html", ".js", ".css", ".svg")
+        return len(gzip.compress(file.read_bytes())) if text else file.stat().st_size
+
+    for page in pages(any_site):
+        files = {(page.parent / unquote(a).partition("?")[0]).resolve() for a in assets(page)}
+        weight = sent(page) + sum(sent(f) for f in files if f.is_file())
+        assert weight < 2e6, f"{page.name}: {weight / 1e6:.1f} MB"
+
+
+def test_every_picture_is_described(any_site):
+    for page in pages(any_site):
+        for image in soup(page).find_all("img"):
+            described = image.get("alt", "")
+            assert described and not described.startswith(("_images/", "../_images/")), page.name
+
+
+def test_a_link_elsewhere_has_a_preview(published):
+    found = soup(published / "study" / "evaluation.html")
+    meta = {t["property"]: t["content"] for t in found.find_all("meta", property=True)}
+    assert "Evaluation" in meta["og:title"]
+    assert (published / "study" / meta["og:image"]).resolve().is_file()
+
+
+def test_numbers_on_the_first_page_come_from_the_runs(any_site, quick_study):
+    text = soup(any_site / "intro.html").get_text(" ")
+    assert "{{" not in text and "{%" not in text
+    local = any_site.parts[-3] == "synthetic"
+    runs = quick_study / "test/synthetic" if local else book.REPORTS / "published/vgmidi"
+    rows = read_json(runs / "evaluation/metrics.json")["rows"]
+    for target in rows:
+        for name, row in rows[target].items():
+            assert name in text
+            assert f"{row['pooled']['rmse']['value']:.3f}" in text
+
+
+def test_a_local_edition_cannot_be_mistaken(site, published):
+    for page in (site / "intro.html", site / "study" / "evaluation.html"):
+        text = " ".join(soup(page).get_text(" ").split())
+        assert "A local edition on synthetic music" in text
+        assert "Edition test , corpus synthetic" in text
+    assert "Three findings" not in (site / "intro.html").read_text()
+    text = " ".join(soup(published / "study" / "evaluation.html").get_text(" ").split())
+    assert "A local edition" not in text
+    assert "Edition published , corpus vgmidi" in text
+
+
+def test_every_run_has_a_page_in_its_part(published):
+    contents = soup(published / "intro.html").select_one("nav.bd-links")
+    order = [a["href"] for a in contents.find_all("a", href=True)]
+    runs = [p.parent for p in (book.REPORTS / "published").glob("*/*/manifest.json")]
+    facts = book.Facts(book.REPORTS / "published" / "vgmidi")
+    assert set(facts.pages) == set(runs)
+    assert {f"{page}.html" for page in facts.pages.values()} <= set(order)
+    assert len(set(facts.titles.values())) == len(facts.titles)
+    named = ["background.html", "study/data.html", "study/lstm-arousal.html",
+             "study/evaluation.html", "error.html", "service.html", "study/export.html"]  # fmt: skip
+    assert sorted(named, key=order.index) == named
+
+
+def test_tables_of_parameters_are_the_notebooks_own(published):
+    text = (published / "parameters.html").read_text()
+    for notebook, rows in book.parameter_tables().items():
+        assert notebook in text
+        for row in rows:
+            assert f">{row['name']}<" in text
+    assert {row["name"] for row in book.parameter_tables()["03_lstm"]} >= {"units", "dropout"}
+    for card in book.MODELS.glob("*/CARD.md"):
+        assert (
+            card.read_text().splitlines()[0].removeprefix("# ")
+            in (published / "cards.html").read_text()
         )
 
 
-def test_internal_links_lead_somewhere(site):
-    for page in pages(site):
-        for link in re.findall(r"""(?:href|src)=["']([^"'#?]+)""", page.read_text()):
-            if re.match(r"[a-z]+:|//", link):
-                continue
-            assert (page.parent / unquote(link)).exists(), f"{page.name}: {link}"
+RESULT = re.compile(
+    r"(?<![\d.\w])(?<!Python )-?\d*\.\d{2,}(?![\d.]*\w)"  # 0.183, .72
+    r"|\b(?!95\s?%)\d+(?:\.\d+)?\s?%"  # 12 %, but not the 95 % of intervals
+    r"|\b(?:r|R2|RMSE|MAE|CCC|AUC|accuracy)\b(?:\s+(?:of|is|=|was|about|near))*\s*=?\s*-?\d*\.?\d"
+    r"|\b\d+(?:\.\d+)?\s*(?:times|x|×)\s+(?:faster|slower|better|worse|real)"
+)
+"""A number that looks like a result."""
 
 
-def test_numbers_on_the_first_page_come_from_the_runs(site, quick_study):
-    text = re.sub(r"<[^>]+>", " ", (site / "intro.html").read_text())
-    assert "{{" not in text
-    rows = read_json(quick_study / "test/synthetic/evaluation/metrics.json")["rows"]
-    for target in rows:
-        for row in rows[target].values():
-            value = row["pooled"]["rmse"]["value"]
-            if row is not rows[target]["mean trajectory"]:
-                assert f"{value:.3f}" in text
-    assert "say nothing about real music" in text
+def prose_of(text):
+    """A page without code, formulas, links, and what is read from the runs."""
+    for pattern in (r"```(?!\{list-table).*?```", r"`[^`]*`", r"\$\$.*?\$\$", r"\{\{.*?\}\}",
+                    r"\{%.*?%\}", r"<[^>]*>", r"\]\([^)]*\)"):  # fmt: skip
+        text = re.sub(pattern, " ", text, flags=re.DOTALL)
+    return text
 
 
 def test_prose_holds_no_typed_result():
     for page in book.BOOK.glob("*.md"):
-        prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-        assert not re.search(r"(?<![\d.])0?\.\d{2,}", prose), f"{page.name}: a bare result"
+        found = RESULT.search(prose_of(page.read_text()))
+        assert not found, f"{page.name}: {found} is a bare result"
+    for path in book.NOTEBOOKS.glob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                found = RESULT.search(prose_of(cell.source))
+                assert not found, f"{path.name}: {found} is a bare result"
 
 
-def test_data_chapters_of_other_corpora_join_the_book(quick_study, tmp_path):
-    import shutil
+@pytest.mark.parametrize(
+    "typed",
+    ["an RMSE of 0.183", "r = .72", "12 % better", "an r of 0.7", "AUC .95", "340 times faster",
+     "explains 61 % of it", "| ridge | 0.180 |"],
+)  # fmt: skip
+def test_a_typed_result_is_found(typed):
+    assert RESULT.search(prose_of(f"The model has {typed}, we see."))
+    for innocent in ("every 0.5 s", "95 % intervals", "Python 3.11 or newer", "r {{ r }}", "Q1"):
+        assert not RESULT.search(prose_of(innocent)), innocent
 
-    import yaml
 
-    from msr_utils.io import write_json
+def test_a_sentence_that_is_not_true_any_more_stops_the_build(tmp_path, monkeypatch):
+    shutil.copytree(book.REPORTS / "published", tmp_path / "published")
+    shutil.copytree(book.BOOK, tmp_path / "book", ignore=shutil.ignore_patterns("_build"))
+    corpus = tmp_path / "published" / "vgmidi"
+    book.assemble(corpus, tmp_path / "source")
+    results = read_json(corpus / "evaluation" / "metrics.json")
+    for metric in results["rows"]["valence"]["ridge"]["pooled"].values():
+        metric |= {"value": 0.9, "low": 0.85, "high": 0.95}
+    write_json(corpus / "evaluation" / "metrics.json", results)
+    with pytest.raises(
+        book.BookError, match=r"intro.md: not true .* 'tonal features help valence'"
+    ):
+        book.assemble(corpus, tmp_path / "source")
+    # Nor does a page that names what is not there build.
+    monkeypatch.setattr(book, "BOOK", tmp_path / "book")
+    (tmp_path / "book" / "intro.md").write_text("# Title\n\n{{ nothing_of_the_kind }}\n")
+    with pytest.raises(book.BookError, match="intro.md: 'nothing_of_the_kind' is undefined"):
+        book.assemble(corpus, tmp_path / "source")
 
-    main, other = tmp_path / "test" / "synthetic", tmp_path / "test" / "clips4"
-    shutil.copytree(quick_study / "test" / "synthetic", main)
-    shutil.copytree(main / "data", other / "clips")
+
+def test_chapters_of_other_corpora_join_the_book(tmp_path):
+    main, other = tmp_path / "test" / "songs", tmp_path / "test" / "clips4"
+    shutil.copytree(book.REPORTS / "published" / "vgmidi", main)
+    shutil.copytree(book.REPORTS / "published" / "emotify" / "clips", other / "clips")
     write_json(other / "clips" / "metrics.json", {"title": "Clips for four"})
-    assert book.is_data_only(other) and not book.is_data_only(main)
-    # The corpus with models gives the book, the other a chapter of it.
+    assert book.is_chapter(other) and not book.is_chapter(main)
+    # The corpus with an evaluation gives the book, the other a chapter of it.
     assert book.find_corpus("test", reports=tmp_path) == main
     source = book.assemble(main, tmp_path / "source")
     contents = yaml.safe_load((source / "_toc.yml").read_text())
-    (part,) = [p for p in contents["parts"] if p["caption"] == "The data"]
+    (part,) = [p for p in contents["parts"] if p["caption"] == "Data"]
     assert [c["file"] for c in part["chapters"]] == ["study/data", "study/clips4-clips"]
     assert "# Clips for four" in (source / "study/clips4-clips.ipynb").read_text()
     first = book._source_hash(main)
     write_json(other / "clips" / "metrics.json", {"title": "Clips for five"})
     assert book._source_hash(main) != first
+    # Pages of one title say whose they are; missing models leave no hole; parts without pages go.
+    shutil.copytree(main / "data", tmp_path / "test" / "more" / "data")
+    shutil.rmtree(main / "lstm-valence")
+    shutil.rmtree(main / "spectrograms")
+    facts = book.Facts(main)
+    contents = book.table_of_contents(facts)
+    assert facts.titles[tmp_path / "test" / "more" / "data"] == "VGMIDI: more"
+    assert "Spectrograms and features" not in [p["caption"] for p in contents["parts"]]
+    # A notebook without a place is named.
+    text = (main / "data" / "notebook.ipynb").read_text()
+    (main / "data" / "notebook.ipynb").write_text(text.replace("01_data.ipynb", "99_new.ipynb"))
+    with pytest.raises(book.BookError, match="no place for runs of 99_new"):
+        book.table_of_contents(book.Facts(main))
 
 
 def test_an_edition_without_runs_says_so(tmp_path):
@@ -100,13 +267,20 @@ def test_an_edition_without_runs_says_so(tmp_path):
         book.build("none", reports=tmp_path)
 
 
-def test_a_missing_run_is_named(quick_study, tmp_path):
-    import shutil
-
-    corpus = tmp_path / "test" / "synthetic"
-    shutil.copytree(quick_study / "test" / "synthetic", corpus)
-    shutil.rmtree(corpus / "lstm-valence")
-    with pytest.raises(book.BookError, match="run 'lstm-valence' is missing"):
+def test_a_missing_run_is_named(tmp_path):
+    corpus = tmp_path / "test" / "vgmidi"
+    shutil.copytree(book.REPORTS / "published" / "vgmidi", corpus)
+    shutil.rmtree(corpus / "export")
+    with pytest.raises(book.BookError, match="run 'export' is missing"):
         book.assemble(corpus, tmp_path / "source")
     with pytest.raises(book.BookError, match="corpus 'deam' is not in"):
         book.find_corpus("test", "deam", tmp_path)
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="Chromium prints the PDF")
+def test_the_book_prints(tmp_path, monkeypatch):
+    pdf = book.build_pdf("published", output=tmp_path)
+    assert pdf.read_bytes()[:5] == b"%PDF-" and pdf.stat().st_size > 1e6
+    monkeypatch.setattr(book.shutil, "which", lambda name: None)
+    with pytest.raises(book.BookError, match="needs Chromium"):
+        book.build_pdf("published", output=tmp_path)
