@@ -7,6 +7,8 @@ result in the prose is read from the runs' ``metrics.json``, see `Facts`.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -21,6 +23,7 @@ from typing import Any
 import jinja2
 import nbformat
 import yaml
+from PIL import Image
 
 from msr_utils.io import atomic_path, read_json, sha256_file, sha256_text, write_text
 from msr_utils.provenance import LOCK, PROJECT_ROOT
@@ -58,6 +61,9 @@ BENCHMARK_FACTS = (
     "million_mib_s",
 )
 """What `benchmark_facts` names, besides the table."""
+
+LARGE = 300_000
+"""Characters of a picture above which a page gets it with fewer colours."""
 
 NEEDED = ("data", "evaluation", "export")
 """Runs that the prose tells of: a corpus that has them has a book."""
@@ -439,7 +445,21 @@ def _as_chapter(notebook: str, title: str) -> str:
         if cell.cell_type == "code":
             tags = cell.metadata.setdefault("tags", [])
             tags.append("remove-cell" if "parameters" in tags else "hide-input")
+            for output in cell.outputs:
+                if len(picture := output.get("data", {}).get("image/png", "")) > LARGE:
+                    output["data"]["image/png"] = _in_256_colours(picture)
     return nbformat.writes(content)
+
+
+def _in_256_colours(picture: str) -> str:
+    """A PNG (base64) at a third of its size; what is in a plot hardly changes."""
+    buffer = io.BytesIO()
+    image = Image.open(io.BytesIO(base64.b64decode(picture)))
+    dpi = image.info.get("dpi")
+    image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
+        buffer, "PNG", optimize=True, **({"dpi": dpi} if dpi else {})
+    )
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def build(
