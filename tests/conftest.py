@@ -30,6 +30,7 @@ TOGETHER = {"test_book": "test_study"}
 """Files that share a costly fixture: one process takes both."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plug-in that shares the work reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process when several share the work (``-n``)."""
     for item in items:
