@@ -26,18 +26,6 @@ REAL = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
 """Where real corpora lie (``deam``, ``emotify``, ...); tests of theirs are skipped without."""
 
 
-TOGETHER = {"test_book": "test_study"}
-"""Files that share a costly fixture: one process takes both."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before the plug-in that shares the work reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process when several share the work (``-n``)."""
-    for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(name, name)))
-
-
 def tone(seconds: float, hz: float = 440.0, rate: int = SAMPLE_RATE, level: float = 0.3):
     """A sine, (n,) float32."""
     t = np.arange(int(seconds * rate)) / rate

@@ -1,9 +1,10 @@
-"""The book builds from reports alone, without a warning, and needs nothing from outside."""
+"""The whole study once, in its quick profile; the book from its reports alone."""
 
 from __future__ import annotations
 
 import functools
 import gzip
+import json
 import re
 import shutil
 from urllib.parse import unquote
@@ -14,7 +15,7 @@ import yaml
 from browser import CHROMIUM
 from bs4 import BeautifulSoup
 
-from msr_utils import book
+from msr_utils import book, study
 from msr_utils.io import read_json, write_json
 
 
@@ -284,3 +285,59 @@ def test_the_book_prints(tmp_path, monkeypatch):
     monkeypatch.setattr(book.shutil, "which", lambda name: None)
     with pytest.raises(book.BookError, match="needs Chromium"):
         book.build_pdf("published", output=tmp_path)
+
+
+def test_the_whole_study_in_its_quick_profile(quick_study):
+    corpus = quick_study / "test" / "synthetic"
+    runs = study.plan(study.read_study(), "synthetic", "", "quick")
+    names = study.chosen(runs, (), ())
+    assert sorted(p.name for p in corpus.iterdir()) == sorted(names)
+    for name in names:
+        folder = corpus / name
+        for file in ("notebook.ipynb", "params.yml", "metrics.json", "manifest.json"):
+            assert (folder / file).is_file(), f"{name}/{file}"
+        notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
+        assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
+    rows = read_json(corpus / "evaluation" / "metrics.json")["rows"]
+    for target in ("valence", "arousal"):
+        assert list(rows[target]) == [
+            "constant", "mean trajectory", "ridge", "ridge (tonal)", "LSTM (paper)",
+            "LSTM (tonal)", "Transformer (paper)", "Transformer (scratch)", "linear (memory)",
+            "LSTM and linear", "song-mean oracle",
+        ]  # fmt: skip
+        frames = {row["frames"] for row in rows[target].values()}
+        assert len(frames) == 1
+        own = read_json(corpus / f"lstm-{target}" / "metrics.json")["test"]["pooled"]["rmse"][
+            "value"
+        ]
+        assert rows[target]["LSTM (paper)"]["pooled"]["rmse"]["value"] == pytest.approx(own)
+        assert (
+            rows[target]["song-mean oracle"]["pooled"]["rmse"]["value"]
+            < (rows[target]["constant"]["pooled"]["rmse"]["value"])
+        )
+    # No path of the machine that ran it.
+    for path in corpus.rglob("*"):
+        if path.suffix in (".ipynb", ".json", ".yml"):
+            assert str(study.PROJECT_ROOT) not in path.read_text(), path
+
+
+def test_the_studys_bundle_predicts(quick_study, tmp_path):
+    import soundfile as sf
+    from conftest import tone
+
+    from msr_utils import inference
+
+    folder = quick_study / "test" / "synthetic" / "export" / "bundles"
+    assert inference.available(folder) == ["lstm-tonal-synthetic"]
+    path = tmp_path / "tone.flac"
+    sf.write(path, tone(5.0), 22_050)
+    got = inference.load("lstm-tonal-synthetic", folder).predict(path)
+    assert len(got.valence) == 10
+
+
+def test_metrics_are_json_that_any_reader_can_read(quick_study):
+    def refuse(constant):
+        raise ValueError(f"{constant} is not JSON")
+
+    for path in quick_study.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=refuse)

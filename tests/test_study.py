@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 
@@ -272,58 +271,3 @@ def test_a_kernel_that_is_killed_says_so_and_the_next_call_goes_on(tiny):
     assert not (tiny.folder / "one" / "manifest.json").exists()
     tiny.notebook.write_text(text)
     assert tiny() == ["one", "two"]
-
-
-def test_the_whole_study_in_its_quick_profile(quick_study):
-    corpus = quick_study / "test" / "synthetic"
-    names = study.chosen(plan(), (), ())
-    assert sorted(p.name for p in corpus.iterdir()) == sorted(names)
-    for name in names:
-        folder = corpus / name
-        for file in ("notebook.ipynb", "params.yml", "metrics.json", "manifest.json"):
-            assert (folder / file).is_file(), f"{name}/{file}"
-        notebook = nbformat.read(folder / "notebook.ipynb", as_version=4)
-        assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
-    rows = read_json(corpus / "evaluation" / "metrics.json")["rows"]
-    for target in ("valence", "arousal"):
-        assert list(rows[target]) == [
-            "constant", "mean trajectory", "ridge", "ridge (tonal)", "LSTM (paper)",
-            "LSTM (tonal)", "Transformer (paper)", "Transformer (scratch)", "linear (memory)",
-            "LSTM and linear", "song-mean oracle",
-        ]  # fmt: skip
-        frames = {row["frames"] for row in rows[target].values()}
-        assert len(frames) == 1
-        own = read_json(corpus / f"lstm-{target}" / "metrics.json")["test"]["pooled"]["rmse"][
-            "value"
-        ]
-        assert rows[target]["LSTM (paper)"]["pooled"]["rmse"]["value"] == pytest.approx(own)
-        assert (
-            rows[target]["song-mean oracle"]["pooled"]["rmse"]["value"]
-            < (rows[target]["constant"]["pooled"]["rmse"]["value"])
-        )
-    # No path of the machine that ran it.
-    for path in corpus.rglob("*"):
-        if path.suffix in (".ipynb", ".json", ".yml"):
-            assert str(study.PROJECT_ROOT) not in path.read_text(), path
-
-
-def test_the_studys_bundle_predicts(quick_study, tmp_path):
-    import soundfile as sf
-    from conftest import tone
-
-    from msr_utils import inference
-
-    folder = quick_study / "test" / "synthetic" / "export" / "bundles"
-    assert inference.available(folder) == ["lstm-tonal-synthetic"]
-    path = tmp_path / "tone.flac"
-    sf.write(path, tone(5.0), 22_050)
-    got = inference.load("lstm-tonal-synthetic", folder).predict(path)
-    assert len(got.valence) == 10
-
-
-def test_metrics_are_json_that_any_reader_can_read(quick_study):
-    def refuse(constant):
-        raise ValueError(f"{constant} is not JSON")
-
-    for path in quick_study.rglob("*.json"):
-        json.loads(path.read_text(), parse_constant=refuse)
