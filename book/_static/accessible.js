@@ -1,7 +1,7 @@
 // What the theme and pandas leave undone for readers with a keyboard or a screen reader.
 document.addEventListener("DOMContentLoaded", () => {
-  // The search button is called what stands on it; the three icons of the colour mode's are silent.
-  for (const button of document.querySelectorAll(".search-button__button"))
+  // Buttons are called what stands on them; the three icons of the colour mode's are silent.
+  for (const button of document.querySelectorAll(".search-button__button, details.hide > summary"))
     if (button.textContent.trim()) button.removeAttribute("aria-label");
   for (const icon of document.querySelectorAll(".theme-switch")) {
     icon.removeAttribute("title");
