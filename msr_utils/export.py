@@ -43,7 +43,8 @@ def export_bundle(
     Parameters
     ----------
     models : dict of str to keras.Model
-        One a target, in the order of `TARGETS`: LSTMs of one shape, or Transformers.
+        One a target, in the order of `TARGETS`: LSTMs of one shape, Transformers, or linear
+        maps of a frame.
     features : FeatureConfig
         What the models were trained on.
     card : dict
@@ -66,7 +67,8 @@ def export_bundle(
     if tuple(models) != TARGETS:
         raise ValueError(f"models: need {', '.join(TARGETS)} in this order, not {list(models)}")
     members = list(models.values())
-    recurrent = max_frames is None
+    recurrent = max_frames is None and members[0].name != "linear"
+    kind = "recurrent" if recurrent else "frame" if max_frames is None else "window"
     form = streaming_form(members) if recurrent else joined_form(members)
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,7 @@ def export_bundle(
         write_json(folder / "features.json", features.to_json())
         card = {
             **card,
-            "kind": "recurrent" if recurrent else "window",
+            "kind": kind,
             "targets": list(TARGETS),
             "parameters": int(sum(m.count_params() for m in members)),
             "feature_hash": features.hash,
@@ -88,7 +90,7 @@ def export_bundle(
         if recurrent:
             rows, width = state_shape(members[0])
             card["state_shape"] = [rows * len(members), width]
-        else:
+        elif max_frames is not None:
             card["max_frames"] = max_frames
         write_json(folder / "card.json", card)
         card["parity_max_difference"] = check_parity(form, Model(folder), max_frames)
@@ -252,8 +254,9 @@ def render_card(card: dict) -> str:
             )
     lines += ["", "## Limits", "", *(f"- {limit}" for limit in card["limits"])]
     lines += ["", "## Facts", ""]
-    for key in ("name", "kind", "parameters", "trained_on", "licence", "corpus_hash"):
-        lines.append(f"- {key.replace('_', ' ')}: {card[key]}")
+    for key in ("name", "kind", "parameters", "trained_on", "licence", "corpus_hash", "margins"):
+        if key in card:
+            lines.append(f"- {key.replace('_', ' ')}: {card[key]}")
     lines += [
         f"- features: {card['feature_hash'][:16]}, model SHA-256: {card['model_sha256'][:16]}",
         f"- largest difference from the Keras model: {card['parity_max_difference']:.1e}",

@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ import soundfile as sf
 
 from msr_utils import audio
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
+from msr_utils.ear import EarError
 from msr_utils.features import FeatureConfig, FeatureExtractor
 from msr_utils.io import read_json, sha256_file
 
@@ -37,12 +38,20 @@ QUADRANTS = {
 of affect", Journal of Personality and Social Psychology 39(6)."""
 
 
+KINDS = ("recurrent", "frame", "window")
+"""Networks that carry a state, that need none because all memory is in the features, and that
+see a window at once."""
+
 CUT_SECONDS = 0.5
 """A file is said to be cut short if more than this is missing of what its header states."""
 
 
 class BundleError(ValueError):
     """A bundle that is incomplete, was altered or does not fit this version."""
+
+
+class EarMissing(BundleError):
+    """A bundle that is whole, but needs a pretrained network that was not fetched."""
 
 
 class Overtime(RuntimeError):
@@ -63,6 +72,8 @@ class Prediction:
         In [-1, 1].
     warnings : tuple of str
         What was wrong with the audio, though it could be decoded.
+    margins : mapping of str to float
+        Half-width of each target's interval, from the bundle's card; empty where it has none.
     """
 
     model: str
@@ -70,6 +81,7 @@ class Prediction:
     valence: np.ndarray
     arousal: np.ndarray
     warnings: tuple[str, ...] = ()
+    margins: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mean(self) -> dict[str, float]:
@@ -80,6 +92,11 @@ class Prediction:
     def quadrant(self) -> tuple[str, str]:
         """Quadrant of the means in the valence-arousal plane, and words for it."""
         return QUADRANTS[self.mean["valence"] >= 0, self.mean["arousal"] >= 0]
+
+    def columns(self, targets: Sequence[str] = TARGETS) -> dict[str, np.ndarray]:
+        """The curves of these targets by name, then ``<target>_low`` and ``<target>_high``."""
+        curves = {target: getattr(self, target) for target in targets}
+        return curves | bounds(curves, self.margins)
 
     def smoothed(self, seconds: float, causal: bool = False) -> Prediction:
         """The same curve through a `Smoother`."""
@@ -94,9 +111,20 @@ class Prediction:
 
     def to_csv(self, targets: Sequence[str] = TARGETS) -> str:
         """The curves of these targets as CSV with a header line."""
-        rows = zip(self.times_s, *(getattr(self, target) for target in targets), strict=True)
+        columns = self.columns(targets)
+        rows = zip(self.times_s, *columns.values(), strict=True)
         lines = [f"{t:.1f}," + ",".join(f"{value:.4f}" for value in values) for t, *values in rows]
-        return "\n".join([",".join(["time_s", *targets]), *lines]) + "\n"
+        return "\n".join([",".join(["time_s", *columns]), *lines]) + "\n"
+
+
+def bounds(curves: Mapping[str, np.ndarray], margins: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Ends of the intervals around curves, ``<target>_low`` and ``<target>_high``, in `SCALE`."""
+    return {
+        f"{target}_{end}": np.clip(np.asarray(curves[target]) + sign * margins[target], *SCALE)
+        for target in curves
+        if target in margins
+        for end, sign in (("low", -1), ("high", 1))
+    }
 
 
 class Model:
@@ -125,7 +153,13 @@ class Model:
             self.name: str = self.card["name"]
             for key in ("model_sha256", "feature_hash", "kind"):
                 self.card[key]
-            self.card["state_shape" if self.is_recurrent else "max_frames"]
+            if self.card["kind"] not in KINDS:
+                raise ValueError(f"kind {self.card['kind']!r}; known: {', '.join(KINDS)}")
+            if self.card["kind"] != "frame":
+                self.card["state_shape" if self.is_recurrent else "max_frames"]
+            self.margins: dict[str, float] = {
+                target: float(own) for target, own in self.card.get("margins", {}).items()
+            }
         except (ValueError, KeyError, TypeError) as error:
             raise BundleError(f"bundle {folder.name}: card.json is damaged ({error!r})") from error
         digest = sha256_file(folder / "model.onnx")
@@ -140,6 +174,10 @@ class Model:
             raise BundleError(f"bundle {self.name}: {error}") from error
         if self.features.hash != self.card["feature_hash"]:
             raise BundleError(f"bundle {self.name}: features.json is not the one of its card")
+        try:
+            FeatureExtractor(self.features)  # is what it needs at hand?
+        except EarError as error:
+            raise EarMissing(f"bundle {self.name}: {error}") from error
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -155,8 +193,13 @@ class Model:
 
     @property
     def is_recurrent(self) -> bool:
-        """True if the model is causal and carries a state: it can follow a live stream."""
+        """True if the network itself carries a state from frame to frame."""
         return self.card["kind"] == "recurrent"
+
+    @property
+    def is_causal(self) -> bool:
+        """True if it can follow a live stream: no value needs frames that come later."""
+        return self.card["kind"] != "window"
 
     def run(
         self, features: np.ndarray, state: np.ndarray | None = None
@@ -280,7 +323,14 @@ class FileCurve:
         """All that the iteration gave."""
         values = np.concatenate(self._parts)
         times_s = np.arange(1, len(values) + 1) * FRAME_SECONDS
-        return Prediction(self._model.name, times_s, values[:, 0], values[:, 1], self._warnings)
+        return Prediction(
+            self._model.name,
+            times_s,
+            values[:, 0],
+            values[:, 1],
+            self._warnings,
+            self._model.margins,
+        )
 
 
 _CLIPPED = re.compile(r"\b(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
@@ -366,7 +416,7 @@ class Stream:
     Parameters
     ----------
     model : Model
-        A recurrent model answers at once; one that needs whole windows answers when a window
+        A causal model answers at once; one that needs whole windows answers when a window
         of its ``max_frames`` is full, and in `finish`.
     """
 
@@ -385,7 +435,7 @@ class Stream:
             In [-1, 1], one row for each 500 ms completed.
         """
         features = self._extractor.push(samples)
-        if self._model.is_recurrent:
+        if self._model.is_causal:
             return self._run(features)
         self._waiting = np.concatenate([self._waiting, features])
         longest = self._model.card["max_frames"]
@@ -406,14 +456,16 @@ class Stream:
         Returns
         -------
         dict of str to np.ndarray [dtype=float32]
-            That of the features, and ``model``, (S, units).
+            That of the features and, of a recurrent model, ``model``, (S, units).
 
         Raises
         ------
         ValueError
-            If the model is not recurrent.
+            If the model is not causal.
         """
-        self._need_recurrent()
+        self._need_causal()
+        if not self._model.is_recurrent:
+            return self._extractor.state()
         shape = self._model.card["state_shape"]
         memory = np.zeros(shape, np.float32) if self._state is None else self._state[0].copy()
         return {"model": memory, **self._extractor.state()}
@@ -426,7 +478,10 @@ class Stream:
         ValueError
             If `state` is not one of this model.
         """
-        self._need_recurrent()
+        self._need_causal()
+        if not self._model.is_recurrent:
+            self._extractor.restore(state)
+            return
         rest = dict(state)
         memory = np.array(rest.pop("model", np.nan), np.float32)
         if memory.shape != tuple(self._model.card["state_shape"]):
@@ -437,8 +492,8 @@ class Stream:
         self._extractor.restore(rest)
         self._state = memory[None]
 
-    def _need_recurrent(self) -> None:
-        if not self._model.is_recurrent:
+    def _need_causal(self) -> None:
+        if not self._model.is_causal:
             raise ValueError(f"model: {self._model.name} sees windows and carries no state")
 
     def _run(self, features: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from http import HTTPStatus
 from itertools import chain
@@ -73,6 +73,9 @@ ANSWERS = ("application/json", "text/csv", NDJSON)
 
 WARM_UP_SECONDS = 2.0
 
+PREFERRED = ("full", "light")
+"""Default models, the first that is there: they have heard more than one kind of music."""
+
 
 def create_app(config: ServiceConfig | None = None) -> APIFlask:
     """Make the application, with every model loaded.
@@ -126,7 +129,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         predict["requestBody"], live["requestBody"] = schemas.PREDICT_BODY, schemas.LIVE_BODY
         card = spec["paths"]["/v1/models/{name}"]["get"]
         card["parameters"][0]["description"] = "Name of the model."
-        following = [name for name, model in models.items() if model.is_recurrent]
+        following = [name for name, model in models.items() if model.is_causal]
         for operation, names in ((predict, [*models]), (live, following), (card, [*models])):
             for parameter in operation["parameters"]:
                 if parameter["name"] in ("model", "name"):
@@ -211,7 +214,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
             curve = inference.FileCurve(model, upload, config.max_seconds, config.max_work_seconds)
             if wanted == NDJSON:
                 smoother = inference.Smoother(*smoothing)
-                lines = stream_lines(curve, smoother, targets, summary)
+                lines = stream_lines(curve, smoother, targets, summary, model.margins)
                 response = Response(stream_with_context(lines), mimetype=NDJSON, headers=headers)
                 response.call_on_close(held.pop_all().close)
                 return response
@@ -222,7 +225,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         prediction = prediction.smoothed(*smoothing)
         if wanted == "text/csv":
             return Response(prediction.to_csv(targets), mimetype="text/csv", headers=headers)
-        curves = {target: rounded(getattr(prediction, target)) for target in targets}
+        curves = {name: rounded(c) for name, c in prediction.columns(targets).items()}
         return {**answer, "times_s": prediction.times_s.tolist(), **curves}, headers
 
     @app.post("/v1/live")
@@ -267,16 +270,19 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
                         "start again"
                     )
             else:
-                stream = LiveStream(recurrent(models, options.get("model", default)), rate)
+                stream = LiveStream(causal(models, options.get("model", default)), rate)
             times_s, values = stream.push(samples, last=options["final"])
             # A state after the end would be of no use.
             state = None if options["final"] else seal.close(stream.pack())
         g.fields.update(model=stream.model.name, audio_s=len(samples) / rate)
+        curves = dict(zip(TARGETS, values.T, strict=True))
+        ends = inference.bounds(curves, stream.model.margins)
         return {
             "model": stream.model.name,
             "audio_s": stream.seconds,
             "times_s": times_s.tolist(),
-            **{target: rounded(values[:, i], 6) for i, target in enumerate(TARGETS)},
+            **{target: rounded(curve, 6) for target, curve in curves.items()},
+            **{name: rounded(c, 6) for name, c in ends.items()},
             "state": state,
             "elapsed_ms": round(1000 * (time.perf_counter() - start), 1),
         }
@@ -377,11 +383,11 @@ def chosen(models: dict[str, inference.Model], name: str) -> inference.Model:
     return models[name]
 
 
-def recurrent(models: dict[str, inference.Model], name: str) -> inference.Model:
+def causal(models: dict[str, inference.Model], name: str) -> inference.Model:
     """Find a model that can follow live audio."""
     model = chosen(models, name)
-    if not model.is_recurrent:
-        others = [other for other, model in models.items() if model.is_recurrent]
+    if not model.is_causal:
+        others = [other for other, model in models.items() if model.is_causal]
         raise AudioError(
             f"model: {name!r} sees a window at once and cannot follow live audio; "
             + (f"choose one of: {', '.join(others)}" if others else "no model here can")
@@ -394,6 +400,7 @@ def stream_lines(
     smoother: inference.Smoother,
     targets: list[str],
     summary: Callable[[inference.Prediction], dict],
+    margins: Mapping[str, float],
 ) -> Iterator[str]:
     """Make the lines of a streamed answer; errors before the first one are raised at once."""
     blocks = iter(curve)
@@ -406,12 +413,14 @@ def stream_lines(
             for block in chain([first], blocks, [None]):
                 last = block is None
                 values = smoother.push(np.zeros((0, len(TARGETS))) if last else block, last)
+                curves = dict(zip(targets, values[:, columns].T, strict=True))
+                curves |= inference.bounds(curves, margins)
                 records = []
-                for row in rounded(values[:, columns]):
+                for row in zip(*map(rounded, curves.values()), strict=True):
                     frames += 1
                     record = {
                         "time_s": frames * FRAME_SECONDS,
-                        **dict(zip(targets, row, strict=True)),
+                        **dict(zip(curves, row, strict=True)),
                     }
                     records.append(json.dumps(record) + "\n")
                 yield "".join(records)
@@ -442,10 +451,14 @@ def warm_up(models: dict[str, inference.Model]) -> None:
 def load_models(config: ServiceConfig) -> dict[str, inference.Model]:
     """Load every bundle of the models folder, by the name of its folder.
 
+    One whose pretrained ear was not fetched is left out, with a warning, if there are others.
+
     Raises
     ------
     ConfigError
         If there is none.
+    BundleError
+        If one is damaged, or all need an ear that is not there.
     """
     names = inference.available(config.models_dir)
     if not names:
@@ -454,13 +467,23 @@ def load_models(config: ServiceConfig) -> dict[str, inference.Model]:
             "or name a folder that holds one"
         )
     # One thread a prediction: the threads of the server share the cores.
-    return {name: inference.load(name, config.models_dir, threads=1) for name in names}
+    models, missing = {}, None
+    for name in names:
+        try:
+            models[name] = inference.load(name, config.models_dir, threads=1)
+        except inference.EarMissing as error:
+            missing = error
+            log.warning("model left out: %s", error)
+    if missing and not models:
+        raise missing
+    return models
 
 
 def choose_default(models: dict[str, inference.Model], config: ServiceConfig) -> str:
     """Name the model that answers when a request names none."""
     if config.default_model is None:
-        return next((name for name, model in models.items() if model.is_recurrent), [*models][0])
+        following = [name for name, model in models.items() if model.is_causal]
+        return next((name for name in (*PREFERRED, *following) if name in models), [*models][0])
     if config.default_model not in models:
         raise ConfigError(
             f"default_model: there is no model {config.default_model!r} in {config.models_dir}; "

@@ -31,8 +31,8 @@ class ServiceConfig:
     models_dir : Path
         Folder of the model bundles.
     default_model : str, optional
-        Model that answers when a request names none. By default the first recurrent one,
-        because it answers in one pass, or else the first.
+        Model that answers when a request names none. By default ``full``, else
+        ``light``, else the first that answers in one pass, or else the first.
     max_upload_bytes : int > 0
         Largest audio file accepted.
     max_seconds : float > 0

@@ -108,6 +108,10 @@ class Prediction(Schema):
     )
     valence = List(Float(), **described("From -1 (unpleasant) to 1 (pleasant), one a time."))
     arousal = List(Float(), **described("From -1 (calm) to 1 (energetic), one a time."))
+    valence_low = List(Float(), **described("Lower end of its interval, if the model has one."))
+    valence_high = List(Float(), **described("Upper end; the model's card says what it covers."))
+    arousal_low = List(Float(), **described("Lower end of its interval, if the model has one."))
+    arousal_high = List(Float(), **described("Upper end; the model's card says what it covers."))
     mean = Nested(Mean, required=True, **described("Over the track, before smoothing."))
     quadrant = Nested(Quadrant)
     warnings = List(
@@ -127,6 +131,10 @@ class LiveAnswer(Schema):
     )
     valence = List(Float(), required=True, **described("One a time."))
     arousal = List(Float(), required=True, **described("One a time."))
+    valence_low = List(Float(), **described("Lower end of its interval, if the model has one."))
+    valence_high = List(Float(), **described("Upper end; the model's card says what it covers."))
+    arousal_low = List(Float(), **described("Lower end of its interval, if the model has one."))
+    arousal_high = List(Float(), **described("Upper end; the model's card says what it covers."))
     state = String(
         required=True,
         allow_none=True,
@@ -142,7 +150,9 @@ class ModelSummary(Schema):
     title = String(required=True)
     kind = String(
         required=True,
-        **described("recurrent: follows the music in one pass; window: sees a window at once."),
+        **described(
+            "recurrent, frame: follows the music in one pass; window: sees a window at once."
+        ),
     )
     default = Boolean(required=True, **described("True if it answers when no model is named."))
     card = String(required=True, **described("Where this model is described."))

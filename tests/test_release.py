@@ -1,0 +1,220 @@
+"""The released models: what they are solved from, what they never see, what they become."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile as sf
+from sklearn.linear_model import Ridge
+
+from msr_utils import inference, release
+from msr_utils.constants import SAMPLE_RATE, TARGETS
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import CorpusError
+from msr_utils.features import FeatureConfig, FeatureExtractor
+from msr_utils.io import write_json
+from msr_utils.metrics import Curve
+
+FEATURES = FeatureConfig(("logmel", "mfcc", "loudness", "tonal"), **release.MEMORY)
+FOLDS = 3
+SETTING = release.Setting(0.5, 0.5, 0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    curves = load_corpus("synthetic", cache_dir=cache, synthetic_tracks=12)
+    quadrant = {signs: name for name, signs in release.SIGNS.items()}
+    clips = [
+        replace(
+            t,
+            quadrant=quadrant[
+                int(np.sign(t.valence.mean()) or 1), int(np.sign(t.arousal.mean()) or 1)
+            ],
+        )
+        for t in curves.tracks
+    ]
+    card = replace(curves.card, title="Quadrants of the synthetic corpus")
+    return [curves, replace(curves, tracks=clips, card=card, labels="quadrants")], cache
+
+
+@pytest.fixture(scope="module")
+def trainer(corpora):
+    return release.Trainer(corpora[0], FEATURES, FOLDS, 7, corpora[1], progress=False)
+
+
+@pytest.fixture(scope="module")
+def released(trainer):
+    return release.train(trainer)
+
+
+def test_the_direction_of_level_is_what_level_does():
+    rng = np.random.default_rng(0)
+    samples = (0.05 * rng.standard_normal(4 * SAMPLE_RATE)).astype(np.float32)
+    config = FeatureConfig((*release.OWN, "patch"), **release.MEMORY)
+    quiet, loud = (FeatureExtractor(config).push(x) for x in (samples, samples * 10 ** (6 / 20)))
+    change = (loud - quiet)[-1]
+    np.testing.assert_allclose(change, 6 * release.level_direction(config), atol=0.02)
+
+
+def test_moments_give_ridge_on_the_rows_and_add_up():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(60, 5)), rng.normal(size=(60, 2))
+    whole = release.Moments.of(x, y)
+    both = release.Moments.of(x[:20], y[:20]) + release.Moments.of(x[20:], y[20:])
+    for a, b in zip(vars(whole).values(), vars(both).values(), strict=True):
+        np.testing.assert_allclose(a, b)
+    setting = release.Setting(1.0, 0.0, 0.0, 0.5)
+    found = release.solve({"a": both}, {"a": "curves"}, setting, np.zeros(5))
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    ridge = Ridge(alpha=0.5 * len(x)).fit(z, y)
+    np.testing.assert_allclose(found(x), ridge.predict(z), atol=1e-8)
+
+
+def test_corpora_of_one_kind_share_its_weight():
+    rng = np.random.default_rng(2)
+    one = release.Moments.of(x := rng.normal(size=(40, 3)), x[:, :2] + rng.normal(size=(40, 2)))
+    two = release.Moments.of(z := rng.normal(size=(90, 3)), rng.normal(size=(90, 2)) - z[:, :2])
+    kinds = {"a": "curves", "b": "quadrants"}
+    alone = release.solve({"a": one, "b": two}, kinds, SETTING, np.zeros(3))
+    twice = release.solve(
+        {"a": one, "again": one, "b": two}, {**kinds, "again": "curves"}, SETTING, np.zeros(3)
+    )
+    apart = release.DOMAIN_SHARE  # what lies between corpora is about their number, too
+    np.testing.assert_allclose(alone.slope, twice.slope, atol=0.1 * apart)
+
+
+def test_level_hardly_moves_the_map(trainer):
+    direction = release.level_direction(FEATURES)
+    assert np.abs(12 * direction @ trainer.fit(SETTING).slope).max() < 0.1
+
+
+def test_a_fold_is_not_seen_by_what_predicts_it(corpora, trainer):
+    before = trainer.fit(SETTING, (1,))
+    material = next(iter(trainer.materials.values()))
+    held = {t.id for t, k in zip(material.corpus.tracks, material.part, strict=True) if k == 1}
+    lies = [
+        replace(
+            c,
+            tracks=[
+                replace(t, valence=-t.valence, arousal=-t.arousal) if t.id in held else t
+                for t in c.tracks
+            ],
+        )
+        for c in corpora[0]
+    ]
+    other = release.Trainer(lies, FEATURES, FOLDS, 7, corpora[1], progress=False)
+    np.testing.assert_allclose(other.fit(SETTING, (1,)).slope, before.slope, atol=1e-12)
+    assert np.abs(other.fit(SETTING).slope - trainer.fit(SETTING).slope).max() > 1e-6
+    groups = [
+        {t.group for t, k in zip(material.corpus.tracks, material.part, strict=True) if k == fold}
+        for fold in range(FOLDS)
+    ]
+    assert not set.intersection(*map(set, groups[:2])) and not groups[0] & groups[2]
+
+
+def test_settings_are_chosen_without_the_tested_fold(trainer):
+    losses = trainer.losses()
+    chosen = trainer.choose(losses, (0,))
+    # Whatever is said of the tested fold changes nothing.
+    tempting = {
+        key: (0.0 if key[0] == release.SETTINGS[-1] else 9.0)
+        if key[2] == 0 or 0 not in key[1]
+        else value
+        for key, value in losses.items()
+    }
+    assert trainer.choose(tempting, (0,)) == chosen
+
+
+def test_margin_covers_the_next_track():
+    rng = np.random.default_rng(3)
+
+    def curve():
+        noise = rng.normal(0, rng.uniform(0.05, 0.2), 200)
+        return Curve(np.arange(200), noise, np.zeros(200))
+
+    width = release.margin([curve() for _ in range(300)], 0.9)
+    assert np.mean([release.covered(curve(), width) for _ in range(300)]) == pytest.approx(
+        0.9, abs=0.02
+    )
+    few = [curve() for _ in range(3)]
+    assert release.margin(few, 0.9) == max(abs(c.true).max() for c in few)
+
+
+def test_clip_scores():
+    true = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]] * 5)
+    perfect = release.score_clips([str(i) for i in range(20)], true, 0.3 * true, 50)
+    assert perfect["accuracy"] == {"value": 1, "low": 1, "high": 1}
+    half = release.score_clips([str(i) for i in range(20)], true, true * [-1, 1], 50)
+    assert half["auc_valence"]["value"] == 0
+    assert half["auc_arousal"]["value"] == 1
+    assert half["accuracy"]["value"] == 0
+
+
+def test_bundle_is_the_map_with_its_intervals(released, corpora, tmp_path, monkeypatch):
+    card = release.export("light", released, release.report(released, 20), tmp_path)
+    model = inference.load("light", tmp_path)
+    assert model.is_causal and not model.is_recurrent
+    assert card["kind"] == "frame"
+    track = corpora[0][0].tracks[0]
+    frames = FeatureExtractor(FEATURES)
+    samples = np.random.default_rng(0).normal(0, 0.1, 9 * SAMPLE_RATE).astype(np.float32)
+    whole = inference.Stream(model).push(samples)
+    wanted = np.clip(released.map(frames.push(samples)), -1, 1)
+    np.testing.assert_allclose(whole, wanted, atol=1e-4)
+    # A stream that goes on elsewhere, with nothing but its state.
+    first = inference.Stream(model)
+    head = first.push(samples[:70_001])
+    second = inference.Stream(model)
+    second.restore(first.state())
+    np.testing.assert_allclose(
+        np.concatenate([head, second.push(samples[70_001:])]), whole, atol=1e-6
+    )
+    said = model.predict(track.audio_path)
+    assert said.to_csv().splitlines()[0] == (
+        "time_s,valence,arousal,valence_low,valence_high,arousal_low,arousal_high"
+    )
+    for target in TARGETS:
+        width = said.columns()[f"{target}_high"] - getattr(said, target)
+        np.testing.assert_allclose(
+            width, np.minimum(released.margins[target], 1 - getattr(said, target)), atol=1e-6
+        )
+    assert release.realtime_factor(model, track.audio_path, 1) > 1
+    with pytest.raises(CorpusError, match="was trained on"):
+        release.unseen([model], corpora[0][0])
+
+
+def test_an_ear_that_is_missing_is_said_so(released, tmp_path, monkeypatch):
+    from msr_utils import ear
+
+    release.export("light", released, release.report(released, 0), tmp_path)
+    folder = tmp_path / "light"
+    config = FeatureConfig((*FEATURES.blocks, "ear"), **release.MEMORY)
+    features = config.to_json()
+    inference_card = inference.read_json(folder / "card.json") | {"feature_hash": config.hash}
+    write_json(folder / "features.json", features)
+    write_json(folder / "card.json", inference_card)
+    monkeypatch.setenv("MSR_EARS", str(tmp_path / "none"))
+    ear.session.cache_clear()
+    with pytest.raises(inference.EarMissing, match="msr ear fetch"):
+        inference.load("light", tmp_path)
+    ear.session.cache_clear()
+
+
+def test_what_cannot_be_taught_is_refused(corpora):
+    with pytest.raises(CorpusError, match="one with quadrants"):
+        release.Trainer(corpora[0][:1], FEATURES, FOLDS, 7, corpora[1], progress=False)
+
+
+def test_the_shipped_bundles_follow_a_stream(tmp_path):
+    path = tmp_path / "noise.wav"
+    samples = np.random.default_rng(0).normal(0, 0.05, 4 * SAMPLE_RATE).astype(np.float32)
+    sf.write(path, samples, SAMPLE_RATE, subtype="FLOAT")
+    model = inference.load("light")
+    assert model.is_causal
+    assert set(model.margins) == set(TARGETS)
+    np.testing.assert_allclose(
+        inference.Stream(model).push(samples)[:, 1], model.predict(path).arousal, atol=1e-5
+    )
