@@ -633,7 +633,11 @@ def export(
         If the graph does not compute what the network computes.
     """
     trainer = released.trainer
-    corpora = [m.corpus for m in trainer.materials.values()]
+    corpora = [
+        m.corpus
+        for m in trainer.materials.values()
+        if getattr(released.setting, m.corpus.labels)  # a kind without a share teaches nothing
+    ]
     first = _curves(trainer)[0]
     inside = scored["coverage"]["reached"]
     clips = "; ".join(
@@ -650,7 +654,7 @@ def export(
         "or series; settings chosen within the folds that are not tested. The table is of "
         f"{first}, frames pooled. Clips of a known quadrant: {clips}. The bundle itself was "
         "trained on all folds. Intervals of 95 % resample tracks or artists.",
-        "trained_on": ", ".join(trainer.kinds),
+        "trained_on": ", ".join(c.card.title for c in corpora),
         "licence": "weights for research, not for commercial use; training data: "
         + "; ".join(f"{c.card.title}: {c.card.licence}" for c in corpora),
         "corpus_hash": " ".join(c.content_hash()[:16] for c in corpora),
