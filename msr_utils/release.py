@@ -52,8 +52,7 @@ EVERY = 8
 """One in so many frames of a curve is trained on, 4 s apart: neighbours are nearly alike."""
 
 CLIP_LEVEL = 0.3
-"""Mean valence and arousal that a clip's quadrant stands for: about the mean size of the means
-of songs that were rated on the whole scale."""
+"""Mean valence and arousal that a clip's quadrant stands for: a round guess, not fitted."""
 
 LEVEL_PENALTY = 10.0
 """Weight of the squared change of the curve with 1 dB of level."""
@@ -78,7 +77,7 @@ EMOTION_PLANE = {
 }
 """Valence and arousal of each emotion, by judgement, along the factors vitality and unease of
 Zentner, Grandjean and Scherer (2008), "Emotions evoked by the sound of music", Emotion 8(4).
-Fixed before any score was seen."""
+Written down once and not tuned."""
 
 
 @dataclass(frozen=True)
