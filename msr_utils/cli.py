@@ -299,7 +299,7 @@ def book(edition: str, corpus: str, data_dir: str, pdf: bool) -> None:
 
 @main.command()
 @click.argument("audio", type=click.Path(path_type=Path))
-@click.option("--model", default="", help="bundle; the first in serve/models by default")
+@click.option("--model", default="", help="bundle; full by default, else light, else the first")
 @click.option("--models", "models_dir", default="", help="folder of bundles")
 @click.option(
     "--csv",
@@ -324,10 +324,7 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
     printed = csv == Path("-") or (csv is None and plot is None)
     try:
         bundles = models_dir or inference.MODELS_DIR
-        names = inference.available(bundles)
-        if not model and not names:
-            raise inference.BundleError(f"no bundle in {bundles}; run 'make study' to make one")
-        loaded = inference.load(model or names[0], bundles)
+        loaded = inference.load(model, bundles) if model else inference.load_default(bundles)
         if audio.is_dir():
             if csv is None or printed or plot is not None:
                 raise click.UsageError("of a folder, give --csv FOLDER and no --plot")

@@ -42,6 +42,10 @@ KINDS = ("recurrent", "frame", "window")
 """Networks that carry a state, that need none because all memory is in the features, and that
 see a window at once."""
 
+PREFERRED = ("full", "light")
+"""Bundles that answer when none is named, the first that is there and whose ear is: they have
+heard more than one kind of music."""
+
 CUT_SECONDS = 0.5
 """A file is said to be cut short if more than this is missing of what its header states."""
 
@@ -522,3 +526,21 @@ def load(name: str | Path, models_dir: str | Path = MODELS_DIR, threads: int = 1
     if str(name) not in names:
         raise BundleError(f"no bundle {str(name)!r} in {models_dir}; found: {', '.join(names)}")
     return Model(Path(models_dir) / str(name), threads)
+
+
+def load_default(models_dir: str | Path = MODELS_DIR) -> Model:
+    """Load the first of `PREFERRED`, or else of all, whose pretrained ear is at hand.
+
+    Raises
+    ------
+    BundleError
+        If there is no bundle, one is damaged, or all need an ear that was not fetched.
+    """
+    names = available(models_dir)
+    missing: BundleError = BundleError(f"no bundle in {models_dir}; run 'make study' to make one")
+    for name in dict.fromkeys([*(n for n in PREFERRED if n in names), *names]):
+        try:
+            return load(name, models_dir)
+        except EarMissing as error:
+            missing = error
+    raise missing

@@ -73,9 +73,6 @@ ANSWERS = ("application/json", "text/csv", NDJSON)
 
 WARM_UP_SECONDS = 2.0
 
-PREFERRED = ("full", "light")
-"""Default models, the first that is there: they have heard more than one kind of music."""
-
 
 def create_app(config: ServiceConfig | None = None) -> APIFlask:
     """Make the application, with every model loaded.
@@ -483,7 +480,9 @@ def choose_default(models: dict[str, inference.Model], config: ServiceConfig) ->
     """Name the model that answers when a request names none."""
     if config.default_model is None:
         following = [name for name, model in models.items() if model.is_causal]
-        return next((name for name in (*PREFERRED, *following) if name in models), [*models][0])
+        return next(
+            (name for name in (*inference.PREFERRED, *following) if name in models), [*models][0]
+        )
     if config.default_model not in models:
         raise ConfigError(
             f"default_model: there is no model {config.default_model!r} in {config.models_dir}; "

@@ -186,7 +186,7 @@ class LiveStream:
     Parameters
     ----------
     model : inference.Model
-        A recurrent one.
+        A causal one.
     rate : int > 0
         Sample rate of the chunks in Hz.
     """

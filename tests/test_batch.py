@@ -17,7 +17,7 @@ from conftest import tone
 from matplotlib.image import imread
 
 from msr_utils.cli import main
-from msr_utils.inference import Prediction, available, load
+from msr_utils.inference import Prediction, load
 
 
 def run(*arguments):
@@ -80,7 +80,7 @@ def test_what_cannot_be_done_says_why(tmp_path):
 @pytest.fixture
 def curve(tmp_path) -> Prediction:
     sf.write(tmp_path / "song.mp3", tone(5.3, rate=44_100), 44_100)
-    return load(available()[0]).predict(tmp_path / "song.mp3")
+    return load("light").predict(tmp_path / "song.mp3")
 
 
 def test_a_notebook_shows_the_curve(curve):

@@ -26,7 +26,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from msr_utils import inference
 from msr_utils.audio import Resampler
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.inference import MODELS_DIR, available, load
+from msr_utils.inference import MODELS_DIR, load
 from msr_utils.io import read_json, write_json
 from serve.gate import Gate
 from serve.live import FILTER_REACH, CarriedResampler, LiveStream, Seal, StateError
@@ -72,10 +72,9 @@ def cuts(samples: np.ndarray, rate: int, seed: int) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def models_dir(tmp_path_factory) -> Path:
-    """A trained bundle under two names."""
+    """A recurrent bundle, and one whose past is in its features."""
     folder = tmp_path_factory.mktemp("models")
-    source = next(name for name in available(MODELS_DIR) if load(name).is_recurrent)
-    for name in ("one", "two"):
+    for name, source in (("one", "lstm-tonal-vgmidi"), ("two", "light")):
         shutil.copytree(MODELS_DIR / source, folder / name)
         write_json(
             folder / name / "card.json", read_json(folder / name / "card.json") | {"name": name}

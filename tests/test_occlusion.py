@@ -16,7 +16,7 @@ from msr_utils.features import FeatureConfig
 @pytest.fixture(scope="module")
 def model():
     """The bundle that is shipped: any recurrent one does."""
-    return inference.load(inference.available()[0])
+    return inference.load("lstm-tonal-vgmidi")
 
 
 def noise(model, n=6, frames=160):

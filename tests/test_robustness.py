@@ -17,7 +17,7 @@ from msr_utils.corpora import CorpusError, load_corpus
 
 @pytest.fixture(scope="module")
 def model():
-    return inference.load(inference.available()[0])
+    return inference.load("lstm-tonal-vgmidi")
 
 
 @pytest.fixture

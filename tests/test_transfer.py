@@ -27,7 +27,7 @@ FEATURES = FeatureConfig("loudness")
 
 @pytest.fixture(scope="module")
 def bundle() -> inference.Model:
-    return inference.load(inference.available()[0])
+    return inference.load("lstm-tonal-vgmidi")
 
 
 @pytest.fixture
