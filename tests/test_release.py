@@ -75,15 +75,42 @@ def test_moments_give_ridge_on_the_rows_and_add_up():
 
 def test_corpora_of_one_kind_share_its_weight():
     rng = np.random.default_rng(2)
+
+    def centred(mapped):
+        x = rng.normal(size=(60, 3))
+        x -= x.mean(axis=0)
+        y = mapped(x) + rng.normal(size=(60, 2))
+        return release.Moments.of(x, y - y.mean(axis=0))
+
+    # Corpora with the same means: what lies between them adds nothing.
+    one, two = centred(lambda x: x[:, :2]), centred(lambda x: -x[:, 1:])
+    found = [
+        release.solve(
+            {"b": two} | dict.fromkeys(names, one),
+            {"b": "quadrants"} | dict.fromkeys(names, "curves"),
+            SETTING,
+            np.zeros(3),
+        )
+        for names in (["a"], ["a", "again"])
+    ]
+    np.testing.assert_allclose(found[0].slope, found[1].slope, atol=1e-12)
+    np.testing.assert_allclose(found[0].level, found[1].level, atol=1e-12)
+
+
+def test_a_kind_weighs_what_its_setting_says():
+    rng = np.random.default_rng(2)
     one = release.Moments.of(x := rng.normal(size=(40, 3)), x[:, :2] + rng.normal(size=(40, 2)))
-    two = release.Moments.of(z := rng.normal(size=(90, 3)), rng.normal(size=(90, 2)) - z[:, :2])
-    kinds = {"a": "curves", "b": "quadrants"}
-    alone = release.solve({"a": one, "b": two}, kinds, SETTING, np.zeros(3))
-    twice = release.solve(
-        {"a": one, "again": one, "b": two}, {**kinds, "again": "curves"}, SETTING, np.zeros(3)
+    two = release.Moments.of(rng.normal(size=(90, 3)), rng.normal(size=(90, 2)))
+    kinds = {"a": "curves", "b": "quadrants", "c": "gems"}
+    moments = {"a": one, "b": two, "c": two}
+    without = release.solve(moments, kinds, release.Setting(1.0, 0.0, 0.0, 1.0), np.zeros(3))
+    alone = release.solve(
+        {"a": one}, {"a": "curves"}, release.Setting(1.0, 0.0, 0.0, 1.0), np.zeros(3)
     )
-    apart = release.DOMAIN_SHARE  # what lies between corpora is about their number, too
-    np.testing.assert_allclose(alone.slope, twice.slope, atol=0.1 * apart)
+    np.testing.assert_allclose(without.slope, alone.slope, atol=1e-12)
+    np.testing.assert_allclose(without.level, alone.level, atol=1e-12)
+    half = release.solve(moments, kinds, release.Setting(0.5, 0.5, 0.0, 1.0), np.zeros(3))
+    assert np.abs(half.slope - alone.slope).max() > 0.01
 
 
 def test_level_hardly_moves_the_map(trainer):
@@ -218,3 +245,25 @@ def test_the_shipped_bundles_follow_a_stream(tmp_path):
     np.testing.assert_allclose(
         inference.Stream(model).push(samples)[:, 1], model.predict(path).arousal, atol=1e-5
     )
+
+
+def test_what_unseen_music_says_is_in_the_card(released, corpora, tmp_path):
+    scored = release.report(released, 0)
+    release.export("light", released, scored, tmp_path)
+    curves = corpora[0][0]
+    other = replace(
+        curves, card=replace(curves.card, title="Other songs"), tracks=curves.tracks[:5]
+    )
+    heard = release.unseen([inference.load("light", tmp_path)], other, 50)
+    limits = release.unseen_limits("light", heard, "Other songs")
+    card = release.export("light", released, scored, tmp_path, limits)
+    assert set(limits) <= set(card["limits"])
+    text = (tmp_path / "light" / "CARD.md").read_text()
+    assert "uncertain" in text and "5 songs of Other songs" in text
+    for target in TARGETS:
+        rows = heard["rows"][target]
+        assert f"{rows['light']['pooled']['rmse']['value']:.3f} [" in text
+        assert f"{rows['light']['song_means']['value']:.2f} [" in text
+        labels = np.concatenate([getattr(t, target)[t.mask] for t in other.tracks])
+        assert f"{np.sqrt((labels**2).mean()):.3f} of {target}" in text
+        assert f"{100 * heard['coverage']['light'][target]:.0f} % of {target}" in limits[1]
