@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -510,6 +511,22 @@ class Stream:
 def available(models_dir: str | Path = MODELS_DIR) -> list[str]:
     """Names of the bundles in a folder, sorted."""
     return sorted(path.parent.name for path in Path(models_dir).glob("*/card.json"))
+
+
+def usable(models_dir: str | Path = MODELS_DIR) -> list[str]:
+    """Names of the bundles that can be loaded now: not those whose pretrained ear is missing.
+
+    Raises
+    ------
+    BundleError
+        If one is damaged.
+    """
+    found = []
+    for name in available(models_dir):
+        with suppress(EarMissing):
+            load(name, models_dir)
+            found.append(name)
+    return found
 
 
 def load(name: str | Path, models_dir: str | Path = MODELS_DIR, threads: int = 1) -> Model:

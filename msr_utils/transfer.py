@@ -24,7 +24,7 @@ from msr_utils.dataset import Sequence2Hz, Split, align, collect, make_splits, s
 from msr_utils.evaluation import ORACLE
 from msr_utils.experiment import TRAININGS, cross_validate
 from msr_utils.features import FeatureConfig
-from msr_utils.inference import MODELS_DIR, Model, available, load
+from msr_utils.inference import MODELS_DIR, Model, load, usable
 from msr_utils.metrics import METRICS, Curve, Predictions, evaluate, score
 from msr_utils.models import LSTMConfig
 from msr_utils.training import FitConfig
@@ -209,7 +209,7 @@ def zero_shot(
     ----------
     corpus : Corpus
     names : sequence of str
-        Of bundles; by default all of the folder but those trained on this corpus.
+        Of bundles; by default all that can be loaded but those trained on this corpus.
     models_dir : Path
     progress : bool
 
@@ -226,7 +226,7 @@ def zero_shot(
         If a bundle is not there or damaged.
     """
     found: dict[str, dict[str, dict[str, Curve]]] = {}
-    for name in names or available(models_dir):
+    for name in names or usable(models_dir):
         bundle = load(name, models_dir)
         if not names and was_trained_on(bundle, corpus):
             continue

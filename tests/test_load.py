@@ -11,7 +11,7 @@ from benchmarks import bench_service as bench
 from click.testing import CliRunner, Result
 from conftest import tone
 
-from msr_utils.inference import MODELS_DIR, available
+from msr_utils.inference import MODELS_DIR, usable
 from msr_utils.io import read_json
 
 
@@ -53,7 +53,7 @@ def test_a_wrong_answer_under_load_is_found(tmp_path, monkeypatch):
 
 
 def test_every_figure_is_there(results, out):
-    names = available(MODELS_DIR)
+    names = usable(MODELS_DIR)
     assert [row["model"] for row in results["answers"]] == names
     for row in [*results["answers"], *results["live"]]:
         assert 0 < row["median_ms"] <= row["p95_ms"]

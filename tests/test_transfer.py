@@ -115,7 +115,7 @@ def test_a_bundle_is_not_tested_on_what_it_heard(bundle, merp, deam):
 
 
 def test_all_bundles_but_those_that_heard_the_corpus(bundle, merp):
-    assert set(transfer.zero_shot(merp, progress=False)) == set(inference.available())
+    assert set(transfer.zero_shot(merp, progress=False)) == set(inference.usable())
     own = replace(merp, card=replace(merp.card, title=bundle.card["trained_on"]))
     assert bundle.name not in transfer.zero_shot(own, progress=False)
     with pytest.raises(CorpusError, match="test it on another corpus"):
@@ -210,7 +210,7 @@ def test_the_notebook_trains_on_one_corpus_and_tests_on_merp(tmp_path, merp):
     )
     metrics = read_json(tmp_path / "run/metrics.json")
     assert (metrics["corpus"], metrics["train_corpus"], metrics["songs"]) == ("merp", "tones", 3)
-    names = [transfer.ZERO, transfer.TRAINING_MEAN, *inference.available()]
+    names = [transfer.ZERO, transfer.TRAINING_MEAN, *inference.usable()]
     for target in TARGETS:
         assert list(metrics["rows"][target]) == [*names, "LSTM trained on tones", ORACLE]
     assert {p.name for p in (tmp_path / "run/figures").iterdir()} == {"rmse.png", "song_r.png"}
