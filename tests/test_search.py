@@ -28,10 +28,8 @@ CHOICES = {
 
 @pytest.fixture
 def small(monkeypatch):
-    """The same space with networks of a few units, uncompiled: seconds less for each."""
+    """The same space with networks of a few units."""
     whole = search.suggest
-    plain = experiment.compile_model
-    monkeypatch.setattr(experiment, "compile_model", lambda *args, xla: plain(*args))
 
     def suggest(trial, features):
         drawn = whole(trial, features)
