@@ -45,10 +45,11 @@ def test_lstm_is_causal_and_the_transformer_is_not():
     changed = x.copy()
     changed[:, 6:] += 5
     lstm = build_lstm(LSTMConfig((8, 8)), MEAN, SD)
-    np.testing.assert_allclose(lstm(x)[:, :6], lstm(changed)[:, :6], atol=1e-6)
+    np.testing.assert_array_equal(lstm(x)[:, :6], lstm(changed)[:, :6])
     small = TransformerConfig(layers=1, hidden=8, heads=2, max_frames=16)
     transformer = build_transformer(small, MEAN, SD)
-    assert np.abs(transformer(x)[:, :6] - transformer(changed)[:, :6]).max() > 1e-5
+    # BERT starts near zero: what comes later moves what is before by little.
+    assert np.abs(transformer(x)[:, :6] - transformer(changed)[:, :6]).max() > 1e-6
 
 
 def test_padding_is_not_attended_to():

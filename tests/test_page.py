@@ -178,6 +178,7 @@ def test_upload_draws_what_the_api_answers(page, server, clips):
 
     curve = np.array([expected["times_s"], *columns(expected)]).T
     np.testing.assert_array_equal(table(page), curve)
+    curve = curve[:, :3]
 
     # The dot lies where the answer says, on the whole scale and closer up.
     page.click("#scale")
