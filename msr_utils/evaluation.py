@@ -244,6 +244,38 @@ def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> dict[str, dict[str, 
     return loaded
 
 
+def load_histories(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
+    """Every epoch of every training that the scores rest on.
+
+    Parameters
+    ----------
+    corpus_dir : Path
+        ``reports/<edition>/<corpus>``.
+    runs : mapping of str to str
+        From `find_runs`. What is solved and not trained has no epochs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model, target, fold, network, epoch, loss, val_loss``.
+    """
+    columns = ["fold", "network", "epoch", "loss", "val_loss"]
+    tables = []
+    for name, prefix in runs.items():
+        for target in TARGETS:
+            history = pd.read_csv(Path(corpus_dir) / f"{prefix}-{target}" / "history.csv")
+            if "epoch" in history:
+                tested = history.loc[history.fold > 0, columns]
+                tables.append(tested.assign(model=name, target=target))
+    return pd.concat(tables, ignore_index=True)
+
+
+def load_ablations(corpus_dir: Path) -> list[dict]:
+    """What the ablations of a corpus found (`msr_utils.ablation.run`), those that were run."""
+    paths = [Path(corpus_dir) / f"ablation-{target}" / "metrics.json" for target in TARGETS]
+    return [read_json(path) for path in paths if path.is_file()]
+
+
 def compare(
     corpus: Corpus,
     models: Mapping[str, Mapping[str, Predictions]],
@@ -410,6 +442,18 @@ def cost_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
             cost = {key.replace("_", " "): value for key, value in metrics["cost"].items()}
             rows.append({"model": name, "target": target, "networks": metrics["seeds"], **cost})
     return pd.DataFrame(rows).set_index(["model", "target"])
+
+
+def first_and_best(
+    models: Mapping[str, Mapping[str, Predictions]], comparison: Mapping
+) -> dict[str, dict[str, Predictions]]:
+    """Of each target, the first model and the one whose pooled RMSE is lowest."""
+    shown = {}
+    for target, own in models.items():
+        rows = comparison["rows"][target]
+        best = min(own, key=lambda name: rows[name]["pooled"]["rmse"]["value"])
+        shown[target] = {name: own[name] for name in dict.fromkeys([next(iter(own)), best])}
+    return shown
 
 
 def examples(tracks: Sequence[Track], predictions: Predictions, n: int = 4) -> list[Track]:

@@ -337,6 +337,41 @@ def training_history(history: pd.DataFrame, target: str) -> Figure:
     return figure
 
 
+def learning_curves(histories: pd.DataFrame) -> Figure:
+    """Loss per epoch of every model, a panel each: training (dotted) and validation.
+
+    Lines are medians over the folds and networks that still train, bands their quartiles.
+
+    Parameters
+    ----------
+    histories : pandas.DataFrame
+        From `msr_utils.evaluation.load_histories`.
+    """
+    names = list(dict.fromkeys(histories.model))
+    rows = -(-len(names) // 3)
+    figure, axes = plt.subplots(
+        rows, 3, figsize=(9.5, 2.5 * rows + 0.6), sharey=True, squeeze=False
+    )
+    for ax, name in zip(axes.flat, names, strict=False):
+        for target in TARGETS:
+            own = histories[(histories.model == name) & (histories.target == target)]
+            epochs, colour = own.groupby("epoch"), COLOURS[target]
+            low, middle, high = (epochs.val_loss.quantile(q) for q in (0.25, 0.5, 0.75))
+            ax.fill_between(middle.index, low, high, color=colour, alpha=0.2, lw=0)
+            ax.plot(middle.index, middle, color=colour, label=f"{target}, validation")
+            ax.plot(epochs.loss.median(), ":", color=colour, label=f"{target}, training")
+        ax.set(title=name, yscale="log")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel("mean squared error")
+    for ax in axes.flat[max(0, len(names) - 3) : len(names)]:
+        ax.set_xlabel("epoch")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
 def score_intervals(table: pd.DataFrame, metric: str, label: str) -> Figure:
     """Pooled scores with 95 % intervals, a panel a target, models from top to bottom.
 
@@ -370,6 +405,9 @@ def predicted_curves(
     ----------
     tracks : sequence of Track
     predictions : mapping of target to model name to track id to Curve
+        At most four models.
+
+    Band: half of the raters, where their curves are known.
     """
     figure, axes = plt.subplots(
         len(tracks), 2, figsize=(10, 2.1 * len(tracks)), sharey=True, squeeze=False
@@ -392,7 +430,8 @@ def predicted_curves(
         row[0].set_ylabel("value")
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")
-    axes[0, 0].legend(fontsize="x-small", ncols=2)
+    for ax in axes[0]:  # the best model of one target is not always the other's
+        ax.legend(fontsize="x-small", ncols=2)
     return figure
 
 
@@ -744,21 +783,45 @@ def _interval(
     ax.plot(found["value"], y, "o", ms=4.5, color=colour, label=label)
 
 
-def ablation(result: Mapping) -> Figure:
-    """Difference of each variant's pooled r and RMSE from the base, with 95 % intervals."""
-    rows = [row for row in result["variants"] if "difference" in row]
-    names = [f"{row['group']}: {row['name']}" for row in rows]
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.27 * len(rows) + 1.2), sharey=True)
-    for ax, metric, label in zip(axes, ("r", "rmse"), ("Pearson r", "RMSE"), strict=True):
-        for y, row in enumerate(rows):
-            d = row["difference"][metric]
+def ablation(
+    results: Sequence[Mapping], columns: Sequence[tuple[str, str]] = (("r", "Pearson r"),)
+) -> Figure:
+    """Differences of each variant from the base, with 95 % intervals; grey where 0 is inside.
+
+    Parameters
+    ----------
+    results : sequence of mapping
+        As `msr_utils.ablation.run` gives them, one or a few targets.
+    columns : sequence of (metric, label)
+        A panel each, for each target.
+    """
+    differences = [
+        {
+            f"{row['group']}: {row['name']}": row["difference"]
+            for row in result["variants"]
+            if "difference" in row
+        }
+        for result in results
+    ]
+    names = list(dict.fromkeys(name for found in differences for name in found))
+    panels = [
+        (r["target"], d, *c) for r, d in zip(results, differences, strict=True) for c in columns
+    ]
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(9.5, 0.27 * len(names) + 1.2), sharey=True, squeeze=False
+    )
+    for ax, (target, found, metric, label) in zip(axes[0], panels, strict=True):
+        for y, name in enumerate(names):
+            if name not in found:
+                continue
+            d = found[name][metric]
             clear = d["low"] > 0 or d["high"] < 0
-            colour = COLOURS[result["target"]] if clear else GREY
+            colour = COLOURS[target] if clear else GREY
             ax.plot([d["low"], d["high"]], [y, y], color=colour, lw=1.6)
             ax.plot(d["value"], y, "o", color=colour, ms=5)
         ax.axvline(0, color=GREY, lw=0.8)
-        ax.set(xlabel=f"{label} of {result['target']}, difference from the base")
-    axes[0].set(yticks=range(len(rows)), yticklabels=names, ylim=(len(rows) - 0.5, -0.5))
+        ax.set(xlabel=f"{label} of {target}, difference from the base")
+    axes[0, 0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     return figure
 
 

@@ -37,7 +37,7 @@ def test_variants_beside_the_base_and_the_baselines(folder_corpus) -> None:
     assert set(result["baselines"]) == {"constant", "mean trajectory", "ridge", "song-mean oracle"}
     table = ablation.table(result, audit.ceiling(corpus, "arousal"))
     assert ("raters", "ceiling") in table.index and ("size", "1 x 64") in table.index
-    assert len(plots.ablation(result).axes[0].lines) == 3 * 2 + 1
+    assert len(plots.ablation([result]).axes[0].lines) == 3 * 2 + 1
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

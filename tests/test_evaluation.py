@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import write_folder_corpus
 
-from msr_utils import evaluation
+from msr_utils import evaluation, plots
+from msr_utils.constants import TARGETS
 from msr_utils.corpora import CorpusError, load_corpus
 from msr_utils.dataset import Split, sequences_of
 from msr_utils.features import FeatureConfig
+from msr_utils.io import write_json
 
 
 def test_blocks_hear_what_is_in_them(tmp_path):
@@ -42,3 +45,43 @@ def test_a_corpus_without_curves_is_refused(tmp_path):
     assert corpus.labels == "quadrants"
     with pytest.raises(CorpusError, match="clips has quadrants, no curves to learn from"):
         sequences_of(corpus, FeatureConfig(), tmp_path)
+
+
+def test_learning_curves_are_of_what_is_trained_and_tested(tmp_path):
+    """A linear model has no epochs, and fold 0 is the training for export."""
+    epochs = pd.DataFrame({"epoch": [1, 2], "loss": [0.4, 0.2], "val_loss": [0.5, 0.3]})
+    trained = pd.concat([epochs.assign(fold=f, network=1) for f in (0, 1, 2)])
+    solved = pd.DataFrame({"fold": [1], "network": [1], "alpha": [10.0], "val_loss": [0.3]})
+    for prefix, history in {"lstm": trained, "linear": solved}.items():
+        for target in TARGETS:
+            (tmp_path / f"{prefix}-{target}").mkdir()
+            history.to_csv(tmp_path / f"{prefix}-{target}" / "history.csv", index=False)
+    histories = evaluation.load_histories(tmp_path, {"LSTM": "lstm", "linear": "linear"})
+    assert set(histories.model) == {"LSTM"} and len(histories) == 2 * 2 * 2
+    validation, training = plots.learning_curves(histories).axes[0].lines[:2]
+    np.testing.assert_allclose(validation.get_ydata(), [0.5, 0.3])
+    np.testing.assert_allclose(training.get_ydata(), [0.4, 0.2])
+
+
+def test_the_ablations_that_were_run_are_shown_side_by_side(tmp_path):
+    assert evaluation.load_ablations(tmp_path) == []
+    value = {"value": 0.02, "low": 0.01, "high": 0.03}
+    base = {"group": "base", "name": "base"}
+    for target in TARGETS:
+        variant = {"group": "size", "name": target, "difference": {"r": value, "rmse": value}}
+        found = {"target": target, "variants": [base, variant]}
+        write_json(tmp_path / f"ablation-{target}" / "metrics.json", found)
+    axes = plots.ablation(evaluation.load_ablations(tmp_path)).axes
+    assert [len(ax.lines) for ax in axes] == [2 + 1, 2 + 1]  # a variant each, and the base
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == [f"size: {t}" for t in TARGETS]
+
+
+def test_the_first_model_and_the_best_of_each_target_are_shown():
+    errors = {"valence": (0.2, 0.3, 0.1), "arousal": (0.1, 0.3, 0.2)}
+    models = {t: {name: {} for name in "abc"} for t in errors}
+    rows = {
+        t: {n: {"pooled": {"rmse": {"value": e}}} for n, e in zip("abc", own, strict=True)}
+        for t, own in errors.items()
+    }
+    shown = evaluation.first_and_best(models, {"rows": rows})
+    assert {t: list(own) for t, own in shown.items()} == {"valence": ["a", "c"], "arousal": ["a"]}
