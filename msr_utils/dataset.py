@@ -210,25 +210,34 @@ def copies_of(
     if features.sample_rate != SAMPLE_RATE:
         raise ValueError(f"augment: sample_rate must be {SAMPLE_RATE}, not {features.sample_rate}")
     copies: dict[str, list[Sequence2Hz]] = {}
-    frames = features.without_memory()
     for track in tqdm(corpus.tracks, desc="augmented", unit="track", disable=not progress):
         copies[track.id] = [
             align(
                 relabelled(track, augment, copy),
-                _remembered(
-                    masked(
-                        _copied_features(track, frames, augment, copy, cache_dir),
-                        frames,
-                        track.id,
-                        augment,
-                        copy,
-                    ),
-                    features,
-                ),
+                copied_features(track, features, augment, copy, cache_dir),
             )
             for copy in range(1, augment.copies + 1)
         ]
     return copies
+
+
+def copied_features(
+    track: Track,
+    features: FeatureConfig,
+    augment: AugmentConfig,
+    copy: int = 1,
+    cache_dir: Path = CACHE_DIR,
+) -> np.ndarray:
+    """Features of one altered copy of a track, whatever its labels; (T, features.dim), cached.
+
+    Raises
+    ------
+    CorpusError
+        If the audio cannot be decoded.
+    """
+    frames = features.without_memory()
+    heard = _copied_features(track, frames, augment, copy, cache_dir)
+    return _remembered(masked(heard, frames, track.id, augment, copy), features)
 
 
 def _copied_features(

@@ -5,8 +5,8 @@ and arousal, and listeners' emotions with where those emotions lie in the plane.
 kind of labels counts, if at all, is chosen by cross-validation. All of it is one weighted least-squares problem, solved in closed form: the past is in the features' memory
 (`msr_utils.memory`), so the map itself needs none and follows a live stream.
 
-A change of level adds the same number of dB to known features. The map is penalised for what it
-makes of that, so that a louder copy is no more exciting.
+Some tracks of every corpus are heard louder and softer too. The map is penalised for what it makes
+of the difference, so that a louder copy is no more exciting.
 """
 
 from __future__ import annotations
@@ -23,12 +23,20 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from msr_utils.augmentation import AugmentConfig
 from msr_utils.clips import SIGNS, weighted_auc
 from msr_utils.constants import TARGETS
 from msr_utils.corpora import CACHE_DIR
-from msr_utils.corpora.base import Corpus, CorpusError
+from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.corpora.emotify import EMOTIONS
-from msr_utils.dataset import Sequence2Hz, align, cached_features, collect, splits_of
+from msr_utils.dataset import (
+    Sequence2Hz,
+    align,
+    cached_features,
+    collect,
+    copied_features,
+    splits_of,
+)
 from msr_utils.export import export_bundle
 from msr_utils.features import FeatureConfig
 from msr_utils.inference import Model
@@ -54,8 +62,15 @@ EVERY = 8
 CLIP_LEVEL = 0.3
 """Mean valence and arousal that a clip's quadrant stands for: a round guess, not fitted."""
 
-LEVEL_PENALTY = 10.0
-"""Weight of the squared change of the curve with 1 dB of level."""
+LEVEL_PENALTY = 30.0
+"""Weight of the squared change of the curve with 1 dB of level: the smallest of 10, 30 and 100
+with which 12 dB move the mean arousal of no track that a map did not see by 0.1."""
+
+LEVEL_TRACKS = 24
+"""So many tracks of each corpus, evenly spread, say what level does to the features."""
+
+LOUDER, SOFTER = ((db, AugmentConfig("gain", gain_db=(db, db))) for db in (12.0, -12.0))
+"""How much of it, in dB, and the copies that have it."""
 
 DOMAIN_SHARE = 0.05
 """Weight of differences between corpora's means, against those within a corpus. They tell piano
@@ -160,12 +175,15 @@ class Material:
         By track, of what is trained on: frames of a curve, or the mean frame of a clip.
     labels : list of np.ndarray [shape=(n, 2)]
         Valence and arousal of the rows.
+    louder : list of np.ndarray [shape=(m, D), dtype=float32]
+        By track, what 1 dB more does to frames; none of most tracks.
     """
 
     corpus: Corpus
     part: np.ndarray
     rows: list[np.ndarray]
     labels: list[np.ndarray]
+    louder: list[np.ndarray]
 
     def moments(self, origin: np.ndarray, folds: int) -> list[Moments]:
         """Of each fold's tracks, features seen from `origin`, (D,)."""
@@ -176,6 +194,14 @@ class Material:
             )
             for own in (np.flatnonzero(self.part == k) for k in range(folds))
         ]
+
+    def level(self, folds: int) -> list[tuple[np.ndarray, int]]:
+        """Of each fold's tracks, what 1 dB does to features: products (D, D), number of frames."""
+        parts = [
+            np.concatenate([self.louder[i] for i in np.flatnonzero(self.part == k)])
+            for k in range(folds)
+        ]
+        return [(x.T @ x, len(x)) for x in parts]
 
 
 @dataclass(frozen=True)
@@ -220,7 +246,8 @@ def material(
     for k, split in enumerate(splits_of(corpus, folds, seed)):
         part[[at[i] for i in split.test]] = k
     clips = None if corpus.labels == "curves" else clip_labels(corpus)
-    rows, labels = [], []
+    rows, labels, louder = [], [], []
+    heard = np.linspace(0, len(corpus.tracks) - 1, LEVEL_TRACKS).astype(int)
     for i, track in enumerate(
         tqdm(corpus.tracks, desc=corpus.name, unit="track", disable=not progress)
     ):
@@ -233,29 +260,30 @@ def material(
         else:
             rows.append(frames.mean(axis=0, keepdims=True))
             labels.append(clips[[i]])
-    return Material(corpus, part, rows, labels)
+        louder.append(
+            _louder(track, frames, features, cache_dir)
+            if i in heard
+            else np.empty((0, features.dim), np.float32)
+        )
+    return Material(corpus, part, rows, labels, louder)
 
 
-def level_direction(features: FeatureConfig) -> np.ndarray:
-    """What 1 dB more does to each feature, (D,); not known, and zero, for a pretrained one."""
-    direction = np.zeros(features.dim)
-    deviations = features.frame_dim * len(features.memory_s)
-    changes = {"logmel": 1.0, "patch": 1.0, "loudness": 1.0, "mfcc": np.sqrt(features.n_mels)}
-    for name in set(changes) & set(features.blocks):
-        columns = features.columns([name])
-        if name == "mfcc":  # only the first coefficient has a level
-            columns = columns[:: len(features.without_memory().columns([name]))]
-        direction[columns] = changes[name]
-    if features.has_memory:
-        direction[deviations:] = 0
-    return direction
+def _louder(
+    track: Track, frames: np.ndarray, features: FeatureConfig, cache_dir: Path
+) -> np.ndarray:
+    copies = (
+        (copied_features(track, features, gain, cache_dir=cache_dir) - frames)[::EVERY]
+        / np.float32(db)
+        for db, gain in (LOUDER, SOFTER)
+    )
+    return np.concatenate(list(copies))
 
 
 def solve(
     moments: Mapping[str, Moments],
     kinds: Mapping[str, str],
     setting: Setting,
-    direction: np.ndarray,
+    level: np.ndarray,
 ) -> Map:
     """Fit the map.
 
@@ -264,8 +292,8 @@ def solve(
     moments, kinds : mapping of str to Moments, and to a kind of labels
         By corpus.
     setting : Setting
-    direction : np.ndarray [shape=(D,)]
-        See `level_direction`.
+    level : np.ndarray [shape=(D, D)]
+        Mean products of what 1 dB does to the features.
     """
     share = {
         name: getattr(setting, kind) / list(kinds.values()).count(kind)
@@ -286,9 +314,8 @@ def solve(
         gram = gram + DOMAIN_SHARE * weight * np.outer(off, off)
         moment = moment + DOMAIN_SHARE * weight * np.outer(off, centred[name][1] - y)
     gram = gram / np.outer(sd, sd) + setting.alpha * np.eye(len(sd))
-    along = direction / sd
-    slope = np.linalg.solve(gram + LEVEL_PENALTY * np.outer(along, along), moment / sd[:, None])
-    slope /= sd[:, None]
+    gram += LEVEL_PENALTY * level / np.outer(sd, sd)
+    slope = np.linalg.solve(gram, moment / sd[:, None]) / sd[:, None]
     return Map(slope, y - x @ slope)
 
 
@@ -335,9 +362,9 @@ class Trainer:
         }
         every = [r for m in self.materials.values() for r in m.rows]
         self._origin = np.mean([r.mean(axis=0) for r in every], axis=0, dtype=np.float32)
-        self._direction = level_direction(features)
         with threadpool_limits(1, user_api="blas"):
             self._moments = {n: m.moments(self._origin, folds) for n, m in self.materials.items()}
+            self._level = [m.level(folds) for m in self.materials.values()]
 
     def fit(self, setting: Setting, without: Sequence[int] = ()) -> Map:
         """The map of all folds but those."""
@@ -346,8 +373,10 @@ class Trainer:
             name: reduce(Moments.__add__, [parts[k] for k in used])
             for name, parts in self._moments.items()
         }
+        known = [parts[k] for parts in self._level for k in used]
+        level = sum(products for products, _ in known) / sum(n for _, n in known)
         with threadpool_limits(1, user_api="blas"):
-            found = solve(moments, self.kinds, setting, self._direction)
+            found = solve(moments, self.kinds, setting, level)
         return Map(found.slope, found.level - self._origin @ found.slope)
 
     def choose(self, losses: Mapping[tuple, float], without: Sequence[int]) -> Setting:
@@ -765,6 +794,28 @@ def unseen_limits(name: str, heard: dict, title: str) -> list[str]:
             + "."
         )
     return limits
+
+
+def altered_limits(rows: Sequence[Mapping], title: str) -> list[str]:
+    """What altering recordings does to the curves, for the card.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        See `msr_utils.robustness.robustness`.
+    title : str
+        Of the corpus whose songs were altered.
+    """
+    names = dict.fromkeys(row["alteration"] for row in rows)
+    moved = {(row["alteration"], row["target"]): row["shift"] for row in rows}
+    return [
+        f"Altered recordings of the songs of {title} move its mean valence and arousal by: "
+        + "; ".join(
+            f"{name} " + " and ".join(f"{moved[name, target]:+.3f}" for target in TARGETS)
+            for name in names
+        )
+        + "."
+    ]
 
 
 def realtime_factor(model: Model, path: Path, repeats: int = 3) -> float:

@@ -13,6 +13,7 @@ from msr_utils import inference, release
 from msr_utils.constants import SAMPLE_RATE, TARGETS
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
+from msr_utils.dataset import cached_features, copied_features
 from msr_utils.features import FeatureConfig, FeatureExtractor
 from msr_utils.io import write_json
 from msr_utils.metrics import Curve
@@ -50,15 +51,6 @@ def released(trainer):
     return release.train(trainer)
 
 
-def test_the_direction_of_level_is_what_level_does():
-    rng = np.random.default_rng(0)
-    samples = (0.05 * rng.standard_normal(4 * SAMPLE_RATE)).astype(np.float32)
-    config = FeatureConfig((*release.OWN, "patch"), **release.MEMORY)
-    quiet, loud = (FeatureExtractor(config).push(x) for x in (samples, samples * 10 ** (6 / 20)))
-    change = (loud - quiet)[-1]
-    np.testing.assert_allclose(change, 6 * release.level_direction(config), atol=0.02)
-
-
 def test_moments_give_ridge_on_the_rows_and_add_up():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(60, 5)), rng.normal(size=(60, 2))
@@ -67,7 +59,7 @@ def test_moments_give_ridge_on_the_rows_and_add_up():
     for a, b in zip(vars(whole).values(), vars(both).values(), strict=True):
         np.testing.assert_allclose(a, b)
     setting = release.Setting(1.0, 0.0, 0.0, 0.5)
-    found = release.solve({"a": both}, {"a": "curves"}, setting, np.zeros(5))
+    found = release.solve({"a": both}, {"a": "curves"}, setting, np.zeros((5, 5)))
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     ridge = Ridge(alpha=0.5 * len(x)).fit(z, y)
     np.testing.assert_allclose(found(x), ridge.predict(z), atol=1e-8)
@@ -89,7 +81,7 @@ def test_corpora_of_one_kind_share_its_weight():
             {"b": two} | dict.fromkeys(names, one),
             {"b": "quadrants"} | dict.fromkeys(names, "curves"),
             SETTING,
-            np.zeros(3),
+            np.zeros((3, 3)),
         )
         for names in (["a"], ["a", "again"])
     ]
@@ -103,19 +95,28 @@ def test_a_kind_weighs_what_its_setting_says():
     two = release.Moments.of(rng.normal(size=(90, 3)), rng.normal(size=(90, 2)))
     kinds = {"a": "curves", "b": "quadrants", "c": "gems"}
     moments = {"a": one, "b": two, "c": two}
-    without = release.solve(moments, kinds, release.Setting(1.0, 0.0, 0.0, 1.0), np.zeros(3))
+    without = release.solve(moments, kinds, release.Setting(1.0, 0.0, 0.0, 1.0), np.zeros((3, 3)))
     alone = release.solve(
         {"a": one}, {"a": "curves"}, release.Setting(1.0, 0.0, 0.0, 1.0), np.zeros(3)
     )
     np.testing.assert_allclose(without.slope, alone.slope, atol=1e-12)
     np.testing.assert_allclose(without.level, alone.level, atol=1e-12)
-    half = release.solve(moments, kinds, release.Setting(0.5, 0.5, 0.0, 1.0), np.zeros(3))
+    half = release.solve(moments, kinds, release.Setting(0.5, 0.5, 0.0, 1.0), np.zeros((3, 3)))
     assert np.abs(half.slope - alone.slope).max() > 0.01
 
 
-def test_level_hardly_moves_the_map(trainer):
-    direction = release.level_direction(FEATURES)
-    assert np.abs(12 * direction @ trainer.fit(SETTING).slope).max() < 0.1
+def test_level_hardly_moves_the_map(corpora, trainer):
+    db, louder = release.LOUDER
+    fitted = trainer.fit(SETTING, (1,))
+    material = next(iter(trainer.materials.values()))
+    unheard = [t for t, k in zip(material.corpus.tracks, material.part, strict=True) if k == 1]
+    moved = []
+    for track in unheard:
+        frames = cached_features(track.audio_path, FEATURES, corpora[1])
+        copy = copied_features(track, FEATURES, louder, cache_dir=corpora[1])
+        assert (copy - frames)[:, 0].mean() == pytest.approx(db, abs=1)
+        moved.append((fitted(copy) - fitted(frames)).mean(axis=0))
+    assert np.abs(moved).max() < 0.1
 
 
 def test_a_fold_is_not_seen_by_what_predicts_it(corpora, trainer):
@@ -267,3 +268,14 @@ def test_what_unseen_music_says_is_in_the_card(released, corpora, tmp_path):
         labels = np.concatenate([getattr(t, target)[t.mask] for t in other.tracks])
         assert f"{np.sqrt((labels**2).mean()):.3f} of {target}" in text
         assert f"{100 * heard['coverage']['light'][target]:.0f} % of {target}" in limits[1]
+
+
+def test_what_alterations_do_is_in_words():
+    rows = [
+        {"alteration": name, "target": target, "shift": shift}
+        for name, shifts in {"level +12 dB": (0.01, -0.02), "noise": (0.3, -0.4)}.items()
+        for target, shift in zip(TARGETS, shifts, strict=True)
+    ]
+    (text,) = release.altered_limits(rows, "Songs")
+    assert "songs of Songs" in text
+    assert text.endswith("level +12 dB +0.010 and -0.020; noise +0.300 and -0.400.")
