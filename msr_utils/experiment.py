@@ -75,7 +75,8 @@ class Trained:
         ``fold, network, epoch, loss, mae, val_loss, val_mae, seconds``; fold 0 is the training
         for export. Of a linear model ``fold, network, alpha, val_loss``.
     cost : dict of str to float
-        ``parameters, seconds_per_epoch, epochs, inference_ms_per_minute``.
+        ``parameters, inference_ms_per_minute`` and, of what is trained, ``training_s`` (all
+        networks, whenever they were trained), ``seconds_per_epoch, epochs``.
     model : keras.Model
         To export: of the only split, or trained for export (`cross_validate`).
     features : FeatureConfig
@@ -198,6 +199,7 @@ def cross_validate(
         "inference_ms_per_minute": _inference_ms(model, sequences[0], longest),
     }
     if "epoch" in history:
+        cost["training_s"] = float(history.seconds.sum())
         cost["seconds_per_epoch"] = float(history.seconds.median())
         cost["epochs"] = float(history.groupby(["fold", "network"]).epoch.max().mean())
     return Trained(
