@@ -11,6 +11,8 @@ of the difference, so that a louder copy is no more exciting.
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +80,17 @@ from pop more than feelings, but without them a curve's level would be arbitrary
 
 COVERAGE = 0.9
 """Share of frames that the intervals of a curve are meant to cover."""
+
+VIBENET = """
+import json, sys
+from importlib.metadata import version
+import vibenet
+model = vibenet.load_model()
+heard = [model.predict(path)[0] for path in json.load(sys.stdin)]
+said = [[one.valence, one.energy] for one in heard]
+json.dump({"version": version("vibenet"), "said": said}, sys.stdout)
+"""
+"""The peer's own program, run by an interpreter that has it."""
 
 EMOTION_PLANE = {
     "amazement": (0.5, 0.3),
@@ -796,6 +809,72 @@ def unseen_limits(name: str, heard: dict, title: str) -> list[str]:
     return limits
 
 
+def peer_scores(
+    corpora: Sequence[Corpus], python: str, n_boot: int = 2000, seed: int = 7
+) -> dict[str, dict]:
+    """What another program makes of the clips of a known quadrant, scored as our models are.
+
+    vibenet gives one valence and one energy of a whole clip, on scales of its own: they are
+    split at their medians over the clips.
+
+    Parameters
+    ----------
+    corpora : sequence of Corpus
+        Those without quadrants are left out.
+    python : str
+        Interpreter that has vibenet; empty: no peer.
+    n_boot, seed : int
+
+    Returns
+    -------
+    dict
+        Name and version to ``quadrants`` as in `report`, and ``curves``, of which it has none.
+
+    Raises
+    ------
+    ValueError
+        If the interpreter is not there or the peer fails; its last words are told.
+    """
+    if not python:
+        return {}
+    clips = {c.card.title: c for c in corpora if c.labels == "quadrants"}
+    found: dict[str, dict] = {}
+    for title, corpus in clips.items():
+        paths = json.dumps([str(t.audio_path.resolve()) for t in corpus.tracks])
+        try:
+            told = subprocess.run(
+                [python, "-c", VIBENET], input=paths, capture_output=True, text=True, check=True
+            ).stdout
+        except OSError as error:
+            raise ValueError(f"BENCH_PEERS_PYTHON={python}: {error.strerror}") from error
+        except subprocess.CalledProcessError as error:
+            why = (error.stderr.strip().splitlines() or ["no output"])[-1]
+            raise ValueError(f"BENCH_PEERS_PYTHON={python}: vibenet: {why}") from error
+        answer = json.loads(told)
+        said = np.array(answer["said"])
+        groups = [t.group for t in corpus.tracks]
+        own = found.setdefault(f"vibenet {answer['version']}", {"quadrants": {}, "curves": {}})
+        own["quadrants"][title] = score_clips(
+            groups, clip_labels(corpus), said - np.median(said, axis=0), n_boot, seed
+        )
+    return found
+
+
+def peer_limits(peers: Mapping[str, dict]) -> list[str]:
+    """How the peers of `peer_scores` score, for the card."""
+    return [
+        f"For comparison, on the clips of {title} {name} (its energy for arousal, split at the "
+        "medians) scores "
+        + "; ".join(
+            f"{metric.replace('_', ' of ')} {v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]"
+            for metric, v in scored.items()
+        )
+        + "."
+        for name, peer in peers.items()
+        for title, scored in peer["quadrants"].items()
+    ]
+
+
 def altered_limits(rows: Sequence[Mapping], title: str) -> list[str]:
     """What altering recordings does to the curves, for the card.
 
@@ -830,7 +909,7 @@ def realtime_factor(model: Model, path: Path, repeats: int = 3) -> float:
 
 
 def score_table(results: Mapping[str, dict]) -> pd.DataFrame:
-    """Scores of `report` by bundle, for display."""
+    """Scores of `report` and `peer_scores` by bundle, for display."""
     rows = []
     for name, result in results.items():
         found = {
@@ -850,4 +929,5 @@ def score_table(results: Mapping[str, dict]) -> pd.DataFrame:
             }
             for (corpus, metric), v in found.items()
         ]
-    return pd.DataFrame(rows).pivot(index=["corpus", "metric"], columns="bundle", values="score")
+    table = pd.DataFrame(rows).pivot(index=["corpus", "metric"], columns="bundle", values="score")
+    return table[list(results)].fillna("–")

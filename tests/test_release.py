@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -279,3 +280,39 @@ def test_what_alterations_do_is_in_words():
     (text,) = release.altered_limits(rows, "Songs")
     assert "songs of Songs" in text
     assert text.endswith("level +12 dB +0.010 and -0.020; noise +0.300 and -0.400.")
+
+
+def test_a_peer_is_scored_on_the_same_clips(corpora, tmp_path):
+    """By a package of the peer's name that reads the clips' true signs off their paths."""
+    clips = corpora[0][1]
+    signs = {str(t.audio_path.resolve()): release.SIGNS[t.quadrant] for t in clips.tracks}
+    package = tmp_path / "vibenet"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        f"""
+SIGNS = {signs!r}
+class Answer:
+    def __init__(self, signs):
+        self.valence, self.energy = (0.6 + 0.1 * s for s in signs)
+class Model:
+    def predict(self, path):
+        return [Answer(SIGNS[path])]
+load_model = Model
+"""
+    )
+    about = tmp_path / "vibenet-9.9.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: vibenet\nVersion: 9.9\n")
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path}' exec '{sys.executable}' \"$@\"\n")
+    python.chmod(0o755)
+    found = release.peer_scores(corpora[0], str(python), 0)
+    (scored,) = found["vibenet 9.9"]["quadrants"].values()
+    assert scored["auc_valence"]["value"] == scored["auc_arousal"]["value"] == 1
+    assert "vibenet 9.9" in release.peer_limits(found)[0]
+    assert release.peer_scores(corpora[0], "") == {}
+    with pytest.raises(ValueError, match="BENCH_PEERS_PYTHON=.*nowhere"):
+        release.peer_scores(corpora[0], str(tmp_path / "nowhere"))
+    package.joinpath("__init__.py").write_text("raise RuntimeError('no weights')")
+    with pytest.raises(ValueError, match="no weights"):
+        release.peer_scores(corpora[0], str(python))
