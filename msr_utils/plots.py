@@ -820,7 +820,7 @@ def ablation(
             ax.plot([d["low"], d["high"]], [y, y], color=colour, lw=1.6)
             ax.plot(d["value"], y, "o", color=colour, ms=5)
         ax.axvline(0, color=GREY, lw=0.8)
-        ax.set(xlabel=f"{label} of {target}, difference from the base")
+        ax.set(xlabel=f"{label} of {target} − base")
     axes[0, 0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     return figure
 
