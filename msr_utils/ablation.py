@@ -56,6 +56,9 @@ VARIANTS = (
     # The paper's word for its activation; Keras' default is tanh.
     Variant("activation", "linear", {"activation": "linear"}),
     Variant("activation", "relu", {"activation": "relu"}),
+    # Neither bounds the state, so that it grows without limit at a rate that suits tanh.
+    Variant("activation", "linear, slow", {"activation": "linear", "learning_rate": 2e-4}),
+    Variant("activation", "relu, slow", {"activation": "relu", "learning_rate": 2e-4}),
     Variant("dropout", "0.3", {"dropout": 0.3}),
     Variant("normalisation", "batch", {"norm": "batch"}),
     Variant("normalisation", "layer", {"norm": "layer"}),
