@@ -240,13 +240,25 @@ def _chunk_damage(file: BinaryIO, order: str, samples: bytes) -> str:
     return ""
 
 
+class _Forward(sf.SoundFile):
+    """A file that is only read on.
+
+    soundfile seeks to where it stands after every read, and where an MP3 is entered anew its
+    decoder lacks what earlier frames hold of the next ones (the bit reservoir): at the start of
+    every block there would be up to 40 ms of other samples.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _open(source: AudioSource, name: str) -> sf.SoundFile:
     if isinstance(source, str | os.PathLike) and not Path(source).is_file():
         raise FileNotFoundError(f"audio file not found: {source}")
     if isinstance(source, str | os.PathLike) and not Path(source).stat().st_size:
         raise AudioError(f"{name}: is empty (0 bytes)")
     try:
-        return sf.SoundFile(source)
+        return _Forward(source)
     except (sf.LibsndfileError, TypeError) as error:
         raise AudioError(
             f"{name}: not audio that can be decoded ({_reason(error)}); "
