@@ -47,6 +47,9 @@ PREFERRED = ("full", "light")
 """Bundles that answer when none is named, the first that is there and whose ear is: they have
 heard more than one kind of music."""
 
+DECIMALS = 6
+"""Of the values in CSV and in the service's answers: live ones equal a file's to 1e-5."""
+
 CUT_SECONDS = 0.5
 """A file is said to be cut short if more than this is missing of what its header states."""
 
@@ -117,9 +120,17 @@ class Prediction:
     def to_csv(self, targets: Sequence[str] = TARGETS) -> str:
         """The curves of these targets as CSV with a header line."""
         columns = self.columns(targets)
-        rows = zip(self.times_s, *columns.values(), strict=True)
-        lines = [f"{t:.1f}," + ",".join(f"{value:.4f}" for value in values) for t, *values in rows]
+        rows = zip(self.times_s, *map(rounded, columns.values()), strict=True)
+        lines = [
+            ",".join([f"{t:.1f}", *(f"{value:.{DECIMALS}f}" for value in values)])
+            for t, *values in rows
+        ]
         return "\n".join([",".join(["time_s", *columns]), *lines]) + "\n"
+
+
+def rounded(values: np.ndarray | float) -> list[float] | float:
+    """Round to `DECIMALS`, as plain numbers; adding 0 turns -0.0 into 0.0."""
+    return (np.round(np.asarray(values, np.float64), DECIMALS) + 0.0).tolist()
 
 
 def bounds(curves: Mapping[str, np.ndarray], margins: Mapping[str, float]) -> dict[str, np.ndarray]:

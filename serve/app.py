@@ -40,8 +40,10 @@ from werkzeug.exceptions import (
 from msr_utils import __version__, inference
 from msr_utils.audio import AudioError, AudioTooLong
 from msr_utils.constants import FRAME_SECONDS, TARGETS
+from msr_utils.inference import rounded
 from serve import metrics, schemas
 from serve.config import ConfigError, ServiceConfig
+from serve.cors import cors_headers
 from serve.gate import RETRY_AFTER_S, Gate, Shares
 from serve.live import LiveStream, Seal, StateError, read_samples
 from serve.logs import log, log_request
@@ -117,7 +119,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.extensions["metrics"] = counts = metrics.Metrics()
     app.extensions["stopping"] = stopping = Event()
-    _add_headers(app, counts)
+    _add_headers(app, config, counts)
     _add_errors(app, config)
 
     @app.spec_processor
@@ -278,8 +280,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
             "model": stream.model.name,
             "audio_s": stream.seconds,
             "times_s": times_s.tolist(),
-            **{target: rounded(curve, 6) for target, curve in curves.items()},
-            **{name: rounded(c, 6) for name, c in ends.items()},
+            **{name: rounded(c) for name, c in (curves | ends).items()},
             "state": state,
             "elapsed_ms": round(1000 * (time.perf_counter() - start), 1),
         }
@@ -536,6 +537,8 @@ def read_upload(max_bytes: int) -> FileStorage:
 def _form_file() -> FileStorage:
     """Find the one file in the form's field ``file``."""
     files = request.files.getlist("file")
+    if files:
+        only_fields("file")
     if len(files) > 1:
         raise BadRequest(f"file: one file a request, not {len(files)}")
     if not files and "file" in request.form:
@@ -552,6 +555,17 @@ def _form_file() -> FileStorage:
     # The request closes its files when it ends, which a streamed answer outlives.
     files[0].stream = io.BytesIO()
     return FileStorage(stream, filename="file", name="file")
+
+
+def only_fields(*names: str) -> None:
+    """Refuse a form with a field that would not be looked at, such as an option."""
+    for name in (*request.files, *request.form):
+        if name not in names:
+            known = " and ".join(repr(known) for known in names)
+            raise BadRequest(
+                f"{name}: no field of this form, which takes {known}; options go into the "
+                f"address, as in {request.path}?model=NAME"
+            )
 
 
 def read_chunk(max_bytes: int, final: bool) -> tuple[bytes, str]:
@@ -589,17 +603,13 @@ def read_chunk(max_bytes: int, final: bool) -> tuple[bytes, str]:
     state = request.form.get("state", "")
     if not files and not (final and state):
         raise BadRequest("chunk: missing; send PCM samples as the multipart file 'chunk'")
+    only_fields("chunk", "state")
     chunk = files[0].read(max_bytes + 1) if files else b""
     if len(chunk) > max_bytes:
         raise RequestEntityTooLarge
     if not chunk and not final:
         raise AudioError("chunk: empty (0 bytes)")
     return chunk, state
-
-
-def rounded(values: np.ndarray | float, decimals: int = 4) -> list[float] | float:
-    """Round, as plain numbers; adding 0 turns -0.0 into 0.0."""
-    return (np.round(np.asarray(values, np.float64), decimals) + 0.0).tolist()
 
 
 def explain(error: Exception) -> tuple[int, str]:
@@ -619,8 +629,8 @@ def explain(error: Exception) -> tuple[int, str]:
     )
 
 
-def _add_headers(app: APIFlask, counts: metrics.Metrics) -> None:
-    """Give every answer an identifier and the security headers; write the log and count."""
+def _add_headers(app: APIFlask, config: ServiceConfig, counts: metrics.Metrics) -> None:
+    """Give every answer an identifier and its headers; write the log and count."""
 
     @app.before_request
     def identify() -> None:
@@ -632,6 +642,9 @@ def _add_headers(app: APIFlask, counts: metrics.Metrics) -> None:
     def finish(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
         response.headers.update(SECURITY_HEADERS)
+        response.headers.extend(
+            cors_headers(request.path, request.headers.get("Origin"), config.allowed_origins)
+        )
         method, status, start = request.method, response.status_code, g.start
         route = request.url_rule.rule if request.url_rule else ""
         fields = g.fields

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -56,6 +57,9 @@ class ServiceConfig:
         Longest chunk of live audio accepted.
     max_state_seconds : float > 0
         Oldest state of live audio accepted.
+    allowed_origins : tuple of str
+        Origins whose pages may read the API's answers (CORS), such as
+        ``https://example.org``, or ``*`` for all. By default none.
     stop_seconds : float > 0
         How long a service that is told to stop finishes what it has begun.
     secret_key : str, optional
@@ -82,6 +86,7 @@ class ServiceConfig:
     max_receive_seconds: float = 300.0
     max_per_client: int | None = None
     trusted_proxy: str | None = None
+    allowed_origins: tuple[str, ...] = ()
     secret_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +95,12 @@ class ServiceConfig:
             raise ConfigError(f"models_dir: there is no folder {self.models_dir}")
         if self.secret_key is not None and len(self.secret_key) < MIN_KEY_LENGTH:
             raise ConfigError(f"secret_key: must have at least {MIN_KEY_LENGTH} characters")
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"allowed_origins: {origin!r} is no origin; write https://example.org, "
+                    "without a path, or *"
+                )
         for name, (read, _) in _READERS.items():
             value = getattr(self, name)
             if read in (int, float) and value is not None and not 0 < value < math.inf:
@@ -127,6 +138,13 @@ class ServiceConfig:
         return cls(**values)
 
 
+_ORIGIN = re.compile(r"\*|https?://[^/\s*]+")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
 _READERS = {
     "models_dir": (Path, "a folder"),
     "default_model": (str, "the name of a model"),
@@ -142,6 +160,7 @@ _READERS = {
     "max_receive_seconds": (float, "a number of seconds"),
     "max_per_client": (int, "a whole number"),
     "trusted_proxy": (str, "an address"),
+    "allowed_origins": (_words, "origins with commas between"),
     "secret_key": (str, "a text"),
 }
 assert set(_READERS) == {field.name for field in fields(ServiceConfig)}

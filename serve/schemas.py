@@ -30,7 +30,10 @@ class PredictQuery(Schema):
     model = String(**described("Name of the model; the default model if left out."))
     targets = String(
         load_default=",".join(TARGETS),
-        validate=OneOf([",".join(TARGETS), *TARGETS]),
+        validate=OneOf(
+            [",".join(TARGETS), ",".join(reversed(TARGETS)), *TARGETS],
+            error="must be 'valence', 'arousal', or both with a comma between",
+        ),
         **described("Curves to give; with one of them there is no quadrant."),
     )
     smoothing = Float(
@@ -368,6 +371,7 @@ PREDICT_BODY = {
             "schema": {
                 "type": "object",
                 "required": ["file"],
+                "additionalProperties": False,
                 "properties": {
                     "file": {
                         "type": "string",
@@ -388,6 +392,7 @@ LIVE_BODY = {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
+                "additionalProperties": False,
                 "properties": {
                     "chunk": {
                         "type": "string",

@@ -21,6 +21,7 @@ from waitress.task import ErrorTask
 from waitress.utilities import Error, RequestEntityTooLarge
 
 from serve.config import ServiceConfig
+from serve.cors import cors_headers
 from serve.logs import log_request
 from serve.problems import PROBLEM_TYPE, problem, request_id, too_large
 
@@ -118,6 +119,11 @@ class _ErrorTask(ErrorTask):
                 ("Content-Type", PROBLEM_TYPE),
                 ("X-Request-ID", identifier),
                 ("X-Content-Type-Options", "nosniff"),
+                *cors_headers(
+                    getattr(self.request, "path", ""),
+                    self.request.headers.get("ORIGIN"),
+                    self.channel.server.allowed_origins,
+                ).items(),
             ]
         )
         self.set_close_on_finish()
@@ -190,6 +196,7 @@ def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> T
     server.maintenance = partial(_maintain, server, config.max_receive_seconds)
     server.metrics = app.extensions["metrics"]
     server.stopping = app.extensions["stopping"]
+    server.allowed_origins = config.allowed_origins
     return server
 
 

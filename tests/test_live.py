@@ -212,6 +212,28 @@ def test_chunks_over_two_processes_give_the_curve_of_the_file(
         np.testing.assert_allclose(joined[target], getattr(curve, target), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("model", ["one", "two"])
+def test_live_and_file_answers_agree_on_a_real_file(servers, model):
+    """An MP3 of several decoder blocks; both answers as they come over HTTP."""
+    rate, file = 44_100, io.BytesIO()
+    t = np.arange(24 * rate) / rate
+    notes = 0.5 * np.exp(-9 * (t % 0.25)) * np.sin(2 * np.pi * 220 * (1 + t // 0.25 % 7) * t)
+    sf.write(file, notes, rate, format="MP3")
+    url = f"{servers[0]}/v1/predict"
+    whole = requests.post(url, params={"model": model}, data=file.getvalue(), timeout=20).json()
+    file.seek(0)
+    samples, state, heard = sf.read(file, dtype="float32")[0], None, {}
+    for i, chunk in enumerate([*np.array_split(samples, 12), samples[:0]]):
+        options = {"rate": rate, "format": "f32le", "model": model, "final": not len(chunk)}
+        answer = post(servers[i % 2], pcm(chunk, "f32le"), state, **options).json()
+        state = answer["state"]
+        for target in ("valence", "arousal"):
+            heard.setdefault(target, []).extend(answer[target])
+    for target, curve in heard.items():
+        assert np.ptp(curve) > 0.01
+        np.testing.assert_allclose(curve, whole[target], atol=1e-5, rtol=0)
+
+
 def test_one_final_chunk_is_the_whole(servers, models_dir):
     samples = sound(3.4, 44_100)
     answer = post(servers[0], pcm(samples), rate=44_100, final=True).json()

@@ -7,6 +7,7 @@ import { Spectrogram } from "./spectrogram.js";
 
 const LIVE_SECONDS = 60; // What is seen while the microphone is open.
 const LIVE_COLUMN_SECONDS = 0.1;
+const DECIMALS = 6; // Of values in files, as the service gives them.
 const QUIETEST_PEAK_DB = -20; // The noise of a silent room shall not look like music.
 
 const $ = (id) => document.getElementById(id);
@@ -224,7 +225,7 @@ const columnsOf = (curve) => Object.keys(curve).filter((name) => Array.isArray(c
 
 function table(curve) {
   const names = columnsOf(curve);
-  const rows = curve.times_s.map((_, i) => names.map((name) => curve[name][i].toFixed(name === "times_s" ? 1 : 4)));
+  const rows = curve.times_s.map((_, i) => names.map((name) => curve[name][i].toFixed(name === "times_s" ? 1 : DECIMALS)));
   return [names.map((name) => name.replace("times_s", "time_s")), ...rows, []].join("\n");
 }
 
@@ -291,7 +292,7 @@ async function record(slot) {
         model: track.model,
         duration_s: track.curve.times_s.at(-1),
         frame_seconds: track.curve.times_s[0],
-        mean: Object.fromEntries(Object.entries(mean).map(([key, value]) => [key, Number(value.toFixed(4))])),
+        mean: Object.fromEntries(Object.entries(mean).map(([key, value]) => [key, Number(value.toFixed(DECIMALS))])),
         quadrant: { name: name.toUpperCase(), words: words[name] },
       },
       true,
@@ -440,7 +441,7 @@ function list() {
     });
     return row;
   };
-  const value = (number) => (number === undefined ? "" : number.toFixed(4).replace("-", "\u2212"));
+  const value = (number) => (number === undefined ? "" : number.toFixed(4).replace(/^-(?=[0.]+$)/, "").replace("-", "\u2212"));
   $("values").querySelector("table").replaceChildren(
     cells("th", ["Time (s)", ...names.map(({ title }) => title)]),
     ...rows.map((seconds, i) => cells("td", [seconds.toFixed(1), ...names.map(({ curve, name }) => value(curve[name][i]))])),
