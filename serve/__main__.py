@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     host = f"[{options.host}]" if ":" in options.host else options.host
     print(f"Music Sentiment Recognition at http://{host}:{server.effective_port}", flush=True)
+    logs.own_stderr()
     run(server, config.stop_seconds)
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import secrets
 import shutil
 import tempfile
@@ -697,7 +698,9 @@ def _add_errors(app: APIFlask, config: ServiceConfig) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def body_too_large(error: RequestEntityTooLarge) -> Response:
-        return answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large(config.max_upload_bytes))
+        small = (request.content_length or math.inf) <= config.max_upload_bytes
+        detail = f"form: more than {request.max_form_parts} fields; send the one that is needed"
+        return answer(error.code, detail if small else too_large(config.max_upload_bytes))
 
     @app.errorhandler(apiflask.HTTPError)
     def validation_error(error: apiflask.HTTPError) -> Response:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
 from datetime import UTC, datetime
 
 log = logging.getLogger("serve")
@@ -31,6 +33,20 @@ def configure() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Requests that wait for a thread are normal under load, not worth a line each.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+
+def own_stderr() -> None:
+    """Keep standard error, from here on, to the log alone.
+
+    libmpg123 writes to it of every damaged frame of an MP3: an upload could fill the disk, with
+    lines that are no JSON.
+    """
+    own = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    sys.stderr = own
+    for handler in logging.getLogger().handlers:
+        handler.setStream(own)
 
 
 def log_request(method: str, route: str, status: int, seconds: float, **fields: object) -> None:

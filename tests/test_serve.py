@@ -156,8 +156,10 @@ def server(models_dir, tmp_path_factory):
     yield announced[0]
     process.terminate()
     process.wait(10)
-    # Whatever the tests sent: no request may have met an unexpected error.
-    assert "Traceback" not in log.read_text()
+    # Whatever the tests sent: no request may have met an unexpected error, and no library
+    # may have written between the lines.
+    for line in log.read_text().splitlines():
+        assert "traceback" not in json.loads(line)
 
 
 @pytest.fixture(scope="session")
@@ -511,6 +513,22 @@ def with_infinity() -> bytes:
     return encoded(samples, subtype="FLOAT")
 
 
+def garbled(mp3: bytes) -> bytes:
+    """An MP3 whose frames begin right and go on wrong."""
+    rng = np.random.default_rng(0)
+    starts = [m.start() for m in re.finditer(rb"\xff[\xf2\xf3\xfa\xfb]", mp3)][3:]
+    content = bytearray(mp3)
+    for at in starts:
+        content[at + 6 : at + 30] = rng.bytes(24)
+    return bytes(content)
+
+
+def riff(*chunks: tuple[bytes, bytes]) -> bytes:
+    """WAV file of these chunks."""
+    body = b"".join(name + struct.pack("<I", len(content)) + content for name, content in chunks)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WAVE" + body
+
+
 NOISE = np.random.default_rng(0).bytes(200_000)
 PCM = (sound(3, 22_050)[:, 0] * 32767).astype("<i2").tobytes()
 MP3, OGG, OPUS = FORMATS["song.mp3"], FORMATS["song.ogg"], FORMATS["song.opus"]
@@ -569,6 +587,23 @@ ODD_UPLOADS = {
     "Ogg page of nothing": OGG[:27],
     "24 bits, odd length": wav(22_050, 1, PCM[:-2], bits=24),
     "an AIFF header on a WAV": FORMATS["song.aiff"][:12] + GOOD[12:],
+    "MP3 of garbled frames": garbled(MP3),
+    "MP3 that changes its rate": MP3 + encoded(sound(2, 16_000), 16_000, format="MP3"),
+    "Ogg that changes its codec": OGG + OPUS,
+    "FLAC that states 36 days": FLAC[:21] + b"\xff" * 5 + FLAC[26:],
+    "AIFF of a rate near 2 ** 40": FORMATS["song.aiff"].replace(b"\x40\x0d", b"\x40\x27", 1),
+    "samples before their format": riff((b"data", PCM), (b"fmt ", GOOD[20:36])),
+    "ADPCM in blocks of 0 bytes": riff(
+        (b"fmt ", struct.pack("<HHIIHHHH", 17, 1, 22_050, 11_025, 0, 4, 2, 0)), (b"data", PCM)
+    ),
+    "100,000 chunks": riff(*[(b"LIST", b"ab")] * 100_000, (b"data", PCM)),
+    "RF64 of 2 ** 62 bytes": b"RF64\xff\xff\xff\xffWAVEds64"
+    + struct.pack("<IQQQI", 28, 2**62, 2**62, 2**61, 0)
+    + GOOD[12:36]
+    + b"data\xff\xff\xff\xff"
+    + PCM,
+    "samples of 1e308": encoded(np.full(30_000, 1e308), subtype="DOUBLE"),
+    "the largest samples, one up, one down": wav(22_050, 1, b"\xff\x7f\x00\x80" * 20_000),
 }
 
 
@@ -720,6 +755,12 @@ def test_option_in_the_form_is_not_silently_left_out(server):
         form = {"data": {"model": "tiny"}, "files": {name: ("a", content)}, "timeout": 10}
         answer = requests.post(f"{server}/v1/{path}", **form)
         assert_problem(answer, 400, "model: no field of this form", f"'{name}'", "?model=NAME")
+
+
+def test_form_of_too_many_fields(server):
+    form = {"data": {f"a{i}": "1" for i in range(1500)}, "files": {"file": ("a", GOOD)}}
+    answer = requests.post(f"{server}/v1/predict", **form, timeout=20)
+    assert_problem(answer, 413, "form: more than 1000 fields")
 
 
 def test_no_file_at_all(server):
