@@ -199,9 +199,8 @@ function finish(track, whole, focus) {
   part("mean-valence").textContent = signed(curve.mean.valence);
   part("mean-arousal").textContent = signed(curve.mean.arousal);
   part("duration").textContent = clock(curve.duration_s, curve.duration_s < 10 ? 1 : 0);
-  const title = [...$("model").options].find(({ value }) => value === curve.model)?.text ?? curve.model;
   const took = curve.elapsed_ms === undefined ? "live" : `in ${(curve.elapsed_ms / 1000).toFixed(curve.elapsed_ms < 950 ? 2 : 1)} s`;
-  part("by").textContent = `${title}, ${took}`;
+  part("by").textContent = `${curve.model}, ${took}`;
   part("warnings").textContent = curve.warnings?.map(sentence).join(" ") ?? "";
   const offer = (kind, blob, ending) => {
     part(kind).download = `${stem}.${ending}`;
@@ -327,8 +326,10 @@ async function record(slot) {
     rate: microphone.rate,
     maxSeconds: Number(limits.maxChunkSeconds),
     onProblem: failed,
-    onFrames: ({ times_s, valence, arousal }) => {
-      extend(track.curve, times_s.map((time_s, i) => ({ time_s, valence: valence[i], arousal: arousal[i] })));
+    onFrames: (answer) => {
+      const { times_s, valence, arousal } = answer;
+      const names = columnsOf(answer).filter((name) => name !== "times_s");
+      extend(track.curve, times_s.map((time_s, i) => ({ time_s, ...Object.fromEntries(names.map((name) => [name, answer[name][i]])) })));
       if (!times_s.length) return;
       const name = quadrantOf({ valence: valence.at(-1), arousal: arousal.at(-1) });
       track.part("words").textContent = sentence(words[name]);
