@@ -170,6 +170,7 @@ def test_upload_draws_what_the_api_answers(page, server, clips):
     expected = answer(server, clips / "one.mp3").json()
     assert page.text(".track .name") == "one.mp3"
     assert page.text(".track .words").lower() == expected["quadrant"]["words"]
+    assert page.text("#band").startswith("Shaded")
     assert expected["quadrant"]["words"] in page.run(
         "return document.querySelector('#status').textContent"
     )

@@ -409,6 +409,7 @@ function refresh() {
       `Path in the valence-arousal plane. ${all.filter(({ done }) => done).map(({ name, curve }) => `${name}: ${curve.quadrant.words}`).join("; ")}`,
     );
     $("plane").classList.toggle("live", Boolean(live));
+    $("band").hidden = !all.some(({ curve }) => curve.valence_low);
     $("listen").hidden = all.length < 2 || Boolean(live);
     $("readout").dataset.slot = heard;
     for (const input of $("listen").querySelectorAll("input")) input.checked = input.value === heard;
