@@ -23,7 +23,7 @@ import soxr
 from itsdangerous import BadSignature, TimestampSigner
 
 from msr_utils import inference
-from msr_utils.audio import MAX_SAMPLE, AudioError, AudioTooLong
+from msr_utils.audio import MAX_SAMPLE, AudioError, AudioTooLong, mono
 from msr_utils.constants import FRAME_SECONDS
 
 FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
@@ -96,7 +96,7 @@ def read_samples(data: bytes, format: str, channels: int, rate: int, max_s: floa
         raise AudioError(
             f"chunk: samples reach {peak:.3g}, full scale is 1; the state before it still holds"
         )
-    return samples[:, 0] if channels == 1 else samples.mean(axis=1, dtype=np.float32)
+    return mono(samples)
 
 
 # ------------------------------------------------------------------------------ resampling

@@ -46,6 +46,12 @@ def test_channels_are_averaged(tmp_path):
     np.testing.assert_allclose(audio.load(path), tone(1.0) / 8, atol=1e-7)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_mono_is_the_mean_to_the_last_bit(channels):
+    samples = np.random.default_rng(0).normal(0, 0.3, (1000, channels)).astype(np.float32)
+    np.testing.assert_array_equal(audio.mono(samples), samples.mean(axis=1))
+
+
 def test_a_file_object_is_read_like_a_path(tmp_path):
     path = tmp_path / "tone.flac"
     sf.write(path, tone(1.0), SAMPLE_RATE)
