@@ -339,5 +339,7 @@ def load(source: AudioSource, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 def _reason(error: Exception) -> str:
     """Tell what libsndfile said, without the path or object address it puts in front."""
     if isinstance(error, sf.LibsndfileError):
-        return error.error_string.strip().rstrip(".")
+        reason = error.error_string.strip().rstrip(".")
+        # libsndfile's word for a file too small to tell; that it is there was seen before.
+        return "unknown format" if reason.startswith("File does not exist") else reason
     return "unknown format"

@@ -317,10 +317,13 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
     Of a folder, predict every audio file in it to CSV files under --csv. Called again, it goes
     on with those that are missing. The exit code is 1 if a file failed.
     """
+    from threadpoolctl import threadpool_limits
+
     from msr_utils import batch, inference
     from msr_utils.audio import AudioError
     from msr_utils.io import write_text
 
+    threadpool_limits(1)  # The products are small: cores that share one wait for each other.
     printed = csv == Path("-") or (csv is None and plot is None)
     try:
         bundles = models_dir or inference.MODELS_DIR

@@ -71,6 +71,8 @@ def test_what_cannot_be_done_says_why(tmp_path):
     assert "give --csv FOLDER" in run(tmp_path / "empty").output
     assert "give --csv FOLDER" in run(tmp_path / "empty", "--csv").output
     assert "not found" in run(tmp_path / "none.mp3").output
+    (tmp_path / "short.mp3").write_text("hi")
+    assert "not audio that can be decoded (unknown format)" in run(tmp_path / "short.mp3").output
     sf.write(tmp_path / "a.wav", tone(2), 22_050)
     blocked = run(tmp_path / "a.wav", "--csv", tmp_path / "a.wav" / "c.csv")
     assert blocked.exit_code == 1 and "cannot write" in blocked.output
