@@ -1012,6 +1012,14 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
     assert not loaded & {"tensorflow", "keras", "librosa", "pandas", "matplotlib", "transformers"}
 
 
+def test_nothing_is_reported_to_anyone(tmp_path):
+    """ONNX Runtime would leave a device id and a queue of events in the home folder."""
+    code = "import serve.app; from msr_utils.inference import load; load('light')"
+    clean = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean, check=True, timeout=60)
+    assert [*tmp_path.rglob("*")] == []
+
+
 def test_settings_come_from_the_environment(models_dir):
     config = ServiceConfig.from_env(
         {"MSR_MODELS_DIR": str(models_dir), "MSR_MAX_SECONDS": "12.5", "MSR_THREADS": "2"},
