@@ -685,6 +685,7 @@ def export(
         if getattr(released.setting, m.corpus.labels)  # a kind without a share teaches nothing
     ]
     first = _curves(trainer)[0]
+    ear = "ear" in trainer.features.blocks
     inside = scored["coverage"]["reached"]
     clips = "; ".join(
         f"{metric.replace('_', ' of ')} {v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]"
@@ -694,8 +695,9 @@ def export(
     card = {
         "name": name,
         "title": f"Linear map of remembered features ({name})",
-        "summary": "Valence and arousal every 500 ms; causal. Running means over 3, 10 and 40 s "
-        f"and deviations over 10 s of {', '.join(trainer.features.blocks)}, then one linear map.",
+        "summary": "Valence and arousal every 500 ms; causal. One linear map of what was heard in "
+        "the last 3, 10 and 40 s: spectrum, timbre, harmony, rhythm and loudness"
+        + (", and what a network makes of it that learned to tag music." if ear else "."),
         "protocol": f"{trainer.folds}-fold cross-validation over all corpora at once, by artist "
         "or series. Only the shares of the kinds of labels were chosen within the folds that are "
         "not tested; features, memory and penalties were settled after the scores of about "
