@@ -25,6 +25,8 @@ import nbformat
 import yaml
 from PIL import Image
 
+from msr_utils import exchanges
+from msr_utils.corpora.synthetic import SyntheticConfig, render_track
 from msr_utils.io import atomic_path, read_json, sha256_file, sha256_text, write_text
 from msr_utils.provenance import LOCK, PROJECT_ROOT
 
@@ -70,6 +72,17 @@ NEEDED = ("data", "evaluation", "export")
 
 CEILING = "the raters' own disagreement"
 """Row of the headline table below the models; see `msr_utils.audit`."""
+
+TOGETHER = re.compile(r"\[-?[\d.]+, -?[\d.]+\]|-?[\d.]+ ± [\d.]+")
+"""Intervals and deviations in a table: no line of theirs breaks."""
+
+MANY = 2
+"""Chapters of one notebook that stand in the sidebar; more are folded under an overview."""
+
+OVERVIEW_NOTE = (
+    "RMSE and Pearson r, pooled over all test frames, with 95 % intervals from resampling tracks. The "
+    "[evaluation](evaluation) sets them beside what needs no model."
+)
 
 EDITION_NOTE = "Edition <em>{edition}</em>, corpus <em>{corpus}</em>, finished {finished}."
 
@@ -154,7 +167,8 @@ def titles(runs: list[Path]) -> dict[Path, str]:
     for run, title in found.items():
         if often[title] > 1:
             same_corpus = corpora[title, run.parent.name] > 1
-            found[run] = f"{title}: {run.name if same_corpus else run.parent.name}"
+            whose = run.name if same_corpus else run.parent.name
+            found[run] = f"{title} ({whose})" if title.endswith("?") else f"{title}: {whose}"
     return found
 
 
@@ -164,12 +178,17 @@ def _title(run: Path) -> str:
         return metrics["title"]
     content = nbformat.read(run / "notebook.ipynb", as_version=4)
     heading = next(c.source for c in content.cells if c.cell_type == "markdown").splitlines()[0]
-    heading = heading.removeprefix("# ")
+    return heading.removeprefix("# ") + _variant(run, metrics)
+
+
+def _variant(run: Path, metrics: dict[str, Any]) -> str:
+    """Preset and target of a model's run, as its title ends; nothing for other runs."""
     if "target" not in metrics:
-        return heading
+        return ""
     target = metrics["target"]
-    preset = run.name.removesuffix(f"-{target}").removeprefix(heading.lower()).strip("-")
-    return f"{heading} ({preset}): {target}" if preset else f"{heading}: {target}"
+    kind = _notebook(run).partition("_")[2]
+    preset = run.name.removesuffix(f"-{target}").removeprefix(kind).strip("-")
+    return f" ({preset}): {target}" if preset else f": {target}"
 
 
 class Facts:
@@ -246,9 +265,43 @@ class Facts:
         runs = self.chapters.get(notebook)
         return f"[{words}]({root}{self.pages[runs[0]]})" if runs else words
 
+    def short(self, run: Path, word: str) -> str:
+        """Title of a run in the sidebar: one word for its notebook, and what sets it apart."""
+        if not word:
+            return self.titles[run].split(",")[0]
+        if variant := _variant(run, read_json(run / "metrics.json")):
+            return word + variant
+        alone = len(self.chapters[_notebook(run)]) == 1
+        return word if alone else f"{word}: {run.parent.name}"
+
+    def overview(self, notebook: str, word: str) -> str:
+        """A page above the chapters that one notebook made, with the scores of its models."""
+        lines, scored = [], False
+        for run in self.chapters[notebook]:
+            pooled = read_json(run / "metrics.json").get("test", {}).get("pooled", {})
+            cells = [_with_interval(pooled.get(metric), metric) for metric in ("rmse", "r")]
+            link = f"[{self.titles[run]}]({Path(self.pages[run]).name})"
+            lines.append([link, *cells])
+            scored = scored or bool(pooled)
+        if scored:
+            rows = [
+                f"| {' | '.join(cells)} |"
+                for cells in [["chapter", "RMSE", "r"], ["---"] * 3, *lines]
+            ]
+            rows += ["", OVERVIEW_NOTE]
+        else:
+            rows = [f"- {link}" for link, *_ in lines]
+        return "\n".join([f"# {word}: all runs", "", *rows, ""])
+
     def links(self, notebook: str) -> list[str]:
         """Links to all chapters that a notebook made, by their titles."""
         return [f"[{self.titles[r]}]({self.pages[r]})" for r in self.chapters.get(notebook, [])]
+
+    def exchange(self, name: str) -> str:
+        """A documented request to the service, with its answer if the edition has recorded it."""
+        recorded = self.metrics("service", "synthetic") or {"exchanges": {}}
+        command = exchanges.REQUESTS[name].format(service=exchanges.ADDRESS)
+        return exchanges.to_markdown(recorded["exchanges"].get(name, {"command": command}))
 
     @staticmethod
     def holds(what: str, comparison: bool) -> str:
@@ -269,7 +322,7 @@ class Facts:
         export = read_json(self.corpus_dir / "export" / "metrics.json")
         manifest = read_json(self.corpus_dir / "evaluation" / "manifest.json")
         names = ("score", "value", "interval", "bounds", "song", "cost", "metrics", "link",
-                 "links", "holds")  # fmt: skip
+                 "links", "exchange", "holds")  # fmt: skip
         return {
             **{name: getattr(self, name) for name in names},
             "edition": self.corpus_dir.parent.name,
@@ -291,6 +344,7 @@ class Facts:
                 (self.titles[run], read_json(run / "manifest.json")["wall_s"] / 60)
                 for run in self.pages
             ],
+            "recorded": self.metrics("service", "synthetic"),
             "notebooks": parameter_tables(),
             "cards": model_cards(),
             "citation": yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8")),
@@ -352,6 +406,13 @@ def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
     }
 
 
+def _with_interval(score: dict[str, float] | None, metric: str) -> str:
+    if not score:
+        return "–"
+    value, low, high = (_number(score.get(k), _places(metric)) for k in ("value", "low", "high"))
+    return value if low == "–" else f"{value} ({low} to {high})"
+
+
 def _number(value: float | None, places: int) -> str:
     return "–" if value is None else f"{value:z.{places}f}"  # z: no minus before a zero
 
@@ -374,10 +435,20 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     shutil.rmtree(destination, ignore_errors=True)
     shutil.copytree(BOOK, destination, ignore=shutil.ignore_patterns("_build"))
     (destination / "study").mkdir()
-    write_text(destination / "_toc.yml", yaml.safe_dump(table_of_contents(facts), sort_keys=False))
+    contents = table_of_contents(facts)
+    write_text(destination / "_toc.yml", yaml.safe_dump(contents, sort_keys=False))
+    for entry in (chapter for part in contents["parts"] for chapter in part["chapters"]):
+        if "sections" in entry:
+            notebook = entry["file"].removeprefix(overview_page(""))
+            page = facts.overview(notebook, entry["title"])
+            write_text(destination / f"{entry['file']}.md", page)
     for run, page in facts.pages.items():
         text = (run / "notebook.ipynb").read_text("utf-8")
         write_text(destination / f"{page}.ipynb", _as_chapter(text, facts.titles[run]))
+    if recorded := context["recorded"]:
+        figure = corpus_dir.parent / "synthetic" / "service" / "figures" / "explorer.png"
+        shutil.copyfile(figure, destination / "images" / "explorer.png")
+        _render_audio(recorded, destination / "_static" / "audio")
     templates = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -399,8 +470,17 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     return destination
 
 
+def _render_audio(recorded: dict[str, Any], folder: Path) -> None:
+    """Sound the pieces that the service was asked about: they are code, and no part of git."""
+    config = SyntheticConfig(**recorded["synthetic"])
+    for number in range(len(recorded["explorer"]["tracks"])):
+        exchanges.write_audio(render_track(config, number), folder)
+
+
 def table_of_contents(facts: Facts) -> dict[str, Any]:
     """``_toc.yml`` with the runs that there are in the place of ``runs: <notebook>``.
+
+    More than `MANY` of one notebook are the sections of an overview.
 
     Raises
     ------
@@ -415,16 +495,25 @@ def table_of_contents(facts: Facts) -> dict[str, Any]:
             if "runs" not in entry:
                 entries.append(entry)
                 continue
-            placed.add(entry["runs"])
-            entries += [
-                {"file": facts.pages[run], "title": facts.titles[run]}
-                for run in facts.chapters.get(entry["runs"], [])
+            notebook, word = entry["runs"], entry.get("title", "")
+            placed.add(notebook)
+            pages = [
+                {"file": facts.pages[run], "title": facts.short(run, word)}
+                for run in facts.chapters.get(notebook, [])
             ]
+            if word and len(pages) > MANY:
+                pages = [{"file": overview_page(notebook), "title": word, "sections": pages}]
+            entries += pages
         part["chapters"] = entries
     if homeless := set(facts.chapters) - placed:
         raise BookError(f"book/_toc.yml has no place for runs of {', '.join(sorted(homeless))}")
     contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
     return contents
+
+
+def overview_page(notebook: str) -> str:
+    """Name of the page above the chapters of a notebook."""
+    return f"study/all-{notebook}"
 
 
 def _page(run: Path, corpus_dir: Path) -> str:
@@ -446,6 +535,8 @@ def _as_chapter(notebook: str, title: str) -> str:
             tags = cell.metadata.setdefault("tags", [])
             tags.append("remove-cell" if "parameters" in tags else "hide-input")
             for output in cell.outputs:
+                if '"dataframe"' in (table := output.get("data", {}).get("text/html", "")):
+                    output["data"]["text/html"] = TOGETHER.sub(r"<span>\g<0></span>", table)
                 if len(picture := output.get("data", {}).get("image/png", "")) > LARGE:
                     output["data"]["image/png"] = _in_256_colours(picture)
     return nbformat.writes(content)
