@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import functools
 import gzip
+import http.server
+import io
 import json
 import re
 import shutil
+import threading
 from urllib.parse import unquote
 
 import nbformat
 import pytest
 import yaml
-from browser import CHROMIUM
+from browser import CHROMIUM, DRIVER, Browser
 from bs4 import BeautifulSoup
 
 from msr_utils import book, study
+from msr_utils.constants import TARGETS
 from msr_utils.io import read_json, write_json
 
 
@@ -107,6 +111,168 @@ def test_a_page_weighs_less_than_two_megabytes(any_site):
         files = {(page.parent / unquote(a).partition("?")[0]).resolve() for a in assets(page)}
         weight = sent(page) + sum(sent(f) for f in files if f.is_file())
         assert weight < 2e6, f"{page.name}: {weight / 1e6:.1f} MB"
+
+
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs chromium and chromium-driver"
+)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    opened = Browser(tmp_path)
+    opened.go("about:blank")  # Away from Chromium's own page.
+    yield opened
+    opened.close()
+
+
+class Pages(http.server.SimpleHTTPRequestHandler):
+    """Sends files as GitHub Pages does: text compressed."""
+
+    def send_head(self):
+        file = self.translate_path(self.path)
+        if not file.endswith((".html", ".js", ".css", ".svg", ".json")):
+            return super().send_head()
+        with open(file, "rb") as text:
+            content = gzip.compress(text.read())
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(file))
+        self.send_header("Content-Encoding", "gzip")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        return io.BytesIO(content)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def address(published):
+    """The published book on a local server."""
+    handler = functools.partial(Pages, directory=published)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def fetched(browser):
+    """What the browser has asked for since the last call: addresses, and bytes that came."""
+    events = [(e["method"], e["params"]) for e in browser.logs("performance")]
+    urls = [p["request"]["url"] for method, p in events if method == "Network.requestWillBeSent"]
+    urls = [url for url in urls if not url.startswith("chrome://")]
+    sizes = [p["encodedDataLength"] for method, p in events if method == "Network.loadingFinished"]
+    return urls, sum(sizes)
+
+
+@needs_browser
+def test_a_browser_transfers_less_than_two_megabytes(browser, address):
+    """Everything that Chromium fetches for a page, with fonts and what scripts load."""
+    browser.devtools("Network.setCacheDisabled", cacheDisabled=True)
+    for page in ("intro", "background", "explorer", "service", "study/spectrograms", "study/data",
+                 "study/evaluation"):  # fmt: skip
+        fetched(browser)
+        browser.go(f"{address}/{page}.html")
+        browser.until("document.fonts.status === 'loaded' && "
+                      "(!window.MathJax || document.querySelector('mjx-container') !== null)")  # fmt: skip
+        urls, size = fetched(browser)
+        assert len(urls) > 10 and all(u.startswith((address, "data:", "blob:")) for u in urls), urls
+        assert 3e5 < size < 2e6, f"{page}: {size / 1e6:.2f} MB"
+
+
+@needs_browser
+@pytest.mark.parametrize("served", [True, False])
+def test_search_works_without_a_network(browser, published, address, served):
+    root = address if served else published.as_uri()
+    browser.go(f"{root}/limits.html")
+    browser.click(
+        ".sidebar-primary-item .search-button-field, .sidebar-primary-item .search-button"
+    )
+    browser.until("document.activeElement.matches('input[type=search]')")
+    browser.press(*"arousal", "Enter")
+    browser.until("document.querySelectorAll('#search-results li a').length > 5")
+    found = browser.run(
+        "return [...document.querySelectorAll('#search-results li a')].map((a) => a.href)"
+    )
+    assert any("/study/lstm-arousal.html" in link for link in found)
+    urls, _ = fetched(browser)
+    assert urls and all(url.startswith((root, "data:", "blob:")) for url in urls), urls
+    browser.go(f"{root}/search.html?q=noosuchword")
+    browser.until("document.body.textContent.includes('did not match any documents')")
+
+
+@needs_browser
+def test_a_prediction_can_be_explored(browser, published):
+    recorded = read_json(book.REPORTS / "published/synthetic/service/metrics.json")["explorer"]
+    piece, (first, *_, last) = recorded["tracks"][1], recorded["models"]
+    browser.go((published / "explorer.html").as_uri())
+
+    def shown():
+        return browser.text(".explorer-values").replace("−", "-").replace("+", "")
+
+    def told(model, frame):
+        return [f"{piece['curves'][model][target][frame]:.2f}" for target in TARGETS]
+
+    assert not browser.run("return document.querySelector('.explorer-static').checkVisibility()")
+    # With the keyboard alone: another piece, and some moments on.
+    browser.run("document.querySelector('[data-pick=track]').focus()")
+    browser.press("ArrowDown")
+    browser.run("document.querySelector('.explorer input').focus()")
+    browser.press("ArrowRight", "ArrowRight", "ArrowRight")
+    assert all(value in shown() for value in ("2.0 s", *told(first, 3)))
+    browser.run("document.querySelector('[data-pick=model]').focus()")
+    browser.press("End")
+    assert all(value in shown() for value in told(last, 3))
+    # What the mouse points at, and back.
+    box = browser.run("""
+        const chart = document.querySelector("[data-chart=valence]");
+        chart.scrollIntoView({ behavior: "instant" });
+        const { right, top, height } = chart.getBoundingClientRect();
+        return [right - 10, top + height / 2]""")
+    browser.move_to(*box)
+    assert all(value in shown() for value in ("45.0 s", *told(last, -1)))
+    browser.move_to(box[0], box[1] + 400)
+    assert "2.0 s" in shown()
+    # The dot follows the music.
+    browser.until("document.querySelector('.explorer audio').duration > 40 || "
+                  "(document.querySelector('.explorer audio').load(), "
+                  "document.querySelector('.explorer audio').preload = 'auto', false)")  # fmt: skip
+    browser.run("const a = document.querySelector('.explorer audio'); a.currentTime = 20; a.play()")
+    browser.until("+document.querySelector('.explorer input').value > 42")
+    browser.run("document.querySelector('.explorer audio').pause()")
+    # Paper and browsers without scripts get the picture.
+    visible = "return ['.explorer', '.explorer-static'].map((s) => document.querySelector(s).checkVisibility())"
+    browser.devtools("Emulation.setEmulatedMedia", media="print")
+    assert browser.run(visible) == [False, True]
+    browser.devtools("Emulation.setEmulatedMedia", media="")
+    browser.devtools("Emulation.setScriptExecutionDisabled", value=True)
+    browser.go((published / "explorer.html").as_uri())
+    assert browser.run(visible) == [False, True]
+
+
+def test_the_service_page_shows_recorded_answers(published, site):
+    recorded = read_json(book.REPORTS / "published/synthetic/service/metrics.json")["exchanges"]
+    blocks = [tag.get_text().strip() for tag in soup(published / "service.html").find_all("pre")]
+    for name, exchange in recorded.items():
+        if name != "health":  # says no more than "ready"
+            assert exchange["answer"] in blocks, name
+    # An edition that has not asked the service shows the requests alone.
+    text = soup(site / "service.html").get_text()
+    assert recorded["predict"]["command"] in text and '"elapsed_ms"' not in text
+
+
+def test_titles_in_the_sidebar_are_short(published):
+    for tag in soup(published / "intro.html").select("nav.bd-links a"):
+        assert len(tag.get_text().strip()) <= 30, tag
+    facts = book.Facts(book.REPORTS / "published" / "vgmidi")
+    linear = {facts.short(run, "Linear") for run in facts.chapters["03_linear"]}
+    assert "Linear (ear): arousal" in linear
+    # Many chapters of one notebook are folded under their scores.
+    overview = soup(published / "study" / "all-03_lstm.html").find("table")
+    links = {a["href"] for a in overview.find_all("a", href=True)}
+    assert links == {f"{run.name}.html" for run in facts.chapters["03_lstm"]}
+    score = facts.metrics("lstm-arousal")["test"]["pooled"]["rmse"]["value"]
+    assert f"{score:.3f}" in overview.get_text()
 
 
 def test_every_picture_is_described(any_site):

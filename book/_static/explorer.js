@@ -77,8 +77,8 @@ document.addEventListener("DOMContentLoaded", () => {
         line.setAttribute("x1", xs[i]);
         line.setAttribute("x2", xs[i]);
       };
-      charts[target].at = (event) => {
-        const where = (event.offsetX - MARGIN.left) / (charts[target].clientWidth - MARGIN.left - MARGIN.right);
+      charts[target].at = (left) => {
+        const where = (left - MARGIN.left) / (charts[target].clientWidth - MARGIN.left - MARGIN.right);
         return Math.round(clip(where) * frames) - 1;
       };
     }
@@ -100,8 +100,8 @@ document.addEventListener("DOMContentLoaded", () => {
       }
     };
     // The nearest moment of the predicted path.
-    charts.plane.at = (event) => {
-      const far = xs.line.map((own, i) => (own - event.offsetX) ** 2 + (ys.line[i] - event.offsetY) ** 2);
+    charts.plane.at = (left, top) => {
+      const far = xs.line.map((own, i) => (own - left) ** 2 + (ys.line[i] - top) ** 2);
       return far.indexOf(Math.min(...far));
     };
     const scores = track.scores[pickModel.value];
@@ -142,9 +142,13 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   for (const chart of Object.values(charts)) {
-    chart.addEventListener("pointermove", (event) => show(chart.at(event)));
+    const pointed = ({ clientX, clientY }) => {
+      const { left, top } = chart.getBoundingClientRect();
+      return Math.max(chart.at(clientX - left, clientY - top), 0);
+    };
+    chart.addEventListener("pointermove", (event) => show(pointed(event)));
     chart.addEventListener("pointerleave", () => show(+slider.value));
-    chart.addEventListener("click", (event) => move(Math.max(chart.at(event), 0), true));
+    chart.addEventListener("click", (event) => move(pointed(event), true));
   }
   slider.addEventListener("input", () => move(+slider.value, true));
   audio.addEventListener("play", follow);
