@@ -46,6 +46,7 @@ published: $(READY)
 		$(PUBLISH) --corpus $$corpus && $(PUBLISH) --corpus $$corpus --experiment all || exit 1; \
 	done
 	$(PUBLISH) --corpus deam --data $(DATA)/deam --only data --only static --only transfer
+	$(PUBLISH) --experiment service
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2

@@ -73,7 +73,7 @@ NEEDED = ("data", "evaluation", "export")
 CEILING = "the raters' own disagreement"
 """Row of the headline table below the models; see `msr_utils.audit`."""
 
-TOGETHER = re.compile(r"\[-?[\d.]+, -?[\d.]+\]|-?[\d.]+ ± [\d.]+")
+TOGETHER = re.compile(r"\[[-+]?[\d.]+, [-+]?[\d.]+\]|[-+]?[\d.]+ ± [\d.]+")
 """Intervals and deviations in a table: no line of theirs breaks."""
 
 MANY = 2
