@@ -8,6 +8,9 @@ document.addEventListener("DOMContentLoaded", () => {
     icon.querySelector("title")?.remove();
     icon.setAttribute("aria-hidden", "true");
   }
+  // An arrow that unfolds chapters says whose.
+  for (const arrow of document.querySelectorAll(".bd-sidenav details > summary"))
+    arrow.setAttribute("aria-label", `Chapters: ${arrow.closest("li").querySelector("a").textContent.trim()}`);
   // The book's title in the sidebar lies outside every landmark.
   document.querySelector(".bd-sidebar-primary .sidebar-primary-item")?.setAttribute("role", "banner");
   // The corner of a table heads nothing.
