@@ -340,10 +340,7 @@ class Facts:
             "manifest": manifest,
             "bundle": export["bundle"],
             "realtime_factor": f"{export['realtime_factor']:.0f}",
-            "wall_minutes": [
-                (self.titles[run], read_json(run / "manifest.json")["wall_s"] / 60)
-                for run in self.pages
-            ],
+            "run_minutes": [(self.titles[run], *run_minutes(run)) for run in self.pages],
             "recorded": self.metrics("service", "synthetic"),
             "notebooks": parameter_tables(),
             "cards": model_cards(),
@@ -351,6 +348,18 @@ class Facts:
             "url": os.environ.get("BOOK_URL", ""),
             **benchmark_facts(),
         }
+
+
+def run_minutes(run: Path) -> tuple[float, float]:
+    """Minutes that a run's trainings took, whenever that was, and that its last execution took.
+
+    A training that was kept is read in the next execution and not made again.
+    """
+    metrics = read_json(run / "metrics.json") if (run / "metrics.json").is_file() else {}
+    seconds = [metrics.get("cost", {}).get("training_s", 0)]
+    seconds += [row["cost"]["training_s"] for row in metrics.get("variants", []) if "cost" in row]
+    seconds += [60 * row.get("minutes", 0) for row in metrics.get("trials", [])]
+    return sum(seconds) / 60, read_json(run / "manifest.json")["wall_s"] / 60
 
 
 def parameter_tables(notebooks: Path = NOTEBOOKS) -> dict[str, list[dict[str, str]]]:
