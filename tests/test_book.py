@@ -507,3 +507,17 @@ def test_metrics_are_json_that_any_reader_can_read(quick_study):
 
     for path in quick_study.rglob("*.json"):
         json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_a_training_that_was_kept_counts_where_time_is_told(tmp_path):
+    """One that was trained, an ablation and a search."""
+    write_json(tmp_path / "manifest.json", {"wall_s": 30.0})
+    assert book.run_minutes(tmp_path) == (0, 0.5)
+    variants = [{"cost": {"training_s": 30.0}}, {"diverged": "the loss is nan"}]
+    for metrics, minutes in (
+        ({"cost": {"training_s": 90.0, "parameters": 3}}, 1.5),
+        ({"variants": variants}, 0.5),
+        ({"trials": [{"minutes": 2.0}, {"minutes": 0.5}]}, 2.5),
+    ):
+        write_json(tmp_path / "metrics.json", metrics)
+        assert book.run_minutes(tmp_path) == (minutes, 0.5)
