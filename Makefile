@@ -38,8 +38,8 @@ PUBLISH = $(BIN)/msr run --edition published --jobs 2
 .PHONY: published
 published: $(READY)
 	$(BIN)/msr ear fetch
-	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment ear
-	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment transformer-pretrained
+	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi \
+		--experiment ear --experiment transformer-pretrained --experiment lstm-ablation
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment all
 	for corpus in "emotify --data $(DATA)/emotify" "folder --data $(DATA)/quadrants"; do \
