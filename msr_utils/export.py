@@ -140,17 +140,15 @@ def export_runs(corpus_dir: Path, run: str, corpus: Corpus, models_dir: Path) ->
     features = FeatureConfig.from_json(metrics[TARGETS[0]]["features"])
     tested = metrics[TARGETS[0]]["test"]
     folds = metrics[TARGETS[0]]["folds"]
-    inner_folds = metrics[TARGETS[0]]["inner_folds"]
+    inner_folds, networks = metrics[TARGETS[0]]["inner_folds"], metrics[TARGETS[0]]["seeds"]
+    stopped = "each without a part that stopped its training"
+    several = f"{networks} networks" + (f", {stopped}" if inner_folds > 1 else "")
     card = {
         "name": f"{run}-{corpus.name}",
         "title": f"LSTM trained on {corpus.card.title}",
         "summary": f"Valence and arousal every 500 ms from {', '.join(features.blocks)}; causal; "
         "for each target "
-        + (
-            "one network"
-            if inner_folds == 1
-            else f"the mean of {inner_folds} networks that were trained on different parts,"
-        )
+        + ("one network" if networks == 1 else f"the mean of {networks} networks")
         + " of two LSTM layers and a linear unit.",
         "protocol": (
             f"Pooled over the {tested['frames']} frames of {tested['songs']} tracks, each "
@@ -158,10 +156,10 @@ def export_runs(corpus_dir: Path, run: str, corpus: Corpus, models_dir: Path) ->
             + (
                 f" ({folds}-fold cross-validation). The bundle itself was trained on "
                 + (
-                    f"all groups: {inner_folds} networks, each without a part that stopped its "
-                    "training"
+                    f"all groups: {several}"
                     if inner_folds > 1
                     else "all groups but a validation part"
+                    + (f": {several}" if networks > 1 else "")
                 )
                 + ", so these scores estimate it."
                 if folds > 1
