@@ -33,6 +33,7 @@ study: $(READY)
 	@echo "To serve this study's own: make serve MODELS=reports/$(EDITION)/<corpus>/export/bundles"
 
 # All of the published edition, two runs at a time; DATA is the folder in which the corpora lie.
+# BENCH_PEERS_PYTHON, if set, is an interpreter that has vibenet, to be scored beside the release.
 # Hours; what is done is not done again.
 PUBLISH = $(BIN)/msr run --edition published --jobs 2
 .PHONY: published
@@ -41,7 +42,8 @@ published: $(READY)
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi \
 		--experiment ear --experiment transformer-pretrained --experiment lstm-ablation
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi
-	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment all
+	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment all \
+		-p quadrants_dir $(DATA)/quadrants -p emotify_dir $(DATA)/emotify -p unseen_dir $(DATA)/deam
 	for corpus in "emotify --data $(DATA)/emotify" "folder --data $(DATA)/quadrants"; do \
 		$(PUBLISH) --corpus $$corpus && $(PUBLISH) --corpus $$corpus --experiment all || exit 1; \
 	done

@@ -91,7 +91,9 @@ def run(
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{study.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
-        click.echo("this corpus has no curves to learn from: only its data chapter applies")
+        click.echo(
+            "this corpus has no curves to learn from: its data chapter and the experiments clips and text apply"
+        )
     if done:
         click.echo(f"{len(done)} runs executed; results in {where}")
     else:
