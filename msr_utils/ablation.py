@@ -24,6 +24,10 @@ from msr_utils.training import FitConfig
 
 BASE = "base"
 
+BEYOND = 10.0
+"""No curve on a scale from -1 to 1 goes there: a state without bounds may hold for an excerpt and
+run away on the whole track."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -139,8 +143,8 @@ def run(
     -------
     dict
         ``variants``: list of ``group, name, settings, test`` (as `evaluate` gives), ``singles``,
-        ``cost`` and, but for the base, ``difference`` (as `paired_difference` gives); a training
-        that diverged has ``diverged`` in place of results. ``baselines``: name to `evaluate`.
+        ``cost`` and, but for the base, ``difference`` (as `paired_difference` gives); one that
+        diverged, in training or on whole tracks, has ``diverged`` in place of results. ``baselines``: name to `evaluate`.
     """
     blocks = [b for v in variants for b in (v.features or ",".join(features.blocks)).split(",")]
     # Every file is heard once: the variants take their columns from all blocks.
@@ -172,6 +176,12 @@ def run(
             )  # fmt: skip
         except FloatingPointError as error:
             rows.append(row | {"diverged": str(error)})
+            continue
+        furthest = max(float(abs(c.predicted).max()) for c in trained.predictions.values())
+        if furthest > BEYOND:
+            rows.append(
+                row | {"diverged": f"predicts {furthest:.1g} on tracks as long as they are"}
+            )
             continue
         row["test"] = evaluate(trained.predictions, n_boot, fit_config.seed)
         row["singles"] = single_scores(trained.singles)
