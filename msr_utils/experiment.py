@@ -75,8 +75,9 @@ class Trained:
         ``fold, network, epoch, loss, mae, val_loss, val_mae, seconds``; fold 0 is the training
         for export. Of a linear model ``fold, network, alpha, val_loss``.
     cost : dict of str to float
-        ``parameters, inference_ms_per_minute`` and, of what is trained, ``training_s`` (all
-        networks, whenever they were trained), ``seconds_per_epoch, epochs``.
+        ``parameters`` (trainable) and ``inference_ms_per_minute`` of the mean of all networks; of
+        what is trained also ``training_s`` (all networks, whenever they were trained) and
+        ``seconds_per_epoch, epochs`` of one.
     model : keras.Model
         To export: of the only split, or trained for export (`cross_validate`).
     features : FeatureConfig
@@ -189,7 +190,12 @@ def cross_validate(
     singles: list[dict[str, Curve]] = [{} for _ in range(one.networks)]
     histories = []
     for fold, split, what in plans:
-        model, history, curves = one.split(split, work / f"fold-{fold}", what)
+        try:
+            model, history, curves = one.split(split, work / f"fold-{fold}", what)
+        except FloatingPointError:
+            for unfinished in work.glob("fold-*/network-*/unfinished"):
+                shutil.rmtree(unfinished)  # what diverged would not go on, but diverge again
+            raise
         histories.append(history.assign(fold=fold))
         for mine, own in zip(singles, curves, strict=True):
             mine |= own
