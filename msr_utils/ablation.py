@@ -12,10 +12,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from msr_utils.augmentation import AugmentConfig
+from msr_utils.comparison import baseline_predictions
 from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus
 from msr_utils.dataset import Split, build_sequences, copies_of
-from msr_utils.evaluation import baseline_predictions
 from msr_utils.experiment import TRAININGS, cross_validate, single_scores
 from msr_utils.features import FeatureConfig
 from msr_utils.metrics import evaluate, paired_difference

@@ -1,4 +1,4 @@
-"""Put every model, the trivial baselines and the human ceiling in one table."""
+"""Look at features before training, and at all trained runs of a corpus side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from msr_utils.audit import ceiling
+from msr_utils.comparison import ridge_predictions, with_interval
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.dataset import (
@@ -18,13 +18,10 @@ from msr_utils.dataset import (
     Sequence2Hz,
     Split,
     build_sequences,
-    collect,
-    inner_parts,
 )
 from msr_utils.features import FeatureConfig
 from msr_utils.io import read_json
 from msr_utils.metrics import (
-    METRICS,
     Curve,
     Predictions,
     evaluate,
@@ -33,7 +30,6 @@ from msr_utils.metrics import (
     paired_difference,
     score,
 )
-from msr_utils.models import baselines
 
 MODEL_RUNS = {
     "LSTM (paper)": "lstm",
@@ -54,9 +50,6 @@ MEANS = {
     "LSTM and linear (ear)": ("LSTM (tonal, ear)", "linear (memory, ear)"),
 }
 """Plain means of two models' curves: name in tables to their names."""
-
-CEILING = "raters' ceiling"
-ORACLE = "song-mean oracle"
 
 
 def alignment_facts(corpus: Corpus, sequences: Sequence[Sequence2Hz]) -> dict[str, int]:
@@ -90,53 +83,6 @@ def feature_correlations(
         labels = (labels - labels.mean()) / max(labels.std(), 1e-9)
         found[target] = features.T @ labels / len(labels)
     return found
-
-
-def baseline_predictions(
-    sequences: Sequence[Sequence2Hz], splits: Sequence[Split], target: str, inner_folds: int = 1
-) -> dict[str, dict[str, Curve]]:
-    """Predict the test tracks of every split with each baseline.
-
-    Returns
-    -------
-    dict of str to dict of str to Curve
-        Baseline name to predictions: "constant", "mean trajectory", "ridge" and the oracle.
-    """
-    by_id = {s.id: s for s in sequences}
-    results: dict[str, dict[str, Curve]] = {"constant": {}, "mean trajectory": {}}
-    results["ridge"] = ridge_predictions(sequences, splits, target, inner_folds)
-    results[ORACLE] = {}
-    for split in splits:
-        known = [by_id[i] for i in split.train + split.validation]
-        test = [by_id[i] for i in split.test]
-        curves = {
-            "constant": baselines.constant(known, test, target),
-            "mean trajectory": baselines.mean_trajectory(known, test, target),
-            ORACLE: baselines.song_mean_oracle(test, target),
-        }
-        for name, predicted in curves.items():
-            results[name].update(collect(test, predicted, target))
-    return results
-
-
-def ridge_predictions(
-    sequences: Sequence[Sequence2Hz], splits: Sequence[Split], target: str, inner_folds: int = 1
-) -> dict[str, Curve]:
-    """Predict the test tracks of every split with ridge regression.
-
-    Its penalty is chosen where the networks' training is stopped, see `inner_parts`.
-    """
-    by_id = {s.id: s for s in sequences}
-    group = {s.id: s.group for s in sequences}
-    curves: dict[str, Curve] = {}
-    for split in splits:
-        parts = [
-            ([by_id[i] for i in train], [by_id[i] for i in held])
-            for train, held in inner_parts(split, group, inner_folds)
-        ]
-        test = [by_id[i] for i in split.test]
-        curves |= collect(test, baselines.ridge(parts, test, target), target)
-    return curves
 
 
 def block_scores(
@@ -188,7 +134,7 @@ def block_scores(
 def block_score_table(scores: pd.DataFrame) -> pd.DataFrame:
     """What `block_scores` found, for display: Pearson r with its interval, by target."""
     r = scores[scores.metric == "r"]
-    cells = r.apply(_with_interval, axis=1)
+    cells = r.apply(with_interval, axis=1)
     table = pd.DataFrame({"blocks": r.model, "features": r.dim, "target": r.target, "r": cells})
     order = list(dict.fromkeys(r.model))
     return table.pivot(index=["blocks", "features"], columns="target", values="r").loc[order]
@@ -276,51 +222,6 @@ def load_ablations(corpus_dir: Path) -> list[dict]:
     return [read_json(path) for path in paths if path.is_file()]
 
 
-def compare(
-    corpus: Corpus,
-    models: Mapping[str, Mapping[str, Predictions]],
-    baseline: Mapping[str, Mapping[str, Predictions]],
-    n_boot: int = 2000,
-    seed: int = 7,
-) -> dict:
-    """Score everything on the same frames.
-
-    Parameters
-    ----------
-    corpus : Corpus
-        For the ceiling.
-    models, baseline : mapping of target to name to predictions
-    n_boot, seed : int
-        As in `evaluate`.
-
-    Returns
-    -------
-    dict
-        ``rows[target][name]`` as `evaluate` gives, ``ceiling[target]``.
-
-    Raises
-    ------
-    ValueError
-        If two rows are not about the same tracks and frames.
-    """
-    rows: dict[str, dict] = {}
-    for target in TARGETS:
-        oracle = {ORACLE: baseline[target][ORACLE]}
-        first = {k: v for k, v in baseline[target].items() if k != ORACLE}
-        ordered = {**first, **models[target], **oracle}
-        reference = next(iter(ordered.values()))
-        for name, predictions in ordered.items():
-            if {k: len(c.true) for k, c in predictions.items()} != {
-                k: len(c.true) for k, c in reference.items()
-            }:
-                raise ValueError(
-                    f"{name}, {target}: predicts other tracks or frames than the baselines; "
-                    "run it again with the same corpus, folds and seed"
-                )
-        rows[target] = {n: evaluate(p, n_boot, seed) for n, p in ordered.items()}
-    return {"rows": rows, "ceiling": {t: ceiling(corpus, t) for t in TARGETS}}
-
-
 def differences(
     models: Mapping[str, Mapping[str, Predictions]],
     baseline: Mapping[str, Mapping[str, Predictions]],
@@ -359,8 +260,8 @@ def difference_table(found: Mapping[str, Mapping[str, Mapping]], reference: str)
         {
             "target": target,
             "model": name,
-            f"RMSE - {reference}": _with_interval(d["rmse"], "+"),
-            f"r - {reference}": _with_interval(d["r"], "+"),
+            f"RMSE - {reference}": with_interval(d["rmse"], "+"),
+            f"r - {reference}": with_interval(d["r"], "+"),
         }
         for target, others in found.items()
         for name, d in others.items()
@@ -383,54 +284,6 @@ def seed_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
                     {"model": name, "target": target, "networks": len(singles["r"]), **spread}
                 )
     return pd.DataFrame(rows)
-
-
-def long_table(comparison: dict) -> pd.DataFrame:
-    """Pooled scores as rows: ``target, model, metric, value, low, high``; the ceiling last."""
-    rows = [
-        {"target": target, "model": model, "metric": metric, **result["pooled"][metric]}
-        for target, models in comparison["rows"].items()
-        for model, result in models.items()
-        for metric in METRICS
-    ]
-    for target, best in comparison["ceiling"].items():
-        for metric in ("r", "rmse"):
-            rows.append(
-                {"target": target, "model": CEILING, "metric": metric, "value": best[metric],
-                 "low": np.nan, "high": np.nan}
-            )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def headline_table(comparison: dict) -> pd.DataFrame:
-    """Readable table: pooled RMSE, MAE, r and CCC with intervals, and r per song."""
-    rows = []
-    for target, models in comparison["rows"].items():
-        for model, result in models.items():
-            row = {"target": target, "model": model}
-            for metric in METRICS:
-                p = result["pooled"][metric]
-                row[metric.upper() if metric != "r" else "r"] = _with_interval(p)
-            song = result["per_song"]
-            row["RMSE per song"] = f"{song['rmse']['mean']:.3f} ± {song['rmse']['sd']:.3f}"
-            row["r per song"] = (
-                f"{song['r']['mean']:.2f} ± {song['r']['sd']:.2f}" if song["r"]["n"] else "–"
-            )
-            rows.append(row)
-        best = comparison["ceiling"][target]
-        if np.isfinite(best["r"]):
-            rows.append(
-                {"target": target, "model": CEILING, "RMSE": f"{best['rmse']:.3f}",
-                 "r": f"{best['r']:.2f}"}
-            )  # fmt: skip
-    return pd.DataFrame(rows).fillna("–").set_index(["target", "model"])
-
-
-def _with_interval(p: Mapping[str, float], sign: str = "") -> str:
-    if not np.isfinite(p["value"]):
-        return "–"
-    value, low, high = (format(p[key], f"{sign}.3f") for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
 
 
 def cost_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:

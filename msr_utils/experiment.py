@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from msr_utils.augmentation import AugmentConfig
+from msr_utils.comparison import MODEL
 from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus
 from msr_utils.dataset import (
@@ -432,10 +433,13 @@ def save_results(
     config: Any,
     fit_config: FitConfig,
     target: str,
-    test: dict,
+    rows: Mapping[str, dict],
     augment: AugmentConfig | None = None,
 ) -> None:
-    """Write what a training run leaves: model, predictions, history, then ``metrics.json``."""
+    """Write what a training run leaves: model, predictions, history, then ``metrics.json``.
+
+    ``test`` in it are the scores of `rows` under `MODEL`, ``baselines`` the others.
+    """
     folder = Path(folder)
     save_model(trained.model, folder / "models" / "model.keras")
     save_predictions(folder / "predictions.npz", trained.predictions)
@@ -453,7 +457,8 @@ def save_results(
             "training": asdict(fit_config),
             "features": trained.features.to_json(),
             "augmentation": asdict(augment) if augment and augment.names else None,
-            "test": test,
+            "test": rows[MODEL],
+            "baselines": {name: row for name, row in rows.items() if name != MODEL},
             "singles": single_scores(trained.singles),
             "cost": trained.cost,
         },

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from msr_utils.io import atomic_path
 
@@ -197,22 +196,6 @@ def paired_difference(
         value = float(pooled[0][name] - pooled[1][name])
         result[name] = {"value": value, "low": low, "high": high}
     return result
-
-
-def summary_table(result: dict) -> pd.DataFrame:
-    """What `evaluate` gives, as a table to display."""
-    rows = {}
-    for name in METRICS:
-        pooled, song = result["pooled"][name], result["per_song"][name]
-        rows[name] = {
-            "pooled": pooled["value"],
-            "95 % low": pooled["low"],
-            "95 % high": pooled["high"],
-            "mean of songs": song["mean"],
-            "sd of songs": song["sd"],
-            "songs": song["n"],
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").round(3)
 
 
 def _interval(samples: np.ndarray | None) -> tuple[float, float]:

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from msr_utils.comparison import ridge_predictions
 from msr_utils.constants import FRAME_RATE_HZ, SCALE, SD_BANDS, TARGETS
 from msr_utils.dataset import Sequence2Hz, Split, normalisation
-from msr_utils.evaluation import ridge_predictions
 from msr_utils.features import FeatureConfig
 from msr_utils.inference import Model
 from msr_utils.metrics import Curve, evaluate, score

@@ -879,7 +879,7 @@ def cost_growth(table: pd.DataFrame) -> Figure:
 
 
 def fusion_scores(result: Mapping) -> Figure:
-    """Scores of audio, text and both with 95 % intervals, a panel a label.
+    """Scores of audio, text and both with 95 % intervals, a panel a label; ceilings dashed.
 
     Parameters
     ----------
@@ -887,7 +887,8 @@ def fusion_scores(result: Mapping) -> Figure:
         As `msr_utils.text.compare` gives it.
     """
     scores = result["scores"]
-    order = list(next(iter(scores.values())))
+    # The table has the constant, whose correlation tells the folds apart and nothing else.
+    order = [name for name in next(iter(scores.values())) if name != "constant"]
     columns = min(3, len(scores))
     rows = -(-len(scores) // columns)
     figure, axes = plt.subplots(
@@ -902,6 +903,8 @@ def fusion_scores(result: Mapping) -> Figure:
             ax.plot(own[name]["value"], y, "o", color=colour)
         if "audio" in own:
             ax.axvline(own["audio"]["value"], color=GREY, lw=1, ls=":")
+        if target in result["ceiling"]:
+            ax.axvline(result["ceiling"][target], color=GREY, lw=1, ls="--")
         ax.set(title=target.replace("_", " "), yticks=range(len(order)))
         ax.set_yticklabels(order, fontsize="small")
         ax.set_xlabel({"auc": "area under the ROC curve", "r": "Pearson r"}[result["metric"]])

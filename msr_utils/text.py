@@ -24,9 +24,10 @@ from transformers import AutoTokenizer
 from msr_utils.constants import TARGETS
 from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus, CorpusError, Track
-from msr_utils.corpora.emotify import EMOTIONS
+from msr_utils.corpora.emotify import EMOTIONS, reliability
 from msr_utils.dataset import cached_features, inner_parts, splits_of
 from msr_utils.features import FeatureConfig
+from msr_utils.metrics import rater_ceiling
 from msr_utils.models.pretrained import (
     MINILM,
     checkpoint_config,
@@ -44,6 +45,7 @@ MAX_TOKENS = 256
 """Longest text that all-MiniLM was made for, of those tokens; the rest is cut."""
 
 CONTROL = "text of another track"
+CONSTANT = "constant"
 
 PENALTIES = tuple(10.0**k for k in range(1, 6))
 """Of the probes, on standardised inputs; chosen on inner parts."""
@@ -150,6 +152,26 @@ def track_labels(corpus: Corpus) -> dict[str, np.ndarray]:
             )
         return dict(zip(TARGETS, np.array([k.static for k in tracks]).T, strict=True))
     return {t: np.array([getattr(k, t)[k.mask].mean() for k in tracks]) for t in TARGETS}
+
+
+def ceilings(corpus: Corpus) -> dict[str, float]:
+    """Highest r that raters' disagreement allows with labels of whole tracks, by label.
+
+    Empty where single answers are not at hand; see `msr_utils.metrics.rater_ceiling`.
+    """
+    if corpus.labels == "gems":
+        return reliability(corpus.tracks)["ceiling"].to_dict()
+    answers = [t.ratings[:, t.mask] for t in corpus.tracks if t.ratings is not None]
+    if "static" in corpus.kinds or not answers:
+        return {}
+    # A rater's mean where the label is the mean of theirs, as a curve of one frame; who left a gap
+    # has none.
+    return {
+        target: rater_ceiling([own[..., column].mean(axis=1, keepdims=True) for own in answers])[
+            "r"
+        ]
+        for column, target in enumerate(TARGETS)
+    }
 
 
 def texts_of(corpus: Corpus, fields: Sequence[str]) -> dict[str, list[str]]:
@@ -268,7 +290,8 @@ def compare(
     dict
         ``metric`` ("auc" or "r"), ``tracks``, and ``scores[target][input]`` with ``value, low,
         high`` and, with audio, ``minus_audio`` with the same of the difference. As a control,
-        each track gets the last text of another one, drawn at random.
+        each track gets the last text of another one, drawn at random. ``ceiling`` as
+        `ceilings` gives it.
     """
     labels = track_labels(corpus)
     inputs = {name: sentence_embeddings(own, pretrained) for name, own in texts.items()}
@@ -278,7 +301,8 @@ def compare(
         drawn = np.random.default_rng(seed).permutation(len(audio))
         others = {**inputs, CONTROL: list(inputs.values())[-1][drawn]}
         beside = {f"audio | {n}": np.concatenate([audio, own], axis=1) for n, own in others.items()}
-    probes = alone | inputs | beside
+    nothing = {CONSTANT: np.zeros((len(corpus.tracks), 1), np.float32)}
+    probes = nothing | alone | inputs | beside
     score = _auc if next(iter(labels.values())).dtype == bool else _pearson
     samples = np.random.default_rng(seed).integers(
         len(corpus.tracks), size=(bootstrap, len(corpus.tracks))
@@ -301,6 +325,7 @@ def compare(
         "tracks": len(corpus.tracks),
         "groups": len({t.group for t in corpus.tracks}),
         "scores": scores,
+        "ceiling": ceilings(corpus),
     }
 
 
@@ -352,4 +377,7 @@ def table(result: dict) -> pd.DataFrame:
             columns[f"{target}, minus audio"] = {
                 name: cell(row["minus_audio"], "+") for name, row in rows.items() if name != "audio"
             }
+        if target in result["ceiling"]:
+            column = columns[f"{target}, {result['metric']}"]
+            column["raters' ceiling"] = f"{result['ceiling'][target]:.3f}"
     return pd.DataFrame(columns).fillna("")

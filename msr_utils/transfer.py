@@ -15,13 +15,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from msr_utils.audio import AudioError
+from msr_utils.comparison import ORACLE
 from msr_utils.constants import TARGETS
 from msr_utils.corpora import CACHE_DIR
 from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.corpora.deam import CARD as DEAM_CARD
 from msr_utils.corpora.merp import CARD as MERP_CARD
 from msr_utils.dataset import Sequence2Hz, Split, align, collect, make_splits, sequences_of
-from msr_utils.evaluation import ORACLE
 from msr_utils.experiment import TRAININGS, cross_validate
 from msr_utils.features import FeatureConfig
 from msr_utils.inference import MODELS_DIR, Model, load, usable

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msr_utils import evaluation, experiment, metrics
+from msr_utils import comparison, experiment, metrics
 from msr_utils.dataset import Sequence2Hz, Windows, make_splits, make_windows
 from msr_utils.features import FeatureConfig
 from msr_utils.models.ensemble import parts
@@ -235,7 +235,7 @@ def cross_validated(sequences, folder, epochs=25, inner=1, copies=None):
         progress=False,
         trainings=folder,
     )
-    constant = evaluation.baseline_predictions(sequences, splits, "valence")["constant"]
+    constant = comparison.baseline_predictions(sequences, splits, "valence")["constant"]
     scores = [
         metrics.evaluate(p, 0)["pooled"]["rmse"]["value"] for p in (trained.predictions, constant)
     ]
@@ -343,7 +343,7 @@ def test_every_kind_of_lstm_learns_the_rule(tmp_path, change):
         FitConfig(25, 4, 8, averaging=0.9, seed=1), sequences, FeatureConfig("onset"), splits,
         "valence", 24, progress=False, trainings=tmp_path,
     )  # fmt: skip
-    constant = evaluation.baseline_predictions(sequences, splits, "valence")["constant"]
+    constant = comparison.baseline_predictions(sequences, splits, "valence")["constant"]
     rmse, flat = (
         metrics.evaluate(p, 0)["pooled"]["rmse"]["value"] for p in (trained.predictions, constant)
     )

@@ -12,9 +12,9 @@ from test_deam import write_deam
 from test_merp import write_merp
 
 from msr_utils import inference, transfer
+from msr_utils.comparison import ORACLE
 from msr_utils.constants import TARGETS
 from msr_utils.corpora import CorpusError, load_corpus
-from msr_utils.evaluation import ORACLE
 from msr_utils.features import FeatureConfig
 from msr_utils.io import read_json
 from msr_utils.metrics import Curve
