@@ -36,6 +36,7 @@ NOTEBOOKS = PROJECT_ROOT / "notebooks"
 MODELS = PROJECT_ROOT / "serve" / "models"
 
 BENCHMARK = REPORTS / "benchmarks" / "features.json"
+REHEARSAL = REPORTS / "benchmarks" / "deam_rehearsal.json"
 
 BENCHMARK_ROWS = (
     "decode",
@@ -346,6 +347,7 @@ class Facts:
             "cards": model_cards(),
             "citation": yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8")),
             "url": os.environ.get("BOOK_URL", ""),
+            "rehearsal": read_json(REHEARSAL) if REHEARSAL.is_file() else None,
             **benchmark_facts(),
         }
 
