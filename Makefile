@@ -47,7 +47,7 @@ published: $(READY)
 	for corpus in "emotify --data $(DATA)/emotify" "folder --data $(DATA)/quadrants"; do \
 		$(PUBLISH) --corpus $$corpus && $(PUBLISH) --corpus $$corpus --experiment all || exit 1; \
 	done
-	$(PUBLISH) --corpus deam --data $(DATA)/deam --only data --only static --only transfer
+	$(PUBLISH) --corpus deam --data $(DATA)/deam --only data --only static --only transfer --only text
 	$(PUBLISH) --experiment service
 
 test: $(READY)

@@ -53,7 +53,8 @@ def describe_curves(corpus: Corpus) -> dict:
     Returns
     -------
     dict
-        ``hours, frames, missing`` (annotated frames without a value), ``raters_per_track,
+        ``hours, frames, missing`` (annotated frames without a value), ``resting``
+        (``tracks, frames``, see `resting_end`), ``raters_per_track,
         ratings_per_frame`` (least, median, most; None where single ratings are not
         published) and ``labels[target]``: ``mean, constant_rmse`` (the error of the best
         constant, their sd), ``oracle_rmse`` (of each track's own mean, the sd within tracks),
@@ -75,15 +76,32 @@ def describe_curves(corpus: Corpus) -> dict:
         }
     frames = sum(int(t.mask.sum()) for t in corpus.tracks)
     rated = [t.ratings for t in corpus.tracks if t.ratings is not None]
+    resting = [resting_end(ratings) for ratings in rated]
     counts = [np.isfinite(r).all(axis=2).sum(axis=0) for r in rated]
     return {
         "hours": frames / FRAME_RATE_HZ / 3600,
         "frames": frames,
         "missing": sum(len(t.mask) for t in corpus.tracks) - frames,
+        "resting": {"tracks": sum(n > 0 for n in resting), "frames": sum(resting)},
         "raters_per_track": _spread([len(r) for r in rated]),
         "ratings_per_frame": _spread(np.concatenate(counts)) if counts else None,
         "labels": labels,
     }
+
+
+def resting_end(ratings: np.ndarray) -> int:
+    """Frames at the end of a track in which all raters say exactly 0 of both targets.
+
+    So do sliders that were let go of, or a table that was filled up.
+
+    Parameters
+    ----------
+    ratings : np.ndarray [shape=(raters, T, 2)]
+    """
+    known = np.isfinite(ratings)
+    at_rest = (~known | (ratings == 0)).all(axis=(0, 2)) & known.any(axis=(0, 2))
+    moved = np.flatnonzero(~at_rest)
+    return ratings.shape[1] - (int(moved[-1]) + 1 if len(moved) else 0)
 
 
 def ceiling(corpus: Corpus, target: str) -> dict[str, float]:
@@ -136,6 +154,10 @@ def size_table(facts: dict) -> pd.DataFrame:
         rows["annotated hours"] = f"{facts['hours']:.2f}"
         rows["annotated frames of 500 ms"] = facts["frames"]
         rows["frames that lack a value"] = facts["missing"]
+        if facts["resting"]["frames"]:
+            rows["frames at ends of tracks where every rater says 0, 0"] = (
+                f"{facts['resting']['frames']}, in {facts['resting']['tracks']} tracks"
+            )
         rows["raters per track"] = _range(facts["raters_per_track"])
         rows["ratings per frame"] = _range(facts["ratings_per_frame"])
     if facts["labels_kind"] == "gems":

@@ -75,6 +75,7 @@ def run(
         runs = study.plan(
             settings, corpus, data_dir, profile, edition, dict(parameters), kinds_of_labels=kinds
         )
+        study.chosen(runs, only, experiments)  # before anything is rendered
         if corpus == "synthetic":
             size = runs[0].parameters.get("synthetic_tracks")
             tracks = load_corpus(corpus, **({"synthetic_tracks": size} if size else {}))

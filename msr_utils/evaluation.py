@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from msr_utils.comparison import ridge_predictions, with_interval
+from msr_utils.comparison import ridge_predictions, score_table, with_interval
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.dataset import (
@@ -284,6 +284,21 @@ def seed_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
                     {"model": name, "target": target, "networks": len(singles["r"]), **spread}
                 )
     return pd.DataFrame(rows)
+
+
+def headline_table(comparison: dict, corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
+    """`score_table`, with what each trained model was given: networks, and epochs at most."""
+    table = score_table(comparison)
+    given = {}
+    for name, prefix in runs.items():
+        for target in TARGETS:
+            metrics = read_json(Path(corpus_dir) / f"{prefix}-{target}" / "metrics.json")
+            epochs = metrics["training"]["epochs"] if "epochs" in metrics["cost"] else "solved"
+            given[target, name] = {"networks": metrics["seeds"], "epochs at most": epochs}
+    rows = pd.DataFrame.from_dict(given, orient="index").reindex(table.index)
+    for column in reversed(rows.columns):
+        table.insert(0, column, rows[column].astype(object).where(rows[column].notna(), "–"))
+    return table
 
 
 def cost_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:

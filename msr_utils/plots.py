@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -340,7 +341,8 @@ def training_history(history: pd.DataFrame, target: str) -> Figure:
 def learning_curves(histories: pd.DataFrame) -> Figure:
     """Loss per epoch of every model, a panel each: training (dotted) and validation.
 
-    Lines are medians over the folds and networks that still train, bands their quartiles.
+    Lines are medians over folds and networks while at least half of them train, bands their
+    quartiles.
 
     Parameters
     ----------
@@ -355,7 +357,9 @@ def learning_curves(histories: pd.DataFrame) -> Figure:
     for ax, name in zip(axes.flat, names, strict=False):
         for target in TARGETS:
             own = histories[(histories.model == name) & (histories.target == target)]
-            epochs, colour = own.groupby("epoch"), COLOURS[target]
+            running = own.groupby("epoch").epoch.transform("size")
+            epochs = own[2 * running >= running.max()].groupby("epoch")
+            colour = COLOURS[target]
             low, middle, high = (epochs.val_loss.quantile(q) for q in (0.25, 0.5, 0.75))
             ax.fill_between(middle.index, low, high, color=colour, alpha=0.2, lw=0)
             ax.plot(middle.index, middle, color=colour, label=f"{target}, validation")
@@ -366,7 +370,7 @@ def learning_curves(histories: pd.DataFrame) -> Figure:
         ax.set_axis_off()
     for ax in axes[:, 0]:
         ax.set_ylabel("mean squared error")
-    for ax in axes.flat[max(0, len(names) - 3) : len(names)]:
+    for ax in axes.flat[: len(names)]:
         ax.set_xlabel("epoch")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
@@ -391,7 +395,8 @@ def score_intervals(table: pd.DataFrame, metric: str, label: str) -> Figure:
             ax.plot(row.value, y, "o", color=COLOURS[target])
         ax.set(title=target, xlabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.set_yticks(range(len(order)), [name.replace(",", " + ") for name in order])
+        # Names of models have ", " in them, lists of feature blocks "," alone.
+        ax.set_yticks(range(len(order)), [re.sub(",(?! )", " + ", name) for name in order])
     axes[0].invert_yaxis()
     return figure
 
@@ -418,16 +423,20 @@ def predicted_curves(
             ax = row[column]
             if track.ratings is not None:
                 low, high = np.nanquantile(track.ratings[..., column], [0.25, 0.75], axis=0)
-                ax.fill_between(track.times_s, low, high, color=COLOURS[target], alpha=0.18, lw=0)
+                ax.fill_between(
+                    track.times_s, low, high, color=COLOURS[target], alpha=0.18, lw=0,
+                    label="half of the raters",
+                )  # fmt: skip
             ax.plot(
-                track.times_s, getattr(track, target), color=COLOURS[target], lw=2, label="ratings"
-            )
+                track.times_s, getattr(track, target), color=COLOURS[target], lw=2,
+                label="mean rating",
+            )  # fmt: skip
             for colour, (model, curves) in zip(palette, predictions[target].items(), strict=False):
                 curve = curves[track.id]
                 ax.plot(curve.times_s, curve.predicted, color=colour, lw=1.1, label=model)
             ax.set(ylim=(-1, 1), xlim=(0, None))
             ax.set_title(f"{_title(track)}: {target}", fontsize="small")
-        row[0].set_ylabel("value")
+        row[0].set_ylabel("rating, -1 to 1")
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")
     for ax in axes[0]:  # the best model of one target is not always the other's
@@ -768,7 +777,7 @@ def search_slices(table: pd.DataFrame, names: Sequence[str], target: str) -> Fig
             ax.scatter(values[own], table.loss[own], s=22, marker=marker, color=colour, alpha=0.7)
         ax.set_xlabel(name.replace("_", " "))
     for ax in axes[:, 0]:
-        ax.set_ylabel("validation MSE")
+        ax.set(ylabel="validation MSE", yscale="log")  # one bad trial would hide the others
     for ax in axes.flat[len(names) :]:
         ax.set_visible(False)
     return figure
@@ -788,6 +797,8 @@ def ablation(
 ) -> Figure:
     """Differences of each variant from the base, with 95 % intervals; grey where 0 is inside.
 
+    What diverged has none, and is named.
+
     Parameters
     ----------
     results : sequence of mapping
@@ -797,9 +808,9 @@ def ablation(
     """
     differences = [
         {
-            f"{row['group']}: {row['name']}": row["difference"]
+            f"{row['group']}: {row['name']}": row.get("difference")
             for row in result["variants"]
-            if "difference" in row
+            if row["group"] != "base"
         }
         for result in results
     ]
@@ -813,6 +824,12 @@ def ablation(
     for ax, (target, found, metric, label) in zip(axes[0], panels, strict=True):
         for y, name in enumerate(names):
             if name not in found:
+                continue
+            if found[name] is None:
+                ax.annotate(
+                    "diverged", (0.02, y), xycoords=("axes fraction", "data"), va="center",
+                    fontsize="x-small", color=GREY,
+                )  # fmt: skip
                 continue
             d = found[name][metric]
             clear = d["low"] > 0 or d["high"] < 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
@@ -385,7 +386,7 @@ def notebook_parameters(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def importances(study: optuna.Study, seed: int = 7) -> dict[str, float]:
-    """Share of each parameter in the variance of the loss over completed trials, largest first.
+    """Share of each parameter in the variance of the log loss over completed trials, largest first.
 
     By functional ANOVA (Hutter, Hoos and Leyton-Brown 2014, ICML). Empty with fewer than two
     completed trials.
@@ -393,7 +394,10 @@ def importances(study: optuna.Study, seed: int = 7) -> dict[str, float]:
     if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 2:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
-    return optuna.importance.get_param_importances(study, evaluator=evaluator)
+    # The logarithm: else one trial that went wrong is most of the variance.
+    return optuna.importance.get_param_importances(
+        study, evaluator=evaluator, target=lambda trial: math.log(trial.value)
+    )
 
 
 def trial_table(study: optuna.Study) -> pd.DataFrame:

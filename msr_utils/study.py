@@ -293,10 +293,16 @@ def chosen(runs: list[Run], only: Collection[str], experiments: Collection[str])
     known = {r.experiment for r in runs if r.experiment} | {"all"}
     for name in experiments:
         if name not in known:
-            raise StudyError(f"experiment: unknown {name!r}; known: {', '.join(sorted(known))}")
+            raise StudyError(
+                f"experiment: unknown {name!r}, or not for this corpus; for it are: "
+                f"{', '.join(sorted(known))}"
+            )
     for name in only:
         if name not in {r.name for r in runs}:
-            raise StudyError(f"run: unknown {name!r}; known: {', '.join(r.name for r in runs)}")
+            raise StudyError(
+                f"run: unknown {name!r}, or not for this corpus; for it are: "
+                f"{', '.join(r.name for r in runs)}"
+            )
     if only or experiments:
         every = "all" in experiments
         return [
@@ -367,9 +373,13 @@ def execute(
             continue
         for needed in run.after:
             if not _up_to_date(folder.parent / needed, keys[needed]):
+                there = (folder.parent / needed / "manifest.json").is_file()
+                why = (
+                    "was made with other parameters, code or data" if there else "is not there yet"
+                )
                 raise StudyError(
-                    f"run {run.name!r} builds on {needed!r}, which was made with other parameters, "
-                    f"code or data: run it again first (--only {needed}), or all of them"
+                    f"run {run.name!r} builds on {needed!r}, which {why}: run that first "
+                    f"(--only {needed}), or the whole study"
                 )
         number = wanted.index(run.name) + 1
         print(f"[{number}/{len(wanted)}] {run.name} ({run.notebook}.ipynb)", flush=True)

@@ -351,7 +351,7 @@ def score_table(result: dict) -> pd.DataFrame:
                     "target": target,
                     "model": name,
                     "r of song means": _with_interval(means, 2),
-                    **{m.upper(): _with_interval(one["pooled"][m], 3) for m in METRICS[:2]},
+                    **{_title(m): _with_interval(one["pooled"][m], 3) for m in METRICS},
                     "r in a song": _with_sd(one["per_song"]["r"]),
                 }
             )
@@ -375,6 +375,10 @@ def long_table(result: dict) -> pd.DataFrame:
             *((("song_r", one["song_means"]),) if name != ORACLE else ()),
         )
     )
+
+
+def _title(metric: str) -> str:
+    return metric if metric == "r" else metric.upper()
 
 
 def _with_interval(p: Mapping[str, float], digits: int) -> str:

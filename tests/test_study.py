@@ -209,7 +209,10 @@ def test_an_experiment_runs_when_it_is_asked_for_and_is_used_if_it_is_there(tiny
     assert tiny() == ["two"]  # what it uses is there now
     assert tiny(experiments=["all"]) == []
     assert read_json(tiny.folder / "two" / "manifest.json")["inputs"]["uses"].keys() == {"extra"}
-    with pytest.raises(study.StudyError, match="experiment: unknown 'less'; known: all, more"):
+    with pytest.raises(
+        study.StudyError,
+        match="experiment: unknown 'less', or not for this corpus; for it are: all, more",
+    ):
         tiny(experiments=["less"])
 
 
