@@ -208,7 +208,7 @@ def texts_of(corpus: Corpus, fields: Sequence[str]) -> dict[str, list[str]]:
 
 
 def out_of_fold(corpus: Corpus, x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Predict every track by a linear probe that saw no track of its group.
+    """Predict every test track by a linear probe that saw no track of its group.
 
     The penalty is chosen on inner parts, divided by group as well.
 
@@ -224,7 +224,7 @@ def out_of_fold(corpus: Corpus, x: np.ndarray, y: np.ndarray, folds: int, seed: 
     Returns
     -------
     np.ndarray [shape=(tracks,)]
-        Probabilities or values.
+        Probabilities or values; NaN where no fold tests a track, as DEAM's 58 full-length songs.
 
     Raises
     ------
@@ -288,7 +288,7 @@ def compare(
     Returns
     -------
     dict
-        ``metric`` ("auc" or "r"), ``tracks``, and ``scores[target][input]`` with ``value, low,
+        ``metric`` ("auc" or "r"), ``tracks`` (that were tested), and ``scores[target][input]`` with ``value, low,
         high`` and, with audio, ``minus_audio`` with the same of the difference. As a control,
         each track gets the last text of another one, drawn at random. ``ceiling`` as
         `ceilings` gives it.
@@ -304,9 +304,9 @@ def compare(
     nothing = {CONSTANT: np.zeros((len(corpus.tracks), 1), np.float32)}
     probes = nothing | alone | inputs | beside
     score = _auc if next(iter(labels.values())).dtype == bool else _pearson
-    samples = np.random.default_rng(seed).integers(
-        len(corpus.tracks), size=(bootstrap, len(corpus.tracks))
-    )
+    held_out = {track for split in splits_of(corpus, folds, seed) for track in split.test}
+    tested = np.array([track.id in held_out for track in corpus.tracks])
+    samples = np.random.default_rng(seed).integers(tested.sum(), size=(bootstrap, tested.sum()))
     bar = tqdm(total=len(labels) * len(probes), desc="probes", unit="probe")
     scores: dict[str, dict] = {}
     for target, y in labels.items():
@@ -318,11 +318,12 @@ def compare(
         if audio is not None:
             for name in inputs:
                 predicted[f"mean of audio, {name}"] = (predicted["audio"] + predicted[name]) / 2
-        scores[target] = _intervals(y, predicted, samples, score)
+        own = {name: p[tested] for name, p in predicted.items()}
+        scores[target] = _intervals(y[tested], own, samples, score)
     bar.close()
     return {
         "metric": "auc" if score is _auc else "r",
-        "tracks": len(corpus.tracks),
+        "tracks": int(tested.sum()),
         "groups": len({t.group for t in corpus.tracks}),
         "scores": scores,
         "ceiling": ceilings(corpus),

@@ -47,6 +47,21 @@ def test_labels_that_never_vary_have_no_share():
     assert found["labels"]["valence"]["constant_rmse"] == 0
 
 
+def test_frames_at_rest_are_those_at_the_end_where_all_say_nothing():
+    ratings = np.full((2, 5, 2), 0.5, np.float32)
+    assert audit.resting_end(ratings) == 0
+    ratings[:, 1] = 0  # not at the end
+    ratings[:, 3:] = 0
+    assert audit.resting_end(ratings) == 2
+    ratings[0, 4] = np.nan  # left early
+    assert audit.resting_end(ratings) == 2
+    ratings[1, 4, 0] = 0.1
+    assert audit.resting_end(ratings) == 0
+    found = audit.describe(corpus([track("a", [0.1] * 5, ratings=np.zeros((2, 5, 2)))]))
+    assert found["resting"] == {"tracks": 1, "frames": 5}
+    assert "5, in 1 tracks" in set(audit.size_table(found).value)
+
+
 def test_ratings_are_counted_frame_by_frame():
     ratings = np.zeros((3, 2, 2), np.float32)
     ratings[1, 1] = np.nan  # the second rater left after one frame

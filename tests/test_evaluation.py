@@ -13,6 +13,7 @@ from msr_utils.corpora import CorpusError, load_corpus
 from msr_utils.dataset import Split, sequences_of
 from msr_utils.features import FeatureConfig
 from msr_utils.io import write_json
+from msr_utils.metrics import METRICS
 
 
 def test_blocks_hear_what_is_in_them(tmp_path):
@@ -69,11 +70,49 @@ def test_the_ablations_that_were_run_are_shown_side_by_side(tmp_path):
     base = {"group": "base", "name": "base"}
     for target in TARGETS:
         variant = {"group": "size", "name": target, "difference": {"r": value, "rmse": value}}
-        found = {"target": target, "variants": [base, variant]}
+        wild = {"group": "activation", "name": "linear", "diverged": "the loss is nan"}
+        found = {"target": target, "variants": [base, wild, variant]}
         write_json(tmp_path / f"ablation-{target}" / "metrics.json", found)
     axes = plots.ablation(evaluation.load_ablations(tmp_path)).axes
     assert [len(ax.lines) for ax in axes] == [2 + 1, 2 + 1]  # a variant each, and the base
-    assert [t.get_text() for t in axes[0].get_yticklabels()] == [f"size: {t}" for t in TARGETS]
+    names = [t.get_text() for t in axes[0].get_yticklabels()]
+    assert names == ["activation: linear", *(f"size: {t}" for t in TARGETS)]
+    assert all("diverged" in [text.get_text() for text in ax.texts] for ax in axes)
+
+
+def test_names_of_models_keep_their_commas():
+    """In lists of blocks a comma means a sum, in a model's name it is a comma."""
+    row = {"metric": "r", "value": 0.5, "low": 0.4, "high": 0.6}
+    table = pd.DataFrame(
+        {"target": target, "model": model, **row}
+        for target in TARGETS
+        for model in ("LSTM (tonal, ear)", "logmel,tonal")
+    )
+    axes = plots.score_intervals(table, "r", "Pearson r").axes
+    names = [t.get_text() for t in axes[0].get_yticklabels()]
+    assert names == ["LSTM (tonal, ear)", "logmel + tonal"]
+
+
+def test_the_headline_table_says_what_each_model_was_given(tmp_path):
+    score = {"value": 0.5, "low": 0.4, "high": 0.6}
+    song = {"mean": 0.5, "sd": 0.1, "n": 3}
+    result = {"pooled": dict.fromkeys(METRICS, score), "per_song": dict.fromkeys(METRICS, song)}
+    rows = {t: dict.fromkeys(("constant", "LSTM", "linear"), result) for t in TARGETS}
+    for target in TARGETS:
+        for prefix, cost in {"lstm": {"epochs": 3.5}, "linear": {}}.items():
+            facts = {"seeds": 5 if cost else 1, "training": {"epochs": 25}, "cost": cost}
+            write_json(tmp_path / f"{prefix}-{target}" / "metrics.json", facts)
+    ceiling = {"r": 0.95, "rmse": 0.07}
+    table = evaluation.headline_table(
+        {"rows": rows, "ceiling": dict.fromkeys(TARGETS, ceiling)},
+        tmp_path,
+        {"LSTM": "lstm", "linear": "linear"},
+    )
+    given = table.loc["arousal", ["networks", "epochs at most"]].to_dict("index")
+    assert given["LSTM"] == {"networks": 5, "epochs at most": 25}
+    assert given["linear"] == {"networks": 1, "epochs at most": "solved"}
+    assert given["constant"] == {"networks": "–", "epochs at most": "–"}
+    assert table.loc[("valence", "LSTM"), "r"] == "0.500 [0.400, 0.600]"
 
 
 def test_the_first_model_and_the_best_of_each_target_are_shown():

@@ -110,6 +110,8 @@ def test_a_wrong_study_file_says_where(tmp_path, change, words):
 
 
 def test_a_run_does_not_build_on_what_was_made_otherwise(tiny):
+    with pytest.raises(study.StudyError, match="'two' builds on 'one', which is not there yet"):
+        tiny(word="b", only=("two",))
     tiny(word="b", only=("one",))
     with pytest.raises(study.StudyError, match="'two' builds on 'one', which was made with other"):
         tiny(word="a", only=("two",))

@@ -128,6 +128,16 @@ def test_scores_are_sklearns_and_numpys():
 
 
 @needs_minilm
+def test_tracks_that_no_fold_tests_are_not_scored():
+    """Of DEAM, the songs of the official test part are in no fold."""
+    tracks = [track(i, split="test" if i < 8 else "train") for i in range(40)]
+    made = corpus(tracks)
+    result = text.compare(made, text.texts_of(made, ["title"]), None, 4, 20, 7)
+    assert result["tracks"] == 32
+    assert all(np.isfinite(row["value"]) for row in result["scores"]["valence"].values())
+
+
+@needs_minilm
 def test_both_beat_audio_where_titles_tell_what_audio_does_not():
     rng = np.random.default_rng(2)
     moods = ["a sad and lonely funeral", "a happy party in summer"]

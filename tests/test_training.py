@@ -256,6 +256,28 @@ def test_cross_validation_learns_a_rule_and_nothing_from_shuffled_labels(tmp_pat
     assert rmse > 0.85 * constant
 
 
+def test_what_is_held_out_for_test_moves_no_weight(tmp_path):
+    """Neither the normalisation nor the training reads test tracks."""
+    sequences = toy_sequences()
+    split = make_splits(sequences, 3)[:1]
+    config = LSTMConfig((8,), learning_rate=1e-2)
+    other = [
+        replace(s, features=3 * s.features + 1, labels=-s.labels) if s.id in split[0].test else s
+        for s in sequences
+    ]
+    trained = [
+        experiment.cross_validate(
+            "lstm", config, FitConfig(2, 4, 8, seed=1), own, FeatureConfig("onset"), split,
+            "valence", 24, progress=False, trainings=tmp_path / name,
+        )
+        for name, own in {"a": sequences, "b": other}.items()
+    ]  # fmt: skip
+    x = sequences[0].features[None]
+    np.testing.assert_array_equal(*(np.asarray(one.model(x)) for one in trained))
+    first, second = (one.predictions[split[0].test[0]].predicted for one in trained)
+    assert np.abs(first - second).max() > 1e-4  # the other features were heard
+
+
 def test_inner_folds_give_the_mean_of_networks_stopped_by_their_own_part(tmp_path):
     sequences = toy_sequences()
     trained, rmse, constant = cross_validated(sequences, tmp_path, inner=2)
