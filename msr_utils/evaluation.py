@@ -289,15 +289,15 @@ def seed_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
 def headline_table(comparison: dict, corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
     """`score_table`, with what each trained model was given: networks, and epochs at most."""
     table = score_table(comparison)
-    given = {}
+    given = {"networks": {}, "epochs at most": {}}
     for name, prefix in runs.items():
         for target in TARGETS:
             metrics = read_json(Path(corpus_dir) / f"{prefix}-{target}" / "metrics.json")
             epochs = metrics["training"]["epochs"] if "epochs" in metrics["cost"] else "solved"
-            given[target, name] = {"networks": metrics["seeds"], "epochs at most": epochs}
-    rows = pd.DataFrame.from_dict(given, orient="index").reindex(table.index)
-    for column in reversed(rows.columns):
-        table.insert(0, column, rows[column].astype(object).where(rows[column].notna(), "–"))
+            given["networks"][target, name] = metrics["seeds"]
+            given["epochs at most"][target, name] = epochs
+    for column, known in reversed(given.items()):
+        table.insert(0, column, [known.get(row, "–") for row in table.index])
     return table
 
 
