@@ -459,8 +459,10 @@ def error_parts(found: Mapping[str, dict]) -> Figure:
             ax.barh(
                 y, part["share"], left=left, color=COLOURS[target], alpha=shades[name], height=0.6
             )
-            if part["share"] > 0.06:
-                ax.text(left + part["share"] / 2, y, name, ha="center", va="center")
+            if part["share"] > 0.045:
+                colour = "white" if shades[name] == 1 else "black"
+                x = left + part["share"] / 2
+                ax.text(x, y, name, ha="center", va="center", fontsize="small", color=colour)
             left += part["share"]
         # Noise lies at the right end of what it is a part of: levels, then the course.
         ends = {"level": left - parts["layers"]["course"]["share"], "course": left}
@@ -735,7 +737,7 @@ def search_importances(importances: Mapping[str, float]) -> Figure:
     names = list(importances)
     figure, ax = plt.subplots(figsize=(6.5, 0.36 * len(names) + 1.2))
     ax.barh([name.replace("_", " ") for name in names], list(importances.values()), color=GREY)
-    ax.set(xlabel="share of the variance of the loss", xlim=(0, 1))
+    ax.set(xlabel="share of the variance of the log loss", xlim=(0, 1))
     ax.invert_yaxis()
     return figure
 
