@@ -84,7 +84,7 @@ lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--python-version 3.11 --extra serve --constraint requirements.lock pyproject.toml \
 		-o serve/requirements.lock
-	$(PYTHON) -m msr_utils.lock
+	$(PYTHON) -m msr_utils.study.conda_file
 
 clean:
 	rm -rf $(VENV) .cache book/_build reports/local* reports/scratch

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from msr_utils import __version__
-from msr_utils.provenance import PROJECT_ROOT
+from msr_utils.paths import PROJECT_ROOT
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,37 +60,39 @@ def run(
     parameters: tuple[tuple[str, str], ...],
 ) -> None:
     """Run the study's notebooks that are not up to date."""
-    from msr_utils import study
-    from msr_utils.corpora import CorpusError, load_corpus
+    from msr_utils.corpora import load_corpus
+    from msr_utils.corpora.base import CorpusError
+    from msr_utils.study import plan, runner
+    from msr_utils.study.plan import StudyError
 
     if data_dir:
         # Notebooks read it relative to the checkout: no path of one machine ends up in them.
         data_dir = os.path.relpath(os.path.abspath(data_dir), PROJECT_ROOT)
     try:
-        settings = study.read_study()
+        settings = plan.read_study()
         kinds: Collection[str] = ("curves",)
         if corpus != "synthetic":
             tracks = load_corpus(corpus, data_dir)
             kinds = tracks.kinds
-        runs = study.plan(
+        runs = plan.plan(
             settings, corpus, data_dir, profile, edition, dict(parameters), kinds_of_labels=kinds
         )
-        study.chosen(runs, only, experiments)  # before anything is rendered
+        plan.select_runs(runs, only, experiments)  # before anything is rendered
         if corpus == "synthetic":
             size = runs[0].parameters.get("synthetic_tracks")
             tracks = load_corpus(corpus, **({"synthetic_tracks": size} if size else {}))
         if jobs > 1:
-            wanted = study.chosen(runs, only, experiments)
+            wanted = plan.select_runs(runs, only, experiments)
             command = [sys.executable, "-m", "msr_utils", "run", "--corpus", corpus]
             command += ["--data", data_dir and str(PROJECT_ROOT / data_dir)]
             command += ["--profile", profile, "--edition", edition]
             command += [word for name, value in parameters for word in ("-p", name, value)]
-            study.execute_parallel(runs, command, wanted, jobs)
+            runner.execute_parallel(runs, command, wanted, jobs)
             return
-        done = study.execute(runs, edition, tracks.content_hash(), only, experiments=experiments)
-    except (study.StudyError, CorpusError) as error:
+        done = runner.execute(runs, edition, tracks.content_hash(), only, experiments=experiments)
+    except (StudyError, CorpusError) as error:
         raise click.ClickException(str(error)) from error
-    where = f"reports/{edition}/{study.corpus_name(corpus, data_dir)}"
+    where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
         click.echo(
             "this corpus has no curves to learn from: its data chapter and the experiments clips and text apply"
@@ -138,9 +140,12 @@ def features(
     and the cache under the same path, on a shared file system, and have the same packages.
     The exit code is 1 if a track failed.
     """
-    from msr_utils import scale
-    from msr_utils.corpora import CACHE_DIR, CorpusError, load_corpus
-    from msr_utils.features import FeatureConfig
+    from msr_utils.corpora import load_corpus
+    from msr_utils.corpora.base import CorpusError
+    from msr_utils.features import distributed
+    from msr_utils.features.config import FeatureConfig
+    from msr_utils.features.distributed import ScaleError
+    from msr_utils.paths import CACHE_DIR
 
     cache_dir = cache_dir or CACHE_DIR
     if failures_file and failures_file.suffix not in (".csv", ".json"):
@@ -151,19 +156,19 @@ def features(
         raise click.ClickException(str(error)) from error
     try:
         if corpus == "audio":
-            tracks = scale.audio_corpus(Path(data_dir))
+            tracks = distributed.audio_corpus(Path(data_dir))
         else:
             tracks = load_corpus(corpus, data_dir and os.path.abspath(data_dir), cache_dir)
-        outcomes = scale.compute_features(tracks, config, cache_dir, scheduler, workers)
-        failed = [outcome for outcome in outcomes if outcome.state == scale.FAILED]
+        outcomes = distributed.compute_features(tracks, config, cache_dir, scheduler, workers)
+        failed = [outcome for outcome in outcomes if outcome.state == distributed.FAILED]
         if failures_file:
-            scale.write_failures(failures_file, failed)
-    except (CorpusError, scale.ScaleError) as error:
+            distributed.write_failures(failures_file, failed)
+    except (CorpusError, ScaleError) as error:
         raise click.ClickException(str(error)) from error
-    counts = [f"{sum(o.state == state for o in outcomes)} {state}" for state in scale.STATES]
+    counts = [f"{sum(o.state == state for o in outcomes)} {state}" for state in distributed.STATES]
     click.echo(f"{', '.join(counts)}; features in {os.path.relpath(cache_dir)}")
     if failed:
-        click.echo(scale.failure_table(failed))
+        click.echo(distributed.failure_table(failed))
         raise SystemExit(1)
 
 
@@ -180,14 +185,19 @@ def ear() -> None:
 )
 def fetch_ear(wheel: Path | None) -> None:
     """Fetch its weights and keep them as an ONNX graph, in .cache/ears or in MSR_EARS."""
-    from msr_utils import ear
+    from msr_utils.features import musicnn_graph, weights
+    from msr_utils.features.weights import PretrainedWeightsError
 
     try:
-        file, made = ear.fetch(wheel)
-    except ear.EarError as error:
+        file, made = weights.fetch_musicnn(wheel)
+    except PretrainedWeightsError as error:
         raise click.ClickException(str(error)) from error
     where = os.path.relpath(file)
-    click.echo(f"{ear.TERMS}\n{where}" if made else f"nothing to be done: the ear is {where}")
+    click.echo(
+        f"{musicnn_graph.MUSICNN_TERMS}\n{where}"
+        if made
+        else f"nothing to be done: the ear is {where}"
+    )
 
 
 @main.group()
@@ -201,7 +211,8 @@ def data() -> None:
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="write the findings here")
 def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
     """Decode all audio of a corpus, join its labels, and report what is wrong (exit code 1)."""
-    from msr_utils.corpora import CORPORA, CorpusError
+    from msr_utils.corpora import CORPORA
+    from msr_utils.corpora.base import CorpusError
     from msr_utils.corpora.verify import validate
     from msr_utils.io import write_text
 
@@ -252,16 +263,17 @@ def fetch(
     corpus: str, folder: Path, accept_licence: bool, mirror: str, accept_hashes: tuple[str, ...]
 ) -> None:
     """Download a public corpus; run it again to go on after an interruption."""
-    from msr_utils.corpora import download
+    from msr_utils.corpora import download as corpora_download
+    from msr_utils.corpora.download import DownloadError
 
     try:
-        source = download.find_source(corpus)
-        if not download.fetched(corpus, folder):
+        source = corpora_download.find_source(corpus)
+        if not corpora_download.fetched(corpus, folder):
             click.echo(source.terms())
             if not accept_licence and sys.stdin.isatty():
                 accept_licence = click.confirm("Do you accept these terms?")
-        files = download.fetch(corpus, folder, accept_licence, mirror, accept_hashes)
-    except download.DownloadError as error:
+        files = corpora_download.fetch(corpus, folder, accept_licence, mirror, accept_hashes)
+    except DownloadError as error:
         raise click.ClickException(str(error)) from error
     for file in files:
         click.echo(f"{file['name']}: {file['size']} bytes, SHA-256 {file['sha256']}")
@@ -278,8 +290,9 @@ def fetch(
 @click.option("--pdf", is_flag=True, help="one printable page and a PDF of it; needs Chromium")
 def book(edition: str, corpus: str, data_dir: str, pdf: bool) -> None:
     """Build the book from an edition's executed notebooks; nothing is run."""
-    from msr_utils.book import BookError, build, build_pdf, find_corpus, is_chapter
-    from msr_utils.study import corpus_name
+    from msr_utils.book.build import build, build_pdf
+    from msr_utils.book.edition import BookError, find_corpus, is_chapter
+    from msr_utils.study.plan import corpus_name
 
     try:
         folder = find_corpus(edition, corpus_name(corpus, data_dir) if data_dir else corpus)
@@ -322,31 +335,37 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
     """
     from threadpoolctl import threadpool_limits
 
-    from msr_utils import batch, inference
-    from msr_utils.audio import AudioError
+    from msr_utils import paths
+    from msr_utils.audio.source import AudioError
+    from msr_utils.inference import figure
+    from msr_utils.inference import folder as inference_folder
+    from msr_utils.inference import model as inference_model
+    from msr_utils.inference.model import BundleError
     from msr_utils.io import write_text
 
     threadpool_limits(1)  # The products are small: cores that share one wait for each other.
     printed = csv == Path("-") or (csv is None and plot is None)
     try:
-        bundles = models_dir or inference.MODELS_DIR
-        loaded = inference.load(model, bundles) if model else inference.load_default(bundles)
+        bundles = models_dir or paths.MODELS_DIR
+        loaded = (
+            inference_model.load(model, bundles) if model else inference_model.load_default(bundles)
+        )
         if audio.is_dir():
             if csv is None or printed or plot is not None:
                 raise click.UsageError("of a folder, give --csv FOLDER and no --plot")
-            failed = batch.predict_folder(loaded, audio, csv)
+            failed = inference_folder.predict_folder(loaded, audio, csv)
             for name, reason in failed.items():
                 click.echo(f"failed  {name}: {reason}")
             click.echo(f"{audio.name}: curves in {csv}; {len(failed)} files failed")
             sys.exit(1 if failed else 0)
         result = loaded.predict(audio)
-    except (AudioError, inference.BundleError, FileNotFoundError) as error:
+    except (AudioError, BundleError, FileNotFoundError) as error:
         raise click.ClickException(str(error)) from error
     try:
         if not printed and csv is not None:
             write_text(csv, result.to_csv())
         if plot is not None:
-            batch.plot(result, plot, audio.name)
+            figure.plot(result, plot, audio.name)
     except OSError as error:
         raise click.ClickException(f"cannot write {csv or plot}: {error.strerror}") from error
     except ValueError as error:

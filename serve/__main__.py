@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from msr_utils.inference import BundleError
+from msr_utils.inference.model import BundleError
 from serve import logs
 from serve.app import create_app
 from serve.config import VARIABLES, ConfigError, ServiceConfig

@@ -38,10 +38,20 @@ from werkzeug.exceptions import (
     UnsupportedMediaType,
 )
 
-from msr_utils import __version__, inference
-from msr_utils.audio import AudioError, AudioTooLong
+from msr_utils import __version__, affect
+from msr_utils.audio.source import AudioError, AudioTooLong
 from msr_utils.constants import FRAME_SECONDS, TARGETS
-from msr_utils.inference import rounded
+from msr_utils.inference import model as inference_model
+from msr_utils.inference import prediction as inference_prediction
+from msr_utils.inference.model import (
+    BundleError,
+    FilePrediction,
+    Model,
+    PretrainedWeightsMissing,
+    Stream,
+    TimeLimitExceeded,
+)
+from msr_utils.inference.prediction import Prediction, Smoother, rounded
 from serve import metrics, schemas
 from serve.config import ConfigError, ServiceConfig
 from serve.cors import cors_headers
@@ -89,7 +99,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
     ------
     ConfigError
         If there is no model, or not the one that should be the default.
-    msr_utils.inference.BundleError
+    msr_utils.inference.model.BundleError
         If a model is damaged or does not fit this version.
     """
     config = config or ServiceConfig.from_env()
@@ -144,7 +154,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
             models=models,
             default=default,
             config=config,
-            quadrants=inference.QUADRANTS.values(),
+            quadrants=affect.QUADRANTS.values(),
         )
 
     @app.get("/docs")
@@ -188,7 +198,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         headers = {"Vary": "Accept"}
         start = time.perf_counter()
 
-        def summary(curve: inference.Prediction) -> dict:
+        def summary(curve: Prediction) -> dict:
             """What is said of the whole track; the means are of the curve before smoothing."""
             g.fields["audio_s"] = duration_s = len(curve.times_s) * FRAME_SECONDS
             quadrant, words = curve.quadrant
@@ -211,9 +221,9 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
             held.enter_context(shares.of(request.remote_addr))
             held.enter_context(gate)
             upload = held.enter_context(closing(read_upload(config.max_upload_bytes)))
-            curve = inference.FileCurve(model, upload, config.max_seconds, config.max_work_seconds)
+            curve = FilePrediction(model, upload, config.max_seconds, config.max_work_seconds)
             if wanted == NDJSON:
-                smoother = inference.Smoother(*smoothing)
+                smoother = Smoother(*smoothing)
                 lines = stream_lines(curve, smoother, targets, summary, model.margins)
                 response = Response(stream_with_context(lines), mimetype=NDJSON, headers=headers)
                 response.call_on_close(held.pop_all().close)
@@ -276,7 +286,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
             state = None if options["final"] else seal.close(stream.pack())
         g.fields.update(model=stream.model.name, audio_s=len(samples) / rate)
         curves = dict(zip(TARGETS, values.T, strict=True))
-        ends = inference.bounds(curves, stream.model.margins)
+        ends = inference_prediction.bounds(curves, stream.model.margins)
         return {
             "model": stream.model.name,
             "audio_s": stream.seconds,
@@ -375,14 +385,14 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
     return app
 
 
-def chosen(models: dict[str, inference.Model], name: str) -> inference.Model:
+def chosen(models: dict[str, Model], name: str) -> Model:
     """Find a model by its name."""
     if name not in models:
         raise BadRequest(f"model: there is no model {name!r}; choose one of: {', '.join(models)}")
     return models[name]
 
 
-def causal(models: dict[str, inference.Model], name: str) -> inference.Model:
+def causal(models: dict[str, Model], name: str) -> Model:
     """Find a model that can follow live audio."""
     model = chosen(models, name)
     if not model.is_causal:
@@ -395,10 +405,10 @@ def causal(models: dict[str, inference.Model], name: str) -> inference.Model:
 
 
 def stream_lines(
-    curve: inference.FileCurve,
-    smoother: inference.Smoother,
+    curve: FilePrediction,
+    smoother: Smoother,
     targets: list[str],
-    summary: Callable[[inference.Prediction], dict],
+    summary: Callable[[Prediction], dict],
     margins: Mapping[str, float],
 ) -> Iterator[str]:
     """Make the lines of a streamed answer; errors before the first one are raised at once."""
@@ -413,7 +423,7 @@ def stream_lines(
                 last = block is None
                 values = smoother.push(np.zeros((0, len(TARGETS))) if last else block, last)
                 curves = dict(zip(targets, values[:, columns].T, strict=True))
-                curves |= inference.bounds(curves, margins)
+                curves |= inference_prediction.bounds(curves, margins)
                 records = []
                 for row in zip(*map(rounded, curves.values()), strict=True):
                     frames += 1
@@ -430,7 +440,7 @@ def stream_lines(
     return lines()
 
 
-def warm_up(models: dict[str, inference.Model]) -> None:
+def warm_up(models: dict[str, Model]) -> None:
     """Let every model answer once, so that no request is the first.
 
     Raises
@@ -441,13 +451,13 @@ def warm_up(models: dict[str, inference.Model]) -> None:
     for name, model in models.items():
         samples = int(WARM_UP_SECONDS * model.features.sample_rate)
         noise = np.random.default_rng(0).normal(0, 0.1, samples)
-        stream = inference.Stream(model)
+        stream = Stream(model)
         values = np.concatenate([stream.push(noise.astype(np.float32)), stream.finish()])
         if not (len(values) and np.isfinite(values).all()):
-            raise inference.BundleError(f"bundle {name}: gives no finite numbers; export it again")
+            raise BundleError(f"bundle {name}: gives no finite numbers; export it again")
 
 
-def load_models(config: ServiceConfig) -> dict[str, inference.Model]:
+def load_models(config: ServiceConfig) -> dict[str, Model]:
     """Load every bundle of the models folder, by the name of its folder.
 
     One whose pretrained ear was not fetched is left out, with a warning, if there are others.
@@ -459,7 +469,7 @@ def load_models(config: ServiceConfig) -> dict[str, inference.Model]:
     BundleError
         If one is damaged, or all need an ear that is not there.
     """
-    names = inference.available(config.models_dir)
+    names = inference_model.available(config.models_dir)
     if not names:
         raise ConfigError(
             f"models_dir: no model bundle in {config.models_dir}; export one with the study, "
@@ -469,8 +479,8 @@ def load_models(config: ServiceConfig) -> dict[str, inference.Model]:
     models, missing = {}, None
     for name in names:
         try:
-            models[name] = inference.load(name, config.models_dir, threads=1)
-        except inference.EarMissing as error:
+            models[name] = inference_model.load(name, config.models_dir, threads=1)
+        except PretrainedWeightsMissing as error:
             missing = error
             log.warning("model left out: %s", error)
     if missing and not models:
@@ -478,12 +488,13 @@ def load_models(config: ServiceConfig) -> dict[str, inference.Model]:
     return models
 
 
-def choose_default(models: dict[str, inference.Model], config: ServiceConfig) -> str:
+def choose_default(models: dict[str, Model], config: ServiceConfig) -> str:
     """Name the model that answers when a request names none."""
     if config.default_model is None:
         following = [name for name, model in models.items() if model.is_causal]
         return next(
-            (name for name in (*inference.PREFERRED, *following) if name in models), [*models][0]
+            (name for name in (*inference_model.PREFERRED, *following) if name in models),
+            [*models][0],
         )
     if config.default_model not in models:
         raise ConfigError(
@@ -619,7 +630,7 @@ def explain(error: Exception) -> tuple[int, str]:
         (AudioTooLong, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
         (AudioError, HTTPStatus.UNPROCESSABLE_ENTITY),
         (StateError, HTTPStatus.UNPROCESSABLE_ENTITY),
-        (inference.Overtime, HTTPStatus.SERVICE_UNAVAILABLE),
+        (TimeLimitExceeded, HTTPStatus.SERVICE_UNAVAILABLE),
     ):
         if isinstance(error, kind):
             return status, str(error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from msr_utils.inference import MODELS_DIR
+from msr_utils.paths import MODELS_DIR
 
 ENV_PREFIX = "MSR_"
 

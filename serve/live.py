@@ -22,9 +22,10 @@ import numpy as np
 import soxr
 from itsdangerous import BadSignature, TimestampSigner
 
-from msr_utils import inference
-from msr_utils.audio import MAX_SAMPLE, AudioError, AudioTooLong, mono
+from msr_utils.audio.decode import MAX_SAMPLE, mono
+from msr_utils.audio.source import AudioError, AudioTooLong
 from msr_utils.constants import FRAME_SECONDS
+from msr_utils.inference.model import Model, Stream
 
 FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 """Sample formats of a chunk, by their names in ffmpeg."""
@@ -116,7 +117,7 @@ def block_samples(rate: int, target_rate: int) -> int:
 
 
 class CarriedResampler:
-    """`msr_utils.audio.Resampler` whose state can be carried elsewhere.
+    """`msr_utils.audio.decode.Resampler` whose state can be carried elsewhere.
 
     Each call starts a new resampler where a block of the one that never stopped would start
     and its phase is the same, gives it silence up to the carried samples, then these, then the
@@ -191,10 +192,10 @@ class LiveStream:
         Sample rate of the chunks in Hz.
     """
 
-    def __init__(self, model: inference.Model, rate: int) -> None:
+    def __init__(self, model: Model, rate: int) -> None:
         self.model, self.rate, self.frames = model, rate, 0
         self._resampler = CarriedResampler(rate, model.features.sample_rate)
-        self._stream = inference.Stream(model)
+        self._stream = Stream(model)
 
     @property
     def seconds(self) -> float:
@@ -233,7 +234,7 @@ class LiveStream:
         return b"".join([struct.pack("<I", len(text)), text, *data])
 
     @classmethod
-    def unpack(cls, state: bytes, models: Mapping[str, inference.Model]) -> LiveStream:
+    def unpack(cls, state: bytes, models: Mapping[str, Model]) -> LiveStream:
         """Go on where another stream stood.
 
         Parameters
@@ -280,7 +281,7 @@ class LiveStream:
         return live
 
 
-def fingerprint(model: inference.Model) -> dict[str, str]:
+def fingerprint(model: Model) -> dict[str, str]:
     """Hashes of the network and of its features: a state goes on only where both are the same."""
     return {"model_sha256": model.card["model_sha256"], "feature_hash": model.features.hash}
 

@@ -20,7 +20,7 @@ import pytest
 import soundfile as sf
 
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.provenance import PROJECT_ROOT
+from msr_utils.paths import PROJECT_ROOT
 
 REAL = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
 """Where real corpora lie (``deam``, ``emotify``, ...); tests of theirs are skipped without."""
@@ -66,12 +66,12 @@ def folder_corpus(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def quick_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole study through papermill, quick profile: ``reports`` folder."""
-    from msr_utils import study
     from msr_utils.corpora import load_corpus
+    from msr_utils.study import plan, runner
 
     reports = tmp_path_factory.mktemp("study") / "reports"
-    runs = study.plan(study.read_study(), "synthetic", "", "quick")
+    runs = plan.plan(plan.read_study(), "synthetic", "", "quick")
     data = load_corpus("synthetic", synthetic_tracks=runs[0].parameters["synthetic_tracks"])
-    done = study.execute(runs, "test", data.content_hash(), reports=reports)
-    assert done == study.chosen(runs, (), ())
+    done = runner.execute(runs, "test", data.content_hash(), reports=reports)
+    assert done == plan.select_runs(runs, (), ())
     return reports

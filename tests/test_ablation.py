@@ -5,18 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from msr_utils import ablation, audit, plots
 from msr_utils.corpora import load_corpus
-from msr_utils.dataset import splits_of
-from msr_utils.features import FeatureConfig
-from msr_utils.models import LSTMConfig
-from msr_utils.training import FitConfig
+from msr_utils.dataset.splits import splits_of
+from msr_utils.evaluation import ceiling
+from msr_utils.experiments import ablation
+from msr_utils.features.config import FeatureConfig
+from msr_utils.figures import experiments
+from msr_utils.models.lstm import LSTMConfig
+from msr_utils.training import cross_validation
+from msr_utils.training.loop import FitConfig
 
 
 def ablated(root, names):
     corpus = load_corpus("folder", root)
     return corpus, ablation.run(
-        corpus, ablation.chosen(names), LSTMConfig((4,)), FitConfig(2, 4, 2, 0.9, 1),
+        corpus, ablation.select_variants(names), LSTMConfig((4,)), FitConfig(2, 4, 2, 0.9, 1),
         FeatureConfig("logmel_sd"), splits_of(corpus, 1, 7), "arousal", 8, seeds=2, n_boot=20,
         cache_dir=root / "cache", trainings=root / "trainings",
     )  # fmt: skip
@@ -37,14 +40,14 @@ def test_variants_beside_the_base_and_the_baselines(folder_corpus) -> None:
             assert found["value"] == pytest.approx(wanted, nan_ok=True)
         assert len(row["singles"]["rmse"]) == 2
     assert set(result["baselines"]) == {"constant", "mean trajectory", "ridge", "song-mean oracle"}
-    table = ablation.table(result, audit.ceiling(corpus, "arousal"))
+    table = ablation.ablation_table(result, ceiling.ceiling(corpus, "arousal"))
     assert ("raters", "ceiling") in table.index and ("size", "1 x 64") in table.index
-    assert len(plots.ablation([result]).axes[0].lines) == 3 * 2 + 1
+    assert len(experiments.ablation([result]).axes[0].lines) == 3 * 2 + 1
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_variant_that_diverges_is_told_and_the_others_go_on(folder_corpus, monkeypatch) -> None:
-    real = ablation.cross_validate
+    real = cross_validation.cross_validate
 
     def fragile(family, config, *args, **options):
         if config.activation == "linear":
@@ -63,11 +66,11 @@ def test_a_variant_that_diverges_is_told_and_the_others_go_on(folder_corpus, mon
     assert "loss is" in by_name["linear"]["diverged"]
     assert by_name["relu"]["diverged"].startswith("predicts 1e+09 on tracks")
     assert "test" in by_name["base"]
-    table = ablation.table(result, {"r": np.nan})
+    table = ablation.ablation_table(result, {"r": np.nan})
     assert table.loc[("activation", "linear"), "RMSE"] == "diverged"
 
 
 def test_an_unknown_variant_names_those_there_are() -> None:
     with pytest.raises(ValueError, match="unknown 'size: 9'.*size: 1 x 64"):
-        ablation.chosen(["size: 9"])
-    assert len(ablation.chosen([])) == len(ablation.VARIANTS)
+        ablation.select_variants(["size: 9"])
+    assert len(ablation.select_variants([])) == len(ablation.VARIANTS)

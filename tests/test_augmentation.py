@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from conftest import tone
 
-from msr_utils.augmentation import (
+from msr_utils.constants import SAMPLE_RATE, SD_BANDS
+from msr_utils.corpora.base import Track
+from msr_utils.dataset.augmentation import (
     MASK_EVERY,
     TRANSFORMS,
     AugmentConfig,
@@ -23,10 +25,10 @@ from msr_utils.augmentation import (
     relabelled,
     stretched,
 )
-from msr_utils.constants import SAMPLE_RATE, SD_BANDS
-from msr_utils.corpora.base import Track
-from msr_utils.dataset import align
-from msr_utils.features import BLOCKS, FeatureConfig, FeatureExtractor
+from msr_utils.dataset.sequences import align
+from msr_utils.features.blocks.registry import BLOCKS
+from msr_utils.features.config import FeatureConfig
+from msr_utils.features.extractor import FeatureExtractor
 
 ALL = ",".join((*TRANSFORMS, "mask"))
 STEP_S, LONG_S = 8.0, 14.0

@@ -17,7 +17,8 @@ from conftest import tone
 from matplotlib.image import imread
 
 from msr_utils.cli import main
-from msr_utils.inference import Prediction, load
+from msr_utils.inference.model import load
+from msr_utils.inference.prediction import Prediction
 
 
 def run(*arguments):
@@ -115,7 +116,7 @@ def test_without_matplotlib_there_is_the_line(curve, monkeypatch):
 
 def test_predicting_loads_no_plotting_library():
     code = (
-        "import sys; from msr_utils.inference import load; import msr_utils.batch; "
+        "import sys; from msr_utils.inference.model import load; import msr_utils.inference.folder; "
         "print([n for n in ('matplotlib', 'seaborn', 'pandas', 'IPython') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ from benchmarks import peers
 from click.testing import CliRunner, Result
 from conftest import tone
 
-from msr_utils.features import BLOCKS
+from msr_utils.features.blocks.registry import BLOCKS
 from msr_utils.io import read_json
 
 

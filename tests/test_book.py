@@ -18,17 +18,22 @@ import yaml
 from browser import CHROMIUM, DRIVER, Browser
 from bs4 import BeautifulSoup
 
-from msr_utils import book, study
+from msr_utils import paths
+from msr_utils.book import build, edition
+from msr_utils.book import results as book_results
+from msr_utils.book.edition import BookError
+from msr_utils.book.results import EditionResults
 from msr_utils.constants import TARGETS
 from msr_utils.io import read_json, write_json
+from msr_utils.study import plan
 
 
 @pytest.fixture(scope="module")
 def site(quick_study, tmp_path_factory):
     output = tmp_path_factory.mktemp("book")
-    index, built = book.build("test", reports=quick_study, output=output)
+    index, built = build.build("test", reports=quick_study, output=output)
     assert built
-    assert book.build("test", reports=quick_study, output=output) == (index, False)
+    assert build.build("test", reports=quick_study, output=output) == (index, False)
     return index.parent
 
 
@@ -46,7 +51,7 @@ def test_every_page_is_there(site):
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """The book that is published, from the committed reports."""
-    return book.build("published", output=tmp_path_factory.mktemp("published"))[0].parent
+    return build.build("published", output=tmp_path_factory.mktemp("published"))[0].parent
 
 
 @pytest.fixture(params=["site", "published"])
@@ -203,7 +208,7 @@ def test_search_works_without_a_network(browser, published, address, served):
 
 @needs_browser
 def test_a_prediction_can_be_explored(browser, published):
-    recorded = read_json(book.REPORTS / "published/synthetic/service/metrics.json")["explorer"]
+    recorded = read_json(paths.REPORTS / "published/synthetic/service/metrics.json")["explorer"]
     piece, (first, *_, last) = recorded["tracks"][1], recorded["models"]
     browser.go((published / "explorer.html").as_uri())
 
@@ -251,7 +256,7 @@ def test_a_prediction_can_be_explored(browser, published):
 
 
 def test_the_service_page_shows_recorded_answers(published, site):
-    recorded = read_json(book.REPORTS / "published/synthetic/service/metrics.json")["exchanges"]
+    recorded = read_json(paths.REPORTS / "published/synthetic/service/metrics.json")["exchanges"]
     blocks = [tag.get_text().strip() for tag in soup(published / "service.html").find_all("pre")]
     for name, exchange in recorded.items():
         if name != "health":  # says no more than "ready"
@@ -264,7 +269,7 @@ def test_the_service_page_shows_recorded_answers(published, site):
 def test_titles_in_the_sidebar_are_short(published):
     for tag in soup(published / "intro.html").select("nav.bd-links a"):
         assert len(tag.get_text().strip()) <= 30, tag
-    facts = book.Facts(book.REPORTS / "published" / "vgmidi")
+    facts = EditionResults(paths.REPORTS / "published" / "vgmidi")
     linear = {facts.short(run, "Linear") for run in facts.chapters["03_linear"]}
     assert "Linear (ear): arousal" in linear
     # Many chapters of one notebook are folded under their scores.
@@ -293,7 +298,7 @@ def test_numbers_on_the_first_page_come_from_the_runs(any_site, quick_study):
     text = soup(any_site / "intro.html").get_text(" ")
     assert "{{" not in text and "{%" not in text
     local = any_site.parts[-3] == "synthetic"
-    runs = quick_study / "test/synthetic" if local else book.REPORTS / "published/vgmidi"
+    runs = quick_study / "test/synthetic" if local else paths.REPORTS / "published/vgmidi"
     rows = read_json(runs / "evaluation/metrics.json")["rows"]
     for target in rows:
         for name, row in rows[target].items():
@@ -315,8 +320,8 @@ def test_a_local_edition_cannot_be_mistaken(site, published):
 def test_every_run_has_a_page_in_its_part(published):
     contents = soup(published / "intro.html").select_one("nav.bd-links")
     order = [a["href"] for a in contents.find_all("a", href=True)]
-    runs = [p.parent for p in (book.REPORTS / "published").glob("*/*/manifest.json")]
-    facts = book.Facts(book.REPORTS / "published" / "vgmidi")
+    runs = [p.parent for p in (paths.REPORTS / "published").glob("*/*/manifest.json")]
+    facts = EditionResults(paths.REPORTS / "published" / "vgmidi")
     assert set(facts.pages) == set(runs)
     assert {f"{page}.html" for page in facts.pages.values()} <= set(order)
     assert len(set(facts.titles.values())) == len(facts.titles)
@@ -327,12 +332,15 @@ def test_every_run_has_a_page_in_its_part(published):
 
 def test_tables_of_parameters_are_the_notebooks_own(published):
     text = (published / "parameters.html").read_text()
-    for notebook, rows in book.parameter_tables().items():
+    for notebook, rows in book_results.parameter_tables().items():
         assert notebook in text
         for row in rows:
             assert f">{row['name']}<" in text
-    assert {row["name"] for row in book.parameter_tables()["03_lstm"]} >= {"units", "dropout"}
-    for card in book.MODELS.glob("*/CARD.md"):
+    assert {row["name"] for row in book_results.parameter_tables()["03_lstm"]} >= {
+        "units",
+        "dropout",
+    }
+    for card in paths.MODELS_DIR.glob("*/CARD.md"):
         assert (
             card.read_text().splitlines()[0].removeprefix("# ")
             in (published / "cards.html").read_text()
@@ -357,10 +365,10 @@ def prose_of(text):
 
 
 def test_prose_holds_no_typed_result():
-    for page in book.BOOK.glob("*.md"):
+    for page in paths.BOOK.glob("*.md"):
         found = RESULT.search(prose_of(page.read_text()))
         assert not found, f"{page.name}: {found} is a bare result"
-    for path in book.NOTEBOOKS.glob("*.ipynb"):
+    for path in paths.NOTEBOOKS.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "markdown":
                 found = RESULT.search(prose_of(cell.source))
@@ -379,84 +387,82 @@ def test_a_typed_result_is_found(typed):
 
 
 def test_a_sentence_that_is_not_true_any_more_stops_the_build(tmp_path, monkeypatch):
-    shutil.copytree(book.REPORTS / "published", tmp_path / "published")
-    shutil.copytree(book.BOOK, tmp_path / "book", ignore=shutil.ignore_patterns("_build"))
+    shutil.copytree(paths.REPORTS / "published", tmp_path / "published")
+    shutil.copytree(paths.BOOK, tmp_path / "book", ignore=shutil.ignore_patterns("_build"))
     corpus = tmp_path / "published" / "vgmidi"
-    book.assemble(corpus, tmp_path / "source")
+    build.assemble(corpus, tmp_path / "source")
     results = read_json(corpus / "evaluation" / "metrics.json")
     for metric in results["rows"]["valence"]["ridge"]["pooled"].values():
         metric |= {"value": 0.9, "low": 0.85, "high": 0.95}
     write_json(corpus / "evaluation" / "metrics.json", results)
-    with pytest.raises(
-        book.BookError, match=r"intro.md: not true .* 'tonal features help valence'"
-    ):
-        book.assemble(corpus, tmp_path / "source")
+    with pytest.raises(BookError, match=r"intro.md: not true .* 'tonal features help valence'"):
+        build.assemble(corpus, tmp_path / "source")
     # Nor does a page that names what is not there build.
-    monkeypatch.setattr(book, "BOOK", tmp_path / "book")
+    monkeypatch.setattr(paths, "BOOK", tmp_path / "book")
     (tmp_path / "book" / "intro.md").write_text("# Title\n\n{{ nothing_of_the_kind }}\n")
-    with pytest.raises(book.BookError, match="intro.md: 'nothing_of_the_kind' is undefined"):
-        book.assemble(corpus, tmp_path / "source")
+    with pytest.raises(BookError, match="intro.md: 'nothing_of_the_kind' is undefined"):
+        build.assemble(corpus, tmp_path / "source")
 
 
 def test_chapters_of_other_corpora_join_the_book(tmp_path):
     main, other = tmp_path / "test" / "songs", tmp_path / "test" / "clips4"
-    shutil.copytree(book.REPORTS / "published" / "vgmidi", main)
-    shutil.copytree(book.REPORTS / "published" / "emotify" / "clips", other / "clips")
+    shutil.copytree(paths.REPORTS / "published" / "vgmidi", main)
+    shutil.copytree(paths.REPORTS / "published" / "emotify" / "clips", other / "clips")
     write_json(other / "clips" / "metrics.json", {"title": "Clips for four"})
-    assert book.is_chapter(other) and not book.is_chapter(main)
+    assert edition.is_chapter(other) and not edition.is_chapter(main)
     # The corpus with an evaluation gives the book, the other a chapter of it.
-    assert book.find_corpus("test", reports=tmp_path) == main
-    source = book.assemble(main, tmp_path / "source")
+    assert edition.find_corpus("test", reports=tmp_path) == main
+    source = build.assemble(main, tmp_path / "source")
     contents = yaml.safe_load((source / "_toc.yml").read_text())
     (part,) = [p for p in contents["parts"] if p["caption"] == "Data"]
     assert [c["file"] for c in part["chapters"]] == ["study/data", "study/clips4-clips"]
     assert "# Clips for four" in (source / "study/clips4-clips.ipynb").read_text()
-    first = book._source_hash(main)
+    first = build._source_hash(main)
     write_json(other / "clips" / "metrics.json", {"title": "Clips for five"})
-    assert book._source_hash(main) != first
+    assert build._source_hash(main) != first
     # Pages of one title say whose they are; missing models leave no hole; parts without pages go.
     shutil.copytree(main / "data", tmp_path / "test" / "more" / "data")
     shutil.rmtree(main / "lstm-valence")
     shutil.rmtree(main / "spectrograms")
-    facts = book.Facts(main)
-    contents = book.table_of_contents(facts)
+    facts = EditionResults(main)
+    contents = build.table_of_contents(facts)
     assert facts.titles[tmp_path / "test" / "more" / "data"] == "VGMIDI: more"
     assert "Spectrograms and features" not in [p["caption"] for p in contents["parts"]]
     # A notebook without a place is named.
     text = (main / "data" / "notebook.ipynb").read_text()
     (main / "data" / "notebook.ipynb").write_text(text.replace("01_data.ipynb", "99_new.ipynb"))
-    with pytest.raises(book.BookError, match="no place for runs of 99_new"):
-        book.table_of_contents(book.Facts(main))
+    with pytest.raises(BookError, match="no place for runs of 99_new"):
+        build.table_of_contents(EditionResults(main))
 
 
 def test_an_edition_without_runs_says_so(tmp_path):
-    with pytest.raises(book.BookError, match="no finished run; run 'make study' first"):
-        book.build("none", reports=tmp_path)
+    with pytest.raises(BookError, match="no finished run; run 'make study' first"):
+        build.build("none", reports=tmp_path)
 
 
 def test_a_missing_run_is_named(tmp_path):
     corpus = tmp_path / "test" / "vgmidi"
-    shutil.copytree(book.REPORTS / "published" / "vgmidi", corpus)
+    shutil.copytree(paths.REPORTS / "published" / "vgmidi", corpus)
     shutil.rmtree(corpus / "export")
-    with pytest.raises(book.BookError, match="run 'export' is missing"):
-        book.assemble(corpus, tmp_path / "source")
-    with pytest.raises(book.BookError, match="corpus 'deam' is not in"):
-        book.find_corpus("test", "deam", tmp_path)
+    with pytest.raises(BookError, match="run 'export' is missing"):
+        build.assemble(corpus, tmp_path / "source")
+    with pytest.raises(BookError, match="corpus 'deam' is not in"):
+        edition.find_corpus("test", "deam", tmp_path)
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="Chromium prints the PDF")
 def test_the_book_prints(tmp_path, monkeypatch):
-    pdf = book.build_pdf("published", output=tmp_path)
+    pdf = build.build_pdf("published", output=tmp_path)
     assert pdf.read_bytes()[:5] == b"%PDF-" and pdf.stat().st_size > 1e6
-    monkeypatch.setattr(book.shutil, "which", lambda name: None)
-    with pytest.raises(book.BookError, match="needs Chromium"):
-        book.build_pdf("published", output=tmp_path)
+    monkeypatch.setattr(build.shutil, "which", lambda name: None)
+    with pytest.raises(BookError, match="needs Chromium"):
+        build.build_pdf("published", output=tmp_path)
 
 
 def test_the_whole_study_in_its_quick_profile(quick_study):
     corpus = quick_study / "test" / "synthetic"
-    runs = study.plan(study.read_study(), "synthetic", "", "quick")
-    names = study.chosen(runs, (), ())
+    runs = plan.plan(plan.read_study(), "synthetic", "", "quick")
+    names = plan.select_runs(runs, (), ())
     assert sorted(p.name for p in corpus.iterdir()) == sorted(names)
     for name in names:
         folder = corpus / name
@@ -484,20 +490,20 @@ def test_the_whole_study_in_its_quick_profile(quick_study):
     # No path of the machine that ran it.
     for path in corpus.rglob("*"):
         if path.suffix in (".ipynb", ".json", ".yml"):
-            assert str(study.PROJECT_ROOT) not in path.read_text(), path
+            assert str(paths.PROJECT_ROOT) not in path.read_text(), path
 
 
 def test_the_studys_bundle_predicts(quick_study, tmp_path):
     import soundfile as sf
     from conftest import tone
 
-    from msr_utils import inference
+    from msr_utils.inference import model as inference_model
 
     folder = quick_study / "test" / "synthetic" / "export" / "bundles"
-    assert inference.available(folder) == ["lstm-tonal-synthetic"]
+    assert inference_model.available(folder) == ["lstm-tonal-synthetic"]
     path = tmp_path / "tone.flac"
     sf.write(path, tone(5.0), 22_050)
-    got = inference.load("lstm-tonal-synthetic", folder).predict(path)
+    got = inference_model.load("lstm-tonal-synthetic", folder).predict(path)
     assert len(got.valence) == 10
 
 
@@ -512,7 +518,7 @@ def test_metrics_are_json_that_any_reader_can_read(quick_study):
 def test_a_training_that_was_kept_counts_where_time_is_told(tmp_path):
     """One that was trained, an ablation and a search."""
     write_json(tmp_path / "manifest.json", {"wall_s": 30.0})
-    assert book.run_minutes(tmp_path) == (0, 0.5)
+    assert edition.run_minutes(tmp_path) == (0, 0.5)
     variants = [{"cost": {"training_s": 30.0}}, {"diverged": "the loss is nan"}]
     for metrics, minutes in (
         ({"cost": {"training_s": 90.0, "parameters": 3}}, 1.5),
@@ -520,4 +526,4 @@ def test_a_training_that_was_kept_counts_where_time_is_told(tmp_path):
         ({"trials": [{"minutes": 2.0}, {"minutes": 0.5}]}, 2.5),
     ):
         write_json(tmp_path / "metrics.json", metrics)
-        assert book.run_minutes(tmp_path) == (minutes, 0.5)
+        assert edition.run_minutes(tmp_path) == (minutes, 0.5)

@@ -5,8 +5,8 @@ import shlex
 
 from test_project import tracked
 
-from msr_utils.lock import pins
-from msr_utils.provenance import LOCK, PROJECT_ROOT
+from msr_utils.paths import LOCK, PROJECT_ROOT
+from msr_utils.study.conda_file import pins
 
 DOCKERFILE = PROJECT_ROOT / "serve" / "Dockerfile"
 LIGHT = PROJECT_ROOT / "serve" / "requirements.lock"

@@ -8,7 +8,7 @@ import schemathesis
 from hypothesis import strategies as st
 from test_serve import BAD_FILES, FORMATS, GOOD, ODD_UPLOADS, PROBLEM
 
-from msr_utils.inference import MODELS_DIR
+from msr_utils.paths import MODELS_DIR
 from serve.app import create_app
 from serve.config import ServiceConfig
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from msr_utils.corpora import CorpusError, Findings, Track, deam, emotify, load_corpus, merp
+from msr_utils.corpora import (
+    deam,
+    emotify,
+    load_corpus,
+    merp,
+)
 from msr_utils.corpora.base import (
+    CorpusError,
+    Findings,
+    Track,
     check_scale,
     find_audio,
     frame_index,

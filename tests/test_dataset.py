@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 from conftest import write_folder_corpus
 
-from msr_utils import dataset
-from msr_utils.corpora import CorpusError, load_corpus
-from msr_utils.corpora.base import Track
-from msr_utils.dataset import (
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import CorpusError, Track
+from msr_utils.dataset.sequences import (
     Sequence2Hz,
     align,
     build_sequences,
-    cached_features,
-    inner_parts,
-    make_splits,
-    make_windows,
     normalisation,
 )
-from msr_utils.features import FeatureConfig
+from msr_utils.dataset.splits import inner_parts, make_splits
+from msr_utils.dataset.windows import make_windows
+from msr_utils.features import cache as features_cache
+from msr_utils.features.cache import cached_features
+from msr_utils.features.config import FeatureConfig
 
 
 def track(times_s, valence, arousal) -> Track:
@@ -183,7 +182,7 @@ def test_features_are_computed_once_and_follow_audio_and_parameters(
     path, cache = folder_corpus / "audio/t00.wav", tmp_path / "cache"
     first = cached_features(path, FeatureConfig(), cache)
     with monkeypatch.context() as patch:
-        patch.setattr(dataset, "extract", lambda *a: pytest.fail("computed again"))
+        patch.setattr(features_cache, "extract", lambda *a: pytest.fail("computed again"))
         np.testing.assert_array_equal(cached_features(path, FeatureConfig(), cache), first)
     path.write_bytes((folder_corpus / "audio/t01.wav").read_bytes())
     assert not np.array_equal(cached_features(path, FeatureConfig(), cache), first)

@@ -10,9 +10,10 @@ import pytest
 import soundfile as sf
 from conftest import REAL, tone
 
-from msr_utils.corpora import CorpusError, Findings, load_corpus
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import CorpusError, Findings
 from msr_utils.corpora.deam import load_deam, static_audit
-from msr_utils.dataset import split_table, splits_of
+from msr_utils.dataset.splits import split_table, splits_of
 
 DEAM = REAL / "deam"
 real_data = pytest.mark.skipif(not DEAM.is_dir(), reason="needs DEAM itself")

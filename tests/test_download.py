@@ -22,7 +22,14 @@ from click.testing import CliRunner
 
 from msr_utils.cli import main
 from msr_utils.corpora import download
-from msr_utils.corpora.download import Archive, DownloadError, Source, fetch, fetched, unzip
+from msr_utils.corpora.download import (
+    Archive,
+    DownloadError,
+    Source,
+    fetch,
+    fetched,
+    unzip,
+)
 
 KIB = 1024
 

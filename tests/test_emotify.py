@@ -8,9 +8,14 @@ import pytest
 import soundfile as sf
 from conftest import REAL, tone
 
-from msr_utils.corpora import CorpusError, load_corpus
-from msr_utils.corpora.base import Findings
-from msr_utils.corpora.emotify import EMOTIONS, PROFILE, load_emotify, reliability
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import CorpusError, Findings
+from msr_utils.corpora.emotify import (
+    EMOTIONS,
+    PROFILE,
+    load_emotify,
+    reliability,
+)
 
 COLUMNS = ("track id", "genre", *EMOTIONS, *PROFILE)
 TRACKS = {1: "classical", 2: "classical", 101: "rock", 201: "electronic", 400: "pop"}

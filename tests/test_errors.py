@@ -9,12 +9,24 @@ import pandas as pd
 import pytest
 from conftest import write_folder_corpus
 
-from msr_utils import errors, plots
+from msr_utils import style
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import Card, Corpus, Track
-from msr_utils.dataset import Sequence2Hz, sequences_of
-from msr_utils.features import FeatureConfig, FeatureExtractor
-from msr_utils.metrics import Curve, score
+from msr_utils.dataset.sequences import Sequence2Hz, sequences_of
+from msr_utils.experiments.error_analysis import (
+    analysis,
+    decomposition,
+    strata,
+    tables,
+)
+from msr_utils.experiments.error_analysis import (
+    pieces as experiments_error_analysis_pieces,
+)
+from msr_utils.features.config import FeatureConfig
+from msr_utils.features.extractor import FeatureExtractor
+from msr_utils.figures import errors
+from msr_utils.metrics.curves import Curve
+from msr_utils.metrics.scores import score
 
 
 def made(n_songs=12, frames=80, raters=0, seed=0):
@@ -39,7 +51,7 @@ def made(n_songs=12, frames=80, raters=0, seed=0):
 
 def test_the_layers_add_up_and_each_error_is_found_in_its_layer():
     corpus, predictions = made()
-    found = errors.decompose(predictions, corpus.tracks, "arousal", n_boot=50)
+    found = decomposition.decompose(predictions, corpus.tracks, "arousal", n_boot=50)
     pooled = np.concatenate([c.predicted - c.true for c in predictions.values()])
     assert found["mse"] == pytest.approx(np.mean(pooled**2))
     layers = found["layers"]
@@ -55,7 +67,7 @@ def test_the_layers_add_up_and_each_error_is_found_in_its_layer():
     four = [Track(f"t{k}", Path("n"), times_s, zeros, zeros, f"g{k % 2}") for k in range(4)]
     for name, move in moves.items():
         curves = {f"t{k}": Curve(times_s, zeros, move(k, 10)) for k in range(4)}
-        layers = errors.decompose(curves, four, "arousal", n_boot=0)["layers"]
+        layers = decomposition.decompose(curves, four, "arousal", n_boot=0)["layers"]
         assert layers[name]["share"] == pytest.approx(1), name
         assert np.isnan(layers[name]["low"])
 
@@ -63,7 +75,7 @@ def test_the_layers_add_up_and_each_error_is_found_in_its_layer():
 def test_noise_of_raters_is_what_a_perfect_model_is_left_with():
     corpus, _ = made(n_songs=40, raters=8)
     # Independent noise of sd .3 on 8 raters: .09 / 8 in all, of which the piece's mean has 1 / n.
-    noise = errors.decompose(
+    noise = decomposition.decompose(
         {t.id: Curve(t.times_s, t.arousal, t.arousal + 0.1) for t in corpus.tracks},
         corpus.tracks, "arousal", n_boot=0,
     )["noise"]  # fmt: skip
@@ -79,15 +91,15 @@ def test_raters_who_differ_in_level_leave_noise_in_the_level():
               ratings=np.stack([t.valence, t.arousal], 1)[None] + off)
         for t in corpus.tracks
     ]  # fmt: skip
-    noise = errors.decompose(predictions, tracks, "arousal", n_boot=0)["noise"]
+    noise = decomposition.decompose(predictions, tracks, "arousal", n_boot=0)["noise"]
     assert noise["level"] == pytest.approx(0.04 / 3)
     assert noise["course"] == pytest.approx(0, abs=1e-9)
 
 
 def test_what_if_takes_away_what_it_says():
     corpus, predictions = made()
-    found = errors.what_if(predictions, corpus.tracks, n_boot=0)
-    layers = errors.decompose(predictions, corpus.tracks, "arousal", n_boot=0)["layers"]
+    found = decomposition.oracle_corrections(predictions, corpus.tracks, n_boot=0)
+    layers = decomposition.decompose(predictions, corpus.tracks, "arousal", n_boot=0)["layers"]
     squared = {name: pooled["rmse"]["value"] ** 2 for name, pooled in found.items()}
     total = squared["as predicted"]
     assert squared["level of the piece known"] == pytest.approx(layers["course"]["mse"])
@@ -98,9 +110,9 @@ def test_what_if_takes_away_what_it_says():
 
 def test_pieces_are_described_by_what_is_heard(tmp_path):
     corpus = load_corpus("folder", write_folder_corpus(tmp_path / "tones", tracks=6))
-    config = FeatureConfig(errors.DESCRIBED_BY)
-    pieces = errors.describe_pieces(sequences_of(corpus, config, tmp_path), config)
-    assert list(pieces.columns) == [*errors.SCALES][:5] + ["mode", "length"]
+    config = FeatureConfig(strata.DESCRIBED_BY)
+    pieces = strata.describe_pieces(sequences_of(corpus, config, tmp_path), config)
+    assert list(pieces.columns) == [*strata.SCALES][:5] + ["mode", "length"]
     arousal = np.array([t.arousal[0] for t in corpus.tracks])
     valence = np.array([t.valence[0] for t in corpus.tracks])
     # The tones' pitch is 600 + 400 * arousal, their level .3 + .2 * valence.
@@ -111,11 +123,11 @@ def test_pieces_are_described_by_what_is_heard(tmp_path):
     assert score(level, pieces.loudness.to_numpy())["r"] > 0.95
     assert (pieces.length == 4).all()
     with pytest.raises(ValueError, match="cannot be described without tonal, onset"):
-        errors.describe_pieces([], FeatureConfig("logmel,tempogram,loudness"))
+        strata.describe_pieces([], FeatureConfig("logmel,tempogram,loudness"))
 
 
 def test_mode_and_beat_of_a_cadence_are_heard():
-    config = FeatureConfig(errors.DESCRIBED_BY)
+    config = FeatureConfig(strata.DESCRIBED_BY)
     t = np.arange(20 * config.sample_rate) / config.sample_rate
     beats = np.exp(-8 * (t % 0.5))  # 120 a minute
     sequences = []
@@ -130,7 +142,7 @@ def test_mode_and_beat_of_a_cadence_are_heard():
         features = FeatureExtractor(config).push((0.1 * beats * notes).astype(np.float32))
         n = len(features)
         sequences.append(Sequence2Hz(name, "g", "", features, np.zeros((n, 2)), np.ones(n, bool)))
-    pieces = errors.describe_pieces(sequences, config)
+    pieces = strata.describe_pieces(sequences, config)
     assert pieces["mode"]["major"] > 0.03 > -0.03 > pieces["mode"]["minor"]
     # A band is 1.21 wide; 120 or its half or double.
     octaves = np.log2(pieces.tempo / 120)
@@ -143,11 +155,11 @@ def test_strata_hold_every_piece_once_and_small_series_go_together():
         {"tempo": np.arange(13.0), "mode": np.arange(13) - 6.0},
         index=[t.id for t in corpus.tracks],
     )
-    found = errors.strata(pieces, corpus.tracks, smallest=5)
+    found = strata.strata(pieces, corpus.tracks, smallest=5)
     assert set(found["series"].values()) == {"g0", "series of fewer than 5"}
     assert list(found["mode"].values()).count("minor") == 6
     assert len(set(found["tempo"].values())) == 3
-    rows = errors.by_stratum(predictions, found, n_boot=20)
+    rows = strata.by_stratum(predictions, found, n_boot=20)
     for by in found:
         own = [row for row in rows if row["by"] == by]
         assert sum(row["songs"] for row in own) == 13
@@ -163,7 +175,7 @@ def test_a_cue_that_the_model_misses_goes_along_with_its_error():
         for i in range(60)
     }
     pieces = pd.DataFrame({"heard": heard, "missed": missed}, index=[*predictions])
-    found = {r["descriptor"]: r for r in errors.level_correlations(predictions, pieces, 200)}
+    found = {r["descriptor"]: r for r in strata.level_correlations(predictions, pieces, 200)}
     assert found["missed"]["error"]["value"] == pytest.approx(-1)
     assert abs(found["heard"]["error"]["value"]) < 0.3
     assert found["heard"]["predicted"]["value"] == pytest.approx(1)
@@ -178,7 +190,9 @@ def test_delay_and_movement_are_found():
         true = np.cumsum(rng.normal(size=len(t.times_s)))
         early = np.append(true[4:], np.zeros(4))  # two seconds before the ratings, twice the size
         predictions[t.id] = Curve(t.times_s, true, 2 * early)
-    found = errors.within_pieces(predictions, corpus, "arousal", range(-3, 6))
+    found = experiments_error_analysis_pieces.within_pieces(
+        predictions, corpus, "arousal", range(-3, 6)
+    )
     best = max(found["lags"], key=lambda row: row["r"])
     assert best["lag_s"] == 2 and best["r"] > 0.99 > found["r"]
     assert found["sd_ratio"] == pytest.approx(2, rel=0.3)
@@ -192,7 +206,7 @@ def test_jitter_is_smoothed_away():
         str(i): Curve(times_s, np.full(200, level), level + rng.normal(0, 0.3, 200))
         for i, level in enumerate(rng.uniform(-1, 1, 8))
     }
-    rows = errors.smoothing(predictions, (0, 10))
+    rows = decomposition.smoothing(predictions, (0, 10))
     assert rows[0]["rmse"] == pytest.approx(0.3, rel=0.1)
     assert rows[1]["rmse"] < 0.1 and rows[1]["r"] > rows[0]["r"]
 
@@ -201,7 +215,10 @@ def test_time_in_the_piece():
     times_s = np.arange(1, 61) / 2  # 30 s
     wrong = np.where(times_s <= 5, 0.4, np.where(times_s > 25, 0.2, 0.0))
     curve = Curve(times_s, np.sin(times_s), np.sin(times_s) + wrong)
-    rows = {r["when"]: r for r in errors.by_time({"a": curve, "b": curve}, n_boot=10)}
+    rows = {
+        r["when"]: r
+        for r in experiments_error_analysis_pieces.by_time({"a": curve, "b": curve}, n_boot=10)
+    }
     assert list(rows) == ["0 to 5 s", "5 to 10 s", "10 to 20 s", "20 to 40 s", "last 5 s"]
     assert rows["0 to 5 s"]["rmse"]["value"] == pytest.approx(0.4)
     assert rows["last 5 s"]["bias"] == pytest.approx(0.2)
@@ -212,30 +229,30 @@ def test_the_whole_analysis_names_no_piece(tmp_path):
     corpus, predictions = made(n_songs=15, raters=6)
     rng = np.random.default_rng(0)
     pieces = pd.DataFrame(
-        rng.normal(size=(15, 7)), columns=[*errors.SCALES], index=[t.id for t in corpus.tracks]
+        rng.normal(size=(15, 7)), columns=[*strata.SCALES], index=[t.id for t in corpus.tracks]
     )
     both = {target: predictions for target in ("valence", "arousal")}
-    found = errors.analyse(corpus, both, pieces, n_boot=20)
+    found = analysis.analyse(corpus, both, pieces, n_boot=20)
     assert not [i for i in predictions if f"'{i}'" in str(found)]
     worst = found["arousal"]["worst"]
     assert worst["songs"] == 2 and 0 < worst["level_share"] < 1
-    order = errors.ranked(predictions)
+    order = strata.ranked(predictions)
     by_hand = [score(predictions[i].true, predictions[i].predicted)["rmse"] for i in order]
     assert by_hand == sorted(by_hand, reverse=True)
     for table in (
-        errors.parts_table,
-        errors.what_if_table,
-        errors.worst_table,
-        errors.within_table,
+        tables.parts_table,
+        tables.oracle_corrections_table,
+        tables.worst_table,
+        tables.within_table,
     ):
         assert len(table(found).columns) >= 2
     by_id = {t.id: t for t in corpus.tracks}
-    figures = [draw(found) for draw in (plots.error_parts, plots.stratum_scores, plots.level_cues,
-                                        plots.error_over_time, plots.movement)]  # fmt: skip
-    figures.append(plots.curves_by_rank([by_id[i] for i in order[:3]], predictions, "arousal"))
+    figures = [draw(found) for draw in (errors.error_parts, errors.stratum_scores, errors.level_cues,
+                                        errors.error_over_time, errors.movement)]  # fmt: skip
+    figures.append(errors.curves_by_rank([by_id[i] for i in order[:3]], predictions, "arousal"))
     for number, figure in enumerate(figures):
-        plots.save(figure, tmp_path, str(number))
+        style.save(figure, tmp_path, str(number))
         assert all(ax.get_xlabel() for ax in figure.axes[-1:])
     assert not any(t.id in ax.get_title() for t in corpus.tracks for ax in figures[-1].axes)
     with pytest.raises(ValueError, match="does not have"):
-        errors.analyse(corpus, {"arousal": {"x": predictions["t0"]}}, pieces)
+        analysis.analyse(corpus, {"arousal": {"x": predictions["t0"]}}, pieces)

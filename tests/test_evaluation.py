@@ -7,13 +7,18 @@ import pandas as pd
 import pytest
 from conftest import write_folder_corpus
 
-from msr_utils import evaluation, plots
 from msr_utils.constants import TARGETS
-from msr_utils.corpora import CorpusError, load_corpus
-from msr_utils.dataset import Split, sequences_of
-from msr_utils.features import FeatureConfig
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import CorpusError
+from msr_utils.dataset.sequences import sequences_of
+from msr_utils.dataset.splits import Split
+from msr_utils.evaluation import runs, tables
+from msr_utils.experiments import feature_blocks
+from msr_utils.features.config import FeatureConfig
+from msr_utils.figures import evaluation, experiments
+from msr_utils.figures import training as figures_training
 from msr_utils.io import write_json
-from msr_utils.metrics import METRICS
+from msr_utils.metrics.scores import METRICS
 
 
 def test_blocks_hear_what_is_in_them(tmp_path):
@@ -22,14 +27,14 @@ def test_blocks_hear_what_is_in_them(tmp_path):
     ids = [t.id for t in corpus.tracks]
     splits = [Split(tuple(ids[:12]), tuple(ids[12:16]), tuple(ids[16:]))]
     choices = ["loudness", "logmel,loudness", "tempogram"]
-    scores = evaluation.block_scores(corpus, choices, splits, n_boot=20, cache_dir=tmp_path)
+    scores = feature_blocks.block_scores(corpus, choices, splits, n_boot=20, cache_dir=tmp_path)
     r = scores[scores.metric == "r"].set_index(["model", "target"]).value
     assert r["loudness", "valence"] > 0.8
     assert r["logmel,loudness", "arousal"] > r["loudness", "arousal"] + 0.3
     # One reading of all blocks gives what each gives alone.
-    alone = evaluation.block_scores(corpus, choices[:1], splits, n_boot=20, cache_dir=tmp_path)
+    alone = feature_blocks.block_scores(corpus, choices[:1], splits, n_boot=20, cache_dir=tmp_path)
     np.testing.assert_allclose(alone.value, scores[scores.model == "loudness"].value, atol=1e-4)
-    table = evaluation.block_score_table(scores)
+    table = feature_blocks.block_score_table(scores)
     assert list(table.index.get_level_values("blocks")) == choices
     assert list(table.index.get_level_values("features")) == [2, 130, 13]
 
@@ -57,15 +62,15 @@ def test_learning_curves_are_of_what_is_trained_and_tested(tmp_path):
         for target in TARGETS:
             (tmp_path / f"{prefix}-{target}").mkdir()
             history.to_csv(tmp_path / f"{prefix}-{target}" / "history.csv", index=False)
-    histories = evaluation.load_histories(tmp_path, {"LSTM": "lstm", "linear": "linear"})
+    histories = runs.load_histories(tmp_path, {"LSTM": "lstm", "linear": "linear"})
     assert set(histories.model) == {"LSTM"} and len(histories) == 2 * 2 * 2
-    validation, training = plots.learning_curves(histories).axes[0].lines[:2]
+    validation, training = figures_training.learning_curves(histories).axes[0].lines[:2]
     np.testing.assert_allclose(validation.get_ydata(), [0.5, 0.3])
     np.testing.assert_allclose(training.get_ydata(), [0.4, 0.2])
 
 
 def test_the_ablations_that_were_run_are_shown_side_by_side(tmp_path):
-    assert evaluation.load_ablations(tmp_path) == []
+    assert runs.load_ablations(tmp_path) == []
     value = {"value": 0.02, "low": 0.01, "high": 0.03}
     base = {"group": "base", "name": "base"}
     for target in TARGETS:
@@ -73,7 +78,7 @@ def test_the_ablations_that_were_run_are_shown_side_by_side(tmp_path):
         wild = {"group": "activation", "name": "linear", "diverged": "the loss is nan"}
         found = {"target": target, "variants": [base, wild, variant]}
         write_json(tmp_path / f"ablation-{target}" / "metrics.json", found)
-    axes = plots.ablation(evaluation.load_ablations(tmp_path)).axes
+    axes = experiments.ablation(runs.load_ablations(tmp_path)).axes
     assert [len(ax.lines) for ax in axes] == [2 + 1, 2 + 1]  # a variant each, and the base
     names = [t.get_text() for t in axes[0].get_yticklabels()]
     assert names == ["activation: linear", *(f"size: {t}" for t in TARGETS)]
@@ -88,7 +93,7 @@ def test_names_of_models_keep_their_commas():
         for target in TARGETS
         for model in ("LSTM (tonal, ear)", "logmel,tonal")
     )
-    axes = plots.score_intervals(table, "r", "Pearson r").axes
+    axes = evaluation.score_intervals(table, "r", "Pearson r").axes
     names = [t.get_text() for t in axes[0].get_yticklabels()]
     assert names == ["LSTM (tonal, ear)", "logmel + tonal"]
 
@@ -103,7 +108,7 @@ def test_the_headline_table_says_what_each_model_was_given(tmp_path):
             facts = {"seeds": 5 if cost else 1, "training": {"epochs": 25}, "cost": cost}
             write_json(tmp_path / f"{prefix}-{target}" / "metrics.json", facts)
     ceiling = {"r": 0.95, "rmse": 0.07}
-    table = evaluation.headline_table(
+    table = tables.headline_table(
         {"rows": rows, "ceiling": dict.fromkeys(TARGETS, ceiling)},
         tmp_path,
         {"LSTM": "lstm", "linear": "linear"},
@@ -122,5 +127,5 @@ def test_the_first_model_and_the_best_of_each_target_are_shown():
         t: {n: {"pooled": {"rmse": {"value": e}}} for n, e in zip("abc", own, strict=True)}
         for t, own in errors.items()
     }
-    shown = evaluation.first_and_best(models, {"rows": rows})
+    shown = runs.first_and_best(models, {"rows": rows})
     assert {t: list(own) for t, own in shown.items()} == {"valence": ["a", "c"], "arousal": ["a"]}

@@ -6,8 +6,11 @@ import json
 
 import pytest
 
-from msr_utils import book, exchanges, inference
+from msr_utils import paths
+from msr_utils.book import service_recording
+from msr_utils.book.service_recording import RecordingError
 from msr_utils.corpora.synthetic import SyntheticConfig, render_track
+from msr_utils.inference import model
 from msr_utils.io import read_json
 
 
@@ -18,13 +21,15 @@ def piece():
 
 @pytest.fixture(scope="module")
 def song(piece, tmp_path_factory):
-    return exchanges.write_audio(piece, tmp_path_factory.mktemp("audio"))
+    return service_recording.write_audio(piece, tmp_path_factory.mktemp("audio"))
 
 
 @pytest.fixture(scope="module")
 def asked(piece, song):
-    with exchanges.running(inference.MODELS_DIR) as service:
-        return exchanges.record(service, song), exchanges.curves(service, [piece], [song])
+    with service_recording.running(paths.MODELS_DIR) as service:
+        return service_recording.record(service, song), service_recording.curves(
+            service, [piece], [song]
+        )
 
 
 def keys(text):
@@ -34,13 +39,13 @@ def keys(text):
 
 def test_the_service_still_answers_as_recorded(asked):
     answers, _ = asked
-    recorded = read_json(book.REPORTS / "published/synthetic/service/metrics.json")["exchanges"]
-    assert list(answers) == list(recorded) == list(exchanges.REQUESTS)
+    recorded = read_json(paths.REPORTS / "published/synthetic/service/metrics.json")["exchanges"]
+    assert list(answers) == list(recorded) == list(service_recording.REQUESTS)
     for name, answer in answers.items():
         old = recorded[name]
         same = ("command", "status", "type")
         assert [answer[k] for k in same] == [old[k] for k in same], name
-        if answer["type"] in exchanges.JSON:
+        if answer["type"] in service_recording.JSON:
             assert keys(answer["answer"]) == keys(old["answer"]), name
     assert {a["status"] for a in answers.values()} == {200, 400, 404, 422}
     assert "127.0.0.1:8000" in answers["predict"]["command"]
@@ -52,7 +57,7 @@ def test_live_answers_go_on_where_the_last_one_ended(asked):
         json.loads(answers[name]["answer"]) for name in ("live", "live-next", "live-end")
     )
     assert first["times_s"][0] == 0.5 and second["times_s"][0] > first["audio_s"] - 0.5
-    assert second["audio_s"] == end["audio_s"] == 2 * exchanges.CHUNK_SECONDS
+    assert second["audio_s"] == end["audio_s"] == 2 * service_recording.CHUNK_SECONDS
     assert "characters" in first["state"] and end["state"] is None
 
 
@@ -60,7 +65,7 @@ def test_curves_are_those_that_the_models_give(asked, piece, song):
     _, found = asked
     (track,) = found["tracks"]
     for name in found["models"]:
-        curve = inference.load(name, inference.MODELS_DIR).predict(song)
+        curve = model.load(name, paths.MODELS_DIR).predict(song)
         assert track["curves"][name]["valence"] == pytest.approx(curve.valence, abs=1e-3)
         assert -1 <= track["scores"][name]["arousal"]["r"] <= 1
     assert track["made_from"]["arousal"] == pytest.approx(piece.truth[:, 1], abs=1e-3)
@@ -69,24 +74,24 @@ def test_curves_are_those_that_the_models_give(asked, piece, song):
 
 def test_long_answers_are_cut_and_say_so():
     answer = {"values": list(range(90)), "state": "x" * 5000, "few": [1, 2], "rows": [{"a": 1}] * 9}
-    short = exchanges.shortened(json.dumps(answer), "application/json")
+    short = service_recording.shortened(json.dumps(answer), "application/json")
     assert '"values": [0, 1, 2, "… 87 more"]' in short
     assert "… 5,000 characters" in short
     assert json.loads(short)["few"] == [1, 2] and len(json.loads(short)["rows"]) == 9
-    table = exchanges.shortened("\n".join(map(str, range(90))), "text/csv").splitlines()
+    table = service_recording.shortened("\n".join(map(str, range(90))), "text/csv").splitlines()
     assert table == ["0", "1", "2", "3", "… 85 more lines …", "89"]
-    assert exchanges.shortened("1\n2", "text/csv") == "1\n2"
+    assert service_recording.shortened("1\n2", "text/csv") == "1\n2"
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path):
     with (
-        pytest.raises(exchanges.ExchangeError, match="did not start.*no model bundle in"),
-        exchanges.running(tmp_path),
+        pytest.raises(RecordingError, match="did not start.*no model bundle in"),
+        service_recording.running(tmp_path),
     ):
         pass
 
 
 def test_without_curl_nothing_is_recorded(song, monkeypatch):
-    monkeypatch.setattr(exchanges.shutil, "which", lambda name: None)
-    with pytest.raises(exchanges.ExchangeError, match="curl is needed"):
-        exchanges.record("http://127.0.0.1:9", song)
+    monkeypatch.setattr(service_recording.shutil, "which", lambda name: None)
+    with pytest.raises(RecordingError, match="curl is needed"):
+        service_recording.record("http://127.0.0.1:9", song)

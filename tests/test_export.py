@@ -11,14 +11,17 @@ import pytest
 import soundfile as sf
 from conftest import tone
 
-from msr_utils import export, inference
-from msr_utils.audio import AudioError
+from msr_utils.audio.source import AudioError
 from msr_utils.constants import SAMPLE_RATE, TARGETS
-from msr_utils.features import FeatureConfig
+from msr_utils.export import bundle as export_bundle
+from msr_utils.export.bundle import ExportError
+from msr_utils.features.config import FeatureConfig
+from msr_utils.inference import model
+from msr_utils.inference.model import BundleError, Model, Stream
 from msr_utils.models.ensemble import average
 from msr_utils.models.lstm import LSTMConfig, build_lstm
 from msr_utils.models.transformer import TransformerConfig, build_transformer
-from msr_utils.training import set_seed
+from msr_utils.training.loop import set_seed
 
 INTERVAL = {"value": 0.1, "low": 0.05, "high": 0.2}
 CARD = {
@@ -51,8 +54,8 @@ def networks(family):
 def bundle(request, tmp_path_factory):
     features, models, longest = networks(request.param)
     folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    export.export_bundle(models, features, CARD, folder, longest)
-    return models, inference.load(folder)
+    export_bundle.export_bundle(models, features, CARD, folder, longest)
+    return models, model.load(folder)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -69,7 +72,7 @@ def test_onnx_gives_what_keras_gives(bundle, batch, length):
 
 def test_card_says_what_was_measured(bundle):
     _, loaded = bundle
-    assert 0 <= loaded.card["parity_max_difference"] <= export.PARITY_TOLERANCE
+    assert 0 <= loaded.card["parity_max_difference"] <= export_bundle.PARITY_TOLERANCE
     assert loaded.card["feature_hash"] == loaded.features.hash
     assert loaded.card["targets"] == ["valence", "arousal"]
 
@@ -94,7 +97,7 @@ def test_stream_equals_file(bundle, tmp_path):
     samples = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE * 26).astype(np.float32)
     path = tmp_path / "noise.wav"
     sf.write(path, samples, SAMPLE_RATE, subtype="FLOAT")
-    stream = inference.Stream(loaded)
+    stream = Stream(loaded)
     parts = [stream.push(samples[i : i + 4096]) for i in range(0, len(samples), 4096)]
     if loaded.is_recurrent:
         assert sum(map(len, parts)) == 52  # answers as it hears, not at the end
@@ -114,23 +117,23 @@ def test_too_short_is_refused(bundle, tmp_path):
 
 def test_the_gate_stops_a_graph_that_computes_something_else(tmp_path, monkeypatch):
     features, models, _ = networks("lstm")
-    real = inference.Model.run
+    real = Model.run
 
     def off_by_a_little(self, *args):
         curves, state = real(self, *args)
         return curves + 0.01, state
 
     kept = tmp_path / "tiny"
-    export.export_bundle(models, features, CARD, kept)
+    export_bundle.export_bundle(models, features, CARD, kept)
     before = (kept / "model.onnx").read_bytes()
     for broken in (
         off_by_a_little,
         lambda self, *a: (real(self, *a)[0] * np.nan, real(self, *a)[1]),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(inference.Model, "run", broken)
-            with pytest.raises(export.ExportError, match="differs from Keras"):
-                export.export_bundle(models, features, CARD, kept)
+            patch.setattr(Model, "run", broken)
+            with pytest.raises(ExportError, match="differs from Keras"):
+                export_bundle.export_bundle(models, features, CARD, kept)
     assert (kept / "model.onnx").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
@@ -138,12 +141,12 @@ def test_the_gate_stops_a_graph_that_computes_something_else(tmp_path, monkeypat
 def test_damaged_bundles_are_refused(tmp_path):
     features, models, _ = networks("lstm")
     folder = tmp_path / "tiny"
-    export.export_bundle(models, features, CARD, folder)
+    export_bundle.export_bundle(models, features, CARD, folder)
     good = {p.name: p.read_bytes() for p in folder.iterdir()}
 
     def refused(words):
-        with pytest.raises(inference.BundleError, match=words):
-            inference.load("tiny", tmp_path)
+        with pytest.raises(BundleError, match=words):
+            model.load("tiny", tmp_path)
         for name, content in good.items():
             (folder / name).write_bytes(content)
 
@@ -160,9 +163,9 @@ def test_damaged_bundles_are_refused(tmp_path):
     refused("card.json is damaged")
     (folder / "card.json").write_text('{"name": "tiny"}')
     refused("card.json is damaged.*model_sha256")
-    assert inference.load("tiny", tmp_path).name == "tiny"
-    with pytest.raises(inference.BundleError, match=r"no bundle 'other'.*found: tiny"):
-        inference.load("other", tmp_path)
+    assert model.load("tiny", tmp_path).name == "tiny"
+    with pytest.raises(BundleError, match=r"no bundle 'other'.*found: tiny"):
+        model.load("other", tmp_path)
 
 
 def test_models_of_two_shapes_do_not_make_a_bundle(tmp_path):
@@ -170,14 +173,16 @@ def test_models_of_two_shapes_do_not_make_a_bundle(tmp_path):
     mean, sd = np.zeros(features.dim), np.ones(features.dim)
     odd = {**models, "arousal": build_lstm(LSTMConfig((4, 4)), mean, sd)}
     with pytest.raises(ValueError, match="same LSTM layers"):
-        export.export_bundle(odd, features, CARD, tmp_path / "tiny")
+        export_bundle.export_bundle(odd, features, CARD, tmp_path / "tiny")
     with pytest.raises(ValueError, match="valence, arousal in this order"):
-        export.export_bundle(dict(reversed(models.items())), features, CARD, tmp_path / "tiny")
+        export_bundle.export_bundle(
+            dict(reversed(models.items())), features, CARD, tmp_path / "tiny"
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_inference_is_light():
-    script = "import sys, msr_utils.inference; print(*sorted(sys.modules))"
+    script = "import sys, msr_utils.inference.model; print(*sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -12,15 +12,8 @@ import pytest
 import soundfile as sf
 from conftest import REAL, tone
 
-from msr_utils import audio
-from msr_utils.blocks import (
-    BLOCKS,
-    CONTRAST_RANGE,
-    autocorrelation,
-    key_strengths,
-    mfcc_slopes,
-    tempo_window,
-)
+from msr_utils.audio import decode
+from msr_utils.audio.source import AudioError
 from msr_utils.constants import (
     CHROMA_N_FFT,
     CHROMA_STEPS,
@@ -31,15 +24,14 @@ from msr_utils.constants import (
     SAMPLE_RATE,
     TEMPO_BANDS,
 )
-from msr_utils.features import (
-    FEATURE_VERSION,
-    FeatureConfig,
-    FeatureExtractor,
-    block_table,
-    extract,
-    logmel_spectrogram,
-)
-from msr_utils.spectra import chroma_filterbank, mel_filterbank
+from msr_utils.features.blocks.cepstral import mfcc_slopes
+from msr_utils.features.blocks.registry import BLOCKS
+from msr_utils.features.blocks.rhythm import autocorrelation, tempo_window
+from msr_utils.features.blocks.spectral import CONTRAST_RANGE
+from msr_utils.features.blocks.tonal import key_strengths
+from msr_utils.features.config import FEATURE_VERSION, FeatureConfig, block_table
+from msr_utils.features.extractor import FeatureExtractor, extract, logmel_spectrogram
+from msr_utils.features.filterbanks import chroma_filterbank, mel_filterbank
 
 ALL = FeatureConfig(blocks=tuple(BLOCKS))
 GOLDEN = Path(__file__).parent / "golden" / "features.npz"
@@ -68,7 +60,7 @@ def cadences(tonic: int, third: int = 4, times: int = 3) -> np.ndarray:
 def clip() -> np.ndarray:
     """Ten seconds of music: from a real track where the data lies, else cadences."""
     if REAL_CLIP.is_file():
-        return audio.load(REAL_CLIP)[: 10 * SAMPLE_RATE]
+        return decode.load(REAL_CLIP)[: 10 * SAMPLE_RATE]
     return np.concatenate([cadences(60), cadences(57, third=3)])[: 10 * SAMPLE_RATE]
 
 
@@ -414,7 +406,7 @@ def test_golden_values():
 def test_features_load_nothing_heavy():
     """The service imports them: half a second each, or more, counts."""
     heavy = "{'librosa', 'scipy.signal', 'scipy.sparse', 'sklearn', 'pandas', 'tensorflow'}"
-    code = f"import sys, msr_utils.features; print(*({heavy} & set(sys.modules)))"
+    code = f"import sys, msr_utils.features.config; print(*({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
@@ -431,7 +423,7 @@ def test_extract_drops_an_incomplete_frame(tmp_path):
     sf.write(path, tone(1.7), SAMPLE_RATE)
     assert extract(path).shape == (3, 128)
     sf.write(path, tone(0.3), SAMPLE_RATE)
-    with pytest.raises(audio.AudioError, match=r"tone\.wav: shorter than the 500 ms"):
+    with pytest.raises(AudioError, match=r"tone\.wav: shorter than the 500 ms"):
         extract(path)
 
 

@@ -10,7 +10,8 @@ import pytest
 import soundfile as sf
 from conftest import REAL, tone
 
-from msr_utils.corpora import CorpusError, Findings, load_corpus
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import CorpusError, Findings
 from msr_utils.corpora.folder import read_csv
 
 real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs the corpora themselves")

@@ -23,11 +23,11 @@ import requests
 import soundfile as sf
 from werkzeug.exceptions import ServiceUnavailable
 
-from msr_utils import inference
-from msr_utils.audio import Resampler
+from msr_utils.audio.decode import Resampler
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.inference import MODELS_DIR, load
+from msr_utils.inference.model import Stream, load
 from msr_utils.io import read_json, write_json
+from msr_utils.paths import MODELS_DIR
 from serve.gate import Gate
 from serve.live import FILTER_REACH, CarriedResampler, LiveStream, Seal, StateError
 
@@ -324,7 +324,7 @@ def test_clock_that_is_behind_accepts_a_state():
 
 
 def test_stream_state_is_only_for_recurrent_models(models_dir):
-    stream = inference.Stream(load("one", models_dir))
+    stream = Stream(load("one", models_dir))
     kept = stream.state()
     with pytest.raises(ValueError, match="model: the state of one has shape"):
         stream.restore({**kept, "model": kept["model"][:1]})

@@ -11,8 +11,9 @@ from benchmarks import bench_service as bench
 from click.testing import CliRunner, Result
 from conftest import tone
 
-from msr_utils.inference import MODELS_DIR, usable
+from msr_utils.inference.model import usable
 from msr_utils.io import read_json
+from msr_utils.paths import MODELS_DIR
 
 
 def run(*arguments: str | Path, **env: str) -> Result:

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from msr_utils.dataset import cached_features
-from msr_utils.features import FeatureConfig, FeatureExtractor, extract
-from msr_utils.inference import load
-from msr_utils.memory import LeakyMemory
+from msr_utils.features.cache import cached_features
+from msr_utils.features.config import FeatureConfig
+from msr_utils.features.extractor import FeatureExtractor, extract
+from msr_utils.features.running_stats import RunningStats
+from msr_utils.inference.model import load
 
 CONFIG = FeatureConfig(("logmel_sd", "chroma"), memory_s=(3, 10), memory_sd_s=(10,))
 
 
 def test_memory_is_the_weighted_mean_and_deviation_of_the_past() -> None:
     frames = np.random.default_rng(1).normal(5, 2, (60, 4)).astype(np.float32)
-    found = LeakyMemory(4, (3, 10), (3,)).push(frames)
+    found = RunningStats(4, (3, 10), (3,)).push(frames)
     assert found.shape == (60, 12)
     for t in (0, 1, 30, 59):
         for column, seconds in ((0, 3), (4, 10)):

@@ -8,8 +8,8 @@ import pytest
 import soundfile as sf
 from conftest import tone
 
-from msr_utils.corpora import CorpusError, load_corpus
-from msr_utils.corpora.base import Findings
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import CorpusError, Findings
 from msr_utils.corpora.merp import FILTERED, RAW, load_merp
 
 SECONDS = {"00_35": 6.0, "01_71": 6.0, "deam_115": 4.0}

@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from msr_utils import metrics
-from msr_utils.metrics import (
-    Curve,
-    evaluate,
-    load_predictions,
-    rater_ceiling,
-    save_predictions,
-    score,
-)
+from msr_utils.metrics import scores
+from msr_utils.metrics.curves import Curve, load_predictions, save_predictions
+from msr_utils.metrics.reliability import rater_ceiling
+from msr_utils.metrics.scores import evaluate, score
 
 
 def test_by_hand():
@@ -106,13 +101,13 @@ def test_paired_difference_is_of_the_same_songs_in_every_sample():
         # Hard songs are hard for both: apart the intervals overlap, in pairs they do not.
         first[f"s{k}"] = Curve(np.arange(20), true, true + k * noise)
         second[f"s{k}"] = Curve(np.arange(20), true, true + 0.9 * k * noise)
-    found = metrics.paired_difference(first, second, 500)
-    own, other = metrics.evaluate(first, 500), metrics.evaluate(second, 500)
-    for name in metrics.METRICS:
+    found = scores.paired_difference(first, second, 500)
+    own, other = scores.evaluate(first, 500), scores.evaluate(second, 500)
+    for name in scores.METRICS:
         a, b = own["pooled"][name], other["pooled"][name]
         assert found[name]["value"] == pytest.approx(a["value"] - b["value"])
         assert a["low"] < b["high"] and b["low"] < a["high"]
     assert 0 < found["rmse"]["low"] < found["rmse"]["high"]
-    assert metrics.paired_difference(first, first, 50)["r"] == {"value": 0, "low": 0, "high": 0}
+    assert scores.paired_difference(first, first, 50)["r"] == {"value": 0, "low": 0, "high": 0}
     with pytest.raises(ValueError, match="other songs"):
-        metrics.paired_difference(first, {k: v for k, v in second.items() if k != "s3"})
+        scores.paired_difference(first, {k: v for k, v in second.items() if k != "s3"})

@@ -7,12 +7,15 @@ import zlib
 import numpy as np
 import pytest
 
-from msr_utils import study
-from msr_utils.dataset import Sequence2Hz
-from msr_utils.models import baselines
+from msr_utils import paths
+from msr_utils.dataset.sequences import Sequence2Hz
+from msr_utils.evaluation import baselines
+from msr_utils.models import ridge
+from msr_utils.models.backend import keras
 from msr_utils.models.lstm import LSTMConfig, build_lstm, streaming_form
 from msr_utils.models.transformer import TransformerConfig, build_transformer, gelu_tanh
-from msr_utils.training import keras, set_seed
+from msr_utils.study import plan
+from msr_utils.training.loop import set_seed
 
 MEAN, SD = np.full(6, 2.0, np.float32), np.full(6, 3.0, np.float32)
 
@@ -176,12 +179,12 @@ def test_wrong_shapes_are_named(config, change, words):
 def test_the_notebooks_defaults_are_the_papers():
     import papermill
 
-    for notebook, preset in study.read_study().presets["paper"].items():
-        declared = papermill.inspect_notebook(str(study.NOTEBOOKS / f"{notebook}.ipynb"))
+    for notebook, preset in plan.read_study().presets["paper"].items():
+        declared = papermill.inspect_notebook(str(paths.NOTEBOOKS / f"{notebook}.ipynb"))
         for name, value in preset.items():
             default = declared[name]["default"]
             assert (
-                study.parse_value(name, default.strip('"'), declared[name]["inferred_type_name"])
+                plan.parse_value(name, default.strip('"'), declared[name]["inferred_type_name"])
                 == value
             )
 
@@ -217,7 +220,7 @@ def test_constant_and_oracle_and_trajectory_by_hand():
 
 def test_causal_average_starts_at_the_first_value_and_forgets():
     x = np.array([[2.0], [2.0], [2.0], [8.0]])
-    got = baselines.causal_average(x, seconds=1.0)[:, 0]
+    got = ridge.causal_average(x, seconds=1.0)[:, 0]
     np.testing.assert_allclose(got[:3], 2)
     keep = np.exp(-0.5)
     weights = keep ** np.array([3, 2, 1, 0])
@@ -227,6 +230,6 @@ def test_causal_average_starts_at_the_first_value_and_forgets():
 def test_ridge_finds_a_linear_rule():
     rng = np.random.default_rng(0)
     parts = [[sequence(f"{p}{i}", rng.normal(0, 5, 40)) for i in range(8)] for p in "tvx"]
-    got = baselines.ridge([parts[:2]], parts[2], "valence")
+    got = ridge.ridge([parts[:2]], parts[2], "valence")
     for s in parts[2]:
         assert np.corrcoef(got[s.id], s.target("valence"))[0, 1] > 0.95

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 from conftest import write_folder_corpus
 
-from msr_utils import inference, occlusion, plots
 from msr_utils.constants import TARGETS
 from msr_utils.corpora import load_corpus
-from msr_utils.dataset import Sequence2Hz, Split, sequences_of
-from msr_utils.features import FeatureConfig
+from msr_utils.dataset.sequences import Sequence2Hz, sequences_of
+from msr_utils.dataset.splits import Split
+from msr_utils.experiments import occlusion
+from msr_utils.features.config import FeatureConfig
+from msr_utils.figures import errors
+from msr_utils.inference import model as inference_model
 
 
 @pytest.fixture(scope="module")
 def model():
     """The bundle that is shipped: any recurrent one does."""
-    return inference.load("lstm-tonal-vgmidi")
+    return inference_model.load("lstm-tonal-vgmidi")
 
 
 def noise(model, n=6, frames=160):
@@ -74,7 +77,7 @@ def test_memory_fades_and_ends(model):
         assert changes[0] > changes[1] > changes[2]
         assert changes[2] < 0.1 * changes[0]
     assert rows[0]["points"] == 12
-    plots.memory_curve(rows)
+    errors.memory_curve(rows)
     with pytest.raises(ValueError, match="no track is longer than 90 s"):
         occlusion.memory(model, sequences, seconds=(90,))
 
@@ -108,4 +111,4 @@ def test_ridge_loses_what_it_heard(tmp_path):
     changes = [
         {"part": name, "target": t, "change": 0.1} for name in [*r][1:] for t in TARGETS
     ]  # fmt: skip
-    assert len(plots.hidden_parts(changes, both).axes) == 2
+    assert len(errors.hidden_parts(changes, both).axes) == 2

@@ -20,8 +20,8 @@ import soundfile as sf
 from browser import CHROMIUM, DRIVER, Browser
 from PIL import Image
 
-from msr_utils.inference import load
-from msr_utils.provenance import PROJECT_ROOT
+from msr_utils.inference.model import load
+from msr_utils.paths import PROJECT_ROOT
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"

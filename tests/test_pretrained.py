@@ -12,9 +12,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from msr_utils.models import pretrained
+from msr_utils.models.backend import keras
 from msr_utils.models.pretrained import MINILM, PretrainedError
 from msr_utils.models.transformer import TransformerConfig, bert_encoder, build_transformer
-from msr_utils.training import compile_model, keras, set_seed
+from msr_utils.training.loop import compile_model, set_seed
 
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec(pretrained.PACKAGES[MINILM][0]) is None,
@@ -184,9 +185,9 @@ def test_the_same_seed_builds_the_same_network_again(checkpoint):
 
 
 def test_it_is_saved_and_exported(checkpoint, tmp_path):
-    from msr_utils.experiment import load_model, save_model
-    from msr_utils.export import export_bundle
-    from msr_utils.features import FeatureConfig
+    from msr_utils.export.bundle import export_bundle
+    from msr_utils.features.config import FeatureConfig
+    from msr_utils.training.artifacts import load_model, save_model
 
     features = FeatureConfig("logmel")
     config = TransformerConfig(pretrained=checkpoint(), tuned="part", max_frames=12)

@@ -10,10 +10,10 @@ import nbformat
 import pytest
 from click.testing import CliRunner
 
-from msr_utils import lock
+from msr_utils import paths
 from msr_utils.cli import main
-from msr_utils.provenance import LOCK, PROJECT_ROOT
-from msr_utils.study import NOTEBOOKS
+from msr_utils.paths import LOCK, NOTEBOOKS, PROJECT_ROOT
+from msr_utils.study import conda_file
 
 NOTEBOOK_FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
 
@@ -28,8 +28,8 @@ def tracked() -> list[str]:
 
 
 def test_conda_users_get_the_locks_pins():
-    assert lock.ENVIRONMENT.read_text() == lock.render(LOCK.read_text())
-    pins = lock.pins(LOCK.read_text())
+    assert paths.ENVIRONMENT.read_text() == conda_file.render(LOCK.read_text())
+    pins = conda_file.pins(LOCK.read_text())
     names = [re.match(r"[\w.-]+", p)[0] for p in pins]
     for name in (
         "tensorflow",

@@ -11,11 +11,16 @@ import pytest
 from conftest import REAL
 from sklearn.model_selection import GroupKFold
 
-from msr_utils import raters
-from msr_utils.corpora import CorpusError
-from msr_utils.corpora.base import Card, Corpus, Track
+from msr_utils.corpora.base import (
+    Card,
+    Corpus,
+    CorpusError,
+    Track,
+)
+from msr_utils.experiments import rater_profiles
+from msr_utils.figures import raters
 from msr_utils.io import read_json
-from msr_utils.provenance import PROJECT_ROOT
+from msr_utils.paths import PROJECT_ROOT
 
 VGMIDI = REAL / "vgmidi"
 
@@ -51,7 +56,7 @@ def rated(effect=0.0, gain=0.0, tracks=24, people=12, frames=10, bias=0.3, seed=
 
 def test_deviations_are_from_the_others_of_the_track():
     corpus = rated(tracks=12)
-    d = raters.deviations(corpus, "arousal")
+    d = rater_profiles.deviations(corpus, "arousal")
     values = corpus.tracks[1].ratings[..., 1].astype(float)
     others = np.delete(values, 3, axis=0).mean(axis=0)
     own, row = values[3] - others, 12 + 3
@@ -68,7 +73,7 @@ def test_frames_that_nobody_else_rated_do_not_count():
     corpus = rated(tracks=1, people=80)
     corpus.tracks[0].ratings[1:, :4] = np.nan
     corpus.tracks[0].ratings[5] = np.nan
-    d = raters.deviations(corpus, "valence")
+    d = rater_profiles.deviations(corpus, "valence")
     assert len(d.power) == 79 and np.isfinite(d.power).all()
     values = corpus.tracks[0].ratings[..., 0].astype(float)
     others = np.delete(values, [0, 5], axis=0)[:, 4:].mean(axis=0)
@@ -77,9 +82,9 @@ def test_frames_that_nobody_else_rated_do_not_count():
 
 def test_errors_are_those_of_ridge_on_every_frame():
     corpus = rated(effect=0.3, gain=0.4, tracks=12)
-    d = raters.deviations(corpus, "valence")
-    z = raters.one_hot(d.profile)
-    found = raters.held_out_errors(d, z, folds=3, alphas=(2.0,))
+    d = rater_profiles.deviations(corpus, "valence")
+    z = rater_profiles.one_hot(d.profile)
+    found = rater_profiles.held_out_errors(d, z, folds=3, alphas=(2.0,))
     rows = []
     for track in corpus.tracks:
         values = track.ratings[..., 0].astype(float)
@@ -103,22 +108,24 @@ def test_errors_are_those_of_ridge_on_every_frame():
 
 
 def test_a_profile_that_matters_is_found_and_by_its_name():
-    effect = raters.profile_effect(rated(effect=0.5), "valence", 200, 99, progress=False)
+    effect = rater_profiles.profile_effect(rated(effect=0.5), "valence", 200, 99, progress=False)
     # Half of the raters differ by 0.5 from the others: about half of it from their mean, on
     # both sides, beside a bias of 0.3.
     rows = effect["rows"]
     expected = 0.25**2 / (0.25**2 + 0.3**2 + 0.1**2)
-    assert rows[raters.ALL]["value"] == pytest.approx(expected, abs=0.12)
+    assert rows[rater_profiles.ALL]["value"] == pytest.approx(expected, abs=0.12)
     assert rows["plays"]["low"] > 0.15
     assert rows["tea"]["high"] < 0.1
-    assert rows[raters.OWN_MEAN]["value"] > rows[raters.OWN_BIAS]["value"] > 0.7
+    assert rows[rater_profiles.OWN_MEAN]["value"] > rows[rater_profiles.OWN_BIAS]["value"] > 0.7
     assert effect["gain"]["p_value"] == pytest.approx(0.01)
     assert effect["gain"]["value"] > effect["gain"]["chance"]
     assert (effect["raters"], effect["tracks"]) == (288, 24)
 
 
 def test_another_use_of_the_scale_is_found_too():
-    effect = raters.profile_effect(rated(gain=0.8, bias=0.1), "arousal", 200, 0, progress=False)
+    effect = rater_profiles.profile_effect(
+        rated(gain=0.8, bias=0.1), "arousal", 200, 0, progress=False
+    )
     assert effect["rows"]["plays"]["low"] > 0.2
 
 
@@ -126,7 +133,7 @@ def test_a_profile_that_does_not_matter_explains_nothing():
     p = []
     for seed in range(8):
         corpus = rated(seed=seed)
-        effect = raters.profile_effect(corpus, "valence", 200, 39, progress=False)
+        effect = rater_profiles.profile_effect(corpus, "valence", 200, 39, progress=False)
         assert effect["gain"]["value"] < 0.03
         p.append(effect["gain"]["p_value"])
     assert sum(value <= 0.05 for value in p) <= 2
@@ -134,7 +141,7 @@ def test_a_profile_that_does_not_matter_explains_nothing():
 
 def test_profiles_are_exchanged_within_tracks_only():
     track = np.array([1, 0, 1, 0, 1, 2])
-    orders = [raters._exchange(track, np.random.default_rng(seed)) for seed in range(50)]
+    orders = [rater_profiles._exchange(track, np.random.default_rng(seed)) for seed in range(50)]
     for order in orders:
         assert sorted(order) == list(range(6))
         np.testing.assert_array_equal(track[order], track)
@@ -142,9 +149,9 @@ def test_profiles_are_exchanged_within_tracks_only():
 
 
 def test_raters_of_many_tracks_lie_in_one_fold():
-    d = raters.deviations(rated(again=True, tracks=3, people=80), "valence")
+    d = rater_profiles.deviations(rated(again=True, tracks=3, people=80), "valence")
     assert set(d.fold_group) == {f"r{i}" for i in range(80)}
-    once = raters.deviations(rated(tracks=12), "valence")
+    once = rater_profiles.deviations(rated(tracks=12), "valence")
     assert set(once.fold_group) == {f"t{i}" for i in range(12)}
 
 
@@ -153,8 +160,8 @@ def test_rare_answers_are_taken_together_and_ages_in_years_are_cut():
     rng = np.random.default_rng(0)
     corpus.raters["age"] = rng.integers(18, 80, len(corpus.raters))
     corpus.raters["country"] = ["FI"] * 3 + [""] * 5 + ["US"] * (len(corpus.raters) - 8)
-    answers = raters.profile_of(corpus)
-    assert answers.country.value_counts().to_dict() == {"US": 232, raters.RARE: 8}
+    answers = rater_profiles.profile_of(corpus)
+    assert answers.country.value_counts().to_dict() == {"US": 232, rater_profiles.RARE: 8}
     assert answers.age.nunique() == 5
     assert "track_id" not in answers
 
@@ -163,22 +170,30 @@ def test_what_is_missing_is_said():
     corpus = rated(tracks=12)
     alike = Corpus("alike", corpus.tracks, corpus.card, [], raters=corpus.raters[["track_id"]])
     with pytest.raises(CorpusError, match="do not differ"):
-        raters.deviations(alike, "valence")
+        rater_profiles.deviations(alike, "valence")
     nobody = Corpus("nobody", corpus.tracks, corpus.card, [])
     with pytest.raises(CorpusError, match="no profiles"):
-        raters.deviations(nobody, "valence")
+        rater_profiles.deviations(nobody, "valence")
     unrated = Corpus("unrated", [], corpus.card, [], raters=corpus.raters)
     with pytest.raises(CorpusError, match="no two raters"):
-        raters.deviations(unrated, "valence")
+        rater_profiles.deviations(unrated, "valence")
 
 
 def test_table_and_figure_hold_every_row():
     corpus = rated(tracks=12)
     effects = {
-        t: raters.profile_effect(corpus, t, 20, 3, progress=False) for t in ("valence", "arousal")
+        t: rater_profiles.profile_effect(corpus, t, 20, 3, progress=False)
+        for t in ("valence", "arousal")
     }
-    rows = [raters.OTHERS, "plays", "tea", raters.ALL, raters.OWN_MEAN, raters.OWN_BIAS]
-    assert list(raters.effect_table(effects).index[:-1]) == rows
+    rows = [
+        rater_profiles.OTHERS,
+        "plays",
+        "tea",
+        rater_profiles.ALL,
+        rater_profiles.OWN_MEAN,
+        rater_profiles.OWN_BIAS,
+    ]
+    assert list(rater_profiles.effect_table(effects).index[:-1]) == rows
     labels = [t.get_text() for t in raters.share_figure(effects).axes[0].get_yticklabels()]
     assert labels == rows
 
@@ -202,6 +217,6 @@ def test_on_vgmidi_the_bias_is_large_and_the_profile_small(tmp_path):
     assert (tmp_path / "run/figures/raters.png").is_file()
     for effect in effects.values():
         assert (effect["raters"], effect["tracks"]) == (5977, 200)
-        assert effect["rows"][raters.OWN_BIAS]["value"] > 0.4
-        assert 0 < effect["rows"][raters.ALL]["value"] < 0.05
+        assert effect["rows"][rater_profiles.OWN_BIAS]["value"] > 0.4
+        assert 0 < effect["rows"][rater_profiles.ALL]["value"] < 0.05
         assert effect["gain"]["p_value"] == 0.05

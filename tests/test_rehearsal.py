@@ -8,8 +8,8 @@ import soundfile as sf
 from benchmarks import rehearse_deam as rehearsal
 from test_deam import write_songs
 
-from msr_utils.corpora import CACHE_DIR
 from msr_utils.io import sha256_file
+from msr_utils.paths import CACHE_DIR
 
 
 @pytest.fixture(scope="module")

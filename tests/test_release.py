@@ -10,25 +10,45 @@ import pytest
 import soundfile as sf
 from sklearn.linear_model import Ridge
 
-from msr_utils import inference, release
+from msr_utils import io
 from msr_utils.constants import SAMPLE_RATE, TARGETS
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
-from msr_utils.dataset import cached_features, copied_features
-from msr_utils.features import FeatureConfig, FeatureExtractor
+from msr_utils.dataset.augmented import copied_features
+from msr_utils.experiments import clip_models
+from msr_utils.experiments.release import (
+    card as experiments_release_card,
+)
+from msr_utils.experiments.release import (
+    intervals,
+    least_squares,
+    peers,
+    scores,
+    training_data,
+)
+from msr_utils.experiments.release import (
+    trainer as experiments_release_trainer,
+)
+from msr_utils.experiments.release.least_squares import LossWeights, SufficientStatistics
+from msr_utils.experiments.release.trainer import Trainer
+from msr_utils.features.cache import cached_features
+from msr_utils.features.config import FeatureConfig
+from msr_utils.features.extractor import FeatureExtractor
+from msr_utils.inference import model as inference_model
+from msr_utils.inference.model import PretrainedWeightsMissing, Stream
 from msr_utils.io import write_json
-from msr_utils.metrics import Curve
+from msr_utils.metrics.curves import Curve
 
-FEATURES = FeatureConfig(("logmel", "mfcc", "loudness", "tonal"), **release.MEMORY)
+FEATURES = FeatureConfig(("logmel", "mfcc", "loudness", "tonal"), **training_data.RUNNING_STATS)
 FOLDS = 3
-SETTING = release.Setting(0.5, 0.5, 0.0, 1.0)
+SETTING = LossWeights(0.5, 0.5, 0.0, 1.0)
 
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
     curves = load_corpus("synthetic", cache_dir=cache, synthetic_tracks=12)
-    quadrant = {signs: name for name, signs in release.SIGNS.items()}
+    quadrant = {signs: name for name, signs in clip_models.SIGNS.items()}
     clips = [
         replace(
             t,
@@ -44,23 +64,23 @@ def corpora(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trainer(corpora):
-    return release.Trainer(corpora[0], FEATURES, FOLDS, 7, corpora[1], progress=False)
+    return Trainer(corpora[0], FEATURES, FOLDS, 7, corpora[1], progress=False)
 
 
 @pytest.fixture(scope="module")
 def released(trainer):
-    return release.train(trainer)
+    return experiments_release_trainer.train(trainer)
 
 
 def test_moments_give_ridge_on_the_rows_and_add_up():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(60, 5)), rng.normal(size=(60, 2))
-    whole = release.Moments.of(x, y)
-    both = release.Moments.of(x[:20], y[:20]) + release.Moments.of(x[20:], y[20:])
+    whole = SufficientStatistics.of(x, y)
+    both = SufficientStatistics.of(x[:20], y[:20]) + SufficientStatistics.of(x[20:], y[20:])
     for a, b in zip(vars(whole).values(), vars(both).values(), strict=True):
         np.testing.assert_allclose(a, b)
-    setting = release.Setting(1.0, 0.0, 0.0, 0.5)
-    found = release.solve({"a": both}, {"a": "curves"}, setting, np.zeros((5, 5)))
+    setting = LossWeights(1.0, 0.0, 0.0, 0.5)
+    found = least_squares.solve({"a": both}, {"a": "curves"}, setting, np.zeros((5, 5)))
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     ridge = Ridge(alpha=0.5 * len(x)).fit(z, y)
     np.testing.assert_allclose(found(x), ridge.predict(z), atol=1e-8)
@@ -73,12 +93,12 @@ def test_corpora_of_one_kind_share_its_weight():
         x = rng.normal(size=(60, 3))
         x -= x.mean(axis=0)
         y = mapped(x) + rng.normal(size=(60, 2))
-        return release.Moments.of(x, y - y.mean(axis=0))
+        return SufficientStatistics.of(x, y - y.mean(axis=0))
 
     # Corpora with the same means: what lies between them adds nothing.
     one, two = centred(lambda x: x[:, :2]), centred(lambda x: -x[:, 1:])
     found = [
-        release.solve(
+        least_squares.solve(
             {"b": two} | dict.fromkeys(names, one),
             {"b": "quadrants"} | dict.fromkeys(names, "curves"),
             SETTING,
@@ -92,22 +112,24 @@ def test_corpora_of_one_kind_share_its_weight():
 
 def test_a_kind_weighs_what_its_setting_says():
     rng = np.random.default_rng(2)
-    one = release.Moments.of(x := rng.normal(size=(40, 3)), x[:, :2] + rng.normal(size=(40, 2)))
-    two = release.Moments.of(rng.normal(size=(90, 3)), rng.normal(size=(90, 2)))
+    one = SufficientStatistics.of(
+        x := rng.normal(size=(40, 3)), x[:, :2] + rng.normal(size=(40, 2))
+    )
+    two = SufficientStatistics.of(rng.normal(size=(90, 3)), rng.normal(size=(90, 2)))
     kinds = {"a": "curves", "b": "quadrants", "c": "gems"}
     moments = {"a": one, "b": two, "c": two}
-    without = release.solve(moments, kinds, release.Setting(1.0, 0.0, 0.0, 1.0), np.zeros((3, 3)))
-    alone = release.solve(
-        {"a": one}, {"a": "curves"}, release.Setting(1.0, 0.0, 0.0, 1.0), np.zeros(3)
+    without = least_squares.solve(moments, kinds, LossWeights(1.0, 0.0, 0.0, 1.0), np.zeros((3, 3)))
+    alone = least_squares.solve(
+        {"a": one}, {"a": "curves"}, LossWeights(1.0, 0.0, 0.0, 1.0), np.zeros(3)
     )
     np.testing.assert_allclose(without.slope, alone.slope, atol=1e-12)
     np.testing.assert_allclose(without.level, alone.level, atol=1e-12)
-    half = release.solve(moments, kinds, release.Setting(0.5, 0.5, 0.0, 1.0), np.zeros((3, 3)))
+    half = least_squares.solve(moments, kinds, LossWeights(0.5, 0.5, 0.0, 1.0), np.zeros((3, 3)))
     assert np.abs(half.slope - alone.slope).max() > 0.01
 
 
 def test_level_hardly_moves_the_map(corpora, trainer):
-    db, louder = release.LOUDER
+    db, louder = training_data.GAIN_UP
     fitted = trainer.fit(SETTING, (1,))
     material = next(iter(trainer.materials.values()))
     unheard = [t for t, k in zip(material.corpus.tracks, material.part, strict=True) if k == 1]
@@ -134,7 +156,7 @@ def test_a_fold_is_not_seen_by_what_predicts_it(corpora, trainer):
         )
         for c in corpora[0]
     ]
-    other = release.Trainer(lies, FEATURES, FOLDS, 7, corpora[1], progress=False)
+    other = Trainer(lies, FEATURES, FOLDS, 7, corpora[1], progress=False)
     np.testing.assert_allclose(other.fit(SETTING, (1,)).slope, before.slope, atol=1e-12)
     assert np.abs(other.fit(SETTING).slope - trainer.fit(SETTING).slope).max() > 1e-6
     groups = [
@@ -149,7 +171,7 @@ def test_settings_are_chosen_without_the_tested_fold(trainer):
     chosen = trainer.choose(losses, (0,))
     # Whatever is said of the tested fold changes nothing.
     tempting = {
-        key: (0.0 if key[0] == release.SETTINGS[-1] else 9.0)
+        key: (0.0 if key[0] == least_squares.LOSS_WEIGHTS[-1] else 9.0)
         if key[2] == 0 or 0 not in key[1]
         else value
         for key, value in losses.items()
@@ -164,39 +186,39 @@ def test_margin_covers_the_next_track():
         noise = rng.normal(0, rng.uniform(0.05, 0.2), 200)
         return Curve(np.arange(200), noise, np.zeros(200))
 
-    width = release.margin([curve() for _ in range(300)], 0.9)
-    assert np.mean([release.covered(curve(), width) for _ in range(300)]) == pytest.approx(
+    width = intervals.margin([curve() for _ in range(300)], 0.9)
+    assert np.mean([intervals.covered(curve(), width) for _ in range(300)]) == pytest.approx(
         0.9, abs=0.02
     )
     few = [curve() for _ in range(3)]
-    assert release.margin(few, 0.9) == max(abs(c.true).max() for c in few)
+    assert intervals.margin(few, 0.9) == max(abs(c.true).max() for c in few)
 
 
 def test_clip_scores():
     true = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]] * 5)
-    perfect = release.score_clips([str(i) for i in range(20)], true, 0.3 * true, 50)
+    perfect = scores.score_clips([str(i) for i in range(20)], true, 0.3 * true, 50)
     assert perfect["accuracy"] == {"value": 1, "low": 1, "high": 1}
-    half = release.score_clips([str(i) for i in range(20)], true, true * [-1, 1], 50)
+    half = scores.score_clips([str(i) for i in range(20)], true, true * [-1, 1], 50)
     assert half["auc_valence"]["value"] == 0
     assert half["auc_arousal"]["value"] == 1
     assert half["accuracy"]["value"] == 0
 
 
 def test_bundle_is_the_map_with_its_intervals(released, corpora, tmp_path, monkeypatch):
-    card = release.export("light", released, release.report(released, 20), tmp_path)
-    model = inference.load("light", tmp_path)
+    card = experiments_release_card.export("light", released, scores.report(released, 20), tmp_path)
+    model = inference_model.load("light", tmp_path)
     assert model.is_causal and not model.is_recurrent
     assert card["kind"] == "frame"
     track = corpora[0][0].tracks[0]
     frames = FeatureExtractor(FEATURES)
     samples = np.random.default_rng(0).normal(0, 0.1, 9 * SAMPLE_RATE).astype(np.float32)
-    whole = inference.Stream(model).push(samples)
+    whole = Stream(model).push(samples)
     wanted = np.clip(released.map(frames.push(samples)), -1, 1)
     np.testing.assert_allclose(whole, wanted, atol=1e-4)
     # A stream that goes on elsewhere, with nothing but its state.
-    first = inference.Stream(model)
+    first = Stream(model)
     head = first.push(samples[:70_001])
-    second = inference.Stream(model)
+    second = Stream(model)
     second.restore(first.state())
     np.testing.assert_allclose(
         np.concatenate([head, second.push(samples[70_001:])]), whole, atol=1e-6
@@ -210,55 +232,55 @@ def test_bundle_is_the_map_with_its_intervals(released, corpora, tmp_path, monke
         np.testing.assert_allclose(
             width, np.minimum(released.margins[target], 1 - getattr(said, target)), atol=1e-6
         )
-    assert release.realtime_factor(model, track.audio_path, 1) > 1
+    assert scores.realtime_factor(model, track.audio_path, 1) > 1
     with pytest.raises(CorpusError, match="was trained on"):
-        release.unseen([model], corpora[0][0])
+        scores.score_unseen_corpus([model], corpora[0][0])
 
 
 def test_an_ear_that_is_missing_is_said_so(released, tmp_path, monkeypatch):
-    from msr_utils import ear
+    from msr_utils.features import weights
 
-    release.export("light", released, release.report(released, 0), tmp_path)
+    experiments_release_card.export("light", released, scores.report(released, 0), tmp_path)
     folder = tmp_path / "light"
-    config = FeatureConfig((*FEATURES.blocks, "ear"), **release.MEMORY)
+    config = FeatureConfig((*FEATURES.blocks, "ear"), **training_data.RUNNING_STATS)
     features = config.to_json()
-    inference_card = inference.read_json(folder / "card.json") | {"feature_hash": config.hash}
+    inference_card = io.read_json(folder / "card.json") | {"feature_hash": config.hash}
     write_json(folder / "features.json", features)
     write_json(folder / "card.json", inference_card)
     monkeypatch.setenv("MSR_EARS", str(tmp_path / "none"))
-    ear.session.cache_clear()
-    with pytest.raises(inference.EarMissing, match="msr ear fetch"):
-        inference.load("light", tmp_path)
-    ear.session.cache_clear()
+    weights.session.cache_clear()
+    with pytest.raises(PretrainedWeightsMissing, match="msr ear fetch"):
+        inference_model.load("light", tmp_path)
+    weights.session.cache_clear()
 
 
 def test_what_cannot_be_taught_is_refused(corpora):
     with pytest.raises(CorpusError, match="one with quadrants"):
-        release.Trainer(corpora[0][:1], FEATURES, FOLDS, 7, corpora[1], progress=False)
+        Trainer(corpora[0][:1], FEATURES, FOLDS, 7, corpora[1], progress=False)
 
 
 def test_the_shipped_bundles_follow_a_stream(tmp_path):
     path = tmp_path / "noise.wav"
     samples = np.random.default_rng(0).normal(0, 0.05, 4 * SAMPLE_RATE).astype(np.float32)
     sf.write(path, samples, SAMPLE_RATE, subtype="FLOAT")
-    model = inference.load("light")
+    model = inference_model.load("light")
     assert model.is_causal
     assert set(model.margins) == set(TARGETS)
     np.testing.assert_allclose(
-        inference.Stream(model).push(samples)[:, 1], model.predict(path).arousal, atol=1e-5
+        Stream(model).push(samples)[:, 1], model.predict(path).arousal, atol=1e-5
     )
 
 
 def test_what_unseen_music_says_is_in_the_card(released, corpora, tmp_path):
-    scored = release.report(released, 0)
-    release.export("light", released, scored, tmp_path)
+    scored = scores.report(released, 0)
+    experiments_release_card.export("light", released, scored, tmp_path)
     curves = corpora[0][0]
     other = replace(
         curves, card=replace(curves.card, title="Other songs"), tracks=curves.tracks[:5]
     )
-    heard = release.unseen([inference.load("light", tmp_path)], other, 50)
-    limits = release.unseen_limits("light", heard, "Other songs")
-    card = release.export("light", released, scored, tmp_path, limits)
+    heard = scores.score_unseen_corpus([inference_model.load("light", tmp_path)], other, 50)
+    limits = experiments_release_card.unseen_limits("light", heard, "Other songs")
+    card = experiments_release_card.export("light", released, scored, tmp_path, limits)
     assert set(limits) <= set(card["limits"])
     text = (tmp_path / "light" / "CARD.md").read_text()
     assert "uncertain" in text and "5 songs of Other songs" in text
@@ -277,7 +299,7 @@ def test_what_alterations_do_is_in_words():
         for name, shifts in {"level +12 dB": (0.01, -0.02), "noise": (0.3, -0.4)}.items()
         for target, shift in zip(TARGETS, shifts, strict=True)
     ]
-    (text,) = release.altered_limits(rows, "Songs")
+    (text,) = experiments_release_card.altered_limits(rows, "Songs")
     assert "songs of Songs" in text
     assert text.endswith("level +12 dB +0.010 and -0.020; noise +0.300 and -0.400.")
 
@@ -285,7 +307,7 @@ def test_what_alterations_do_is_in_words():
 def test_a_peer_is_scored_on_the_same_clips(corpora, tmp_path):
     """By a package of the peer's name that reads the clips' true signs off their paths."""
     clips = corpora[0][1]
-    signs = {str(t.audio_path.resolve()): release.SIGNS[t.quadrant] for t in clips.tracks}
+    signs = {str(t.audio_path.resolve()): clip_models.SIGNS[t.quadrant] for t in clips.tracks}
     package = tmp_path / "vibenet"
     package.mkdir()
     (package / "__init__.py").write_text(
@@ -306,13 +328,13 @@ load_model = Model
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path}' exec '{sys.executable}' \"$@\"\n")
     python.chmod(0o755)
-    found = release.peer_scores(corpora[0], str(python), 0)
+    found = peers.peer_scores(corpora[0], str(python), 0)
     (scored,) = found["vibenet 9.9"]["quadrants"].values()
     assert scored["auc_valence"]["value"] == scored["auc_arousal"]["value"] == 1
-    assert "vibenet 9.9" in release.peer_limits(found)[0]
-    assert release.peer_scores(corpora[0], "") == {}
+    assert "vibenet 9.9" in peers.peer_limits(found)[0]
+    assert peers.peer_scores(corpora[0], "") == {}
     with pytest.raises(ValueError, match="BENCH_PEERS_PYTHON=.*nowhere"):
-        release.peer_scores(corpora[0], str(tmp_path / "nowhere"))
+        peers.peer_scores(corpora[0], str(tmp_path / "nowhere"))
     package.joinpath("__init__.py").write_text("raise RuntimeError('no weights')")
     with pytest.raises(ValueError, match="no weights"):
-        release.peer_scores(corpora[0], str(python))
+        peers.peer_scores(corpora[0], str(python))

@@ -9,15 +9,18 @@ import pytest
 import soundfile as sf
 from conftest import write_folder_corpus
 
-from msr_utils import inference, plots, robustness
-from msr_utils.augmentation import AugmentConfig
 from msr_utils.constants import SAMPLE_RATE, TARGETS
-from msr_utils.corpora import CorpusError, load_corpus
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import CorpusError
+from msr_utils.dataset.augmentation import AugmentConfig
+from msr_utils.experiments import robustness
+from msr_utils.figures import errors
+from msr_utils.inference import model as inference_model
 
 
 @pytest.fixture(scope="module")
 def model():
-    return inference.load("lstm-tonal-vgmidi")
+    return inference_model.load("lstm-tonal-vgmidi")
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ def test_every_alteration_runs_and_is_shown(model, corpus, tmp_path):
     table = robustness.robustness_table(rows)
     assert list(table.loc["arousal"].index) == [*robustness.ALTERATIONS]
     assert all(np.isfinite(row["change"]) and row["songs"] == 2 for row in rows)
-    assert len(plots.robustness(rows).axes) == 3
+    assert len(errors.robustness(rows).axes) == 3
     # What was altered once is kept.
     kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "features").rglob("*.npy")}
     assert len(kept) == 2 * (1 + len(robustness.ALTERATIONS))

@@ -20,13 +20,15 @@ from click.testing import CliRunner
 from conftest import tone, write_folder_corpus
 from threadpoolctl import threadpool_limits
 
-from msr_utils import scale
 from msr_utils.cli import main
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.corpora import load_corpus
-from msr_utils.dataset import cached_features
-from msr_utils.features import FeatureConfig
-from msr_utils.provenance import PROJECT_ROOT
+from msr_utils.features import cost as features_cost
+from msr_utils.features import distributed
+from msr_utils.features.cache import cached_features
+from msr_utils.features.config import FeatureConfig
+from msr_utils.features.distributed import Outcome, ScaleError
+from msr_utils.paths import PROJECT_ROOT
 
 CONFIG = FeatureConfig(blocks=("logmel", "logmel_sd"))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT), "OMP_NUM_THREADS": "1"}
@@ -152,8 +154,8 @@ def test_a_bad_file_is_reported_and_the_rest_is_done(corpus_with_a_bad_file, tmp
 
 def test_processes_keep_what_one_process_keeps(corpus_with_a_bad_file, tmp_path):
     corpus = load_corpus("folder", corpus_with_a_bad_file)
-    serial = scale.compute_features(corpus, CONFIG, tmp_path / "serial", progress=False)
-    parallel = scale.compute_features(
+    serial = distributed.compute_features(corpus, CONFIG, tmp_path / "serial", progress=False)
+    parallel = distributed.compute_features(
         corpus, CONFIG, tmp_path / "parallel", workers=2, progress=False
     )
     assert parallel == serial
@@ -185,12 +187,12 @@ def test_wrong_options_are_named(folder_corpus, tmp_path, monkeypatch, options, 
 
 
 def test_many_failures_are_counted_not_listed():
-    failed = [scale.Outcome(f"t{i}", f"{i}.wav", "failed", "why") for i in range(100)]
-    lines = scale.failure_table(failed).splitlines()
+    failed = [Outcome(f"t{i}", f"{i}.wav", "failed", "why") for i in range(100)]
+    lines = distributed.failure_table(failed).splitlines()
     assert lines[0].split() == ["track", "file", "error"]
     assert lines[1].split() == ["t0", "0.wav", "why"]
-    assert lines[-1] == f"and {100 - scale.TABLE_ROWS} more"
-    assert len(lines) == scale.TABLE_ROWS + 2
+    assert lines[-1] == f"and {100 - distributed.TABLE_ROWS} more"
+    assert len(lines) == distributed.TABLE_ROWS + 2
 
 
 # Many machines
@@ -278,7 +280,7 @@ def test_a_killed_worker_costs_nothing(tmp_path):
     assert "t20.wav: not audio that can be decoded" in out
 
     corpus = load_corpus("folder", root)
-    serial = scale.compute_features(corpus, CONFIG, tmp_path / "serial", progress=False)
+    serial = distributed.compute_features(corpus, CONFIG, tmp_path / "serial", progress=False)
     assert states(serial).count("computed") == 23
     made = {name: data for name, data in kept(cache).items() if "/.tmp-" not in name}
     assert made == kept(tmp_path / "serial")
@@ -288,7 +290,7 @@ def test_a_cluster_that_cannot_do_the_work_is_refused(folder_corpus, tmp_path, m
     corpus = load_corpus("folder", folder_corpus)
 
     def compute(address: str):
-        return scale.compute_features(corpus, CONFIG, tmp_path / "c", address, progress=False)
+        return distributed.compute_features(corpus, CONFIG, tmp_path / "c", address, progress=False)
 
     # A package of another version on one machine only.
     fake = tmp_path / "fake" / "soxr-0.0.1.dist-info"
@@ -296,16 +298,16 @@ def test_a_cluster_that_cannot_do_the_work_is_refused(folder_corpus, tmp_path, m
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: soxr\nVersion: 0.0.1\n")
     with cluster(tmp_path / "dask") as dask:
         with monkeypatch.context() as patch:
-            patch.setattr(scale, "TIMEOUT_S", 1)
-            with pytest.raises(scale.ScaleError, match=f"{dask.address} has no worker"):
+            patch.setattr(distributed, "TIMEOUT_S", 1)
+            with pytest.raises(ScaleError, match=f"{dask.address} has no worker"):
                 compute(dask.address)
         two_threads = dask.worker("two", threads=2)
-        with pytest.raises(scale.ScaleError, match="has 2 threads; start it with --nthreads 1"):
+        with pytest.raises(ScaleError, match="has 2 threads; start it with --nthreads 1"):
             compute(dask.address)
         two_threads.kill()
         two_threads.wait()
         dask.worker("old", PYTHONPATH=f"{fake.parent}:{PROJECT_ROOT}")
-        with pytest.raises(scale.ScaleError, match=r"soxr on tcp://127\S+: 0\.0\.1, here"):
+        with pytest.raises(ScaleError, match=r"soxr on tcp://127\S+: 0\.0\.1, here"):
             compute(dask.address)
     assert not kept(tmp_path / "c")
 
@@ -315,26 +317,26 @@ def test_a_scheduler_that_dies_is_named_and_what_was_done_is_kept(tmp_path):
     corpus = load_corpus("folder", root)
     with cluster(tmp_path / "dask") as dask:
         dask.worker("only")
-        done = scale._on_cluster(
+        done = distributed._on_cluster(
             [
-                scale._Task(i, t.audio_path, CONFIG, tmp_path / "c")
+                distributed._Task(i, t.audio_path, CONFIG, tmp_path / "c")
                 for i, t in enumerate(corpus.tracks)
             ],
             dask.address,
         )
         first = next(done)
         dask.processes[0].kill()
-        with pytest.raises(scale.ScaleError, match=f"lost the scheduler {dask.address}"):
+        with pytest.raises(ScaleError, match=f"lost the scheduler {dask.address}"):
             list(done)
     assert first.state == "computed"
-    again = scale.compute_features(corpus, CONFIG, tmp_path / "c", progress=False)
+    again = distributed.compute_features(corpus, CONFIG, tmp_path / "c", progress=False)
     assert "already there" in states(again)
     assert "failed" not in states(again)
 
 
 @pytest.mark.parametrize("listens", [True, False])
 def test_no_scheduler_at_the_address_is_told_soon(folder_corpus, tmp_path, monkeypatch, listens):
-    monkeypatch.setattr(scale, "TIMEOUT_S", 1)
+    monkeypatch.setattr(distributed, "TIMEOUT_S", 1)
     corpus = load_corpus("folder", folder_corpus)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -342,25 +344,27 @@ def test_no_scheduler_at_the_address_is_told_soon(folder_corpus, tmp_path, monke
             other.listen()
         address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
         start = time.monotonic()
-        with pytest.raises(scale.ScaleError, match=f"no Dask scheduler answers at {address}"):
-            scale.compute_features(corpus, CONFIG, tmp_path, address, progress=False)
+        with pytest.raises(ScaleError, match=f"no Dask scheduler answers at {address}"):
+            distributed.compute_features(corpus, CONFIG, tmp_path, address, progress=False)
         assert time.monotonic() - start < 10
 
 
 def test_without_dask_the_extra_is_named(folder_corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     corpus = load_corpus("folder", folder_corpus)
-    with pytest.raises(scale.ScaleError, match=r"pip install -e '\.\[scale\]'"):
-        scale.compute_features(corpus, CONFIG, tmp_path, "tcp://127.0.0.1:8786", progress=False)
-    assert set(states(scale.compute_features(corpus, CONFIG, tmp_path))) == {"computed"}
+    with pytest.raises(ScaleError, match=r"pip install -e '\.\[scale\]'"):
+        distributed.compute_features(
+            corpus, CONFIG, tmp_path, "tcp://127.0.0.1:8786", progress=False
+        )
+    assert set(states(distributed.compute_features(corpus, CONFIG, tmp_path))) == {"computed"}
 
 
 def test_a_cache_that_this_machine_does_not_see_is_told(tmp_path):
-    task = scale._Task(0, tmp_path / "a.wav", CONFIG, tmp_path)
-    with pytest.raises(scale.ScaleError, match="under the same path, on a shared file system"):
-        scale._check_kept(scale._Done(0, "computed", "abc.npy"), task)
-    bad = scale._Done(0, "failed", "why")
-    assert scale._check_kept(bad, task) == bad
+    task = distributed._Task(0, tmp_path / "a.wav", CONFIG, tmp_path)
+    with pytest.raises(ScaleError, match="under the same path, on a shared file system"):
+        distributed._check_kept(distributed._Done(0, "computed", "abc.npy"), task)
+    bad = distributed._Done(0, "failed", "why")
+    assert distributed._check_kept(bad, task) == bad
 
 
 # What it costs
@@ -368,7 +372,7 @@ def test_a_cache_that_this_machine_does_not_see_is_told(tmp_path):
 
 def test_cost_is_measured_for_a_minute_of_audio(folder_corpus):
     paths = sorted((folder_corpus / "audio").iterdir())
-    cost = scale.measure_cost(paths, CONFIG)
+    cost = features_cost.measure_cost(paths, CONFIG)
     assert cost["files"] == len(paths) == 6
     assert cost["audio_minutes"] == pytest.approx(6 * 4 / 60)
     header = 128
@@ -377,12 +381,12 @@ def test_cost_is_measured_for_a_minute_of_audio(folder_corpus):
     assert cost["audio_bytes_per_minute"] == pytest.approx((4 * SAMPLE_RATE * 2 + 44) * 60 / 4)
     assert 0 < cost["seconds_per_minute"] < 60
     with pytest.raises(ValueError, match="at least one audio file"):
-        scale.measure_cost([], CONFIG)
+        features_cost.measure_cost([], CONFIG)
 
 
 def test_estimate_worked_out_by_hand():
     # 1000 tracks of 3 min: 50 h of audio; 0.9 s and 0.5 MiB each.
-    got = scale.estimate(1000, 180, 0.9, 2**19, cores=5)
+    got = features_cost.estimate(1000, 180, 0.9, 2**19, cores=5)
     assert got == {
         "audio_hours": pytest.approx(50),
         "core_hours": pytest.approx(0.25),
@@ -390,9 +394,9 @@ def test_estimate_worked_out_by_hand():
         "storage_gib": pytest.approx(1000 / 2048),
     }
     with pytest.raises(ValueError, match="cores: must be at least 1"):
-        scale.estimate(1, 1, 1, 1, cores=0)
+        features_cost.estimate(1, 1, 1, 1, cores=0)
     with pytest.raises(ValueError, match="cost_s: must not be negative"):
-        scale.estimate(1, 1, -1, 1, cores=1)
+        features_cost.estimate(1, 1, -1, 1, cores=1)
 
 
 def test_a_folder_of_audio_needs_no_labels(folder_corpus, tmp_path):

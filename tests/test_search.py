@@ -12,11 +12,14 @@ import pytest
 from optuna.trial import TrialState
 from test_training import Killed, toy_sequences
 
-from msr_utils import experiment, plots, search
-from msr_utils.dataset import make_splits
-from msr_utils.features import FeatureConfig
-from msr_utils.models import LSTMConfig
-from msr_utils.training import FitConfig
+from msr_utils import style
+from msr_utils.dataset.splits import make_splits
+from msr_utils.experiments import search, search_tables
+from msr_utils.features.config import FeatureConfig
+from msr_utils.figures import training
+from msr_utils.models.lstm import LSTMConfig
+from msr_utils.training import cross_validation
+from msr_utils.training.loop import FitConfig
 
 TOY = toy_sequences(16, groups=8)
 SPLITS = make_splits(TOY, 4)
@@ -60,7 +63,7 @@ def test_the_value_is_the_mean_validation_loss_of_every_inner_part(tmp_path, sma
     own = search.suggest(trial_of(trial.params), [search._choice(f) for f in CHOICES])
     (features,) = [s for f, s in CHOICES.items() if search._choice(f) == own.features]
     losses = list(
-        experiment.validation_losses(
+        cross_validation.validation_losses(
             "lstm", own.config, FitConfig(2, own.batch_size, seed=3), features, SPLITS[:2],
             "valence", own.window_frames, tmp_path / "again", 2, progress=False,
         )
@@ -78,11 +81,11 @@ def test_networks_are_those_of_cross_validation(tmp_path, small):
     """Same parts, seeds and stopping: what is chosen here is what is trained there."""
     config, fitting = LSTMConfig((4,)), FitConfig(2, 8, seed=3)
     losses = list(
-        experiment.validation_losses(
+        cross_validation.validation_losses(
             "lstm", config, fitting, TOY, SPLITS[:1], "arousal", 24, tmp_path / "a", 2, False
         )
     )
-    history = experiment.cross_validate(
+    history = cross_validation.cross_validate(
         "lstm", config, fitting, TOY, FeatureConfig("logmel"), SPLITS[:1], "arousal", 24, 2, 2,
         progress=False, trainings=tmp_path / "b",
     ).history  # fmt: skip
@@ -115,7 +118,7 @@ def test_the_seed_draws_the_trials(tmp_path, small):
 def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
     whole = run(tmp_path / "whole", 4)
     monkeypatch.setattr(search, "HEARTBEAT_S", 1)
-    real, calls = experiment._Training._network, []
+    real, calls = cross_validation._Training._network, []
 
     def dies_in_the_third_trial(*args):
         calls.append(args)
@@ -124,7 +127,7 @@ def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiment._Training, "_network", dies_in_the_third_trial)
+        patch.setattr(cross_validation._Training, "_network", dies_in_the_third_trial)
         with pytest.raises(end):
             run(tmp_path / "cut", 4)
     if end is Killed:
@@ -169,12 +172,12 @@ def test_a_study_on_something_else_is_refused(tmp_path, small):
 def test_bad_trials_are_pruned_by_the_mean_so_far(tmp_path, small, monkeypatch):
     # First parts are easy: the lowest report never says that a trial is bad.
     reports = iter([*[(0.1, 0.2, 0.3)] * 5, (0.1, 0.9, 0.1), (0.05, 0.1, 0.2)])
-    monkeypatch.setattr(experiment, "validation_losses", lambda *a, **k: iter(next(reports)))
+    monkeypatch.setattr(cross_validation, "validation_losses", lambda *a, **k: iter(next(reports)))
     study = run(tmp_path, 7, inner_folds=3)
     states = [t.state for t in study.trials]
     assert states == [TrialState.COMPLETE] * 5 + [TrialState.PRUNED, TrialState.COMPLETE]
     assert study.trials[5].user_attrs["losses"] == [0.1, 0.9]
-    assert search.best_trial(study).number == 6
+    assert search_tables.best_trial(study).number == 6
 
 
 def test_a_diverged_trial_is_pruned_with_its_message(tmp_path, small, monkeypatch):
@@ -190,8 +193,8 @@ def test_a_diverged_trial_is_pruned_with_its_message(tmp_path, small, monkeypatc
     assert study.trials[0].state == TrialState.PRUNED
     assert "lower learning_rate" in study.trials[0].user_attrs["message"]
     with pytest.raises(ValueError, match="none of 1 trials was completed; the last .*the loss is"):
-        search.results(study)
-    found = search.results(run(tmp_path / "b", 3))
+        search_tables.results(study)
+    found = search_tables.results(run(tmp_path / "b", 3))
     assert found["best"]["trial"] > 0 and found["pruned"] >= 1
     (diverged,) = [row for row in found["trials"] if row["trial"] == 0]
     assert "lower learning_rate" in diverged["message"] and diverged["losses"] == []
@@ -199,7 +202,7 @@ def test_a_diverged_trial_is_pruned_with_its_message(tmp_path, small, monkeypatc
 
 def test_what_a_search_leaves(tmp_path, small):
     study = run(tmp_path, 4)
-    found, table = search.results(study), search.trial_table(study)
+    found, table = search_tables.results(study), search_tables.trial_table(study)
     assert found["completed"] + found["pruned"] == len(table) == 4
     assert found["best"]["loss"] == table.loss[table.state == "complete"].min()
     best = found["best"]["parameters"]
@@ -207,8 +210,8 @@ def test_what_a_search_leaves(tmp_path, small):
     assert len(best["units"]) == depth and "depth" not in best
     assert sum(found["importances"].values()) == pytest.approx(1)
     assert set(found["importances"]) == set(search.PARAMETERS)
-    plots.save(plots.search_slices(table, search.PARAMETERS, "valence"), tmp_path, "slices")
-    plots.save(plots.search_importances(found["importances"]), tmp_path, "importances")
+    style.save(training.search_slices(table, search.PARAMETERS, "valence"), tmp_path, "slices")
+    style.save(training.search_importances(found["importances"]), tmp_path, "importances")
     assert all(
         (tmp_path / "figures" / f"{n}.png").stat().st_size for n in ("slices", "importances")
     )
@@ -217,7 +220,7 @@ def test_what_a_search_leaves(tmp_path, small):
 def test_wrong_parameters_are_named(tmp_path):
     with pytest.raises(ValueError, match="trials: must be at least 1"):
         run(tmp_path, 0)
-    assert search.chosen(SPLITS, [2, 1]) == [SPLITS[1], SPLITS[0]]
+    assert search.select_folds(SPLITS, [2, 1]) == [SPLITS[1], SPLITS[0]]
     for numbers in ([], [0], [5], [1, 1]):
         with pytest.raises(ValueError, match="searched: needs different numbers of 1 to 4"):
-            search.chosen(SPLITS, numbers)
+            search.select_folds(SPLITS, numbers)

@@ -23,11 +23,21 @@ import requests
 import soundfile as sf
 from openapi_spec_validator import validate
 
-from msr_utils import ear, inference
+from msr_utils import affect
 from msr_utils.constants import FRAME_SECONDS, TARGETS
-from msr_utils.features import FeatureConfig
-from msr_utils.inference import MODELS_DIR, EarMissing, available, load, load_default
+from msr_utils.features import weights as features_weights
+from msr_utils.features.config import FeatureConfig
+from msr_utils.inference.model import (
+    FilePrediction,
+    Model,
+    PretrainedWeightsMissing,
+    available,
+    load,
+    load_default,
+)
+from msr_utils.inference.prediction import Prediction, Smoother
 from msr_utils.io import read_json, sha256_file, write_json
+from msr_utils.paths import MODELS_DIR
 from serve.__main__ import main
 from serve.app import create_app, read_upload
 from serve.config import ConfigError, ServiceConfig
@@ -89,9 +99,11 @@ CARD = {
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory) -> Path:
     """Bundles: "tiny", an untrained LSTM, and "a-window", a linear map of each frame."""
-    from msr_utils.export import export_bundle  # Slow to import, and not needed by the service.
+    from msr_utils.export.bundle import (
+        export_bundle,  # Slow to import, and not needed by the service.
+    )
+    from msr_utils.models.backend import keras
     from msr_utils.models.lstm import LSTMConfig, build_lstm
-    from msr_utils.training import keras
 
     folder = tmp_path_factory.mktemp("models")
     features = FeatureConfig()
@@ -163,7 +175,7 @@ def server(models_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny(models_dir) -> inference.Model:
+def tiny(models_dir) -> Model:
     return load("tiny", models_dir)
 
 
@@ -185,7 +197,7 @@ def post(server: str, content: bytes, name: str = "song.wav", **options) -> requ
     )
 
 
-def assert_right(answer: dict, model: inference.Model, content: bytes) -> None:
+def assert_right(answer: dict, model: Model, content: bytes) -> None:
     """The answer is what the model says about the same bytes."""
     curve = model.predict(io.BytesIO(content))
     assert answer["times_s"] == curve.times_s.tolist()
@@ -298,7 +310,7 @@ def test_lines_end_with_the_error(server):
 
 
 def test_lines_come_while_the_file_is_decoded(tiny):
-    curve = inference.FileCurve(tiny, io.BytesIO(encoded(sound(25))))
+    curve = FilePrediction(tiny, io.BytesIO(encoded(sound(25))))
     blocks = iter(curve)
     assert len(next(blocks)) == 20  # 10 s
     assert len(np.concatenate([*blocks])) == 30
@@ -338,8 +350,8 @@ def test_smoother_gives_the_same_piece_by_piece():
     values = rng.normal(0, 1, (40, 2)).astype(np.float32)
     for seconds in (0, 0.4, 0.5, 3, 10, 60):
         for causal in (True, False):
-            whole = inference.Smoother(seconds, causal).push(values, True)
-            smoother, parts = inference.Smoother(seconds, causal), []
+            whole = Smoother(seconds, causal).push(values, True)
+            smoother, parts = Smoother(seconds, causal), []
             for part in np.split(values, np.sort(rng.integers(0, 40, 9))):
                 parts.append(smoother.push(part))
             parts.append(smoother.push(values[:0], True))
@@ -351,7 +363,7 @@ def test_smoother_gives_the_same_piece_by_piece():
 
 def test_no_value_is_minus_zero():
     near = np.array([-1e-9, -0.0, 1e-9, -4e-7, -6e-7], np.float32)
-    curve = inference.Prediction("m", np.arange(1, 6) / 2, near, near, margins={"arousal": 1e-9})
+    curve = Prediction("m", np.arange(1, 6) / 2, near, near, margins={"arousal": 1e-9})
     text = curve.to_csv()
     assert "-0.000001" in text
     assert not re.search(r"-0\.0+\b", text)
@@ -423,7 +435,7 @@ def test_metrics_count(server):
 def test_committed_bundle_loads_and_answers(name):
     try:
         load(name)
-    except EarMissing as error:
+    except PretrainedWeightsMissing as error:
         pytest.skip(str(error))
     client = create_app(ServiceConfig(MODELS_DIR, default_model=name)).test_client()
     answer = client.post("/v1/predict", data=GOOD).json
@@ -973,7 +985,7 @@ def test_page_offers_the_models_and_names_the_limits(server):
     assert options == [("a-window", ""), ("tiny", "selected")]
     assert f'data-max-bytes="{MAX_BYTES}"' in page
     assert re.search(r"up to 3 MB\s+and 0\.5 minutes", page)
-    for _, words in inference.QUADRANTS.values():
+    for _, words in affect.QUADRANTS.values():
         assert words in page
 
 
@@ -1014,7 +1026,7 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 
 def test_nothing_is_reported_to_anyone(tmp_path):
     """ONNX Runtime would leave a device id and a queue of events in the home folder."""
-    code = "import serve.app; from msr_utils.inference import load; load('light')"
+    code = "import serve.app; from msr_utils.inference.model import load; load('light')"
     clean = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean, check=True, timeout=60)
     assert [*tmp_path.rglob("*")] == []
@@ -1075,14 +1087,14 @@ def test_the_default_is_full_or_else_light(models_dir, tmp_path, monkeypatch):
     card = read_json(tmp_path / "full" / "card.json")
     write_json(tmp_path / "full" / "card.json", card | {"feature_hash": features.hash})
     monkeypatch.setenv("MSR_EARS", str(tmp_path / "none"))
-    ear.session.cache_clear()
+    features_weights.session.cache_clear()
     assert default() == "light"
     shutil.rmtree(tmp_path / "light")
     assert default() == "tiny"
     shutil.rmtree(tmp_path / "tiny")
-    with pytest.raises(EarMissing, match="msr ear fetch"):
+    with pytest.raises(PretrainedWeightsMissing, match="msr ear fetch"):
         create_app(ServiceConfig(tmp_path))
-    ear.session.cache_clear()
+    features_weights.session.cache_clear()
 
 
 def test_start_needs_a_model(models_dir, tmp_path):

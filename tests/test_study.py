@@ -9,13 +9,16 @@ import nbformat
 import pytest
 import yaml
 
-from msr_utils import study
+from msr_utils import paths
 from msr_utils.io import read_json
+from msr_utils.study import plan as study_plan
+from msr_utils.study import runner
+from msr_utils.study.plan import Run, StudyError
 
 
 def plan(**changes):
     arguments = {"corpus": "synthetic", "data_dir": "", "profile": "quick"} | changes
-    return study.plan(study.read_study(), **arguments)
+    return study_plan.plan(study_plan.read_study(), **arguments)
 
 
 def test_presets_profiles_and_corpora_meet_in_a_plan():
@@ -35,7 +38,9 @@ def test_presets_profiles_and_corpora_meet_in_a_plan():
 
 def test_runs_follow_the_kinds_of_labels():
     def names(*kinds):
-        return study.chosen(plan(corpus="folder", data_dir="x", kinds_of_labels=kinds), (), ())
+        return study_plan.select_runs(
+            plan(corpus="folder", data_dir="x", kinds_of_labels=kinds), (), ()
+        )
 
     assert names("quadrants") == names("gems") == ["clips"]
     assert names("curves", "static")[:3] == ["data", "static", "spectrograms"]
@@ -68,7 +73,7 @@ def test_the_command_line_wins_and_keeps_types():
     ],
 )
 def test_wrong_parameters_are_named(overrides, words):
-    with pytest.raises(study.StudyError, match=words):
+    with pytest.raises(StudyError, match=words):
         plan(overrides=overrides)
 
 
@@ -78,7 +83,7 @@ def test_wrong_parameters_are_named(overrides, words):
      ("true", "bool", True), ("-2", "int", -2)],
 )  # fmt: skip
 def test_values_from_the_command_line(text, kind, value):
-    assert study.parse_value("x", text, kind) == value
+    assert study_plan.parse_value("x", text, kind) == value
 
 
 @pytest.mark.parametrize(
@@ -100,36 +105,36 @@ def test_values_from_the_command_line(text, kind, value):
     ],
 )
 def test_a_wrong_study_file_says_where(tmp_path, change, words):
-    for notebook in study.NOTEBOOKS.glob("*.ipynb"):
+    for notebook in paths.NOTEBOOKS.glob("*.ipynb"):
         shutil.copy(notebook, tmp_path)
-    content = yaml.safe_load((study.NOTEBOOKS / "study.yml").read_text())
+    content = yaml.safe_load((paths.NOTEBOOKS / "study.yml").read_text())
     change(content)
     (tmp_path / "study.yml").write_text(yaml.safe_dump(content, sort_keys=False))
-    with pytest.raises(study.StudyError, match=words):
-        study.plan(study.read_study(tmp_path / "study.yml"), "synthetic", "", "quick")
+    with pytest.raises(StudyError, match=words):
+        study_plan.plan(study_plan.read_study(tmp_path / "study.yml"), "synthetic", "", "quick")
 
 
 def test_a_run_does_not_build_on_what_was_made_otherwise(tiny):
-    with pytest.raises(study.StudyError, match="'two' builds on 'one', which is not there yet"):
+    with pytest.raises(StudyError, match="'two' builds on 'one', which is not there yet"):
         tiny(word="b", only=("two",))
     tiny(word="b", only=("one",))
-    with pytest.raises(study.StudyError, match="'two' builds on 'one', which was made with other"):
+    with pytest.raises(StudyError, match="'two' builds on 'one', which was made with other"):
         tiny(word="a", only=("two",))
     assert tiny(word="a") == ["one", "two"]
 
 
 def test_unknown_profile_and_run():
-    with pytest.raises(study.StudyError, match="edition: '../x'"):
+    with pytest.raises(StudyError, match="edition: '../x'"):
         plan(edition="../x")
-    with pytest.raises(study.StudyError, match="unknown 'fast'; known: full, quick"):
+    with pytest.raises(StudyError, match="unknown 'fast'; known: full, quick"):
         plan(profile="fast")
-    with pytest.raises(study.StudyError, match="unknown 'lstm'"):
-        study.execute(plan(), "test", "0", only=("lstm",))
+    with pytest.raises(StudyError, match="unknown 'lstm'"):
+        runner.execute(plan(), "test", "0", only=("lstm",))
 
 
 def test_folder_corpora_are_called_by_their_folder():
-    assert study.corpus_name("folder", "../data/My Songs (2)/") == "my-songs-2"
-    assert study.corpus_name("deam", "../data/x") == "deam"
+    assert study_plan.corpus_name("folder", "../data/My Songs (2)/") == "my-songs-2"
+    assert study_plan.corpus_name("deam", "../data/x") == "deam"
 
 
 NOTEBOOK_CELLS = """corpus: str = "synthetic"
@@ -151,7 +156,7 @@ def tiny(tmp_path):
     book.cells = [
         nbformat.v4.new_code_cell(NOTEBOOK_CELLS, metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
-            "from msr_utils.io import write_json\nfrom msr_utils.study import PROJECT_ROOT\n"
+            "from msr_utils.io import write_json\nfrom msr_utils.study.runner import PROJECT_ROOT\n"
             "import sys\nprint('noise', file=sys.stderr)\n"
             "assert word != 'bad', 'this word is bad'\n"
             "write_json(PROJECT_ROOT / output_dir / 'metrics.json', {'word': word})"
@@ -164,10 +169,10 @@ def tiny(tmp_path):
     )
 
     def run(word="a", data="d", only=(), experiments=()):
-        made = study.read_study(notebooks / "study.yml")
-        runs = study.plan(made, "synthetic", "", overrides={"word": word}, notebooks=notebooks)
+        made = study_plan.read_study(notebooks / "study.yml")
+        runs = study_plan.plan(made, "synthetic", "", overrides={"word": word}, notebooks=notebooks)
         reports = tmp_path / "reports"
-        return study.execute(runs, "e", data, only, reports, notebooks, experiments)
+        return runner.execute(runs, "e", data, only, reports, notebooks, experiments)
 
     run.folder = tmp_path / "reports" / "e" / "synthetic"
     run.notebook = notebooks / "01_tiny.ipynb"
@@ -212,7 +217,7 @@ def test_an_experiment_runs_when_it_is_asked_for_and_is_used_if_it_is_there(tiny
     assert tiny(experiments=["all"]) == []
     assert read_json(tiny.folder / "two" / "manifest.json")["inputs"]["uses"].keys() == {"extra"}
     with pytest.raises(
-        study.StudyError,
+        StudyError,
         match="experiment: unknown 'less', or not for this corpus; for it are: all, more",
     ):
         tiny(experiments=["less"])
@@ -225,19 +230,19 @@ def test_runs_in_parallel_wait_for_what_they_come_after(tmp_path):
         "(here / name).write_text(' '.join(sorted(p.name for p in here.iterdir())))"
     )
     runs = [
-        study.Run("a", "n", {}), study.Run("b", "n", {}), study.Run("c", "n", {}, ("a", "b")),
-        study.Run("d", "n", {}), study.Run("e", "n", {}, ("d",)),
+        Run("a", "n", {}), Run("b", "n", {}), Run("c", "n", {}, ("a", "b")),
+        Run("d", "n", {}), Run("e", "n", {}, ("d",)),
     ]  # fmt: skip
     command = [sys.executable, "-c", script, str(tmp_path)]
-    study.execute_parallel(runs, command, ["a", "b", "c"], 2)
+    runner.execute_parallel(runs, command, ["a", "b", "c"], 2)
     assert {"a", "b"} <= set((tmp_path / "c").read_text().split())
-    with pytest.raises(study.StudyError, match="run d failed"):
-        study.execute_parallel(runs, command, ["d", "e"], 2)
+    with pytest.raises(StudyError, match="run d failed"):
+        runner.execute_parallel(runs, command, ["d", "e"], 2)
     assert not (tmp_path / "e").exists()
 
 
 def test_a_notebook_depends_on_the_modules_that_it_imports(tmp_path):
-    from msr_utils.provenance import code_hash
+    from msr_utils.provenance.identity import code_hash
 
     def hashed(source):
         path = tmp_path / f"{abs(hash(source))}.ipynb"
@@ -246,17 +251,15 @@ def test_a_notebook_depends_on_the_modules_that_it_imports(tmp_path):
         return code_hash(path)
 
     metrics = hashed("from msr_utils import metrics")
-    assert metrics == hashed("from msr_utils.metrics import evaluate")
-    assert metrics == hashed("import msr_utils.metrics\nx = 1")
+    assert metrics == hashed("from msr_utils.metrics.scores import evaluate")
+    assert metrics == hashed("import msr_utils.metrics.scores\nx = 1")
     # experiment.py imports metrics.py and more.
     assert len({metrics, hashed("from msr_utils import experiment"), code_hash()}) == 3
 
 
 def test_a_failing_notebook_says_why_and_vouches_for_nothing(tiny):
     tiny()
-    with pytest.raises(
-        study.StudyError, match="run 'one' failed.*AssertionError: this word is bad"
-    ):
+    with pytest.raises(StudyError, match="run 'one' failed.*AssertionError: this word is bad"):
         tiny(word="bad")
     assert not (tiny.folder / "one" / "manifest.json").exists()
     assert (tiny.folder / "one" / "failed.ipynb").is_file()
@@ -271,7 +274,7 @@ def test_a_kernel_that_is_killed_says_so_and_the_next_call_goes_on(tiny):
             "import sys\\n", "import os, signal, sys\\nos.kill(os.getpid(), signal.SIGKILL)\\n", 1
         )
     )
-    with pytest.raises(study.StudyError, match="run 'one': its process was ended"):
+    with pytest.raises(StudyError, match="run 'one': its process was ended"):
         tiny()
     assert not (tiny.folder / "one" / "manifest.json").exists()
     tiny.notebook.write_text(text)

@@ -11,7 +11,13 @@ from scipy.signal import find_peaks, stft
 
 from msr_utils.constants import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
 from msr_utils.corpora import synthetic
-from msr_utils.corpora.synthetic import SyntheticConfig, cached_corpus, render_corpus, render_track
+from msr_utils.corpora.synthetic import (
+    Note,
+    SyntheticConfig,
+    cached_corpus,
+    render_corpus,
+    render_track,
+)
 
 CONFIG = SyntheticConfig(n_tracks=4, duration_s=10.0, n_groups=2, n_raters=3, seed=1)
 TINY = SyntheticConfig(n_tracks=2, duration_s=5.0, n_groups=2, n_raters=2)
@@ -42,7 +48,7 @@ def score(valence: float, arousal: float, composer: int, n_frames: int = 80):
     return notes, np.diff(np.unique([start_s for start_s, *_ in hits])).min()
 
 
-def clashes(notes: list[synthetic.Note]) -> int:
+def clashes(notes: list[Note]) -> int:
     """Number of semitones struck together."""
     starts, pitches = (np.array([getattr(n, f) for n in notes]) for f in ("start_s", "pitch"))
     together = np.abs(starts[:, None] - starts) < 0.02
@@ -293,7 +299,7 @@ def test_audio_is_neither_clipped_nor_cut():
     loud = sound(0.0, 1.0, 0)
     assert 0.3 < np.abs(loud).max() <= synthetic.PEAK
     assert loud[0] == loud[-1] == 0
-    note = synthetic.Note(0.0, 60.0, 0.3, 0.0, 1.0, 0.001)
+    note = Note(0.0, 60.0, 0.3, 0.0, 1.0, 0.001)
     wave = synthetic.sound_note(note, synthetic.draw_composer(CONFIG, 0))
     assert np.abs(wave).max() > 0.5
     assert np.abs(wave[[0, -1]]).max() < 1e-6

@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from msr_utils import text
-from msr_utils.corpora.base import Card, Corpus, CorpusError, Track
+from msr_utils.corpora.base import (
+    Card,
+    Corpus,
+    CorpusError,
+    Track,
+)
+from msr_utils.experiments import text_features, text_fusion
+from msr_utils.figures.experiments import fusion_scores
 from msr_utils.models.pretrained import MINILM, PACKAGES
-from msr_utils.plots import fusion_scores
 
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec(PACKAGES[MINILM][0]) is None, reason=f"needs the package {MINILM}"
@@ -48,18 +53,20 @@ def test_embeddings_are_those_of_all_minilm():
         [-0.01934, -0.02085, -0.00131, -0.00929, -0.03113, -0.02342, 0.03790, -0.11607],
         [0.00516, 0.00891, -0.00250, -0.03657, 0.05912, 0.02493, 0.04473, -0.09409],
     ]
-    got = text.sentence_embeddings(SENTENCES)
+    got = text_features.sentence_embeddings(SENTENCES)
     np.testing.assert_allclose(got[:, :8], recorded, atol=2e-5)
     alike = [[1, 0.13659, 0.15864], [0.13659, 1, 0.23547], [0.15864, 0.23547, 1]]
     np.testing.assert_allclose(got @ got.T, alike, atol=2e-5)
     # In whatever order, repeated, one at a time: the same.
-    again = text.sentence_embeddings([SENTENCES[2], SENTENCES[0], SENTENCES[2]], batch_size=1)
+    again = text_features.sentence_embeddings(
+        [SENTENCES[2], SENTENCES[0], SENTENCES[2]], batch_size=1
+    )
     np.testing.assert_allclose(again, got[[2, 0, 2]], atol=1e-5)
 
 
 @needs_minilm
 def test_long_lyrics_are_cut_and_no_text_is_a_text():
-    got = text.sentence_embeddings(["la " * 2000, "la " * 3000, ""])
+    got = text_features.sentence_embeddings(["la " * 2000, "la " * 3000, ""])
     np.testing.assert_allclose(got[0], got[1], atol=1e-6)
     assert np.isfinite(got).all()
 
@@ -69,33 +76,37 @@ def test_texts_are_made_of_the_fields_asked_for():
         track(0, text={"title": "Waltz", "artist": "Ada", "genres": "Jazz", "release": "2013"}),
         track(1, text={"title": "March", "artist": "Bob"}),
     ]
-    got = text.texts_of(corpus(tracks), ["title", "title,genre,lyrics", "artist,genre,title"])
+    got = text_features.texts_of(
+        corpus(tracks), ["title", "title,genre,lyrics", "artist,genre,title"]
+    )
     assert got == {
         "title": ["Waltz", "March"],
         "title, genres": ["Waltz. Jazz", "March"],
         "title, artist, genres": ["Waltz. Ada. Jazz", "March. Bob"],
     }
     # Without lyrics the second set is the first.
-    assert list(text.texts_of(corpus(tracks), ["title", "title,lyrics"])) == ["title"]
+    assert list(text_features.texts_of(corpus(tracks), ["title", "title,lyrics"])) == ["title"]
     with pytest.raises(ValueError, match="unknown field 'mood'"):
-        text.texts_of(corpus(tracks), ["mood"])
+        text_features.texts_of(corpus(tracks), ["mood"])
     with pytest.raises(CorpusError, match="no track has any of lyrics"):
-        text.texts_of(corpus(tracks), ["lyrics"])
+        text_features.texts_of(corpus(tracks), ["lyrics"])
 
 
 def test_labels_of_whole_tracks():
     four = corpus([track(i, quadrant=f"Q{i + 1}") for i in range(4)], "quadrants")
-    labels = text.track_labels(four)
+    labels = text_features.track_labels(four)
     assert labels["arousal"].tolist() == [True, True, False, False]
     assert labels["valence"].tolist() == [True, False, False, True]
     rated = [track(i, static=np.array([0.1 * i, -0.1 * i], np.float32)) for i in range(3)]
     np.testing.assert_allclose(
-        text.track_labels(corpus(rated))["arousal"], [0, -0.1, -0.2], atol=1e-7
+        text_features.track_labels(corpus(rated))["arousal"], [0, -0.1, -0.2], atol=1e-7
     )
     with pytest.raises(CorpusError, match="'t9' has no song-level rating"):
-        text.track_labels(corpus([*rated, track(9)]))
+        text_features.track_labels(corpus([*rated, track(9)]))
     np.testing.assert_allclose(
-        text.track_labels(corpus([track(1), track(2)]))["valence"], np.sin([1, 2]), atol=1e-6
+        text_features.track_labels(corpus([track(1), track(2)]))["valence"],
+        np.sin([1, 2]),
+        atol=1e-6,
     )
 
 
@@ -106,25 +117,25 @@ def test_the_probe_learns_what_carries_over_and_no_group(binary):
     y = rng.normal(size=n)
     made = corpus([track(i) for i in range(n)])
     label = y > 0 if binary else y
-    score = text._auc if binary else text._pearson
+    score = text_fusion._auc if binary else text_fusion._pearson
     heard = np.stack([y + rng.normal(0, 0.5, n), rng.normal(size=n)], axis=1)
-    assert score(label, text.out_of_fold(made, heard, label, 5, 7)[None])[0] > 0.8
+    assert score(label, text_fusion.out_of_fold(made, heard, label, 5, 7)[None])[0] > 0.8
     # Labels that only the group tells, and an input that names the group: nothing carries over.
     of_group = rng.normal(size=n // 2)[np.arange(n) // 2]
     label = of_group > 0 if binary else of_group
     names = np.eye(n // 2)[np.arange(n) // 2]
-    got = score(label, text.out_of_fold(made, names, label, 5, 7)[None])[0]
+    got = score(label, text_fusion.out_of_fold(made, names, label, 5, 7)[None])[0]
     assert got < (0.6 if binary else 0.2)
     with pytest.raises(ValueError, match="folds: must be at least 2"):
-        text.out_of_fold(made, names, label, 1, 7)
+        text_fusion.out_of_fold(made, names, label, 1, 7)
 
 
 def test_scores_are_sklearns_and_numpys():
     rng = np.random.default_rng(1)
     y, p = rng.normal(size=50) > 0, rng.normal(size=(2, 50)).round(1)  # with ties
-    np.testing.assert_allclose(text._auc(y, p), [roc_auc_score(y, row) for row in p])
+    np.testing.assert_allclose(text_fusion._auc(y, p), [roc_auc_score(y, row) for row in p])
     z = rng.normal(size=50)
-    np.testing.assert_allclose(text._pearson(z, p), [np.corrcoef(z, row)[0, 1] for row in p])
+    np.testing.assert_allclose(text_fusion._pearson(z, p), [np.corrcoef(z, row)[0, 1] for row in p])
 
 
 @needs_minilm
@@ -132,7 +143,7 @@ def test_tracks_that_no_fold_tests_are_not_scored():
     """Of DEAM, the songs of the official test part are in no fold."""
     tracks = [track(i, split="test" if i < 8 else "train") for i in range(40)]
     made = corpus(tracks)
-    result = text.compare(made, text.texts_of(made, ["title"]), None, 4, 20, 7)
+    result = text_fusion.compare(made, text_features.texts_of(made, ["title"]), None, 4, 20, 7)
     assert result["tracks"] == 32
     assert all(np.isfinite(row["value"]) for row in result["scores"]["valence"].values())
 
@@ -150,20 +161,20 @@ def test_both_beat_audio_where_titles_tell_what_audio_does_not():
     ]  # fmt: skip
     audio = np.stack([audible, rng.normal(size=80)], axis=1)
     made = corpus(tracks)
-    texts = text.texts_of(made, ["title"])
-    result = text.compare(made, texts, audio, 4, 50, 7)
+    texts = text_features.texts_of(made, ["title"])
+    result = text_fusion.compare(made, texts, audio, 4, 50, 7)
     valence, arousal = result["scores"]["valence"], result["scores"]["arousal"]
     assert valence["title"]["value"] > 0.9
     assert valence["audio | title"]["minus_audio"]["low"] > 0.5
-    control = valence[f"audio | {text.CONTROL}"]["minus_audio"]
+    control = valence[f"audio | {text_features.CONTROL}"]["minus_audio"]
     assert control["low"] < 0.2
     assert arousal["audio"]["value"] > 0.95
     assert abs(arousal["title"]["value"]) < 0.4
-    assert abs(valence[text.CONSTANT]["value"]) < 0.4
+    assert abs(valence[text_fusion.CONSTANT]["value"]) < 0.4
     assert result["ceiling"] == {}  # nobody's single answers are known
-    table = text.table(result)
+    table = text_fusion.table(result)
     assert {"constant", "mean of audio, title"} <= set(table.index)
     assert len(fusion_scores(result).axes) == 2
-    alone = text.compare(made, texts, None, 4, 50, 7)
+    alone = text_fusion.compare(made, texts, None, 4, 50, 7)
     assert list(alone["scores"]["valence"]) == ["constant", "title"]
     assert alone["scores"]["valence"]["title"]["value"] == pytest.approx(valence["title"]["value"])

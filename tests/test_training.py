@@ -10,13 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msr_utils import comparison, experiment, metrics
-from msr_utils.dataset import Sequence2Hz, Windows, make_splits, make_windows
-from msr_utils.features import FeatureConfig
+from msr_utils.dataset.sequences import Sequence2Hz
+from msr_utils.dataset.splits import make_splits
+from msr_utils.dataset.windows import Windows, make_windows
+from msr_utils.evaluation import baselines
+from msr_utils.features.config import FeatureConfig
+from msr_utils.metrics import scores as metrics_scores
 from msr_utils.models.ensemble import parts
 from msr_utils.models.linear import LinearConfig
 from msr_utils.models.lstm import LSTMConfig, build_lstm
-from msr_utils.training import FitConfig, compile_model, fit, set_seed
+from msr_utils.training import artifacts, cross_validation
+from msr_utils.training.loop import (
+    FitConfig,
+    compile_model,
+    fit,
+    set_seed,
+)
 
 SMALL = LSTMConfig((8, 8), dropout=0.2, learning_rate=5e-3)
 
@@ -126,9 +135,9 @@ class Killed(BaseException):
 
 def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     whole, whole_history = train(tmp_path / "whole", epochs=6)
-    from msr_utils import training
+    from msr_utils.training import loop
 
-    real, calls = training._save_state, []
+    real, calls = loop._save_state, []
 
     def save_then_die(*args):
         real(*args)
@@ -137,7 +146,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_save_state", save_then_die)
+        patch.setattr(loop, "_save_state", save_then_die)
         with pytest.raises(Killed):
             train(tmp_path / "cut", epochs=6)
     again, history = train(tmp_path / "cut", epochs=6)
@@ -149,9 +158,9 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
 
 def test_a_kill_between_the_two_files_of_the_state_repeats_that_epoch(tmp_path, monkeypatch):
     whole, _ = train(tmp_path / "whole", epochs=4)
-    from msr_utils import training
+    from msr_utils.training import loop
 
-    real, saved = training._save_arrays, []
+    real, saved = loop._save_arrays, []
 
     def die_on_the_second_state(path, arrays):
         if path.name == "state.npz":
@@ -161,7 +170,7 @@ def test_a_kill_between_the_two_files_of_the_state_repeats_that_epoch(tmp_path, 
         real(path, arrays)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_save_arrays", die_on_the_second_state)
+        patch.setattr(loop, "_save_arrays", die_on_the_second_state)
         with pytest.raises(Killed):
             train(tmp_path / "cut", epochs=4)
     again, history = train(tmp_path / "cut", epochs=4)
@@ -220,7 +229,7 @@ def test_another_configuration_does_not_take_up_old_work(tmp_path):
 def cross_validated(sequences, folder, epochs=25, inner=1, copies=None):
     splits = make_splits(sequences, 3)
     config = LSTMConfig((8, 8), learning_rate=1e-2)
-    trained = experiment.cross_validate(
+    trained = cross_validation.cross_validate(
         "lstm",
         config,
         FitConfig(epochs, 4, 8, averaging=0.9, seed=1),
@@ -235,9 +244,10 @@ def cross_validated(sequences, folder, epochs=25, inner=1, copies=None):
         progress=False,
         trainings=folder,
     )
-    constant = comparison.baseline_predictions(sequences, splits, "valence")["constant"]
+    constant = baselines.baseline_predictions(sequences, splits, "valence")["constant"]
     scores = [
-        metrics.evaluate(p, 0)["pooled"]["rmse"]["value"] for p in (trained.predictions, constant)
+        metrics_scores.evaluate(p, 0)["pooled"]["rmse"]["value"]
+        for p in (trained.predictions, constant)
     ]
     return trained, *scores
 
@@ -266,7 +276,7 @@ def test_what_is_held_out_for_test_moves_no_weight(tmp_path):
         for s in sequences
     ]
     trained = [
-        experiment.cross_validate(
+        cross_validation.cross_validate(
             "lstm", config, FitConfig(2, 4, 8, seed=1), own, FeatureConfig("onset"), split,
             "valence", 24, progress=False, trainings=tmp_path / name,
         )
@@ -299,7 +309,7 @@ def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):
     sequences = toy_sequences()
     first, *_ = cross_validated(sequences, tmp_path, epochs=2)
     with monkeypatch.context() as patch:
-        patch.setattr(experiment, "fit", lambda *a: pytest.fail("trained again"))
+        patch.setattr(cross_validation, "fit", lambda *a: pytest.fail("trained again"))
         second, *_ = cross_validated(sequences, tmp_path, epochs=2)
     for name, curve in first.predictions.items():
         np.testing.assert_array_equal(second.predictions[name].predicted, curve.predicted)
@@ -333,7 +343,7 @@ def test_positions_that_are_never_trained_are_refused(tmp_path):
 
     sequences = toy_sequences()
     with pytest.raises(ValueError, match="max_frames: 90 positions, but windows of 24"):
-        experiment.cross_validate(
+        cross_validation.cross_validate(
             "transformer", TransformerConfig(), FitConfig(1), sequences, FeatureConfig("patch"),
             make_splits(sequences, 3), "valence", 24, trainings=tmp_path,
         )  # fmt: skip
@@ -341,7 +351,7 @@ def test_positions_that_are_never_trained_are_refused(tmp_path):
 
 def test_long_tracks_are_predicted_in_windows_the_model_can_take():
     from msr_utils.models.transformer import TransformerConfig, build_transformer
-    from msr_utils.training import predict_sequences
+    from msr_utils.training.loop import predict_sequences
 
     config = TransformerConfig(layers=1, hidden=8, heads=2, max_frames=10)
     model = build_transformer(config, np.zeros(4, np.float32), np.ones(4, np.float32))
@@ -360,14 +370,15 @@ def test_long_tracks_are_predicted_in_windows_the_model_can_take():
 def test_every_kind_of_lstm_learns_the_rule(tmp_path, change):
     sequences = toy_sequences(24)
     splits = make_splits(sequences, 3)[:1]
-    trained = experiment.cross_validate(
+    trained = cross_validation.cross_validate(
         "lstm", LSTMConfig(**{"units": (8, 8), "learning_rate": 1e-2, **change}),
         FitConfig(25, 4, 8, averaging=0.9, seed=1), sequences, FeatureConfig("onset"), splits,
         "valence", 24, progress=False, trainings=tmp_path,
     )  # fmt: skip
-    constant = comparison.baseline_predictions(sequences, splits, "valence")["constant"]
+    constant = baselines.baseline_predictions(sequences, splits, "valence")["constant"]
     rmse, flat = (
-        metrics.evaluate(p, 0)["pooled"]["rmse"]["value"] for p in (trained.predictions, constant)
+        metrics_scores.evaluate(p, 0)["pooled"]["rmse"]["value"]
+        for p in (trained.predictions, constant)
     )
     assert rmse < 0.8 * flat
 
@@ -382,7 +393,7 @@ def test_a_joint_model_learns_the_other_target_as_well(tmp_path):
 
 def test_seeds_give_networks_of_their_own_and_their_mean(tmp_path):
     sequences = toy_sequences()
-    trained = experiment.cross_validate(
+    trained = cross_validation.cross_validate(
         "lstm", LSTMConfig((4,)), FitConfig(1, 4, 1, seed=1), sequences, FeatureConfig("onset"),
         make_splits(sequences, 3), "valence", 24, seeds=3, progress=False, trainings=tmp_path,
     )  # fmt: skip
@@ -391,13 +402,13 @@ def test_seeds_give_networks_of_their_own_and_their_mean(tmp_path):
         each = [single[name].predicted for single in trained.singles]
         assert np.ptp(each, axis=0).max() > 1e-4
         np.testing.assert_allclose(curve.predicted, np.mean(each, axis=0), atol=1e-6)
-    assert len(experiment.single_scores(trained.singles)["r"]) == 3
+    assert len(artifacts.single_scores(trained.singles)["r"]) == 3
 
 
 def test_too_few_seeds_for_the_validation_parts_is_an_error(tmp_path):
     sequences = toy_sequences()
     with pytest.raises(ValueError, match="seeds: 1 networks for 2 validation parts"):
-        experiment.cross_validate(
+        cross_validation.cross_validate(
             "lstm", LSTMConfig((4,)), FitConfig(1), sequences, FeatureConfig("onset"),
             make_splits(sequences, 3), "valence", 24, 2, trainings=tmp_path,
         )  # fmt: skip
@@ -409,7 +420,7 @@ def test_the_linear_family_is_ridge_regression(tmp_path):
 
     sequences = toy_sequences(24)
     splits = make_splits(sequences, 3)
-    trained = experiment.cross_validate(
+    trained = cross_validation.cross_validate(
         "linear", LinearConfig((10.0,)), FitConfig(1), sequences, FeatureConfig("onset"), splits,
         "valence", 24, 2, trainings=tmp_path,
     )  # fmt: skip

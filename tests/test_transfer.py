@@ -11,23 +11,26 @@ from conftest import write_folder_corpus
 from test_deam import write_deam
 from test_merp import write_merp
 
-from msr_utils import inference, transfer
-from msr_utils.comparison import ORACLE
 from msr_utils.constants import TARGETS
-from msr_utils.corpora import CorpusError, load_corpus
-from msr_utils.features import FeatureConfig
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import CorpusError
+from msr_utils.evaluation.baselines import ORACLE
+from msr_utils.experiments import transfer, transfer_scores
+from msr_utils.features.config import FeatureConfig
+from msr_utils.inference import model as inference_model
+from msr_utils.inference.model import BundleError, Model
 from msr_utils.io import read_json
-from msr_utils.metrics import Curve
-from msr_utils.models import LSTMConfig
-from msr_utils.provenance import PROJECT_ROOT
-from msr_utils.training import FitConfig
+from msr_utils.metrics.curves import Curve
+from msr_utils.models.lstm import LSTMConfig
+from msr_utils.paths import PROJECT_ROOT
+from msr_utils.training.loop import FitConfig
 
 FEATURES = FeatureConfig("loudness")
 
 
 @pytest.fixture(scope="module")
-def bundle() -> inference.Model:
-    return inference.load("lstm-tonal-vgmidi")
+def bundle() -> Model:
+    return inference_model.load("lstm-tonal-vgmidi")
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_what_both_corpora_hold_leaves_training(tmp_path, merp):
     source = sharing(folder(tmp_path))
     assert transfer.shared_tracks(source, merp) == {"115"}
     assert transfer.shared_tracks(merp, source) == {"deam_115"}
-    way = transfer.journey(source, merp, FEATURES, cache_dir=tmp_path / "cache")
+    way = transfer.prepare_transfer(source, merp, FEATURES, cache_dir=tmp_path / "cache")
     assert way.split.test == ("00_35", "01_71", "deam_115")
     assert way.left_out == ("115", source.tracks[1].id)
     used = {*way.split.train, *way.split.validation}
@@ -65,15 +68,15 @@ def test_what_both_corpora_hold_leaves_training(tmp_path, merp):
     sides = [{group[i] for i in part} for part in (way.split.train, way.split.validation)]
     assert not sides[0] & sides[1]
     with pytest.raises(CorpusError, match="merp is the corpus of the test"):
-        transfer.journey(merp, merp, FEATURES)
+        transfer.prepare_transfer(merp, merp, FEATURES)
     with pytest.raises(CorpusError, match="needs train_corpus"):
-        transfer.journey(None, merp, FEATURES)
+        transfer.prepare_transfer(None, merp, FEATURES)
 
 
 def test_the_mean_label_counts_every_known_frame(deam):
     arousal = np.concatenate([t.arousal[t.mask] for t in deam.tracks])
-    assert transfer.label_means(deam)["arousal"] == pytest.approx(arousal.mean())
-    assert transfer.label_means(None) is None
+    assert transfer_scores.label_means(deam)["arousal"] == pytest.approx(arousal.mean())
+    assert transfer_scores.label_means(None) is None
 
 
 def test_trained_on_one_and_tested_on_another(tmp_path, merp):
@@ -105,22 +108,22 @@ def test_a_bundle_says_what_the_service_says(bundle, merp):
 
 def test_a_bundle_is_not_tested_on_what_it_heard(bundle, merp, deam):
     title = deam.card.title
-    deam_bundle = inference.load(bundle.name)
+    deam_bundle = inference_model.load(bundle.name)
     deam_bundle.card = {**bundle.card, "trained_on": f"VGMIDI and {title}"}
     with pytest.raises(CorpusError, match="was trained on DEAM"):
-        transfer.unheard(deam_bundle, deam)
+        transfer.tracks_not_trained_on(deam_bundle, deam)
     # Of MERP, the song that DEAM has too stays out.
-    assert [t.id for t in transfer.unheard(deam_bundle, merp)] == ["00_35", "01_71"]
-    assert len(transfer.unheard(bundle, merp)) == 3
+    assert [t.id for t in transfer.tracks_not_trained_on(deam_bundle, merp)] == ["00_35", "01_71"]
+    assert len(transfer.tracks_not_trained_on(bundle, merp)) == 3
 
 
 def test_all_bundles_but_those_that_heard_the_corpus(bundle, merp):
-    assert set(transfer.zero_shot(merp, progress=False)) == set(inference.usable())
+    assert set(transfer.zero_shot(merp, progress=False)) == set(inference_model.usable())
     own = replace(merp, card=replace(merp.card, title=bundle.card["trained_on"]))
     assert bundle.name not in transfer.zero_shot(own, progress=False)
     with pytest.raises(CorpusError, match="test it on another corpus"):
         transfer.zero_shot(own, [bundle.name])
-    with pytest.raises(inference.BundleError, match="no bundle 'none'"):
+    with pytest.raises(BundleError, match="no bundle 'none'"):
         transfer.zero_shot(merp, ["none"])
 
 
@@ -136,36 +139,38 @@ def curves(means, offset=0.0, swing=0.0):
 def test_scores_worked_out_by_hand():
     means = [-0.5, 0.0, 0.5, 1.0]
     model = {target: curves(means, offset=0.3, swing=-0.1) for target in TARGETS}
-    result = transfer.scores({"m": model}, dict.fromkeys(TARGETS, 0.25), n_boot=50)
+    result = transfer_scores.scores({"m": model}, dict.fromkeys(TARGETS, 0.25), n_boot=50)
     assert result["songs"] == 4
     rows = result["rows"]["valence"]
-    assert list(rows) == [transfer.ZERO, transfer.TRAINING_MEAN, "m", ORACLE]
+    assert list(rows) == [transfer_scores.ZERO, transfer_scores.TRAINING_MEAN, "m", ORACLE]
     # The offset is constant and the swing opposite: perfect means, reversed dynamics.
     assert rows["m"]["song_means"]["value"] == pytest.approx(1)
     assert rows["m"]["per_song"]["r"]["mean"] == pytest.approx(-1)
     assert rows["m"]["pooled"]["rmse"]["value"] == pytest.approx(np.sqrt(0.3**2 + 0.2**2))
     assert rows[ORACLE]["pooled"]["rmse"]["value"] == pytest.approx(0.1)
     spread = np.mean(np.square(means))
-    assert rows[transfer.ZERO]["pooled"]["rmse"]["value"] == pytest.approx(np.sqrt(spread + 0.01))
-    assert rows[transfer.TRAINING_MEAN]["pooled"]["rmse"]["value"] == pytest.approx(
+    assert rows[transfer_scores.ZERO]["pooled"]["rmse"]["value"] == pytest.approx(
+        np.sqrt(spread + 0.01)
+    )
+    assert rows[transfer_scores.TRAINING_MEAN]["pooled"]["rmse"]["value"] == pytest.approx(
         np.sqrt(spread - 0.0625 + 0.01)
     )
-    table = transfer.score_table(result)
+    table = transfer_scores.score_table(result)
     assert table.loc[("valence", "m"), "r of song means"] == "1.00 [1.00, 1.00]"
     assert table.loc[("valence", ORACLE), "r of song means"] == "–"
-    long = transfer.long_table(result)
+    long = transfer_scores.long_table(result)
     assert long.groupby("metric").size().to_dict() == {"rmse": 8, "song_r": 6}
 
 
 def test_models_are_compared_on_the_songs_that_none_of_them_heard():
     both = {target: curves([0.1, 0.2, 0.4]) for target in TARGETS}
     fewer = {t: {i: c for i, c in p.items() if i != "2"} for t, p in both.items()}
-    assert transfer.scores({"a": both, "b": fewer}, n_boot=5)["songs"] == 2
+    assert transfer_scores.scores({"a": both, "b": fewer}, n_boot=5)["songs"] == 2
     nothing = {target: {} for target in TARGETS}
     with pytest.raises(ValueError, match="no track is left"):
-        transfer.scores({"a": both, "b": nothing})
+        transfer_scores.scores({"a": both, "b": nothing})
     with pytest.raises(ValueError, match="bundles: none is left"):
-        transfer.scores({})
+        transfer_scores.scores({})
 
 
 def test_the_interval_of_song_means_covers_what_it_should():
@@ -179,10 +184,10 @@ def test_the_interval_of_song_means_covers_what_it_should():
             str(i): Curve(np.array([0.5]), np.array([t]), np.array([p]))
             for i, (t, p) in enumerate(zip(true, predicted, strict=True))
         }
-        found = transfer.song_mean_r(songs, n_boot=200, seed=draw)
+        found = transfer_scores.song_mean_r(songs, n_boot=200, seed=draw)
         held += found["low"] <= 0.6 <= found["high"]
     assert 0.88 <= held / 200 <= 0.98
-    few = transfer.song_mean_r(dict(list(songs.items())[:2]))
+    few = transfer_scores.song_mean_r(dict(list(songs.items())[:2]))
     assert np.isnan(few["value"]) and few["n"] == 2
 
 
@@ -210,7 +215,7 @@ def test_the_notebook_trains_on_one_corpus_and_tests_on_merp(tmp_path, merp):
     )
     metrics = read_json(tmp_path / "run/metrics.json")
     assert (metrics["corpus"], metrics["train_corpus"], metrics["songs"]) == ("merp", "tones", 3)
-    names = [transfer.ZERO, transfer.TRAINING_MEAN, *inference.usable()]
+    names = [transfer_scores.ZERO, transfer_scores.TRAINING_MEAN, *inference_model.usable()]
     for target in TARGETS:
         assert list(metrics["rows"][target]) == [*names, "LSTM trained on tones", ORACLE]
     assert {p.name for p in (tmp_path / "run/figures").iterdir()} == {"rmse.png", "song_r.png"}

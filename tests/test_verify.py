@@ -12,7 +12,7 @@ from test_deam import write_deam
 
 from msr_utils.cli import main
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.corpora import CorpusError
+from msr_utils.corpora.base import CorpusError
 from msr_utils.corpora.verify import identify, validate
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msr_utils.corpora.base import Card, Corpus, CorpusError, Findings, Track
+from msr_utils.corpora.base import (
+    Card,
+    Corpus,
+    CorpusError,
+    Findings,
+    Track,
+)
 from msr_utils.corpora.deam import load_deam
 from msr_utils.corpora.emotify import load_emotify
 from msr_utils.corpora.folder import load_folder
 from msr_utils.corpora.merp import load_merp
 from msr_utils.corpora.synthetic import SyntheticConfig, cached_corpus
-from msr_utils.provenance import PROJECT_ROOT
-
-CACHE_DIR = PROJECT_ROOT / ".cache"
-"""Where rendered audio and features are kept; safe to delete."""
+from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
 
 CORPORA = ("synthetic", "deam", "emotify", "merp", "folder")
 """Names that `load_corpus` knows."""

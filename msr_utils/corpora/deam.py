@@ -3,7 +3,7 @@
 Aljanaki, Yang and Soleymani (2017), "Developing a benchmark for emotional analysis of
 music", PLoS ONE 12(3), https://doi.org/10.1371/journal.pone.0173392
 
-Protocols (see `msr_utils.dataset.splits_of`), with the audio in ``data/deam``:
+Protocols (see `msr_utils.dataset.splits.splits_of`), with the audio in ``data/deam``:
 
 ``msr run --corpus deam --data data/deam``
     MediaEval 2015: trained on songs up to 2000, tested on the 58 whole songs 2001..2058; RMSE
@@ -42,7 +42,12 @@ from msr_utils.corpora.base import (
     note_scale,
     walk,
 )
-from msr_utils.corpora.folder import MISSING, read_csv, read_rows, read_text
+from msr_utils.corpora.folder import (
+    MISSING,
+    read_csv,
+    read_rows,
+    read_text,
+)
 
 RELEASES = {"2013": 1000, "2014": 2000, "2015": np.inf}
 """Last song id of each year's part; 2015 are the full songs of the MediaEval test set."""

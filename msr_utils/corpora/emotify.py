@@ -32,7 +32,7 @@ from msr_utils.corpora.base import (
     walk,
 )
 from msr_utils.corpora.folder import read_csv
-from msr_utils.metrics import rater_ceiling
+from msr_utils.metrics.reliability import rater_ceiling
 
 EMOTIONS = (
     "amazement",
@@ -169,7 +169,7 @@ def reliability(tracks: Sequence[Track], n_splits: int = 100, seed: int = 7) -> 
 
     See Also
     --------
-    msr_utils.metrics.rater_ceiling : the method and its sources.
+    msr_utils.metrics.reliability.rater_ceiling : the method and its sources.
     """
     rows = {}
     for column, emotion in enumerate(EMOTIONS):

@@ -38,7 +38,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from msr_utils.constants import FRAME_RATE_HZ, FRAME_SECONDS, SCALE, TARGETS
+from msr_utils.constants import (
+    FRAME_RATE_HZ,
+    FRAME_SECONDS,
+    SCALE,
+    TARGETS,
+)
 from msr_utils.corpora.base import (
     AUDIO_SUFFIXES,
     MAX_TIME_S,

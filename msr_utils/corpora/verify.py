@@ -11,10 +11,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from msr_utils.audio import AudioError, AudioFacts, inspect
+from msr_utils.audio.container import AudioFacts, inspect
+from msr_utils.audio.source import AudioError
 from msr_utils.constants import FRAME_SECONDS
 from msr_utils.corpora import load_corpus
-from msr_utils.corpora.base import Corpus, CorpusError, Finding, Findings, Track
+from msr_utils.corpora.base import (
+    Corpus,
+    CorpusError,
+    Finding,
+    Findings,
+    Track,
+)
 from msr_utils.corpora.folder import reading
 
 LENGTH_TOLERANCE_S = 0.5

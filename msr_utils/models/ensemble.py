@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msr_utils.training import keras  # sets the backend before keras loads
+from msr_utils.models.backend import keras
 
 
 def average(networks: Sequence[keras.Model]) -> keras.Model:

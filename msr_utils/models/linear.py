@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msr_utils.training import keras  # sets the backend before keras loads
+from msr_utils.models.backend import keras
+from msr_utils.models.lstm import normalise
+from msr_utils.models.ridge import RIDGE_ALPHAS
 
 import numpy as np
-
-from msr_utils.models.baselines import RIDGE_ALPHAS
-from msr_utils.models.lstm import normalise
 
 
 @dataclass(frozen=True)

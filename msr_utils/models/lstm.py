@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from msr_utils.training import keras  # sets the backend before keras loads
+from msr_utils.models.backend import keras
+from msr_utils.models.ensemble import parts
 
 import numpy as np
-
-from msr_utils.models.ensemble import parts
 
 
 NORMS = {

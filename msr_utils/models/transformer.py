@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msr_utils.training import keras  # sets the backend before keras loads
+from msr_utils.models.backend import keras
+from msr_utils.models.lstm import normalise
+from msr_utils.models.pretrained import checkpoint_config, load_encoder, word_embeddings
 
 import keras_hub
 import numpy as np
 from transformers import BertConfig
 
-from msr_utils.models.lstm import normalise
-from msr_utils.models.pretrained import checkpoint_config, load_encoder, word_embeddings
 
 TUNED = ("none", "part", "all")
 """How much of a pretrained encoder is trained."""

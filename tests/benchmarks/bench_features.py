@@ -26,13 +26,18 @@ import soundfile as sf
 import soxr
 from tqdm import tqdm
 
-from msr_utils import audio
+from msr_utils.audio import decode as audio_decode
+from msr_utils.audio.decode import Resampler
+from msr_utils.audio.source import AudioError
 from msr_utils.constants import CHROMA_N_FFT, CHROMA_STEPS, SAMPLE_RATE
 from msr_utils.corpora.synthetic import SyntheticConfig, render_track
-from msr_utils.features import BLOCKS, FeatureConfig, FeatureExtractor, extract
+from msr_utils.features.blocks.registry import BLOCKS
+from msr_utils.features.config import FeatureConfig
+from msr_utils.features.cost import estimate, measure_cost
+from msr_utils.features.extractor import FeatureExtractor, extract
 from msr_utils.io import write_json, write_text
-from msr_utils.provenance import PROJECT_ROOT, environment
-from msr_utils.scale import estimate, measure_cost
+from msr_utils.paths import PROJECT_ROOT
+from msr_utils.provenance.identity import environment
 
 DATA = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
 DEAM_AUDIO = DATA / "deam" / "MEMD_audio"
@@ -112,7 +117,7 @@ def decode(path: Path) -> list[np.ndarray]:
     """A file's blocks as soundfile gives them, each (n, channels) float32."""
     blocks = []
     with sf.SoundFile(path) as file:
-        frames = int(audio.BLOCK_SECONDS * file.samplerate)
+        frames = int(audio_decode.BLOCK_SECONDS * file.samplerate)
         while len(block := file.read(frames, "float32", always_2d=True)):
             blocks.append(block)
     return blocks
@@ -120,7 +125,7 @@ def decode(path: Path) -> list[np.ndarray]:
 
 def resample(blocks: list[np.ndarray], rate: int) -> list[np.ndarray]:
     """Mono blocks at the study's rate."""
-    resampler = audio.Resampler(rate, SAMPLE_RATE)
+    resampler = Resampler(rate, SAMPLE_RATE)
     done = [resampler.push(block) for block in blocks]
     return [*done, resampler.push(np.zeros(0, np.float32), last=True)]
 
@@ -214,7 +219,7 @@ def follow(path: Path, config: FeatureConfig) -> tuple[float, list[float]]:
     samples = np.concatenate(blocks)
     size = int(CHUNK_SECONDS * rate)
     start = time.perf_counter()
-    resampler, extractor = audio.Resampler(rate, config.sample_rate), FeatureExtractor(config)
+    resampler, extractor = Resampler(rate, config.sample_rate), FeatureExtractor(config)
     first, later, begun = time.perf_counter() - start, [], False
     for at in range(0, len(samples) - size + 1, size):
         start = time.perf_counter()
@@ -270,7 +275,7 @@ def measure_peers(
     """Speed of other libraries; those not installed here are tried with `other_python`."""
     clips = []
     for i, path in enumerate(paths):
-        np.save(scratch / f"{i}.npy", audio.load(path))
+        np.save(scratch / f"{i}.npy", audio_decode.load(path))
         clips.append({"path": str(path.resolve()), "samples": str(scratch / f"{i}.npy")})
     config = FeatureConfig()
     names = ("sample_rate", "n_fft", "hop_length", "n_mels", "fmin", "fmax")
@@ -598,7 +603,7 @@ def main(folder: Path | None, out: Path | None, repeats: int | None, quick: bool
                 other_python,
                 scratch,
             )
-        except (audio.AudioError, sf.LibsndfileError) as error:
+        except (AudioError, sf.LibsndfileError) as error:
             raise click.ClickException(f"--audio: {error}") from error
     write_json(out / "features.json", results)
     report = render(results)

@@ -37,9 +37,8 @@ if __package__:
 else:  # run as a script
     import bench_features as features
 
-from msr_utils.inference import MODELS_DIR
 from msr_utils.io import write_json, write_text
-from msr_utils.provenance import PROJECT_ROOT
+from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 
 START_S, RESIDENT_MB, LIVE_MS, SLOPE_KB = 1.5, 250, 15, 1000
 """What we aim at, see `aims`; the slope is memory per 1000 requests."""

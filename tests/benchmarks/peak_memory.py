@@ -9,7 +9,8 @@ import resource
 import sys
 from pathlib import Path
 
-from msr_utils.features import FeatureConfig, extract
+from msr_utils.features.config import FeatureConfig
+from msr_utils.features.extractor import extract
 
 
 def peak_mb() -> float:

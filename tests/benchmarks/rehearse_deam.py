@@ -28,13 +28,23 @@ import soundfile as sf
 import soxr
 from tqdm import tqdm
 
-from msr_utils import study
+from msr_utils import paths
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.corpora import CACHE_DIR, Corpus, CorpusError, load_corpus
+from msr_utils.corpora import load_corpus
+from msr_utils.corpora.base import Corpus, CorpusError
 from msr_utils.corpora.deam import EXCERPT_S, SONGS
 from msr_utils.corpora.synthetic import SyntheticConfig, render_track
-from msr_utils.io import atomic_path, read_json, sha256_file, write_json, write_text
-from msr_utils.provenance import PROJECT_ROOT, environment
+from msr_utils.io import (
+    atomic_path,
+    read_json,
+    sha256_file,
+    write_json,
+    write_text,
+)
+from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
+from msr_utils.provenance.identity import environment
+from msr_utils.study import plan, runner
+from msr_utils.study.plan import StudyError
 
 DATA = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data")) / "deam"
 WORK = Path(tempfile.gettempdir()) / "msr-deam-rehearsal"
@@ -187,7 +197,7 @@ def cpu_seconds() -> float:
 
 
 def rehearse(
-    root: Path, only: Sequence[str], epochs: int | None, reports: Path = study.REPORTS
+    root: Path, only: Sequence[str], epochs: int | None, reports: Path = paths.REPORTS
 ) -> dict:
     """Run the study on a corpus that `write_corpus` made, each notebook measured by itself."""
     corpus = load_corpus("deam", root)
@@ -198,8 +208,8 @@ def rehearse(
     with measured(loading):
         corpus = load_corpus("deam", root)
         data_hash = corpus.content_hash()
-    runs = study.plan(
-        study.read_study(), "deam", os.path.relpath(root, PROJECT_ROOT), edition=EDITION,
+    runs = plan.plan(
+        plan.read_study(), "deam", os.path.relpath(root, PROJECT_ROOT), edition=EDITION,
         overrides={"epochs": str(epochs)} if epochs else None, kinds_of_labels=corpus.kinds,
     )  # fmt: skip
     chosen = [
@@ -211,7 +221,7 @@ def rehearse(
     for run in chosen:
         row: dict = {"stage": run.name}
         with measured(row):
-            study.execute(chosen, EDITION, data_hash, (run.name,), reports)
+            runner.execute(chosen, EDITION, data_hash, (run.name,), reports)
         metrics = read_json(folder / run.name / "metrics.json")
         if "training" in metrics:
             row |= {name: metrics["cost"][name] for name in ("epochs", "seconds_per_epoch")}
@@ -314,7 +324,7 @@ def main(
     try:
         write_corpus(work, data, songs)
         results = rehearse(work, only or RUNS, epochs)
-    except (CorpusError, study.StudyError, OSError) as error:
+    except (CorpusError, StudyError, OSError) as error:
         raise click.ClickException(str(error)) from error
     write_json(out / "deam_rehearsal.json", results)
     report = render(results)

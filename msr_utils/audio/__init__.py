@@ -1,0 +1,1 @@
+"""Audio files: decoding to mono samples, and what a container says of itself."""

@@ -1,0 +1,1 @@
+"""The book: our prose and an edition's executed notebooks."""

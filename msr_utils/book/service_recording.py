@@ -1,0 +1,321 @@
+"""The service, asked for real: requests and answers as the book shows them.
+
+The service is started as its users start it, and asked with curl, word for word as documented.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import requests
+import soundfile as sf
+
+from msr_utils.constants import FRAME_RATE_HZ, SAMPLE_RATE, TARGETS
+from msr_utils.corpora.synthetic import SyntheticTrack
+from msr_utils.paths import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+ADDRESS = "http://127.0.0.1:8000"
+"""Where `make serve` listens; records name it in the place of the port that was free."""
+
+LIVE = f"'{{service}}/v1/live?rate={SAMPLE_RATE}&channels=1&format=s16le"
+
+REQUESTS = {
+    "predict": "curl -F file=@song.mp3 {service}/v1/predict",
+    "csv": "curl -F file=@song.mp3 -H 'Accept: text/csv' {service}/v1/predict",
+    "one": "curl -F file=@song.mp3 '{service}/v1/predict?targets=arousal&smoothing=3'",
+    "stream": ("curl -N -F file=@song.mp3 -H 'Accept: application/x-ndjson' {service}/v1/predict"),
+    "live": f"curl -F chunk=@first.raw {LIVE}'",
+    "live-next": f"curl -F chunk=@second.raw -F 'state=<state' {LIVE}'",
+    "live-end": f"curl -F 'state=<state' {LIVE}&final=true'",
+    "models": "curl {service}/v1/models",
+    "health": "curl {service}/healthz",
+    "ready": "curl {service}/readyz",
+    "no-audio": "curl -F file=@letter.txt {service}/v1/predict",
+    "bad-option": "curl -F file=@song.mp3 '{service}/v1/predict?smoothing=long'",
+    "no-model": "curl {service}/v1/models/larger",
+}
+"""What is asked, in this order. `live-next` and `live-end` send the state of the answer before."""
+
+CHUNK_SECONDS = 2.0
+"""Length of each of the two chunks of live audio."""
+
+KEPT_VALUES, KEPT_CHARACTERS, KEPT_LINES = 3, 60, 4
+"""How much of a list, a text and a table stands in the book."""
+
+BITRATE_KBPS = 40
+
+JSON = ("application/json", "application/problem+json")
+
+
+class RecordingError(RuntimeError):
+    """The service did not start, or curl could not ask it."""
+
+
+@contextmanager
+def running(models_dir: Path) -> Iterator[str]:
+    """Run the service on a free port.
+
+    Yields
+    ------
+    str
+        Its address.
+
+    Raises
+    ------
+    ExchangeError
+        If it does not start; it says why.
+    """
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serve", "--port", "0", "--models", str(models_dir)],
+            cwd=PROJECT_ROOT,
+            env={k: v for k, v in os.environ.items() if k == "MSR_EARS" or k[:4] != "MSR_"},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            announced = re.search(r"http://\S+", process.stdout.readline())
+            if not announced:
+                process.wait(10)
+                log.seek(0)
+                raise RecordingError(f"the service did not start: {log.read().strip()}")
+            yield announced[0]
+        finally:
+            process.terminate()
+            process.wait(30)
+            process.stdout.close()
+
+
+def record(service: str, song: Path) -> dict[str, dict]:
+    """Send every request of `REQUESTS`.
+
+    Parameters
+    ----------
+    service : str
+        Address.
+    song : Path
+        MP3 file that is sent as ``song.mp3``; its first seconds are the live audio.
+
+    Returns
+    -------
+    dict of str to dict
+        Name to ``command``, ``status``, ``type``, ``characters`` of the whole answer, and the
+        ``answer`` in short.
+
+    Raises
+    ------
+    ExchangeError
+        If there is no curl, or it gets no answer.
+    """
+    if not shutil.which("curl"):
+        raise RecordingError(
+            "curl is needed to record the service; on Debian: apt-get install curl"
+        )
+    samples, _ = sf.read(song, dtype="int16", stop=2 * int(CHUNK_SECONDS * SAMPLE_RATE))
+    first, second = np.split(samples, 2)
+    records = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shutil.copyfile(song, folder / "song.mp3")
+        (folder / "first.raw").write_bytes(first.tobytes())
+        (folder / "second.raw").write_bytes(second.tobytes())
+        (folder / "letter.txt").write_text("Dear service, this is no music.\n")
+        for name, command in REQUESTS.items():
+            status, kind, answer = _curl(command.format(service=service), folder)
+            records[name] = {
+                "command": command.format(service=ADDRESS),
+                "status": status,
+                "type": kind,
+                "characters": len(answer),
+                "answer": shortened(answer, kind).replace(service, ADDRESS),
+            }
+            if name.startswith("live") and status == 200:
+                (folder / "state").write_text(json.loads(answer)["state"] or "")
+    return records
+
+
+def _curl(command: str, folder: Path) -> tuple[int, str, str]:
+    """Status, content type and text of an answer."""
+    done = subprocess.run(
+        [*shlex.split(command), "--silent", "--show-error", "--dump-header", "headers"],
+        cwd=folder,
+        capture_output=True,
+        timeout=120,
+    )
+    if done.returncode:
+        raise RecordingError(f"{command}: {done.stderr.decode().strip()}")
+    # "100 Continue" may come before the answer's own headers.
+    headers = (folder / "headers").read_text().strip().split("\n\n")[-1]
+    kind = re.search(r"^content-type: *([^;\s]+)", headers, re.IGNORECASE | re.MULTILINE)
+    return int(headers.split()[1]), kind[1] if kind else "", done.stdout.decode()
+
+
+def shortened(answer: str, kind: str) -> str:
+    """An answer with the beginnings of its long lists, texts and tables; what is left out is said."""
+    if kind in JSON:
+        text = json.dumps(_short(json.loads(answer)), indent=2, ensure_ascii=False)
+        # Lists of plain values on one line.
+        return re.sub(r"\[\s+([^\[\]{}]+?)\s+\]", _one_line, text)
+    lines = answer.splitlines()
+    if len(lines) > KEPT_LINES + 2:
+        left_out = len(lines) - KEPT_LINES - 1
+        lines = [*lines[:KEPT_LINES], f"… {left_out} more lines …", lines[-1]]
+    return "\n".join(lines)
+
+
+def _one_line(found: re.Match) -> str:
+    return "[" + re.sub(r"\s+", " ", found[1]) + "]"
+
+
+def _short(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _short(own) for key, own in value.items()}
+    if isinstance(value, list):
+        kept = [_short(own) for own in value[:KEPT_VALUES]]
+        simple = not any(isinstance(own, dict | list) for own in value)
+        if simple and len(value) > KEPT_VALUES + 1:
+            return [*kept, f"… {len(value) - KEPT_VALUES} more"]
+        return [_short(own) for own in value]
+    if isinstance(value, str) and len(value) > 4 * KEPT_CHARACTERS:
+        return f"{value[:KEPT_CHARACTERS]}… {len(value):,} characters"
+    return value
+
+
+def write_audio(track: SyntheticTrack, folder: Path) -> Path:
+    """Write a track of ours as an MP3 that every browser plays, ``<track_id>.mp3``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{track.track_id}.mp3"
+    # libsndfile's scale from 0 to 1 spans MPEG-2's 160 to 8 kbit/s.
+    level = (160 - BITRATE_KBPS) / (160 - 8)
+    sf.write(
+        path, track.audio, SAMPLE_RATE, format="MP3", subtype="MPEG_LAYER_III",
+        bitrate_mode="CONSTANT", compression_level=level,
+    )  # fmt: skip
+    return path
+
+
+def curves(service: str, tracks: Sequence[SyntheticTrack], files: Sequence[Path]) -> dict:
+    """What every served model says of every track, for the explorer.
+
+    Returns
+    -------
+    dict
+        ``models``: name to title and the margins of its intervals; ``tracks``: title, file,
+        ``made_from`` (the arcs that the music was composed from) and, for each model, ``curves``
+        and ``scores``: their Pearson ``r`` with these arcs and the share of the arcs that their
+        intervals have ``covered``.
+    """
+    listed = requests.get(f"{service}/v1/models", timeout=30).json()["models"]
+    listed.sort(key=lambda model: not model["default"])
+    models = {}
+    for model in listed:
+        card = requests.get(service + model["card"], timeout=30).json()
+        models[model["name"]] = {"title": card["title"], "margins": card.get("margins", {})}
+    told = []
+    for track, file in zip(tracks, files, strict=True):
+        made_from = dict(zip(TARGETS, track.truth.T, strict=True))
+        answers = {name: _predicted(service, file, name) for name in models}
+        told.append(
+            {
+                "title": track.title,
+                "file": file.name,
+                "made_from": {target: arc.round(3).tolist() for target, arc in made_from.items()},
+                "curves": answers,
+                "scores": {
+                    name: {t: _score(answer[t], made_from[t], margins.get(t)) for t in TARGETS}
+                    for name, answer in answers.items()
+                    for margins in [models[name]["margins"]]
+                },
+            }
+        )
+    return {"models": models, "tracks": told}
+
+
+def _score(curve: Sequence[float], arc: np.ndarray, margin: float | None) -> dict[str, float]:
+    score = {"r": round(float(np.corrcoef(curve, arc)[0, 1]), 3)}
+    if margin is not None:
+        score["covered"] = round(float((np.abs(curve - arc) <= margin).mean()), 3)
+    return score
+
+
+def _predicted(service: str, file: Path, model: str) -> Mapping[str, list[float]]:
+    with file.open("rb") as audio:
+        response = requests.post(
+            f"{service}/v1/predict", params={"model": model}, files={"file": audio}, timeout=120
+        )
+    response.raise_for_status()
+    answer = response.json()
+    return {target: np.round(answer[target], 3).tolist() for target in TARGETS}
+
+
+def figure(found: Mapping, model: str) -> Figure:
+    """A model's curves over the arcs that pieces were composed from; from `curves`.
+
+    A row a piece and a column a target; the band is the model's interval where it has one.
+    """
+    import matplotlib.pyplot as plt
+
+    from msr_utils import style  # slow to import, and not needed by the book
+
+    rows = found["tracks"]
+    margins = found["models"][model]["margins"]
+    figure, axes = plt.subplots(
+        len(rows), 2, figsize=(10, 2 * len(rows)), sharex=True, sharey=True, squeeze=False
+    )
+    for row, track in zip(axes, rows, strict=True):
+        for ax, target in zip(row, TARGETS, strict=True):
+            curve = np.array(track["curves"][model][target])
+            times_s = np.arange(1, len(curve) + 1) / FRAME_RATE_HZ
+            if target in margins:
+                low, high = curve - margins[target], curve + margins[target]
+                ax.fill_between(times_s, low, high, color=style.COLOURS[target], alpha=0.15, lw=0)
+            ax.plot(
+                times_s,
+                track["made_from"][target],
+                color=style.GREY,
+                lw=1.5,
+                ls="--",
+                label="made from",
+            )
+            ax.plot(
+                times_s, curve, color=style.COLOURS[target], lw=1.8, label=f"{target}, predicted"
+            )
+            ax.set(ylim=(-1, 1), xlim=(0, times_s[-1]))
+        row[0].set_title(track["title"], fontsize="small", loc="left")
+        row[0].set_ylabel("value")
+    for ax in axes[0]:
+        ax.legend(fontsize="x-small", ncols=2, loc="lower right")
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    return figure
+
+
+def to_markdown(exchange: Mapping) -> str:
+    """A recorded request and its answer; the request alone, if there is no answer."""
+    command = exchange["command"].replace(f" '{ADDRESS}", f" \\\n  '{ADDRESS}")
+    request = f"```bash\n{command}\n```\n"
+    if "answer" not in exchange:
+        return request
+    kind = exchange["type"]
+    language = "json" if kind in JSON else "text"
+    return (
+        f"{request}\nStatus {exchange['status']}, `{kind}`, {exchange['characters']:,} characters:\n\n"
+        f"```{language}\n{exchange['answer']}\n```\n"
+    )

@@ -1,0 +1,1 @@
+"""From a corpus to sequences, splits and windows."""

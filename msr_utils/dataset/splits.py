@@ -1,0 +1,170 @@
+"""Splits by group into training, validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit
+
+from msr_utils.corpora.base import Corpus, Track
+from msr_utils.dataset.sequences import Sequence2Hz
+
+
+@dataclass(frozen=True)
+class Split:
+    """Track ids of the three parts; no group lies in two of them."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def make_splits(
+    tracks: Sequence[Track] | Sequence[Sequence2Hz],
+    folds: int,
+    validation_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    seed: int = 7,
+) -> list[Split]:
+    """Split by group into train, validation and test.
+
+    Parameters
+    ----------
+    tracks : sequence with ``id``, ``group`` and ``split``
+    folds : int >= 1
+        1: one split, the official one where there is one. More: cross-validation in which every
+        track is tested once, by a model that saw none of its group; the test part of an official
+        split is then set aside, so that what is chosen by cross-validation never saw it.
+    validation_fraction, test_fraction : float in (0, 1)
+        Share of the groups; `test_fraction` counts only with one unofficial split.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If there are too few groups, a track is in neither part of an official split, or one
+        split is asked for and the official test part is not here.
+    """
+    has_official = {"train", "test"} <= {t.split for t in tracks}
+    if has_official and folds > 1:
+        tracks = [t for t in tracks if t.split != "test"]
+    ids = np.array([t.id for t in tracks])
+    groups = np.array([t.group for t in tracks])
+    official = np.array([t.split for t in tracks])
+    n_groups = len(set(groups))
+    if folds < 1:
+        raise ValueError(f"folds: must be at least 1, not {folds}")
+    if n_groups < max(folds + 1, 3):
+        raise ValueError(
+            f"folds: {folds} folds with a validation part need at least "
+            f"{max(folds + 1, 3)} groups, the corpus has {n_groups}"
+        )
+    if folds == 1 and set(official) == {"train"}:
+        raise ValueError(
+            "folds: 1 means the official split, but no track of its test part is here; get their "
+            "audio, or cross-validate the others with more folds"
+        )
+    if has_official and "" in official:
+        raise ValueError(
+            f"split: track '{ids[official == ''][0]}' is in neither part of the official split; "
+            "give every track train or test"
+        )
+    if folds > 1:
+        outer = list(GroupKFold(folds).split(ids, groups=groups))
+    elif has_official:
+        outer = [(np.flatnonzero(official != "test"), np.flatnonzero(official == "test"))]
+        # An official split may share artists across its sides: those leave training.
+        train, test = outer[0]
+        outer = [(train[~np.isin(groups[train], groups[test])], test)]
+    else:
+        outer = list(
+            GroupShuffleSplit(1, test_size=test_fraction, random_state=seed).split(
+                ids, None, groups
+            )
+        )
+    splits = []
+    for rest, test in outer:
+        # Groups differ much in size: of balanced parts, one drawn by the seed is validation.
+        parts = min(max(2, round(1 / validation_fraction)), len(set(groups[rest])))
+        inner = list(GroupKFold(parts).split(rest, groups=groups[rest]))
+        train, validation = inner[seed % parts]
+        splits.append(
+            Split(
+                train=tuple(ids[rest[train]]),
+                validation=tuple(ids[rest[validation]]),
+                test=tuple(ids[test]),
+            )
+        )
+    return splits
+
+
+def inner_parts(
+    split: Split, group: Mapping[str, str], folds: int
+) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Training and validation parts on which a model's settings are chosen, test left aside.
+
+    Parameters
+    ----------
+    split : Split
+    group : mapping of str to str
+        Track id to group.
+    folds : int >= 1
+        1: the split's own validation part. More: cross-validation by group over training and
+        validation tracks together, for corpora with so few groups that one part says little.
+
+    Returns
+    -------
+    list of (train, validation)
+        Track ids.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than folds.
+    """
+    if folds == 1:
+        return [(split.train, split.validation)]
+    known = np.array(split.train + split.validation)
+    groups = np.array([group[i] for i in known])
+    if not 2 <= folds <= len(set(groups)):
+        raise ValueError(
+            f"inner_folds: must lie between 1 and {len(set(groups))}, the groups that are not "
+            f"tested, not {folds}"
+        )
+    return [
+        (tuple(known[train]), tuple(known[held]))
+        for train, held in GroupKFold(folds).split(known, groups=groups)
+    ]
+
+
+def splits_of(corpus: Corpus, folds: int, seed: int) -> list[Split]:
+    """Splits as every notebook of the study makes them.
+
+    They follow from the corpus, `folds` and `seed` alone, so that models trained in
+    different notebooks are tested on the same tracks.
+
+    For DEAM, one fold is the protocol of MediaEval 2015 (train on songs up to 2000, test on the
+    58 whole songs 2001..2058), ten are cross-validation on the songs up to 2000 with each
+    artist in one fold. Training songs by an artist of the 58 would be left out; the release has
+    none.
+    """
+    return make_splits(corpus.tracks, folds, seed=seed)
+
+
+def split_table(splits: Sequence[Split], corpus: Corpus) -> pd.DataFrame:
+    """Tracks and groups in each part of each split, and tracks in none, for display."""
+    group = {t.id: t.group for t in corpus.tracks}
+    rows = []
+    for fold, split in enumerate(splits, 1):
+        row = {"fold": fold}
+        for part in ("train", "validation", "test"):
+            ids = getattr(split, part)
+            row[f"{part} tracks"] = len(ids)
+            row[f"{part} groups"] = len({group[i] for i in ids})
+        # Set aside for the official test, or by an artist who is tested.
+        row["unused tracks"] = len(group) - sum(v for k, v in row.items() if k.endswith("tracks"))
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("fold")

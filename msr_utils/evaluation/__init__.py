@@ -1,0 +1,1 @@
+"""Trained models beside baselines and the raters' ceiling."""

@@ -1,0 +1,176 @@
+"""Trained runs of a corpus: finding, loading and comparing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from msr_utils.constants import TARGETS
+from msr_utils.corpora.base import Track
+from msr_utils.io import read_json
+from msr_utils.metrics.curves import (
+    Curve,
+    Predictions,
+    load_predictions,
+    mean_curves,
+)
+from msr_utils.metrics.scores import paired_difference, score
+
+MODEL_RUNS = {
+    "LSTM (paper)": "lstm",
+    "LSTM (tonal)": "lstm-tonal",
+    "Transformer (paper)": "transformer",
+    "Transformer (scratch)": "transformer-scratch",
+    "Transformer (BERT, frozen)": "transformer-frozen",
+    "Transformer (BERT, top layers)": "transformer-part",
+    "Transformer (BERT, tuned)": "transformer-tuned",
+    "LSTM (tonal, ear)": "lstm-ear",
+    "linear (memory)": "linear",
+    "linear (memory, ear)": "linear-ear",
+}
+"""Name in tables to prefix of the run folders, which end in ``-valence`` and ``-arousal``."""
+
+MEANS = {
+    "LSTM and linear": ("LSTM (tonal)", "linear (memory)"),
+    "LSTM and linear (ear)": ("LSTM (tonal, ear)", "linear (memory, ear)"),
+}
+"""Plain means of two models' curves: name in tables to their names."""
+
+
+def find_runs(corpus_dir: Path) -> dict[str, str]:
+    """Trained models of a corpus: name in tables to prefix of the run folders.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no model has been trained on both targets.
+    """
+    found = {
+        name: prefix
+        for name, prefix in MODEL_RUNS.items()
+        if all((Path(corpus_dir) / f"{prefix}-{t}" / "metrics.json").is_file() for t in TARGETS)
+    }
+    if not found:
+        raise FileNotFoundError(
+            f"{Path(corpus_dir).name}: no model is trained on both targets; "
+            "run 03_lstm.ipynb with target valence and with target arousal first"
+        )
+    return found
+
+
+def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> dict[str, dict[str, dict[str, Curve]]]:
+    """Load the test predictions of trained runs.
+
+    Parameters
+    ----------
+    corpus_dir : Path
+        ``reports/<edition>/<corpus>``.
+    runs : mapping of str to str
+        From `find_runs`.
+
+    Returns
+    -------
+    dict
+        target -> name -> predictions; with them the `MEANS` of those that are there.
+    """
+    loaded = {
+        target: {
+            name: load_predictions(Path(corpus_dir) / f"{prefix}-{target}" / "predictions.npz")
+            for name, prefix in runs.items()
+        }
+        for target in TARGETS
+    }
+    for own in loaded.values():
+        for name, members in MEANS.items():
+            if set(members) <= set(own):
+                own[name] = mean_curves([own[member] for member in members])
+    return loaded
+
+
+def load_histories(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
+    """Every epoch of every training that the scores rest on.
+
+    Parameters
+    ----------
+    corpus_dir : Path
+        ``reports/<edition>/<corpus>``.
+    runs : mapping of str to str
+        From `find_runs`. What is solved and not trained has no epochs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model, target, fold, network, epoch, loss, val_loss``.
+    """
+    columns = ["fold", "network", "epoch", "loss", "val_loss"]
+    tables = []
+    for name, prefix in runs.items():
+        for target in TARGETS:
+            history = pd.read_csv(Path(corpus_dir) / f"{prefix}-{target}" / "history.csv")
+            if "epoch" in history:
+                tested = history.loc[history.fold > 0, columns]
+                tables.append(tested.assign(model=name, target=target))
+    return pd.concat(tables, ignore_index=True)
+
+
+def load_ablations(corpus_dir: Path) -> list[dict]:
+    """What the ablations of a corpus found (`msr_utils.experiments.ablation.run`), those that were run."""
+    paths = [Path(corpus_dir) / f"ablation-{target}" / "metrics.json" for target in TARGETS]
+    return [read_json(path) for path in paths if path.is_file()]
+
+
+def differences(
+    models: Mapping[str, Mapping[str, Predictions]],
+    baseline: Mapping[str, Mapping[str, Predictions]],
+    reference: str,
+    n_boot: int = 2000,
+    seed: int = 7,
+) -> dict[str, dict[str, dict]]:
+    """Paired differences of every other row's pooled scores from those of one model.
+
+    Parameters
+    ----------
+    models, baseline : mapping of target to name to predictions
+    reference : str
+        Name of a model.
+    n_boot, seed : int
+        As in `evaluate`.
+
+    Returns
+    -------
+    dict
+        target -> name -> metric -> ``value, low, high``.
+    """
+    return {
+        target: {
+            name: paired_difference(curves, own[reference], n_boot, seed)
+            for name, curves in {**baseline[target], **own}.items()
+            if name != reference
+        }
+        for target, own in models.items()
+    }
+
+
+def first_and_best(
+    models: Mapping[str, Mapping[str, Predictions]], comparison: Mapping
+) -> dict[str, dict[str, Predictions]]:
+    """Of each target, the first model and the one whose pooled RMSE is lowest."""
+    shown = {}
+    for target, own in models.items():
+        rows = comparison["rows"][target]
+        best = min(own, key=lambda name: rows[name]["pooled"]["rmse"]["value"])
+        shown[target] = {name: own[name] for name in dict.fromkeys([next(iter(own)), best])}
+    return shown
+
+
+def examples(tracks: Sequence[Track], predictions: Predictions, n: int = 4) -> list[Track]:
+    """Tracks at evenly spaced ranks of their RMSE, from the best to the worst.
+
+    A stated rule, so that nobody picks the pretty ones.
+    """
+    errors = {i: score(c.true, c.predicted)["rmse"] for i, c in predictions.items()}
+    ranked = sorted((t for t in tracks if t.id in errors), key=lambda t: (errors[t.id], t.id))
+    return [ranked[round(k)] for k in np.linspace(0, len(ranked) - 1, min(n, len(ranked)))]

@@ -1,0 +1,1 @@
+"""The study's experiments, one module each."""

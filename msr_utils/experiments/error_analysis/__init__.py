@@ -1,0 +1,1 @@
+"""What the error of predicted curves is made of."""

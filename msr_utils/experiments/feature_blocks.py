@@ -1,0 +1,109 @@
+"""Features before training: alignment, correlations, ridge on each choice of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from msr_utils.constants import TARGETS
+from msr_utils.corpora.base import Corpus
+from msr_utils.dataset.sequences import Sequence2Hz, build_sequences
+from msr_utils.dataset.splits import Split
+from msr_utils.evaluation.baselines import ridge_predictions
+from msr_utils.evaluation.tables import with_interval
+from msr_utils.features.config import FeatureConfig
+from msr_utils.metrics.scores import evaluate
+from msr_utils.paths import CACHE_DIR
+
+
+def alignment_facts(corpus: Corpus, sequences: Sequence[Sequence2Hz]) -> dict[str, int]:
+    """How many frames and annotations met."""
+    annotated = sum(len(t.times_s) for t in corpus.tracks)
+    complete = sum(int(t.mask.sum()) for t in corpus.tracks)
+    used = sum(int(s.mask.sum()) for s in sequences)
+    return {
+        "frames of audio": sum(len(s.mask) for s in sequences),
+        "annotated frames": annotated,
+        "removed: a value is missing": annotated - complete,
+        "removed: past the end of the audio": complete - used,
+        "used": used,
+    }
+
+
+def feature_correlations(
+    sequences: Sequence[Sequence2Hz], n_features: int
+) -> dict[str, np.ndarray]:
+    """Pearson correlation of each of the first features with each target, over all frames.
+
+    Returns
+    -------
+    dict of str to np.ndarray [shape=(n_features,)]
+    """
+    features = np.concatenate([s.features[s.mask, :n_features] for s in sequences])
+    features = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-9)
+    found = {}
+    for target in TARGETS:
+        labels = np.concatenate([s.target(target)[s.mask] for s in sequences])
+        labels = (labels - labels.mean()) / max(labels.std(), 1e-9)
+        found[target] = features.T @ labels / len(labels)
+    return found
+
+
+def block_scores(
+    corpus: Corpus,
+    combinations: Sequence[str],
+    splits: Sequence[Split],
+    inner_folds: int = 1,
+    n_boot: int = 2000,
+    seed: int = 7,
+    cache_dir: Path = CACHE_DIR,
+) -> pd.DataFrame:
+    """What ridge regression hears of valence and arousal through each choice of feature blocks.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    combinations : sequence of str
+        Names of blocks, separated by commas.
+    splits : sequence of Split
+    inner_folds : int >= 1
+        As in `ridge_predictions`.
+    n_boot, seed : int
+        As in `evaluate`.
+    cache_dir : Path
+
+    Returns
+    -------
+    pandas.DataFrame
+        Pooled scores as rows: ``target, model`` (the blocks), ``dim, metric, value, low, high``.
+    """
+    choices = {text: FeatureConfig(text).blocks for text in combinations}
+    # Every file is heard once: the choices take their columns from all blocks.
+    used = FeatureConfig(tuple(dict.fromkeys(name for names in choices.values() for name in names)))
+    whole = build_sequences(corpus, used, cache_dir)
+    rows = []
+    for text, names in tqdm(choices.items(), desc="ridge on blocks", unit="choice"):
+        columns = used.columns(names)
+        sequences = [replace(s, features=s.features[:, columns]) for s in whole]
+        for target in TARGETS:
+            curves = ridge_predictions(sequences, splits, target, inner_folds)
+            pooled = evaluate(curves, n_boot, seed)["pooled"]
+            rows += [
+                {"target": target, "model": text, "dim": len(columns), "metric": m, **pooled[m]}
+                for m in ("r", "rmse")
+            ]
+    return pd.DataFrame(rows)
+
+
+def block_score_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """What `block_scores` found, for display: Pearson r with its interval, by target."""
+    r = scores[scores.metric == "r"]
+    cells = r.apply(with_interval, axis=1)
+    table = pd.DataFrame({"blocks": r.model, "features": r.dim, "target": r.target, "r": cells})
+    order = list(dict.fromkeys(r.model))
+    return table.pivot(index=["blocks", "features"], columns="target", values="r").loc[order]

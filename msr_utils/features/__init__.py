@@ -1,0 +1,1 @@
+"""The one feature implementation: training and serving both compute frames here."""

@@ -1,0 +1,1 @@
+"""Feature blocks, one file a family."""

@@ -1,0 +1,1 @@
+"""The study's figures, one module a part of the study."""

@@ -1,0 +1,90 @@
+"""Figures of scores and predicted curves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from msr_utils.constants import TARGETS
+from msr_utils.corpora.base import Track
+from msr_utils.metrics.curves import Curve
+from msr_utils.style import COLOURS
+
+
+def score_intervals(table: pd.DataFrame, metric: str, label: str) -> Figure:
+    """Pooled scores with 95 % intervals, a panel a target, models from top to bottom.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        ``target, model, metric, value, low, high``.
+    """
+    rows = table[(table.metric == metric) & table.value.notna()]
+    order = list(dict.fromkeys(rows.model))
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.42 * len(order) + 1.4), sharey=True)
+    for ax, target in zip(axes, TARGETS, strict=True):
+        for row in rows[rows.target == target].itertuples():
+            y = order.index(row.model)
+            if np.isfinite(row.low):
+                ax.plot([row.low, row.high], [y, y], color=COLOURS[target], lw=2.5, alpha=0.5)
+            ax.plot(row.value, y, "o", color=COLOURS[target])
+        ax.set(title=target, xlabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        # Names of models have ", " in them, lists of feature blocks "," alone.
+        ax.set_yticks(range(len(order)), [re.sub(",(?! )", " + ", name) for name in order])
+    axes[0].invert_yaxis()
+    return figure
+
+
+def predicted_curves(
+    tracks: Sequence[Track], predictions: Mapping[str, Mapping[str, Mapping[str, Curve]]]
+) -> Figure:
+    """Predicted curves over the annotated ones, a row a track and a column a target.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+    predictions : mapping of target to model name to track id to Curve
+        At most four models.
+
+    Band: half of the raters, where their curves are known.
+    """
+    figure, axes = plt.subplots(
+        len(tracks), 2, figsize=(10, 2.1 * len(tracks)), sharey=True, squeeze=False
+    )
+    palette = ["#000000", "#009E73", "#CC79A7", "#E69F00"]
+    for row, track in zip(axes, tracks, strict=True):
+        for column, target in enumerate(TARGETS):
+            ax = row[column]
+            if track.ratings is not None:
+                low, high = np.nanquantile(track.ratings[..., column], [0.25, 0.75], axis=0)
+                ax.fill_between(
+                    track.times_s, low, high, color=COLOURS[target], alpha=0.18, lw=0,
+                    label="half of the raters",
+                )  # fmt: skip
+            ax.plot(
+                track.times_s, getattr(track, target), color=COLOURS[target], lw=2,
+                label="mean rating",
+            )  # fmt: skip
+            for colour, (model, curves) in zip(palette, predictions[target].items(), strict=False):
+                curve = curves[track.id]
+                ax.plot(curve.times_s, curve.predicted, color=colour, lw=1.1, label=model)
+            ax.set(ylim=(-1, 1), xlim=(0, None))
+            ax.set_title(f"{_title(track)}: {target}", fontsize="small")
+        row[0].set_ylabel("rating, -1 to 1")
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    for ax in axes[0]:  # the best model of one target is not always the other's
+        ax.legend(fontsize="x-small", ncols=2)
+    return figure
+
+
+def _title(track: Track) -> str:
+    title = track.text.get("title") or f"track {track.id}"
+    return title if len(title) <= 42 else title[:40] + "…"

@@ -1,0 +1,1 @@
+"""From a bundle to a curve, with neither tensorflow nor librosa."""

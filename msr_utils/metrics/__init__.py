@@ -1,0 +1,1 @@
+"""Scores of predicted curves, intervals, and how far raters agree."""

@@ -1,0 +1,1 @@
+"""The study: its plan, its runner, and what a result depends on."""

@@ -1,0 +1,301 @@
+"""``notebooks/study.yml``: reading, checking, and settling every run's parameters."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from msr_utils.corpora.base import LABELS
+from msr_utils.paths import NOTEBOOKS, PROJECT_ROOT, REPORTS
+
+RUN_KEYS = ("notebook", "preset", "parameters", "after", "uses", "for", "corpora", "experiment")
+"""What ``study.yml`` may say of a run. It applies to corpora that have labels it is `for`, and, if
+it names `corpora`, to these alone. It waits for those it comes `after`; of those that it
+`uses` it takes what is there. One with an `experiment` runs only when that is asked for."""
+
+KINDS = (*LABELS, "static", "profiles")
+"""Kinds of labels that a run may be for; see `Corpus.kinds`."""
+
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "int": int,
+    "float": (int, float),
+    "str": str,
+    "bool": bool,
+    "list": list,
+}
+"""Annotations allowed in a notebook's parameters cell."""
+
+
+class StudyError(ValueError):
+    """A study file, parameter or run that is not right; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One notebook with its parameters."""
+
+    name: str
+    notebook: str
+    parameters: dict[str, Any]
+    after: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    experiment: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The content of ``study.yml``, checked."""
+
+    runs: dict[str, dict]
+    profiles: dict[str, dict]
+    corpora: dict[str, dict] = field(default_factory=dict)
+    editions: dict[str, dict] = field(default_factory=dict)
+    presets: dict[str, dict] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def read_study(path: Path = NOTEBOOKS / "study.yml") -> Study:
+    """Read and check a study file.
+
+    Raises
+    ------
+    StudyError
+        If a key is unknown, a notebook missing, or a run comes after one it needs.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise StudyError(f"{path.name}: cannot be read ({error})") from error
+    _only_keys(
+        content, ("parameters", "presets", "corpora", "profiles", "editions", "runs"), path.name
+    )
+    presets = content.get("presets") or {}
+    seen: set[str] = set()
+    for name, run in content.get("runs", {}).items():
+        where = f"{path.name}, run {name!r}"
+        _only_keys(run, RUN_KEYS, where)
+        if not (path.parent / f"{run.get('notebook')}.ipynb").is_file():
+            raise StudyError(f"{where}: no notebook {run.get('notebook')!r} in {path.parent.name}/")
+        if "preset" in run and run["notebook"] not in presets.get(run["preset"], {}):
+            raise StudyError(f"{where}: no preset {run['preset']!r} for {run['notebook']}")
+        for kind in run.get("for", []):
+            if kind not in KINDS:
+                raise StudyError(f"{where}: for names {kind!r}; known: {', '.join(KINDS)}")
+        for needed in [*run.get("after", []), *run.get("uses", [])]:
+            if needed not in seen:
+                raise StudyError(f"{where}: comes after {needed!r}, which is not above it")
+        seen.add(name)
+    if not seen:
+        raise StudyError(f"{path.name}: names no runs")
+    for section in ("profiles", "corpora", "editions"):
+        for name, part in (content.get(section) or {}).items():
+            _only_keys(part or {}, ("parameters", "runs"), f"{path.name}, {section} {name!r}")
+            for run in (part or {}).get("runs") or {}:
+                if run not in seen:
+                    raise StudyError(f"{path.name}, {section} {name!r}: unknown run {run!r}")
+    return Study(
+        runs=content["runs"],
+        profiles=content.get("profiles") or {},
+        corpora=content.get("corpora") or {},
+        editions=content.get("editions") or {},
+        presets=presets,
+        parameters=content.get("parameters") or {},
+    )
+
+
+def _only_keys(value: Any, allowed: tuple[str, ...], where: str) -> None:
+    if not isinstance(value, dict):
+        raise StudyError(f"{where}: must be a mapping with {', '.join(allowed)}")
+    for key in value:
+        if key not in allowed:
+            raise StudyError(f"{where}: unknown key {key!r}; allowed: {', '.join(allowed)}")
+
+
+def declared_parameters(notebook: Path) -> dict[str, str]:
+    """Names and annotated types in a notebook's cell tagged ``parameters``.
+
+    Raises
+    ------
+    StudyError
+        If the cell is missing or a parameter has no plain type.
+    """
+    import papermill
+
+    declared = {
+        name: info["inferred_type_name"]
+        for name, info in papermill.inspect_notebook(str(notebook)).items()
+    }
+    if not declared:
+        raise StudyError(f"{notebook.name}: has no cell tagged 'parameters'")
+    for name, kind in declared.items():
+        if kind not in TYPES:
+            raise StudyError(f"{notebook.name}: parameter {name!r} needs a type of {list(TYPES)}")
+    return declared
+
+
+def check_type(name: str, value: Any, kind: str) -> None:
+    """Refuse a parameter value of another type than declared.
+
+    Raises
+    ------
+    StudyError
+        Naming the parameter, its type and the value.
+    """
+    fits = isinstance(value, TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))
+    if not fits:
+        raise StudyError(f"parameter {name!r} must be {kind}, not {value!r}")
+
+
+def parse_value(name: str, text: str, kind: str) -> Any:
+    """Read a parameter from the command line as the type that its notebook declares.
+
+    ``007`` stays a text where a text is declared.
+
+    Raises
+    ------
+    StudyError
+        If the text is no value of that type.
+    """
+    if kind == "str":
+        return text
+    try:
+        value = yaml.safe_load(text)
+        # YAML 1.1 reads 1e-3 as a text.
+        if kind == "float" and isinstance(value, str):
+            value = float(value)
+    except (yaml.YAMLError, ValueError):
+        value = text
+    check_type(name, value, kind)
+    return value
+
+
+def plan(
+    study: Study,
+    corpus: str,
+    data_dir: str,
+    profile: str = "full",
+    edition: str = "local",
+    overrides: Mapping[str, str] | None = None,
+    notebooks: Path = NOTEBOOKS,
+    kinds_of_labels: Collection[str] = ("curves",),
+) -> list[Run]:
+    """Settle every run's parameters.
+
+    Runs whose ``for`` names none of `kinds_of_labels` (see `Corpus.kinds`) are left out; without
+    ``for`` a run needs curves. So are runs for other corpora.
+
+    Later wins: the study's parameters, the run's preset; what the corpus, the profile and
+    the edition say for all runs, then for this run; the run's own; the command line's.
+
+    Raises
+    ------
+    StudyError
+        If the profile is unknown, or a parameter is unknown or has the wrong type.
+    """
+    if profile not in study.profiles:
+        raise StudyError(f"profile: unknown {profile!r}; known: {', '.join(study.profiles)}")
+    overrides = dict(overrides or {})
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", edition):
+        raise StudyError(f"edition: {edition!r} may hold lower-case letters, digits and '-' only")
+    for name in ("corpus", "data_dir", "output_dir"):
+        if name in overrides:
+            raise StudyError(f"parameter {name!r} is settled by --corpus, --data and --edition")
+    layers = [study.corpora.get(corpus), study.profiles[profile], study.editions.get(edition)]
+    layers = [layer or {} for layer in layers]
+    shared: dict[str, Any] = {"corpus": corpus, "data_dir": data_dir}
+    for layer in layers:
+        shared |= layer.get("parameters") or {}
+    unused = {*study.parameters, *shared, *overrides}
+    runs = []
+    for name, spec in study.runs.items():
+        notebook = spec["notebook"]
+        kinds = declared_parameters(notebooks / f"{notebook}.ipynb")
+        applies = set(spec.get("for", ["curves"])) & set(kinds_of_labels)
+        if not applies or corpus not in spec.get("corpora", [corpus]):
+            unused -= set(kinds)
+            continue
+        preset = study.presets[spec["preset"]][notebook] if "preset" in spec else {}
+        own: dict[str, Any] = {}
+        for layer in layers:
+            own |= (layer.get("runs") or {}).get(name) or {}
+        fixed = spec.get("parameters") or {}
+        for key in [*preset, *own, *fixed]:
+            if key not in kinds:
+                raise StudyError(f"run {name!r}: {notebook}.ipynb declares no parameter {key!r}")
+        merged = {**study.parameters, **preset, **shared, **own, **fixed}
+        parameters = {key: value for key, value in merged.items() if key in kinds}
+        unused -= set(kinds)
+        for key, text in overrides.items():
+            if key in fixed:
+                raise StudyError(f"parameter {key!r} is what run {name!r} is about; choose a run")
+            if key in kinds:
+                parameters[key] = parse_value(key, text, kinds[key])
+        for key, value in parameters.items():
+            check_type(key, value, kinds[key])
+        runs.append(
+            Run(
+                name,
+                notebook,
+                parameters,
+                tuple(spec.get("after", ())),
+                tuple(spec.get("uses", ())),
+                spec.get("experiment", ""),
+            )
+        )
+    if unused:
+        raise StudyError(f"parameter {min(unused)!r} is declared by none of the notebooks")
+    return runs
+
+
+def select_runs(runs: list[Run], only: Collection[str], experiments: Collection[str]) -> list[str]:
+    """Names of the runs to execute: those named, those of experiments, or else the study's own.
+
+    The experiment "all" stands for every one.
+
+    Raises
+    ------
+    StudyError
+        If there is no such run or experiment.
+    """
+    known = {r.experiment for r in runs if r.experiment} | {"all"}
+    for name in experiments:
+        if name not in known:
+            raise StudyError(
+                f"experiment: unknown {name!r}, or not for this corpus; for it are: "
+                f"{', '.join(sorted(known))}"
+            )
+    for name in only:
+        if name not in {r.name for r in runs}:
+            raise StudyError(
+                f"run: unknown {name!r}, or not for this corpus; for it are: "
+                f"{', '.join(r.name for r in runs)}"
+            )
+    if only or experiments:
+        every = "all" in experiments
+        return [
+            r.name
+            for r in runs
+            if r.name in only or r.experiment in experiments or (every and r.experiment)
+        ]
+    return [r.name for r in runs if not r.experiment]
+
+
+def corpus_name(corpus: str, data_dir: str) -> str:
+    """Name for run folders: a folder corpus is called by its folder."""
+    if corpus != "folder":
+        return corpus
+    name = re.sub(r"[^a-z0-9]+", "-", Path(data_dir).resolve().name.lower()).strip("-")
+    return name or "folder"
+
+
+def run_folder(output_dir: str, corpus: str, data_dir: str, run: str) -> Path:
+    """Folder of a run; a notebook run on its own, without one, gets a scratch folder."""
+    if output_dir:
+        return PROJECT_ROOT / output_dir
+    return REPORTS / "scratch" / corpus_name(corpus, data_dir) / run

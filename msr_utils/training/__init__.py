@@ -1,0 +1,1 @@
+"""Training: the loop, cross-validation, and what a run leaves."""
