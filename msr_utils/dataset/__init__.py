@@ -1,1 +1,19 @@
-"""From a corpus to sequences, splits and windows."""
+"""From a corpus to sequences, splits and windows: what notebooks use as ``dataset.NAME``."""
+
+from msr_utils.dataset.augmented import copies_of
+from msr_utils.dataset.sequences import Sequence2Hz, align, sequences_of
+from msr_utils.dataset.splits import Split, make_splits, split_table, splits_of
+from msr_utils.dataset.windows import Windows, make_windows
+
+__all__ = [
+    "Sequence2Hz",
+    "Split",
+    "Windows",
+    "align",
+    "copies_of",
+    "make_splits",
+    "make_windows",
+    "sequences_of",
+    "split_table",
+    "splits_of",
+]

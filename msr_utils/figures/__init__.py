@@ -1,1 +1,81 @@
-"""The study's figures, one module a part of the study."""
+"""The study's figures, one module a part of the study: notebooks use them as ``figures.NAME``."""
+
+from msr_utils.figures.corpora import (
+    affect_plane,
+    clip_labels,
+    gems_shares,
+    label_spread,
+    quadrant_plane,
+    rated_curves,
+    static_against_dynamic,
+)
+from msr_utils.figures.errors import (
+    curves_by_rank,
+    error_over_time,
+    error_parts,
+    hidden_parts,
+    level_cues,
+    memory_curve,
+    movement,
+    robustness,
+    stratum_scores,
+)
+from msr_utils.figures.evaluation import (
+    predicted_curves,
+    score_intervals,
+)
+from msr_utils.figures.experiments import (
+    ablation,
+    clip_scores,
+    cost_growth,
+    fusion_scores,
+)
+from msr_utils.figures.features import (
+    audio_overview,
+    augmentations,
+    band_correlations,
+)
+from msr_utils.figures.raters import (
+    share_figure,
+)
+from msr_utils.figures.training import (
+    learning_curves,
+    penalties,
+    search_importances,
+    search_slices,
+    training_history,
+)
+
+__all__ = [
+    "ablation",
+    "affect_plane",
+    "audio_overview",
+    "augmentations",
+    "band_correlations",
+    "clip_labels",
+    "clip_scores",
+    "cost_growth",
+    "curves_by_rank",
+    "error_over_time",
+    "error_parts",
+    "fusion_scores",
+    "gems_shares",
+    "hidden_parts",
+    "label_spread",
+    "learning_curves",
+    "level_cues",
+    "memory_curve",
+    "movement",
+    "penalties",
+    "predicted_curves",
+    "quadrant_plane",
+    "rated_curves",
+    "robustness",
+    "score_intervals",
+    "search_importances",
+    "search_slices",
+    "share_figure",
+    "static_against_dynamic",
+    "stratum_scores",
+    "training_history",
+]

@@ -1,1 +1,36 @@
-"""From a bundle to a curve, with neither tensorflow nor librosa."""
+"""From a bundle to a curve, whole file or stream, with neither tensorflow nor librosa.
+
+>>> from msr_utils.inference import load
+>>> curve = load("lstm").predict("song.mp3")     # doctest: +SKIP
+>>> curve.times_s[:3], curve.valence[:3]         # doctest: +SKIP
+>>> curve                                        # doctest: +SKIP
+"""
+
+from msr_utils.inference.model import (
+    BundleError,
+    FilePrediction,
+    Model,
+    PretrainedWeightsMissing,
+    Stream,
+    TimeLimitExceeded,
+    available,
+    load,
+    load_default,
+    usable,
+)
+from msr_utils.inference.prediction import Prediction, Smoother
+
+__all__ = [
+    "BundleError",
+    "FilePrediction",
+    "Model",
+    "Prediction",
+    "PretrainedWeightsMissing",
+    "Smoother",
+    "Stream",
+    "TimeLimitExceeded",
+    "available",
+    "load",
+    "load_default",
+    "usable",
+]
