@@ -693,7 +693,9 @@ def test_the_command_says_what_it_did(deam, tmp_path):
 
 @pytest.mark.parametrize("answer", ["n", "y"])
 def test_on_a_terminal_the_terms_are_a_question(deam, tmp_path, answer):
-    pty = pytest.importorskip("pty")
+    pty = pytest.importorskip(
+        "pty", reason="needs a terminal of Linux or macOS; to run it: make test, on one of them"
+    )
     mirror, site = deam
     sees, terminal = pty.openpty()
     os.write(sees, f"{answer}\n".encode())
