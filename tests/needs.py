@@ -91,9 +91,9 @@ def missing_browser(driver: bool = True) -> Missing | None:
         lacking.append("chromedriver")
     if not lacking:
         return None
-    there = ", only chromium" if CHROMIUM else ", only chromedriver" if DRIVER else ""
+    there = ", only chromium" if CHROMIUM else ", only chromedriver" if driver and DRIVER else ""
     return Missing(
-        f"needs a browser: no {' and no '.join(lacking)} on the PATH{there if driver else ''}",
+        f"needs a browser: no {' and no '.join(lacking)} on the PATH{there}",
         f"apt-get install chromium chromium-driver && {PYTEST} -m browser",
     )
 
