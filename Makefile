@@ -14,7 +14,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: study test serve book lint lock clean
+.PHONY: study test test-fast serve book lint lock clean
 .DEFAULT_GOAL := study
 
 # The lock is complete, so --no-deps is safe; hashes are checked.
@@ -52,6 +52,10 @@ published: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+# Without the tests that are marked slow: under two minutes on two cores.
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -15,8 +15,9 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 import yaml
-from browser import CHROMIUM, DRIVER, Browser
+from browser import Browser
 from bs4 import BeautifulSoup
+from needs import needs_browser
 
 from msr_utils import paths
 from msr_utils.book import build, edition
@@ -116,11 +117,6 @@ def test_a_page_weighs_less_than_two_megabytes(any_site):
         files = {(page.parent / unquote(a).partition("?")[0]).resolve() for a in assets(page)}
         weight = sent(page) + sum(sent(f) for f in files if f.is_file())
         assert weight < 2e6, f"{page.name}: {weight / 1e6:.1f} MB"
-
-
-needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromium-driver"
-)
 
 
 @pytest.fixture
@@ -450,7 +446,7 @@ def test_a_missing_run_is_named(tmp_path):
         edition.find_corpus("test", "deam", tmp_path)
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="Chromium prints the PDF")
+@needs_browser(driver=False)
 def test_the_book_prints(tmp_path, monkeypatch):
     pdf = build.build_pdf("published", output=tmp_path)
     assert pdf.read_bytes()[:5] == b"%PDF-" and pdf.stat().st_size > 1e6

@@ -23,7 +23,10 @@ AUDIO = st.one_of(
 )
 
 
-app = create_app(ServiceConfig(MODELS_DIR, max_upload_bytes=3_000_000, max_seconds=30))
+# `light` runs everywhere; the default model depends on whether pretrained weights are at hand.
+app = create_app(
+    ServiceConfig(MODELS_DIR, default_model="light", max_upload_bytes=3_000_000, max_seconds=30)
+)
 
 
 @pytest.fixture(scope="module")

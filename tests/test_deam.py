@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-from conftest import REAL, tone
+from benchmarks.real_data import DATA
+from conftest import tone
+from needs import needs_data
 
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError, Findings
 from msr_utils.corpora.deam import load_deam, static_audit
 from msr_utils.dataset.splits import split_table, splits_of
 
-DEAM = REAL / "deam"
-real_data = pytest.mark.skipif(not DEAM.is_dir(), reason="needs DEAM itself")
+DEAM = DATA / "deam"
 
 AVERAGED = "annotations/annotations averaged per song"
 
@@ -386,7 +387,7 @@ def test_ten_folds_by_artist_are_of_songs_up_to_2000(tmp_path):
     assert split_table(splits, corpus)["unused tracks"].unique().tolist() == [6]
 
 
-@real_data
+@needs_data("deam")
 def test_the_protocols_on_deam_itself():
     corpus, _ = collect(DEAM, need_audio=False)
     artists = {
@@ -398,10 +399,11 @@ def test_the_protocols_on_deam_itself():
     assert sum(len(s.test) for s in splits_of(corpus, 10, seed=7)) == 1744
 
 
-@real_data
+@needs_data("deam")
 def test_deam_itself():
+    songs = len(list((DEAM / "MEMD_audio").glob("*.mp3")))
     corpus, _ = collect(DEAM)
-    assert (len(corpus.tracks), corpus.without_audio) == (10, 1792)
+    assert (len(corpus.tracks), corpus.without_audio) == (songs, 1802 - songs)
     corpus, findings = collect(DEAM, need_audio=False)
     assert [f.level for f in findings] == ["note"]
     assert len(corpus.tracks) == 1802
@@ -414,7 +416,7 @@ def test_deam_itself():
     assert np.corrcoef(static[:744].T, means[:744].T)[0, 2] == pytest.approx(0.949, abs=5e-4)
 
 
-@real_data
+@needs_data("deam")
 def test_the_swap_of_the_release():
     parts = pd.DataFrame(static_audit(DEAM)).set_index("release")
     assert parts.songs.to_dict() == {"2013": 744, "2014": 1000, "2015": 58}

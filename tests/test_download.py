@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from needs import skip
 
 from msr_utils.cli import main
 from msr_utils.corpora import download
@@ -693,7 +694,10 @@ def test_the_command_says_what_it_did(deam, tmp_path):
 
 @pytest.mark.parametrize("answer", ["n", "y"])
 def test_on_a_terminal_the_terms_are_a_question(deam, tmp_path, answer):
-    pty = pytest.importorskip("pty")
+    if os.name == "nt":
+        skip("needs a terminal of Linux or macOS", "make test, on one of them")
+    import pty
+
     mirror, site = deam
     sees, terminal = pty.openpty()
     os.write(sees, f"{answer}\n".encode())

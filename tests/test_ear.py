@@ -1,7 +1,4 @@
-"""The pretrained ear: what MusiCNN computes, as a stream, and what happens without it.
-
-Its weights are fetched through pip, once; where that is impossible, what needs them is skipped.
-"""
+"""The pretrained ear: what MusiCNN computes, as a stream, and what happens without it."""
 
 from __future__ import annotations
 
@@ -16,13 +13,12 @@ import soundfile as sf
 import soxr
 from click.testing import CliRunner
 from conftest import tone
-from test_features import clip
+from needs import needs_pretrained_weights
 
 from msr_utils.audio import decode
 from msr_utils.cli import main
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.features import musicnn_graph
-from msr_utils.features import weights as features_weights
+from msr_utils.features import musicnn_graph, weights
 from msr_utils.features.blocks import musicnn
 from msr_utils.features.cache import compute_or_read
 from msr_utils.features.config import FeatureConfig
@@ -35,19 +31,11 @@ GOLDEN = Path(__file__).parent / "golden" / "ear.npz"
 some rows of the maps whose filters are not silent, their maximum and mean, the embedding."""
 
 
-@pytest.fixture(scope="session")
-def weights() -> None:
-    try:
-        features_weights.fetch_musicnn()
-    except PretrainedWeightsError as error:
-        pytest.skip(f"needs the ear's weights: {error}")
-
-
 def run(mel: np.ndarray, state: dict[str, np.ndarray], pooled: int = 1) -> tuple:
     """The graph's embedding and next state."""
-    inputs = [node.name for node in features_weights.session().get_inputs()[2:]]
+    inputs = [node.name for node in weights.session().get_inputs()[2:]]
     given = {name: state[name] for name in inputs}
-    embedding, *after = features_weights.session().run(
+    embedding, *after = weights.session().run(
         None, {"mel": mel, "pooled": np.float32([pooled]), **given}
     )
     return embedding, dict(zip(inputs, after, strict=True))
@@ -69,7 +57,8 @@ def lags(state: dict[str, np.ndarray]) -> np.ndarray:
     return np.repeat([3, reach, reach + 3, reach + 6, reach + 9], [n[0], n[1], n[2], n[2], n[2]])
 
 
-def test_maps_are_those_of_a_patch_away_from_its_edges(weights):
+@needs_pretrained_weights
+def test_maps_are_those_of_a_patch_away_from_its_edges():
     with np.load(GOLDEN) as golden:
         mel, hops, wanted = (golden[name] for name in ("mel", "hops", "maps"))
     state = musicnn.initial_state()
@@ -82,7 +71,8 @@ def test_maps_are_those_of_a_patch_away_from_its_edges(weights):
     assert wanted.std(axis=0).max() > 1
 
 
-def test_embedding_is_that_of_a_patch_with_the_same_pools(weights):
+@needs_pretrained_weights
+def test_embedding_is_that_of_a_patch_with_the_same_pools():
     with np.load(GOLDEN) as golden:
         mel, peaks, means = (golden[name] for name in ("mel", "peaks", "means"))
         embedding = golden["embedding"]
@@ -98,8 +88,8 @@ def test_embedding_is_that_of_a_patch_with_the_same_pools(weights):
     np.testing.assert_allclose(got, embedding, atol=1e-4)
 
 
-def test_spectrogram_is_librosas():
-    samples = soxr.resample(clip(), SAMPLE_RATE, musicnn.MUSICNN_RATE)
+def test_spectrogram_is_librosas(music):
+    samples = soxr.resample(music, SAMPLE_RATE, musicnn.MUSICNN_RATE)
     power = librosa.feature.melspectrogram(
         y=samples, sr=musicnn.MUSICNN_RATE, n_fft=512, hop_length=256, n_mels=96, center=False
     )
@@ -119,10 +109,10 @@ def test_resampler_removes_what_would_fold(hz):
     assert abs(musicnn.resample(tone(2.0, hz)[: musicnn.TAPS + 90 * musicnn.BLOCK_IN])).max() < 2e-5
 
 
-def test_resampler_does_what_soxr_does(weights):
+@needs_pretrained_weights
+def test_resampler_does_what_soxr_does(music):
     """Embeddings too: MusiCNN hears a shift of a fifth of a hop, so both are put in step."""
-    samples = clip()
-    samples = samples[: len(samples) // CONFIG.frame_samples * CONFIG.frame_samples]
+    samples = music[: len(music) // CONFIG.frame_samples * CONFIG.frame_samples]
     own = musicnn.resample(np.concatenate([np.zeros(musicnn.TAPS, np.float32), samples]))
     delay = round(musicnn.TAPS / 2 / SAMPLE_RATE * musicnn.MUSICNN_RATE)
     other = soxr.resample(samples, SAMPLE_RATE, musicnn.MUSICNN_RATE)
@@ -142,9 +132,10 @@ def test_resampler_does_what_soxr_does(weights):
     assert np.corrcoef(rows[0].ravel(), rows[1].ravel())[0, 1] > 0.99
 
 
+@needs_pretrained_weights
 @pytest.mark.parametrize("sizes", [[441], [11_025], [7, 5000, 30_000]])
-def test_stream_equals_file_whatever_the_chunks(weights, sizes):
-    samples = clip()
+def test_stream_equals_file_whatever_the_chunks(sizes, music):
+    samples = music
     whole, stream, parts, at = FeatureExtractor(CONFIG).push(samples), None, [], 0
     state = None
     while at < len(samples):
@@ -159,8 +150,9 @@ def test_stream_equals_file_whatever_the_chunks(weights, sizes):
     assert sum(value.size for value in state.values()) < 30_000  # it travels in a token
 
 
-def test_a_frame_does_not_see_the_future(weights):
-    samples, noise = clip(), np.random.default_rng(0).uniform(-1, 1, SAMPLE_RATE)
+@needs_pretrained_weights
+def test_a_frame_does_not_see_the_future(music):
+    samples, noise = music, np.random.default_rng(0).uniform(-1, 1, SAMPLE_RATE)
     changed = samples.copy()
     changed[4 * CONFIG.frame_samples :][: len(noise)] = noise
     before, after = (FeatureExtractor(CONFIG).push(x) for x in (samples, changed))
@@ -168,7 +160,8 @@ def test_a_frame_does_not_see_the_future(weights):
     assert abs(before[4] - after[4]).max() > 0.01
 
 
-def test_windows_stand_alike_however_long_it_hears(weights):
+@needs_pretrained_weights
+def test_windows_stand_alike_however_long_it_hears():
     """The count of frames is kept small: after minutes, the same audio gives the same numbers."""
     loop = np.tile(tone(2.0, 300, level=0.5), 12)  # 2 s: four frames, 125 hops
     rows = FeatureExtractor(CONFIG).push(loop)
@@ -178,8 +171,9 @@ def test_windows_stand_alike_however_long_it_hears(weights):
     assert extractor.state()["ear_frames"] < 3 * musicnn_graph.POOL_FRAMES
 
 
+@needs_pretrained_weights
 @pytest.mark.parametrize("level", [0.0, 1e-30, 1.0, 1e4])
-def test_any_level_stays_finite(weights, level):
+def test_any_level_stays_finite(level):
     noise = np.random.default_rng(0).uniform(-level, level, 2 * SAMPLE_RATE).astype(np.float32)
     assert np.isfinite(FeatureExtractor(CONFIG).push(noise)).all()
 
@@ -202,7 +196,7 @@ def test_a_configuration_says_which_ear_it_needs():
 
 def test_without_the_ear_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("MSR_EARS", str(tmp_path))
-    features_weights.session.cache_clear()
+    weights.session.cache_clear()
     with pytest.raises(
         PretrainedWeightsError, match=f"{musicnn_graph.MUSICNN_NAME}.*run 'msr ear fetch'"
     ):
@@ -219,10 +213,11 @@ def test_without_the_ear_the_message_says_what_to_do(tmp_path, monkeypatch):
                "--cache", str(tmp_path / "cache")]
     )  # fmt: skip
     assert done.exit_code == 1 and "run 'msr ear fetch'" in done.output
-    features_weights.session.cache_clear()
+    weights.session.cache_clear()
 
 
-def test_fetch_again_does_nothing_and_features_are_kept(weights, tmp_path):
+@needs_pretrained_weights
+def test_fetch_again_does_nothing_and_features_are_kept(tmp_path):
     done = CliRunner().invoke(main, ["ear", "fetch"])
     assert done.exit_code == 0 and "nothing to be done" in done.output
     path = tmp_path / "tone.wav"

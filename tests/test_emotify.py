@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-from conftest import REAL, tone
+from benchmarks.real_data import DATA
+from conftest import tone
+from needs import needs_data
 
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError, Findings
@@ -248,13 +250,10 @@ def test_reliability_is_that_of_simulated_listeners(tmp_path):
     assert table.loc["solemnity", "reliability"] < 0.3
 
 
-EMOTIFY = REAL / "emotify"
-
-
-@pytest.mark.skipif(not EMOTIFY.is_dir(), reason="Emotify is not here")
+@needs_data("emotify")
 def test_the_real_emotify():
     findings = Findings()
-    corpus = load_emotify(EMOTIFY, findings)
+    corpus = load_emotify(DATA / "emotify", findings)
     assert (len(corpus.tracks), corpus.without_audio, len(corpus.raters)) == (400, 0, 8407)
     assert sum(len(t.gems_ratings) for t in corpus.tracks) == 8407
     assert {f.level for f in findings} == {"note"}

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
-from conftest import REAL, tone
+from benchmarks.real_data import DATA
+from conftest import tone
+from needs import needs_data
 
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError, Findings
 from msr_utils.corpora.folder import read_csv
-
-real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs the corpora themselves")
 
 
 def edit(path, change):
@@ -493,10 +493,10 @@ def test_content_hash_follows_audio_and_labels(folder_corpus):
     assert digest() != third
 
 
-@real_data
+@needs_data("vgmidi")
 def test_vgmidi_itself():
     start = time.process_time()
-    corpus, findings = collect(REAL / "vgmidi")
+    corpus, findings = collect(DATA / "vgmidi")
     assert time.process_time() - start < 10
     assert findings == []
     assert (len(corpus.tracks), len(corpus.raters), corpus.labels) == (200, 5977, "curves")
@@ -505,9 +505,9 @@ def test_vgmidi_itself():
     assert all(len(t.raters) == len(t.ratings) for t in corpus.tracks)
 
 
-@real_data
+@needs_data("quadrants")
 def test_quadrants_themselves():
-    corpus, findings = collect(REAL / "quadrants")
+    corpus, findings = collect(DATA / "quadrants")
     assert findings == []
     assert (len(corpus.tracks), corpus.labels) == (469, "quadrants")
     assert corpus.card.citation.startswith("Panda, Malheiro and Paiva")

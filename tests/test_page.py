@@ -17,15 +17,14 @@ import numpy as np
 import pytest
 import requests
 import soundfile as sf
-from browser import CHROMIUM, DRIVER, Browser
+from browser import Browser
+from needs import needs_browser
 from PIL import Image
 
 from msr_utils.inference.model import load
 from msr_utils.paths import PROJECT_ROOT
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver on the PATH"
-)
+pytestmark = needs_browser
 
 RATE = 22_050
 MAX_BYTES = 3_000_000

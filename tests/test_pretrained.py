@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 import zlib
 
 import numpy as np
 import pytest
+from needs import needs_package
 from safetensors.numpy import save_file
 
 from msr_utils.models import pretrained
@@ -17,10 +17,7 @@ from msr_utils.models.pretrained import MINILM, PretrainedError
 from msr_utils.models.transformer import TransformerConfig, bert_encoder, build_transformer
 from msr_utils.training.loop import compile_model, set_seed
 
-needs_minilm = pytest.mark.skipif(
-    importlib.util.find_spec(pretrained.PACKAGES[MINILM][0]) is None,
-    reason=f"needs the package {MINILM}",
-)
+needs_minilm = needs_package(pretrained.PACKAGES[MINILM][0])
 
 SIZES = {
     "model_type": "bert", "vocab_size": 7, "hidden_size": 16, "num_hidden_layers": 2,

@@ -9,6 +9,7 @@ import sys
 import nbformat
 import pytest
 from click.testing import CliRunner
+from needs import skip
 
 from msr_utils import paths
 from msr_utils.cli import main
@@ -23,7 +24,7 @@ def tracked() -> list[str]:
         ["git", "ls-files"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        pytest.skip("not a git checkout")
+        skip("needs a git checkout of the project", "make test, in a clone of the repository")
     return done.stdout.splitlines()
 
 

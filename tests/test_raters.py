@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import papermill
 import pytest
-from conftest import REAL
+from benchmarks.real_data import DATA
+from needs import needs_data
 from sklearn.model_selection import GroupKFold
 
 from msr_utils.corpora.base import (
@@ -21,8 +22,6 @@ from msr_utils.experiments import rater_profiles
 from msr_utils.figures import raters
 from msr_utils.io import read_json
 from msr_utils.paths import PROJECT_ROOT
-
-VGMIDI = REAL / "vgmidi"
 
 
 def rated(effect=0.0, gain=0.0, tracks=24, people=12, frames=10, bias=0.3, seed=0, again=False):
@@ -198,7 +197,7 @@ def test_table_and_figure_hold_every_row():
     assert labels == rows
 
 
-@pytest.mark.skipif(not VGMIDI.is_dir(), reason="needs VGMIDI")
+@needs_data("vgmidi")
 def test_on_vgmidi_the_bias_is_large_and_the_profile_small(tmp_path):
     papermill.execute_notebook(
         PROJECT_ROOT / "notebooks/05_raters.ipynb",
@@ -207,7 +206,7 @@ def test_on_vgmidi_the_bias_is_large_and_the_profile_small(tmp_path):
         kernel_name="python3",
         progress_bar=False,
         parameters={
-            "data_dir": str(VGMIDI),
+            "data_dir": str(DATA / "vgmidi"),
             "bootstrap": 200,
             "permutations": 19,
             "output_dir": str(tmp_path / "run"),

@@ -18,6 +18,7 @@ import pytest
 import soundfile as sf
 from click.testing import CliRunner
 from conftest import tone, write_folder_corpus
+from needs import PYTEST, skip
 from threadpoolctl import threadpool_limits
 
 from msr_utils.cli import main
@@ -110,7 +111,10 @@ def test_two_processes_with_the_same_track_end_with_the_same_whole_file(folder_c
     assert len(values[0]) == 20
     both = [a.startswith("True") and b.startswith("True") for a, b in zip(*said, strict=True)]
     if not any(both):
-        pytest.skip("the two processes never computed at the same time: nothing was tried")
+        skip(
+            "the two processes never computed at the same time, so nothing was tried",
+            f"{PYTEST} tests/test_scale.py -k two_processes_with_the_same_track",
+        )
     reference = cached_features(tmp_path / "a.wav", FeatureConfig(), tmp_path / "alone")
     for i in range(20):
         assert kept(tmp_path / f"cache{i}") == kept(tmp_path / "alone")

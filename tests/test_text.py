@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import needs_package
 from sklearn.metrics import roc_auc_score
 
 from msr_utils.corpora.base import (
@@ -20,9 +20,7 @@ from msr_utils.experiments import text_features, text_fusion
 from msr_utils.figures.experiments import fusion_scores
 from msr_utils.models.pretrained import MINILM, PACKAGES
 
-needs_minilm = pytest.mark.skipif(
-    importlib.util.find_spec(PACKAGES[MINILM][0]) is None, reason=f"needs the package {MINILM}"
-)
+needs_minilm = needs_package(PACKAGES[MINILM][0])
 
 
 def track(i: int, **changes) -> Track:

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from benchmarks.real_data import DATA
 from click.testing import CliRunner
-from conftest import REAL, tone
+from conftest import tone
+from needs import needs_data
 from test_deam import write_deam
 
 from msr_utils.cli import main
@@ -185,9 +187,10 @@ def test_annotated_songs_without_audio_are_no_damage(tmp_path):
     assert any(f.level == "note" and "have no audio here" in f.message for f in found.findings)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real data beside the checkout")
+@needs_data("deam")
 def test_deam_itself():
     """The other real corpora take a minute to decode: their loaders are tested, not each file."""
-    found = validate(REAL / "deam", progress=False)
-    assert (found.corpus, found.tracks, found.without_audio) == ("deam", 10, 1792)
+    songs = len(list((DATA / "deam/MEMD_audio").glob("*.mp3")))
+    found = validate(DATA / "deam", progress=False)
+    assert (found.corpus, found.tracks, found.without_audio) == ("deam", songs, 1802 - songs)
     assert found.ok, found.table().head()

@@ -26,6 +26,11 @@ import soundfile as sf
 import soxr
 from tqdm import tqdm
 
+if __package__:
+    from benchmarks.real_data import DATA
+else:  # run as a script
+    from real_data import DATA
+
 from msr_utils.audio import decode as audio_decode
 from msr_utils.audio.decode import Resampler
 from msr_utils.audio.source import AudioError
@@ -39,7 +44,6 @@ from msr_utils.io import write_json, write_text
 from msr_utils.paths import PROJECT_ROOT
 from msr_utils.provenance.identity import environment
 
-DATA = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
 DEAM_AUDIO = DATA / "deam" / "MEMD_audio"
 """Taken by default if it is there; otherwise clips are rendered."""
 
