@@ -78,7 +78,7 @@ def copied_features(
     CorpusError
         If the audio cannot be decoded.
     """
-    frames = features.without_memory()
+    frames = features.without_running_stats()
     heard = _copied_features(track, frames, augment, copy, cache_dir)
     return with_running_stats(masked(heard, frames, track.id, augment, copy), features)
 
