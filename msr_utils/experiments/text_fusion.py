@@ -27,7 +27,7 @@ from msr_utils.experiments.text_features import (
     sentence_embeddings,
     track_labels,
 )
-from msr_utils.models.pretrained import MINILM
+from msr_utils.models.checkpoints import MINILM
 
 CONSTANT = "constant"
 

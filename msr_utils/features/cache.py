@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from msr_utils.features.blocks.registry import PRETRAINED
+from msr_utils.features.blocks.base import Block
+from msr_utils.features.blocks.registry import ALL_BLOCKS, PRETRAINED
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import extract
-from msr_utils.io import atomic_path, sha256_file
+from msr_utils.io import atomic_path, sha256_file, sha256_text
+from msr_utils.provenance.cache_keys import computed_by
 
 
 def cached_features(path: Path, config: FeatureConfig, cache_dir: Path) -> np.ndarray:
@@ -29,12 +33,11 @@ def cached_features(path: Path, config: FeatureConfig, cache_dir: Path) -> np.nd
     groups = ([own] if own else []) + [(n,) for n in frames.blocks if n in PRETRAINED]
     parts = [compute_or_read(path, replace(frames, blocks=g), cache_dir)[1] for g in groups]
     joined = replace(frames, blocks=sum(groups, ()))
-    return with_running_stats(
-        np.concatenate(parts, axis=1)[:, joined.columns(frames.blocks)], config
-    )
+    return remembered(np.concatenate(parts, axis=1)[:, joined.columns(frames.blocks)], config)
 
 
-def with_running_stats(frames: np.ndarray, config: FeatureConfig) -> np.ndarray:
+def remembered(frames: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """Frames, or what a configuration with a memory makes of them."""
     return config.memory().push(frames) if config.has_memory else frames
 
 
@@ -46,12 +49,13 @@ def compute_or_read(
     Returns
     -------
     file : Path
-        Where the features are kept: ``features/<config hash>/<audio hash>.npy``.
+        Where the features are kept: ``features/<key>/<audio hash>.npy``, the key made of the
+        configuration and of the code and packages that compute it.
     features : np.ndarray [shape=(T, config.dim), dtype=float32]
     computed : bool
         False where they were there already.
     """
-    file = Path(cache_dir) / "features" / config.hash[:16] / f"{sha256_file(path)}.npy"
+    file = features_folder(config, cache_dir) / f"{sha256_file(path)}.npy"
     kept = read_features(file, config)
     if kept is not None:
         return file, kept, False
@@ -62,6 +66,28 @@ def compute_or_read(
     with atomic_path(file) as temporary:
         np.save(temporary, features)
     return file, features, True
+
+
+def features_folder(config: FeatureConfig, cache_dir: Path, *more: Callable) -> Path:
+    """Where features are kept, under all that they follow from beside the audio.
+
+    Parameters
+    ----------
+    config : FeatureConfig
+    cache_dir : Path
+    more : functions
+        That change the audio first.
+
+    Notes
+    -----
+    Neither threads nor processor are in the name: with one thread the numbers of two processors
+    differ in their last bits, and machines that compute together share one folder.
+    """
+    used = [ALL_BLOCKS[name] for name in config.blocks]
+    parts = [part for block in used for part in vars(block).values() if callable(part)]
+    code = computed_by(extract, Block, *parts, *more, tables=("BLOCKS", "PRETRAINED"))
+    key = sha256_text(json.dumps([asdict(config), config.pretrained, code]))
+    return Path(cache_dir) / "features" / key[:16]
 
 
 def read_features(file: Path, config: FeatureConfig) -> np.ndarray | None:

@@ -37,7 +37,7 @@ from msr_utils.features.cost import estimate, measure_cost
 from msr_utils.features.extractor import FeatureExtractor, extract
 from msr_utils.io import write_json, write_text
 from msr_utils.paths import PROJECT_ROOT
-from msr_utils.provenance.identity import environment
+from msr_utils.provenance.environment import environment
 
 DATA = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
 DEAM_AUDIO = DATA / "deam" / "MEMD_audio"
