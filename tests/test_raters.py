@@ -19,7 +19,6 @@ from msr_utils.corpora.base import (
     Track,
 )
 from msr_utils.experiments import rater_profiles
-from msr_utils.figures import raters
 from msr_utils.io import read_json
 from msr_utils.paths import PROJECT_ROOT
 
@@ -193,7 +192,7 @@ def test_table_and_figure_hold_every_row():
         rater_profiles.OWN_BIAS,
     ]
     assert list(rater_profiles.effect_table(effects).index[:-1]) == rows
-    labels = [t.get_text() for t in raters.share_figure(effects).axes[0].get_yticklabels()]
+    labels = [t.get_text() for t in raters.rater_shares(effects).axes[0].get_yticklabels()]
     assert labels == rows
 
 

@@ -83,7 +83,7 @@ def test_the_number_of_threads_does_not_change_a_byte(tmp_path):
 RACE = """
 import sys, time
 from pathlib import Path
-from msr_utils.dataset import compute_or_read
+from msr_utils.feature_cache import compute_or_read
 from msr_utils.features import FeatureConfig
 root, name = Path(sys.argv[1]), sys.argv[2]
 (root / f"ready-{name}").touch()

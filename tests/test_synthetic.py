@@ -237,7 +237,7 @@ def test_loser_of_a_race_discards_its_copy(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [destination]
 
 
-def test_cache_folder_follows_config_and_version(tmp_path, monkeypatch):
+def test_cache_folder_follows_config_and_renderer(tmp_path, monkeypatch):
     first = cached_corpus(TINY, tmp_path)
     assert first.parent == tmp_path
     assert first.name.startswith("synthetic-")
@@ -246,7 +246,7 @@ def test_cache_folder_follows_config_and_version(tmp_path, monkeypatch):
     assert cached_corpus(same, tmp_path) == first
     other = SyntheticConfig(n_tracks=2, duration_s=5.0, n_groups=2, n_raters=2, seed=8)
     assert cached_corpus(other, tmp_path) != first
-    monkeypatch.setattr(synthetic, "RENDERER_VERSION", synthetic.RENDERER_VERSION + 1)
+    monkeypatch.setattr(synthetic, "computed_by", lambda *roots: {"code": "another renderer"})
     assert cached_corpus(TINY, tmp_path) != first
 
 

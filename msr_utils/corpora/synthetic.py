@@ -55,12 +55,10 @@ from msr_utils.constants import (
     SCALE,
     TARGETS,
 )
-
-RENDERER_VERSION = 1
-"""Raise it whenever the same config would give other bytes: caches depend on it."""
+from msr_utils.provenance.cache_keys import computed_by
 
 MANIFEST = "corpus.json"
-"""Its presence marks a complete corpus; it holds the config and the renderer version."""
+"""Its presence marks a complete corpus; it holds the config and what rendered it."""
 
 MIN_DURATION_S = 5.0
 
@@ -498,7 +496,7 @@ def _manifest(config: SyntheticConfig) -> dict:
     return {
         "name": "synthetic",
         "note": "Computer-rendered music with simulated raters; not real music.",
-        "renderer_version": RENDERER_VERSION,
+        "renderer": computed_by(_write_corpus),
         "config": asdict(config),
     }
 

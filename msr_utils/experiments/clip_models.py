@@ -15,7 +15,6 @@ log-mel baseline were extended afterwards, which made it stronger.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ from msr_utils.io import (
     write_json,
 )
 from msr_utils.paths import CACHE_DIR
-from msr_utils.provenance.identity import source_hash
+from msr_utils.provenance.cache_keys import computed_by
 
 STATISTICS = {
     "mean": lambda frames: frames.mean(axis=0),
@@ -223,7 +222,7 @@ def predict(
         [asdict(s) for s in splits],
         x.tolist(),
         y.tolist(),
-        source_hash(sys.modules[__name__]),
+        computed_by(_one_fold),
     ]
     key = sha256_text(json.dumps(plain(parts)))[:16]
     at = {track.id: i for i, track in enumerate(corpus.tracks)}

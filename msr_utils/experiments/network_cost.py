@@ -31,7 +31,8 @@ from msr_utils.io import (
 from msr_utils.models.families import FAMILIES
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.models.transformer import TransformerConfig
-from msr_utils.provenance.identity import code_hash, environment
+from msr_utils.provenance.cache_keys import computed_by, computed_on
+from msr_utils.provenance.environment import environment
 from msr_utils.training.loop import compile_model, sequence_predictor, set_seed
 
 Networks = dict[str, tuple[str, LSTMConfig | TransformerConfig, FeatureConfig]]
@@ -210,8 +211,8 @@ def measure_all(
 
 def _measured_before(work_dir: Path, asked: tuple) -> dict[str, Any]:
     family, config, features, *rest = asked
-    known = environment()
-    key = plain([family, asdict(config), features.hash, rest, code_hash(), known["threads"]])
+    code = computed_by(measure, FAMILIES[family], tables=("FAMILIES",))
+    key = plain([family, asdict(config), features.hash, rest, code, computed_on()])
     file = work_dir / f"{sha256_text(repr(key))[:16]}.json"
     if not file.is_file():
         # Spawned: a forked process would start with this one's memory, and a used TensorFlow.

@@ -24,9 +24,9 @@ from msr_utils.dataset.splits import Split
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import plain, sha256_text
 from msr_utils.models.backend import tf
-from msr_utils.models.lstm import NORMS, LSTMConfig
+from msr_utils.models.lstm import NORMS, LSTMConfig, build_lstm
 from msr_utils.paths import SEARCHES
-from msr_utils.provenance.identity import source_hash
+from msr_utils.provenance.cache_keys import computed_by, computed_on
 from msr_utils.training import cross_validation
 from msr_utils.training.loop import FitConfig
 
@@ -109,7 +109,9 @@ def search(
     if not sequences or not splits:
         raise ValueError("search: needs at least one choice of features and one split")
     facts = _facts(sequences, splits, target, fit_config, inner_folds)
-    work = Path(folder) / f"{name}-{target}-{sha256_text(json.dumps(facts))[:16]}"
+    # Machines that share a database need not be alike; trainings stay on theirs.
+    key = sha256_text(json.dumps([facts, computed_on()]))[:16]
+    work = Path(folder) / f"{name}-{target}-{key}"
     work.mkdir(parents=True, exist_ok=True)
     study = _open(storage or f"sqlite:///{work / 'study.db'}", f"{name}-{target}", facts)
     study.sampler, study.pruner = _ByRank(fit_config.seed), RunningMedianPruner()
@@ -300,8 +302,14 @@ def _facts(
             "splits": len(splits),
             "inner_folds": inner_folds,
             "training": training,
-            "code": source_hash(suggest, cross_validation.validation_losses)
-            + cross_validation._training_code("lstm"),
+            **computed_by(
+                suggest,
+                RunningMedianPruner,
+                _ByRank,
+                cross_validation.validation_losses,
+                build_lstm,
+                tables=("FAMILIES",),
+            ),
         }
     )
 

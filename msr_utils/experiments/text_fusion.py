@@ -28,7 +28,7 @@ from msr_utils.experiments.text_features import (
     track_labels,
 )
 from msr_utils.metrics.reliability import CEILING
-from msr_utils.models.pretrained import MINILM
+from msr_utils.models.checkpoints import MINILM
 
 CONSTANT = "constant"
 

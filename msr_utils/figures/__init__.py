@@ -21,6 +21,7 @@ from msr_utils.figures.errors import (
     stratum_scores,
 )
 from msr_utils.figures.evaluation import (
+    explorer,
     predicted_curves,
     score_intervals,
 )
@@ -36,7 +37,7 @@ from msr_utils.figures.features import (
     band_correlations,
 )
 from msr_utils.figures.raters import (
-    share_figure,
+    rater_shares,
 )
 from msr_utils.figures.training import (
     learning_curves,
@@ -58,6 +59,7 @@ __all__ = [
     "curves_by_rank",
     "error_over_time",
     "error_parts",
+    "explorer",
     "fusion_scores",
     "gems_shares",
     "hidden_parts",
@@ -70,11 +72,11 @@ __all__ = [
     "predicted_curves",
     "quadrant_plane",
     "rated_curves",
+    "rater_shares",
     "robustness",
     "score_intervals",
     "search_importances",
     "search_slices",
-    "share_figure",
     "static_against_dynamic",
     "stratum_scores",
     "training_history",

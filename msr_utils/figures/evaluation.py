@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from msr_utils.constants import TARGETS
+from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Track
 from msr_utils.metrics.curves import Curve
-from msr_utils.style import COLOURS
+from msr_utils.style import COLOURS, GREY
 
 
 def score_intervals(table: pd.DataFrame, metric: str, label: str) -> Figure:
@@ -88,3 +88,39 @@ def predicted_curves(
 def _title(track: Track) -> str:
     title = track.text.get("title") or f"track {track.id}"
     return title if len(title) <= 42 else title[:40] + "…"
+
+
+def explorer(found: Mapping, model: str) -> Figure:
+    """A model's curves over the arcs that pieces were composed from; from `msr_utils.book.service_recording.curves`.
+
+    A row a piece and a column a target; the band is the model's interval where it has one.
+    """
+    rows = found["tracks"]
+    margins = found["models"][model]["margins"]
+    figure, axes = plt.subplots(
+        len(rows), 2, figsize=(10, 2 * len(rows)), sharex=True, sharey=True, squeeze=False
+    )
+    for row, track in zip(axes, rows, strict=True):
+        for ax, target in zip(row, TARGETS, strict=True):
+            curve = np.array(track["curves"][model][target])
+            times_s = np.arange(1, len(curve) + 1) / FRAME_RATE_HZ
+            if target in margins:
+                low, high = curve - margins[target], curve + margins[target]
+                ax.fill_between(times_s, low, high, color=COLOURS[target], alpha=0.15, lw=0)
+            ax.plot(
+                times_s,
+                track["made_from"][target],
+                color=GREY,
+                lw=1.5,
+                ls="--",
+                label="made from",
+            )
+            ax.plot(times_s, curve, color=COLOURS[target], lw=1.8, label=f"{target}, predicted")
+            ax.set(ylim=(-1, 1), xlim=(0, times_s[-1]))
+        row[0].set_title(track["title"], fontsize="small", loc="left")
+        row[0].set_ylabel("value")
+    for ax in axes[0]:
+        ax.legend(fontsize="x-small", ncols=2, loc="lower right")
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    return figure

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +32,12 @@ from msr_utils.metrics.curves import (
     save_predictions,
 )
 from msr_utils.models.backend import keras
+from msr_utils.models.checkpoints import checkpoint_hash
 from msr_utils.models.ensemble import average
 from msr_utils.models.families import FAMILIES
 from msr_utils.models.ridge import solve_ridge
 from msr_utils.paths import TRAININGS
-from msr_utils.provenance.identity import source_hash
-from msr_utils.training import loop
+from msr_utils.provenance.cache_keys import computed_by, computed_on
 from msr_utils.training.loop import (
     FitConfig,
     compile_model,
@@ -158,13 +156,16 @@ def cross_validate(
             f"max_frames: {longest} positions, but windows of {window_frames} frames train only "
             "the first of them; make window_frames as long"
         )
-    # Finished or unfinished work of other data, parameters or code must not be taken up.
+    # Finished or unfinished work of other data, parameters, code, packages or instructions must
+    # not be taken up.
     key = sha256_text(
         json.dumps(
             plain(
                 [family, asdict(config), asdict(fit_config), target, window_frames, inner_folds]
-                + [[asdict(s) for s in splits], _data_hash(sequences), _training_code(family)]
+                + [[asdict(s) for s in splits], _data_hash(sequences)]
                 + [_data_hash([c for own in (copies or {}).values() for c in own])]
+                + [training_code(family), checkpoint_hash(getattr(config, "pretrained", ""))]
+                + [computed_on()]
             )
         )
     )[:16]
@@ -370,13 +371,9 @@ class _Training:
         return collect(tracks, predict_sequences(model, tracks, longest), self.target)
 
 
-@cache
-def _training_code(family: str) -> str:
-    """Hash of the code that turns sequences into a trained model."""
-    return source_hash(
-        _Training, _export_split, average, loop, sys.modules[FAMILIES[family].__module__],
-        make_windows, normalisation, inner_parts, solve_ridge,
-    )  # fmt: skip
+def training_code(family: str) -> dict[str, str]:
+    """What turns sequences into a trained model of one family; see `computed_by`."""
+    return computed_by(_Training, _export_split, FAMILIES[family], tables=("FAMILIES",))
 
 
 def _export_split(sequences: Sequence[Sequence2Hz], seed: int) -> Split:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +16,6 @@ from msr_utils.dataset.sequences import Sequence2Hz
 from msr_utils.dataset.windows import Windows
 from msr_utils.io import atomic_path, read_json, write_json
 from msr_utils.models.backend import keras, tf
-
-# Before keras is imported: the study runs on TensorFlow, and on the CPU it must be reproducible.
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 
 @dataclass(frozen=True)

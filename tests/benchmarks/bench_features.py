@@ -42,7 +42,7 @@ from msr_utils.features.cost import estimate, measure_cost
 from msr_utils.features.extractor import FeatureExtractor, extract
 from msr_utils.io import write_json, write_text
 from msr_utils.paths import PROJECT_ROOT
-from msr_utils.provenance.identity import environment
+from msr_utils.provenance.environment import environment
 
 DEAM_AUDIO = DATA / "deam" / "MEMD_audio"
 """Taken by default if it is there; otherwise clips are rendered."""

@@ -47,7 +47,7 @@ from msr_utils.io import (
     write_text,
 )
 from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
-from msr_utils.provenance.identity import environment
+from msr_utils.provenance.environment import environment
 from msr_utils.study import plan, runner
 from msr_utils.study.plan import StudyError
 
