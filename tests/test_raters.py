@@ -19,6 +19,7 @@ from msr_utils.corpora.base import (
     Track,
 )
 from msr_utils.experiments import rater_profiles
+from msr_utils.figures import raters
 from msr_utils.io import read_json
 from msr_utils.paths import PROJECT_ROOT
 
