@@ -99,7 +99,7 @@ def write_folder_corpus(root: Path, tracks: int = 6, seconds: float = 4.0) -> Pa
     for i in range(tracks):
         track_id = f"t{i:02d}"
         arousal, valence = rng.uniform(-0.8, 0.8, 2)
-        decode = tone(seconds, 600 + 400 * arousal, level=0.3 + 0.2 * valence)
+        audio = tone(seconds, 600 + 400 * arousal, level=0.3 + 0.2 * valence)
         sf.write(root / "audio" / f"{track_id}.wav", audio, SAMPLE_RATE)
         rows.append(
             {"track_id": track_id, "file": f"audio/{track_id}.wav", "group": f"g{i % 3}",
