@@ -76,6 +76,7 @@ def auc(corpus, cache, **more):
     return clip_scores.evaluate(predicted, n_boot=0)["scores"][clip_models.MEAN]["auc"]
 
 
+@pytest.mark.slow
 def test_what_can_be_heard_is_learned(heard, cache):
     predicted = clip_models.predict(heard, FEATURES, 4, cache_dir=cache, progress=False)
     results = clip_scores.evaluate(predicted, n_boot=100)
@@ -97,6 +98,7 @@ def test_what_can_be_heard_is_learned(heard, cache):
     assert len(experiments.clip_scores(results, None).axes) == 3
 
 
+@pytest.mark.slow
 def test_shuffled_labels_fall_to_chance(heard, cache):
     order = np.random.default_rng(1).permutation(48)
     shuffled = relabelled(heard, [heard.tracks[i].quadrant for i in order])
@@ -104,6 +106,7 @@ def test_shuffled_labels_fall_to_chance(heard, cache):
     assert 0.25 < np.mean([found[t]["value"] for t in ("valence", "arousal")]) < 0.65
 
 
+@pytest.mark.slow
 def test_no_artist_crosses_a_fold(tmp_path, cache):
     # Artists sound alike and their labels mean nothing: only who knows the artist is right.
     rng = np.random.default_rng(2)
@@ -138,6 +141,7 @@ def as_emotions(corpus):
     return replace(corpus, tracks=tracks, labels="gems")
 
 
+@pytest.mark.slow
 def test_emotions_stand_between_their_baselines_and_the_ceiling(heard, cache):
     corpus = as_emotions(heard)
     predicted = clip_models.predict(corpus, FEATURES, 4, cache_dir=cache, progress=False)
@@ -165,6 +169,7 @@ def test_emotions_stand_between_their_baselines_and_the_ceiling(heard, cache):
     assert len(experiments.clip_scores(results, best).axes) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(heard, cache, tmp_path):
     first = clip_models.predict(
         heard, FEATURES, 4, work_dir=tmp_path, cache_dir=cache, progress=False
@@ -259,6 +264,7 @@ def test_corpora_that_cannot_be_used_say_why(heard, folder_corpus, cache, tmp_pa
         )
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(heard, tmp_path):
     folder = heard.index_files[0].parent
     parameters = {"corpus": "folder", "data_dir": str(folder), "features": FEATURES}

@@ -23,6 +23,8 @@ from msr_utils.models.lstm import LSTMConfig, build_lstm
 from msr_utils.models.transformer import TransformerConfig, build_transformer
 from msr_utils.training.loop import set_seed
 
+pytestmark = pytest.mark.slow
+
 INTERVAL = {"value": 0.1, "low": 0.05, "high": 0.2}
 CARD = {
     "name": "tiny",

@@ -434,6 +434,7 @@ def long_file() -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_too_many_at_once_are_told_to_come_back(models_dir, tmp_path, long_file):
     with service(models_dir, tmp_path / "log", threads=1, max_queue=1) as (_, url):
         with ThreadPoolExecutor(6) as pool:
@@ -458,6 +459,7 @@ def test_too_many_at_once_are_told_to_come_back(models_dir, tmp_path, long_file)
         assert line["request_id"]
 
 
+@pytest.mark.slow
 def test_client_that_goes_away_frees_its_place(models_dir, tmp_path, long_file):
     with service(models_dir, tmp_path / "log", threads=1, max_queue=1) as (_, url):
         headers = {"Accept": "application/x-ndjson"}
@@ -485,6 +487,7 @@ def test_work_that_takes_too_long_is_ended(models_dir, tmp_path, long_file):
         assert last["error"]["status"] == 503
 
 
+@pytest.mark.slow
 def test_stopping_finishes_what_was_begun(models_dir, tmp_path, long_file):
     with service(models_dir, tmp_path / "log") as (process, url):
         with ThreadPoolExecutor(1) as pool, requests.Session() as session:
@@ -507,6 +510,7 @@ def test_stopping_finishes_what_was_begun(models_dir, tmp_path, long_file):
 # ------------------------------------------------------------------------------ slow and greedy
 
 
+@pytest.mark.slow
 def test_request_that_does_not_arrive_is_ended(models_dir, tmp_path):
     with service(models_dir, tmp_path / "log", max_receive_seconds=1) as (_, url):
         host, port = url.removeprefix("http://").split(":")
@@ -534,6 +538,7 @@ def test_request_that_does_not_arrive_is_ended(models_dir, tmp_path):
         assert 'msr_requests_total{route="",status="408"} 1' in text
 
 
+@pytest.mark.slow
 def test_client_has_a_share_and_its_proxy_is_believed(models_dir, tmp_path):
     file = io.BytesIO()
     sf.write(file, np.zeros(200 * 8_000, np.float32), 8_000, format="FLAC")

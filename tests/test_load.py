@@ -15,6 +15,8 @@ from msr_utils.inference.model import usable
 from msr_utils.io import read_json
 from msr_utils.paths import MODELS_DIR
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str | Path, **env: str) -> Result:
     return CliRunner().invoke(bench.main, ["--quick", *map(str, arguments)], env=env)

@@ -24,7 +24,7 @@ from PIL import Image
 from msr_utils.inference.model import load
 from msr_utils.paths import PROJECT_ROOT
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 RATE = 22_050
 MAX_BYTES = 3_000_000

@@ -149,6 +149,7 @@ def test_tokens_start_like_words(checkpoint):
     np.testing.assert_allclose(tokens.std(axis=0).mean(), spread, rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tuned", "moves"),
     [
@@ -181,6 +182,7 @@ def test_the_same_seed_builds_the_same_network_again(checkpoint):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_it_is_saved_and_exported(checkpoint, tmp_path):
     from msr_utils.export.bundle import export_bundle
     from msr_utils.features.config import FeatureConfig

@@ -197,6 +197,7 @@ def test_table_and_figure_hold_every_row():
     assert labels == rows
 
 
+@pytest.mark.slow
 @needs_data("vgmidi")
 def test_on_vgmidi_the_bias_is_large_and_the_profile_small(tmp_path):
     papermill.execute_notebook(

@@ -21,6 +21,8 @@ from msr_utils.models.lstm import LSTMConfig
 from msr_utils.training import cross_validation
 from msr_utils.training.loop import FitConfig
 
+pytestmark = pytest.mark.slow
+
 TOY = toy_sequences(16, groups=8)
 SPLITS = make_splits(TOY, 4)
 CHOICES = {
