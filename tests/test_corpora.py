@@ -6,23 +6,21 @@ import numpy as np
 import pytest
 
 from msr_utils.corpora import (
-    deam,
     emotify,
     load_corpus,
     merp,
 )
-from msr_utils.corpora.base import (
-    CorpusError,
-    Findings,
-    Track,
+from msr_utils.corpora.base import CorpusError, Track
+from msr_utils.corpora.checks import (
+    check_duplicate_audio,
     check_scale,
     find_audio,
     frame_index,
-    in_file,
-    note_same_audio,
     note_scale,
     walk,
 )
+from msr_utils.corpora.deam import songs
+from msr_utils.corpora.findings import Findings, in_file
 
 
 @pytest.mark.parametrize(
@@ -132,19 +130,19 @@ def test_the_same_audio_twice_is_refused_across_groups(tmp_path):
         for name in (*content, "not here", "nor here")
     ]
     findings = Findings(collect=True)
-    kept = note_same_audio(tracks, findings)
+    kept = check_duplicate_audio(tracks, findings)
     assert [t.id for t in kept] == ["a", "b", "c", "e", "f", "not here", "nor here"]
     assert [(f.level, f.file, f.subject) for f in findings] == [
         ("note", "c", "c"),
         ("error", "d", "d"),
     ]
     with pytest.raises(CorpusError, match=r"'d' has the same audio as 'a' in another group"):
-        note_same_audio(tracks, Findings(), "tracks.csv")
+        check_duplicate_audio(tracks, Findings(), "tracks.csv")
 
 
 def test_cards_state_sizes_and_known_defects():
-    assert "1802 songs: 744" in deam.CARD.to_markdown()
-    assert "valence and arousal exchanged" in deam.CARD.to_markdown()
+    assert "1802 songs: 744" in songs.CARD.to_markdown()
+    assert "valence and arousal exchanged" in songs.CARD.to_markdown()
     assert "400 excerpts of 60 s" in emotify.CARD.to_markdown()
     assert "54 full songs" in merp.CARD.to_markdown()
 

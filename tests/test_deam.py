@@ -11,8 +11,10 @@ import soundfile as sf
 from conftest import REAL, tone
 
 from msr_utils.corpora import load_corpus
-from msr_utils.corpora.base import CorpusError, Findings
-from msr_utils.corpora.deam import load_deam, static_audit
+from msr_utils.corpora.base import CorpusError
+from msr_utils.corpora.deam.loader import load_deam
+from msr_utils.corpora.deam.static import static_audit
+from msr_utils.corpora.findings import Findings
 from msr_utils.dataset.splits import split_table, splits_of
 
 DEAM = REAL / "deam"
@@ -306,23 +308,23 @@ def test_songs_without_a_song_level_rating_are_counted(tmp_path):
     assert ("static annotations", "", "4 of 25 songs have no rating") in notes(findings)
 
 
-def test_swapped_columns_are_put_right(tmp_path):
+def test_swapped_columns_are_corrected(tmp_path):
     truth = write_static(tmp_path, swap=True)
     corpus, findings = collect(tmp_path, need_audio=False)
     for track in corpus.tracks:
         np.testing.assert_allclose(track.static, truth.loc[int(track.id)], atol=1e-6)
     assert notes(findings)[:2] == [
-        ("static annotations", "release 2013", "valence and arousal are swapped: put right"),
+        ("static annotations", "release 2013", "valence and arousal are swapped: corrected"),
         ("static annotations", "release 2015", "too few songs to tell whether they are swapped"),
     ]
     corpus, findings = collect(tmp_path, need_audio=False, as_released=True)
     np.testing.assert_allclose(corpus.tracks[0].static, truth.iloc[0][::-1], atol=1e-6)
     assert notes(findings)[0][2].endswith("kept as released")
-    parts = {part["release"]: part for part in static_audit(tmp_path)}
-    assert [parts[r]["swapped"] for r in parts] == [True, False, None]
-    assert [parts[r]["songs"] for r in parts] == [12, 12, 1]
-    assert parts["2013"]["r_static_valence_dynamic_arousal"] == pytest.approx(1, abs=1e-6)
-    assert parts["2014"]["r_static_valence_dynamic_valence"] == pytest.approx(1, abs=1e-6)
+    parts = {part.release: part for part in static_audit(tmp_path)}
+    assert [parts[r].swapped for r in parts] == [True, False, None]
+    assert [parts[r].songs for r in parts] == [12, 12, 1]
+    assert parts["2013"].r_static_valence_dynamic_arousal == pytest.approx(1, abs=1e-6)
+    assert parts["2014"].r_static_valence_dynamic_valence == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("songs, swap", [(12, False), (9, True)])
@@ -332,7 +334,7 @@ def test_columns_are_left_where_they_are_right_or_too_few(tmp_path, songs, swap)
     released, _ = collect(tmp_path, need_audio=False, as_released=True)
     for one, two in zip(as_read.tracks, released.tracks, strict=True):
         np.testing.assert_array_equal(one.static, two.static)
-    assert static_audit(tmp_path)[0]["swapped"] is (None if songs == 9 else False)
+    assert static_audit(tmp_path)[0].swapped is (None if songs == 9 else False)
 
 
 def write_songs(root, train=60, test=6, artists=12):

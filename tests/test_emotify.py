@@ -9,13 +9,14 @@ import soundfile as sf
 from conftest import REAL, tone
 
 from msr_utils.corpora import load_corpus
-from msr_utils.corpora.base import CorpusError, Findings
+from msr_utils.corpora.base import CorpusError
 from msr_utils.corpora.emotify import (
     EMOTIONS,
     PROFILE,
     load_emotify,
     reliability,
 )
+from msr_utils.corpora.findings import Findings
 
 COLUMNS = ("track id", "genre", *EMOTIONS, *PROFILE)
 TRACKS = {1: "classical", 2: "classical", 101: "rock", 201: "electronic", 400: "pop"}
@@ -214,9 +215,9 @@ def test_oddities_are_noted_and_kept(tmp_path):
         "1 rows mark more than the 3 emotions",
         "1 rows both like and dislike",
         "age: 1 rows outside 10..90, kept: 0\n",
-        "age: 1 rows hold no number, taken as missing: old",
+        "age: 1 rows without a number, taken as missing: old",
         "mood: 1 rows outside 1..5, kept: 7",
-        "2 tracks have fewer than 10 listeners, 1 at the least: 1, 2",
+        "2 tracks have fewer than 10 listeners; the fewest is 1: 1, 2",
         "398 of the 400 tracks have no row",
     ):
         assert words in messages

@@ -11,8 +11,9 @@ import soundfile as sf
 from conftest import REAL, tone
 
 from msr_utils.corpora import load_corpus
-from msr_utils.corpora.base import CorpusError, Findings
-from msr_utils.corpora.folder import read_csv
+from msr_utils.corpora.base import CorpusError
+from msr_utils.corpora.findings import Findings
+from msr_utils.corpora.tables import read_csv
 
 real_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs the corpora themselves")
 
@@ -97,8 +98,11 @@ def as_quadrants(root):
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda t: t.rename(columns={"arousal": "valence", "valence": "arousal"}), "exchanged"),
-        (lambda t: t.assign(valence=-t.valence), "a sign seems to be turned round"),
+        (
+            lambda t: t.rename(columns={"arousal": "valence", "valence": "arousal"}),
+            "exchanged in one file",
+        ),
+        (lambda t: t.assign(valence=-t.valence), "a sign seems to be reversed"),
         (lambda t: t.assign(arousal=t.arousal.sample(frac=1, random_state=0).values), "another"),
     ],
 )
@@ -306,7 +310,7 @@ def test_tracks_without_a_group_are_counted(folder_corpus):
     groups = ["g0", "", "g1", None, " ", "g2"]
     edit(folder_corpus / "tracks.csv", lambda t: t.assign(group=groups))
     assert notes(collect(folder_corpus)[1]) == [
-        ("tracks.csv", "group", "3 tracks have no group: each is its own")
+        ("tracks.csv", "group", "3 tracks have no group: their ids become their groups")
     ]
 
 

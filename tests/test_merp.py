@@ -9,7 +9,8 @@ import soundfile as sf
 from conftest import tone
 
 from msr_utils.corpora import load_corpus
-from msr_utils.corpora.base import CorpusError, Findings
+from msr_utils.corpora.base import CorpusError
+from msr_utils.corpora.findings import Findings
 from msr_utils.corpora.merp import FILTERED, RAW, load_merp
 
 SECONDS = {"00_35": 6.0, "01_71": 6.0, "deam_115": 4.0}
@@ -91,7 +92,7 @@ def test_filtered_ratings_end_with_the_audio_and_raw_ones_begin_with_it(tmp_path
     findings = Findings()
     rating = load_merp(root, findings).tracks[0].ratings[0, :, 0]
     np.testing.assert_array_equal(np.isnan(rating), [False] * 10 + [True] * 2)
-    assert any("ratings that the authors refused are in" in f.message for f in findings)
+    assert any("ratings that the authors refused are included" in f.message for f in findings)
 
 
 def test_ratings_shorter_than_the_audio_are_replaced_by_raw_ones(tmp_path):
@@ -105,7 +106,7 @@ def test_ratings_shorter_than_the_audio_are_replaced_by_raw_ones(tmp_path):
     np.testing.assert_allclose(track.valence, 0.7, rtol=1e-6)
     note = next(f for f in findings if f.subject == "song 00_35")
     assert "8 samples are 0.8 s at 10 Hz, the audio lasts 6.0 s" in note.message
-    assert f"{RAW} stand in" in note.message
+    assert f"replaced by those in {RAW}" in note.message
     (root / RAW).unlink()
     with pytest.raises(CorpusError, match=r"00_35: 2 of 2 ratings do not last .* put annotations_"):
         load_merp(root)

@@ -23,7 +23,7 @@ import requests
 import soundfile as sf
 
 from msr_utils.constants import FRAME_RATE_HZ, SAMPLE_RATE, TARGETS
-from msr_utils.corpora.synthetic import SyntheticTrack
+from msr_utils.corpora.synthetic.render import SyntheticTrack
 from msr_utils.paths import PROJECT_ROOT
 
 if TYPE_CHECKING:

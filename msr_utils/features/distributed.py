@@ -43,9 +43,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
 from msr_utils.corpora.base import (
-    AUDIO_SUFFIXES,
     Card,
     Corpus,
     CorpusError,

@@ -30,7 +30,8 @@ from msr_utils.audio import decode as audio_decode
 from msr_utils.audio.decode import Resampler
 from msr_utils.audio.source import AudioError
 from msr_utils.constants import CHROMA_N_FFT, CHROMA_STEPS, SAMPLE_RATE
-from msr_utils.corpora.synthetic import SyntheticConfig, render_track
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.render import render_track
 from msr_utils.features.blocks.registry import BLOCKS
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.cost import estimate, measure_cost
