@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; NaN and infinity become null, numpy scalars plain numbers."""
+    """Write JSON atomically; NaN and infinity become null, see `plain` for the rest."""
     write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -51,7 +52,9 @@ def read_json(path: Path) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Turn numpy values, paths and tuples into what JSON and YAML can hold."""
+    """Turn dataclasses, numpy values, paths and tuples into what JSON and YAML can hold."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

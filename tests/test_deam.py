@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -418,7 +419,7 @@ def test_deam_itself():
 
 @real_data
 def test_the_swap_of_the_release():
-    parts = pd.DataFrame(static_audit(DEAM)).set_index("release")
+    parts = pd.DataFrame([asdict(audit) for audit in static_audit(DEAM)]).set_index("release")
     assert parts.songs.to_dict() == {"2013": 744, "2014": 1000, "2015": 58}
     assert parts.swapped.to_dict() == {"2013": True, "2014": False, "2015": False}
     crossed, straight = (f"r_static_valence_dynamic_{t}" for t in ("arousal", "valence"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.metrics.reliability import rater_ceiling
 
 
-def ceiling(corpus: Corpus, target: str) -> dict[str, float]:
-    """How well a perfect model could do on one target, see `msr_utils.metrics.reliability.rater_ceiling`."""
+def ceiling(corpus: Corpus, target: str) -> Mapping[str, float]:
+    """Best possible scores on one target, see `msr_utils.metrics.reliability.rater_ceiling`."""
     column = TARGETS.index(target)
     return rater_ceiling([t.ratings[..., column] for t in corpus.tracks if t.ratings is not None])
