@@ -13,6 +13,7 @@ from msr_utils.evaluation import ceiling
 from msr_utils.experiments import corpus_audit
 from msr_utils.experiments.corpus_audit import RestingEnds
 from msr_utils.figures import corpora
+from msr_utils.io import read_json, write_json
 
 NOWHERE = Path("nowhere.wav")
 
@@ -44,6 +45,17 @@ def test_curves_by_hand():
     table = corpus_audit.label_table(summary)
     assert table.loc["share of variance between tracks", "valence"] == 0.8
     assert corpus_audit.size_table(summary).loc["ratings per frame", "value"] == "not published"
+
+
+def test_a_summary_is_written_with_its_fields_in_order(tmp_path):
+    summary = corpus_audit.describe(corpus([track("a", [0.1, 0.3], ratings=np.zeros((3, 2, 2)))]))
+    write_json(tmp_path / "a.json", summary)
+    written = read_json(tmp_path / "a.json")
+    assert list(written)[:5] == ["corpus", "labels_kind", "tracks", "groups", "without_audio"]
+    assert list(written)[-3:] == ["raters_per_track", "ratings_per_frame", "labels"]
+    assert written["raters_per_track"] == [3, 3, 3]
+    assert written["resting"] == {"tracks": 1, "frames": 2}
+    assert written["labels"]["valence"]["mean"] == summary.labels["valence"].mean
 
 
 def test_labels_that_never_vary_have_no_share():

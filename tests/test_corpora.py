@@ -24,16 +24,17 @@ from msr_utils.corpora.findings import Findings, in_file
 
 
 @pytest.mark.parametrize(
-    "name, data, words",
+    "name, data, field, words",
     [
-        ("demo", "", "unknown name 'demo'"),
-        ("folder", "", "needs the folder"),
-        ("deam", "/nowhere/at/all", "no folder"),
+        ("demo", "", "corpus", "unknown name 'demo'"),
+        ("folder", "", "data_dir", "needs the folder"),
+        ("deam", "/nowhere/at/all", "data_dir", "no folder"),
     ],
 )
-def test_unknown_corpora(name, data, words):
-    with pytest.raises(CorpusError, match=words):
+def test_unknown_corpora(name, data, field, words):
+    with pytest.raises(CorpusError, match=words) as error:
         load_corpus(name, data)
+    assert error.value.field == field
 
 
 def test_times_count_frames_from_their_ends():
@@ -52,8 +53,9 @@ def test_times_count_frames_from_their_ends():
     ],
 )
 def test_times_off_the_grid(times_s, words):
-    with pytest.raises(CorpusError, match=f"^file: {words}"):
-        frame_index(np.array(times_s), "file")
+    with pytest.raises(CorpusError, match=f"^a.csv, 1: {words}") as error:
+        frame_index(np.array(times_s), "a.csv, 1", "a.csv")
+    assert (error.value.file, error.value.field) == ("a.csv", "time_s")
 
 
 @pytest.mark.parametrize(
@@ -136,8 +138,9 @@ def test_the_same_audio_twice_is_refused_across_groups(tmp_path):
         ("note", "c", "c"),
         ("error", "d", "d"),
     ]
-    with pytest.raises(CorpusError, match=r"'d' has the same audio as 'a' in another group"):
+    with pytest.raises(CorpusError, match=r"'d' has the same audio as 'a' in another gr") as error:
         check_duplicate_audio(tracks, Findings(), "tracks.csv")
+    assert (error.value.file, error.value.field) == ("tracks.csv", "group")
 
 
 def test_cards_state_sizes_and_known_defects():
@@ -178,5 +181,6 @@ def test_synthetic_corpus_is_called_synthetic(tmp_path):
     assert len({t.group for t in corpus.tracks}) == 3
     assert all("ynthetic" in t.text["title"] for t in corpus.tracks)
     assert set(corpus.tracks[0].raters) == set(corpus.raters.index)
-    with pytest.raises(CorpusError, match="synthetic_tracks"):
+    with pytest.raises(CorpusError) as error:
         load_corpus("synthetic", cache_dir=tmp_path, synthetic_tracks=3)
+    assert error.value.field == "synthetic_tracks"

@@ -158,29 +158,29 @@ def test_deam_however_it_was_unpacked(tmp_path):
 
 
 DAMAGE = [
-    ("arousal.csv", "2,0.1", "2,7.5", r"arousal.csv, song 2: 7.5 lies outside"),
-    ("arousal.csv", "2,0.1", "2,inf", r"arousal.csv, song 2: inf lies outside"),
-    ("arousal.csv", "2,0.1,0.1", "2,0.1,?", r"song 2, sample_15500ms: '\?' is not a number"),
-    ("arousal.csv", "\n3,", "\n2,", r"arousal.csv: song_id 2 is repeated"),
-    ("arousal.csv", "\n2,", "\n5,", r"song 2 is only in valence.csv, not in arousal"),
-    ("arousal.csv", "\n2,", "\n2.mp3,", r"arousal.csv, line 2: song_id is '2.mp3', not a whole"),
-    ("arousal.csv", "\n2,", "\n,", r"arousal.csv, line 2: song_id is '', not a whole"),
-    ("arousal.csv", "\n2,0.1,0.1,0.2,", "\n2,,,,,0.2", r"song 2 has no frame with both"),
-    ("arousal.csv", "\n2,", "\n2,0,0,0,0,0,", r"arousal.csv, line 2: 10 cells, the header has 6"),
-    ("arousal.csv", "sample_15500ms", "sample_15.5s", r"column 'sample_15.5s' is not of the form"),
-    ("arousal.csv", "sample_15500ms", "sample_15600ms", r"time_s 15.6 is not a multiple"),
-    ("arousal.csv", "sample_15500ms", "sample_15000ms", r"'sample_15000ms' is there more than"),
-    ("arousal.csv", "sample_15500ms", "sample_14000ms", r"time_s 14 is repeated or out of order"),
-    ("arousal.csv", "song_id", "id", r"arousal.csv: column 'song_id' is missing"),
-    ("songs_1_2000.csv", "valence_mean", "valence", r"column 'valence_mean' is missing"),
-    ("songs_1_2000.csv", "\n2, ", "\n2, 1", r"song 2: valence_mean 1\d.* lies outside \[1, 9\]"),
-    ("songs_1_2000.csv", "\n2, ", "\n2, x", r"line 2: valence_mean is 'x.*', not a number"),
-    ("songs_1_2000.csv", "\n3, ", "\n2, ", r"songs_1_2000.csv: song_id 2 is repeated"),
+    ("arousal.csv", "2,0.1", "2,7.5", "arousal", None),
+    ("arousal.csv", "2,0.1", "2,inf", "arousal", None),
+    ("arousal.csv", "2,0.1,0.1", "2,0.1,?", "sample_15500ms", r"song 2, sample_15500ms: '\?' is not a number"),
+    ("arousal.csv", "\n3,", "\n2,", "song_id", None),
+    ("arousal.csv", "\n2,", "\n5,", "song_id", r"song 2 is only in valence.csv, not in arousal"),
+    ("arousal.csv", "\n2,", "\n2.mp3,", "song_id", r"arousal.csv, line 2: song_id is '2.mp3', not a whole"),
+    ("arousal.csv", "\n2,", "\n,", "song_id", r"arousal.csv, line 2: song_id is '', not a whole"),
+    ("arousal.csv", "\n2,0.1,0.1,0.2,", "\n2,,,,,0.2", "", r"song 2 has no frame with both"),
+    ("arousal.csv", "\n2,", "\n2,0,0,0,0,0,", "", r"arousal.csv, line 2: 10 cells, the header has 6"),
+    ("arousal.csv", "sample_15500ms", "sample_15.5s", "sample_15.5s", r"column 'sample_15.5s' is not of the form"),
+    ("arousal.csv", "sample_15500ms", "sample_15600ms", "time_s", None),
+    ("arousal.csv", "sample_15500ms", "sample_15000ms", "sample_15000ms", None),
+    ("arousal.csv", "sample_15500ms", "sample_14000ms", "time_s", None),
+    ("arousal.csv", "song_id", "id", "song_id", None),
+    ("songs_1_2000.csv", "valence_mean", "valence", "valence_mean", None),
+    ("songs_1_2000.csv", "\n2, ", "\n2, 1", "valence_mean", r"song 2: valence_mean 1\d.* lies outside \[1, 9\]"),
+    ("songs_1_2000.csv", "\n2, ", "\n2, x", "valence_mean", r"line 2: valence_mean is 'x.*', not a number"),
+    ("songs_1_2000.csv", "\n3, ", "\n2, ", "song_id", None),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("file, old, new, words", DAMAGE)
-def test_damaged_deam(tmp_path, file, old, new, words):
+@pytest.mark.parametrize("file, old, new, field, words", DAMAGE)
+def test_damaged_deam(tmp_path, file, old, new, field, words):
     if file.startswith("songs"):
         write_static(tmp_path)
     else:
@@ -189,8 +189,11 @@ def test_damaged_deam(tmp_path, file, old, new, words):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(CorpusError, match=words):
+    with pytest.raises(CorpusError, match=words) as error:
         load_deam(tmp_path, need_audio=False)
+    assert error.value.field == field
+    # The last check is of a song, whose curves come from two files.
+    assert error.value.file == ("" if words and "no frame" in words else path.name)
 
 
 def test_deam_with_files_missing(tmp_path):

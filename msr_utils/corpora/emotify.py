@@ -84,7 +84,7 @@ CARD = Card(
 
 
 def load_emotify(data_dir: Path, findings: Findings | None = None) -> Corpus:
-    """Load the tracks of Emotify whose audio is at hand.
+    """Load the tracks of Emotify whose audio is available.
 
     Parameters
     ----------

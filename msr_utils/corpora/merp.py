@@ -15,6 +15,11 @@ raters' profile information", Sensors 23(1), https://doi.org/10.3390/s23010382
 This loader was written from the published description and the authors' code
 (https://github.com/dorienh/MERP), without access to the files. Column names are therefore
 matched loosely (`COLUMNS`), and an error names what does not fit.
+
+A filtered rating ends where the audio ends, since the authors cut its beginning. A raw rating
+starts where the audio starts. Lengths are checked against the audio, because according to a
+report the filtered ratings of the published table last only a fifth of it. Such a rating is
+replaced by the same rater's in ``annotations_raw.parquet``, or refused.
 """
 
 from __future__ import annotations
@@ -82,7 +87,7 @@ CARD = Card(
 
 
 def load_merp(data_dir: Path, findings: Findings | None = None) -> Corpus:
-    """Load the songs of MERP whose audio is at hand.
+    """Load the songs of MERP whose audio is available.
 
     Parameters
     ----------
@@ -102,13 +107,6 @@ def load_merp(data_dir: Path, findings: Findings | None = None) -> Corpus:
     CorpusError
         If a table is missing or damaged or lacks a column, if a rating is not a list of numbers
         in [-1, 1] or is not as long as its audio, or if no song has audio.
-
-    Notes
-    -----
-    A filtered rating ends where the audio ends, since the authors cut its beginning. A raw
-    rating starts where the audio starts. Lengths are checked against the audio, because
-    according to a report the filtered ratings of the published table last only a fifth of it.
-    Such a rating is replaced by the same rater's in ``annotations_raw.parquet``, or refused.
     """
     findings = Findings() if findings is None else findings
     root = Path(data_dir)
