@@ -267,20 +267,21 @@ def fetch(
     corpus: str, folder: Path, accept_licence: bool, mirror: str, accept_hashes: tuple[str, ...]
 ) -> None:
     """Download a public corpus; run it again to go on after an interruption."""
-    from msr_utils.corpora import download as corpora_download
-    from msr_utils.corpora.download import DownloadError
+    from msr_utils.corpora.download import fetch as corpora_download_fetch
+    from msr_utils.corpora.download import sources
+    from msr_utils.corpora.download.sources import DownloadError
 
     try:
-        source = corpora_download.find_source(corpus)
-        if not corpora_download.fetched(corpus, folder):
+        source = sources.find_source(corpus)
+        if not corpora_download_fetch.fetched_files(corpus, folder):
             click.echo(source.terms())
             if not accept_licence and sys.stdin.isatty():
                 accept_licence = click.confirm("Do you accept these terms?")
-        files = corpora_download.fetch(corpus, folder, accept_licence, mirror, accept_hashes)
+        files = corpora_download_fetch.fetch(corpus, folder, accept_licence, mirror, accept_hashes)
     except DownloadError as error:
         raise click.ClickException(str(error)) from error
     for file in files:
-        click.echo(f"{file['name']}: {file['size']} bytes, SHA-256 {file['sha256']}")
+        click.echo(f"{file.name}: {file.size} bytes, SHA-256 {file.sha256}")
     click.echo(f"data in {folder}" if files else f"nothing to be done: {corpus} is in {folder}")
     click.echo(f"next: msr data verify {folder}")
     if corpus == "deam":

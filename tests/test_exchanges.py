@@ -9,7 +9,8 @@ import pytest
 from msr_utils import paths
 from msr_utils.book import service_recording
 from msr_utils.book.service_recording import RecordingError
-from msr_utils.corpora.synthetic import SyntheticConfig, render_track
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.render import render_track
 from msr_utils.inference import model
 from msr_utils.io import read_json
 

@@ -22,7 +22,7 @@ import requests
 import soundfile as sf
 
 from msr_utils.constants import SAMPLE_RATE, TARGETS
-from msr_utils.corpora.synthetic import SyntheticTrack
+from msr_utils.corpora.synthetic.render import SyntheticTrack
 from msr_utils.paths import PROJECT_ROOT
 
 ADDRESS = "http://127.0.0.1:8000"

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from msr_utils.audio.source import AudioError
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, CorpusError, Track
-from msr_utils.corpora.deam import CARD as DEAM_CARD
+from msr_utils.corpora.deam.songs import CARD as DEAM_CARD
 from msr_utils.corpora.merp import CARD as MERP_CARD
 from msr_utils.dataset.sequences import (
     Sequence2Hz,

@@ -6,12 +6,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
 from msr_utils.inference.model import Model
 from msr_utils.io import write_text
-
-AUDIO_SUFFIXES = (".mp3", ".ogg", ".opus", ".flac", ".wav", ".aif", ".aiff")
-"""Files of a folder that are taken for audio, in any case."""
 
 
 def predict_folder(
