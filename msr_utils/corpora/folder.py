@@ -38,6 +38,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from msr_utils.affect import QUADRANT_NAMES
 from msr_utils.constants import (
     FRAME_RATE_HZ,
     FRAME_SECONDS,
@@ -477,9 +478,11 @@ def _refuse_no_duration(duration_s: float, where: str) -> None:
 
 def _quadrant(text: str, where: str) -> str:
     number = text.casefold().removeprefix("q")
-    if number not in ("1", "2", "3", "4", ""):
+    if not number:
+        return ""
+    if f"Q{number}" not in QUADRANT_NAMES:
         raise CorpusError(f"{where}: quadrant is {text!r}; give Q1, Q2, Q3 or Q4")
-    return f"Q{number}" if number else ""
+    return f"Q{number}"
 
 
 def _read_labels(

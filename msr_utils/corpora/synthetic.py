@@ -47,6 +47,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.signal import lfilter
 from tqdm import tqdm
 
+from msr_utils.affect import QUADRANTS
 from msr_utils.constants import (
     FRAME_RATE_HZ,
     FRAME_SAMPLES,
@@ -72,7 +73,6 @@ COMPOSER_STREAM, RATER_STREAM = 1, 2
 KNOT_SECONDS = 6.0
 WANDER_SD = 0.4
 ARC_LIMIT = 0.95
-QUADRANT_SIGNS = ((1, 1), (-1, 1), (-1, -1), (1, -1))
 
 # Harmony, in semitones above the tonic. Harmonic minor keeps the dominant chord major.
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
@@ -273,7 +273,7 @@ def draw_arcs(config: SyntheticConfig, index: int, rng: np.random.Generator) -> 
     and the composer does not give the emotion away.
     """
     turn, group = divmod(index, config.n_groups)
-    signs = np.array(QUADRANT_SIGNS[(turn + group) % len(QUADRANT_SIGNS)])
+    signs = np.array(QUADRANTS[(turn + group) % len(QUADRANTS)].signs)
     home = signs * rng.uniform(0.1, 0.7, len(TARGETS))
     n_knots = max(2, round(config.duration_s / KNOT_SECONDS) + 1)
     knots = home + rng.normal(0, WANDER_SD, (n_knots, len(TARGETS)))

@@ -5,18 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from msr_utils.affect import QUADRANT_NAMES
 from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.corpora.emotify import EMOTIONS, reliability
 from msr_utils.evaluation.ceiling import ceiling
-
-QUADRANTS = {
-    "Q1": "+V +A: happy, excited",
-    "Q2": "-V +A: angry, tense",
-    "Q3": "-V -A: sad, tired",
-    "Q4": "+V -A: calm, content",
-}
-"""Quadrants of the valence-arousal plane (Russell 1980), anticlockwise from the top right."""
 
 NOT_PROFILE = ("track_id", "track id")
 """Columns of a table of raters that say what was rated, not by whom."""
@@ -105,7 +98,7 @@ def resting_end(ratings: np.ndarray) -> int:
 
 def describe_quadrants(corpus: Corpus) -> dict:
     """``quadrants``: clips in each; ``largest_share``: accuracy of always naming the largest."""
-    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in QUADRANTS}
+    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in QUADRANT_NAMES}
     return {"quadrants": counts, "largest_share": max(counts.values()) / len(corpus.tracks)}
 
 
