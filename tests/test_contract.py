@@ -23,7 +23,7 @@ AUDIO = st.one_of(
 )
 
 
-app = create_app(ServiceConfig(MODELS_DIR, max_upload_bytes=3_000_000, max_seconds=30))
+app = create_app(ServiceConfig(models_dir=MODELS_DIR, max_upload_bytes=3_000_000, max_seconds=30))
 
 
 @pytest.fixture(scope="module")
