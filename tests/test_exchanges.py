@@ -65,9 +65,9 @@ def test_live_answers_go_on_where_the_last_one_ended(asked):
 
 
 def test_curves_are_those_that_the_models_give(asked, piece, song):
-    _, found = asked
-    (track,) = found["tracks"]
-    for name in found["models"]:
+    _, recorded = asked
+    (track,) = recorded["tracks"]
+    for name in recorded["models"]:
         curve = model.load(name, paths.MODELS_DIR).predict(song)
         assert track["curves"][name]["valence"] == pytest.approx(curve.valence, abs=1e-3)
         assert -1 <= track["scores"][name]["arousal"]["r"] <= 1

@@ -20,6 +20,7 @@ import soundfile as sf
 from browser import CHROMIUM, DRIVER, Browser
 from PIL import Image
 
+from msr_utils.affect import QUADRANTS, quadrant
 from msr_utils.inference.model import load
 from msr_utils.paths import PROJECT_ROOT
 
@@ -527,3 +528,19 @@ def test_light_dark_and_narrow(page, clips, dark):
             mobile=False,
         )
         page.devtools("Emulation.setEmulatedMedia", features=[])
+
+
+def test_quadrants_are_those_of_the_package(page):
+    points = [(v, a) for v in (-0.5, -1e-9, 0.0, 0.5) for a in (-0.5, -1e-9, 0.0, 0.5)]
+    answers = page.run(
+        """
+        return import("/static/affect.js").then(({ quadrantOf }) =>
+          arguments[0].map(([valence, arousal]) => quadrantOf({ valence, arousal })));
+        """,
+        points,
+    )
+    for (valence, arousal), answer in zip(points, answers, strict=True):
+        expected = quadrant(valence, arousal)
+        assert (answer["name"], answer["words"]) == (expected.name, expected.words)
+    shown = page.run("return document.querySelector('#intro-plane').getAttribute('aria-label')")
+    assert all(q.words in shown for q in QUADRANTS)

@@ -22,6 +22,7 @@ import pytest
 import requests
 import soundfile as sf
 from openapi_spec_validator import validate
+from prometheus_client.parser import text_string_to_metric_families
 
 from msr_utils import affect
 from msr_utils.constants import FRAME_SECONDS, TARGETS
@@ -415,30 +416,52 @@ def test_ready_names_what_is_served(server, models_dir):
     assert answer == {"status": "ready", "models": hashes}
 
 
-def test_metrics_count(server):
-    def count(name: str) -> float:
-        text = requests.get(f"{server}/metrics", timeout=10).text
-        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
-
-    names = [
-        'msr_requests_total{route="/v1/predict",status="200"}',
-        'msr_requests_total{route="/v1/predict",status="422"}',
-        'msr_audio_seconds_total{route="/v1/predict"}',
-        'msr_request_seconds_count{route="/v1/predict"}',
-        'msr_request_seconds_bucket{le="+Inf",route="/v1/predict"}',
-        'msr_requests_total{route="",status="404"}',
+def scrape(server: str) -> dict[tuple[str, frozenset], float]:
+    """Name and labels of each sample -> its value, as Prometheus reads them."""
+    response = requests.get(f"{server}/metrics", timeout=10)
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = [*text_string_to_metric_families(response.text)]
+    assert [(family.name, family.type) for family in families] == [
+        ("msr_requests", "counter"),
+        ("msr_audio_seconds", "counter"),
+        ("msr_request_seconds", "histogram"),
+        ("msr_requests_in_flight", "gauge"),
+        ("msr_requests_waiting", "gauge"),
     ]
-    before = [count(name) for name in names]
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_metrics_count(server):
+    predict = {"route": "/v1/predict"}
+    keys = [
+        (name, frozenset(labels.items()))
+        for name, labels in (
+            ("msr_requests_total", {**predict, "status": "200"}),
+            ("msr_requests_total", {**predict, "status": "422"}),
+            ("msr_audio_seconds_total", predict),
+            ("msr_request_seconds_count", predict),
+            ("msr_request_seconds_bucket", {**predict, "le": "+Inf"}),
+            ("msr_requests_total", {"route": "", "status": "404"}),
+        )
+    ]
+    before = scrape(server)
     post(server, GOOD)
     post(server, GOOD, headers={"Accept": NDJSON})
     post(server, b"no music")
     requests.get(f"{server}/some/path", timeout=10)
     time.sleep(0.2)  # A request is counted when its answer has gone out.
-    grown = [count(name) - old for name, old in zip(names, before, strict=True)]
-    assert grown == [2, 1, 6, 3, 3, 1]
-    assert count("msr_requests_in_flight") == count("msr_requests_waiting") == 0
-    assert "some/path" not in requests.get(f"{server}/metrics", timeout=10).text
+    after = scrape(server)
+    assert [after[key] - before.get(key, 0) for key in keys] == [2, 1, 6, 3, 3, 1]
+    assert after["msr_requests_in_flight", frozenset()] == 0
+    assert after["msr_requests_waiting", frozenset()] == 0
+    assert {dict(labels).get("route") for _, labels in after} <= {
+        None, "", "/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v1/predict",
+        "/v1/live", "/v1/models", "/v1/models/<name>", "/static/<path:filename>",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", available(MODELS_DIR))
@@ -494,7 +517,7 @@ HEADER_BYTES = 44
 def wav(
     rate: int, channels: int, payload: bytes, stated: int | None = None, bits: int = 16
 ) -> bytes:
-    """WAV file of PCM whose header says what it is told to."""
+    """WAV file of PCM with any header, right or wrong."""
     stated, width = len(payload) if stated is None else stated, channels * bits // 8
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
@@ -850,8 +873,8 @@ def test_unexpected_error_tells_no_secrets_but_logs_them(app, caplog):
     assert_problem_of_flask(response, 500)
     assert "secret" not in response.text
     assert "Traceback" not in response.text
-    found = [r for r in caplog.records if getattr(r, "fields", {}).get("request_id") == "find-me"]
-    assert [bool(r.exc_info) for r in found] == [True, False]
+    logged = [r for r in caplog.records if getattr(r, "fields", {}).get("request_id") == "find-me"]
+    assert [bool(r.exc_info) for r in logged] == [True, False]
 
 
 def test_upload_is_never_a_named_file(app, tmp_path, monkeypatch):
@@ -1122,9 +1145,9 @@ def test_the_default_is_full_or_else_light(models_dir, tmp_path, monkeypatch):
             .get("/v1/models")
             .json["models"]
         )
-        (found,) = [model["name"] for model in models if model["default"]]
-        assert load_default(tmp_path).name == found
-        return found
+        (name,) = [model["name"] for model in models if model["default"]]
+        assert load_default(tmp_path).name == name
+        return name
 
     assert default() == "full"
     # An ear that was not fetched: what needs it is left out.
