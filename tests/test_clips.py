@@ -11,6 +11,7 @@ import soundfile as sf
 from conftest import tone
 from sklearn.metrics import roc_auc_score
 
+from msr_utils import affect
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
@@ -41,9 +42,7 @@ def write_clips(root, quadrants, hz, level, groups):
 
 
 def quadrant_of(valence, arousal):
-    return next(
-        q for q, s in clip_models.SIGNS.items() if s == (np.sign(valence), np.sign(arousal))
-    )
+    return next(q for q, s in affect.SIGNS.items() if s == (np.sign(valence), np.sign(arousal)))
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +109,7 @@ def test_shuffled_labels_fall_to_chance(heard, cache):
 def test_no_artist_crosses_a_fold(tmp_path, cache):
     # Artists sound alike and their labels mean nothing: only who knows the artist is right.
     rng = np.random.default_rng(2)
-    of = rng.permutation(np.tile(list(clip_models.SIGNS), 4))
+    of = rng.permutation(np.tile(list(affect.SIGNS), 4))
     hz, level = rng.uniform(300, 3000, 16), rng.uniform(0.1, 0.5, 16)
     artist = np.repeat(np.arange(16), 3)
     corpus = load_corpus(
@@ -196,7 +195,7 @@ def test_a_killed_run_goes_on(heard, cache, tmp_path):
 
 
 def test_scores_by_hand():
-    corners = np.array([(v, a, v * a) for v, a in clip_models.SIGNS.values()], float)
+    corners = np.array([(v, a, v * a) for v, a in affect.SIGNS.values()], float)
     scores = corners.copy()
     scores[0, 0] = -3  # Q1 heard as Q2: one of four is wrong
     predicted = ClipPredictions(

@@ -51,8 +51,8 @@ def test_a_wrong_answer_under_load_is_found(tmp_path, monkeypatch):
     wrong = bench.Kind("wrong path", path="/v1/predictions", body=b"")
     monkeypatch.setattr(bench, "kinds", lambda: [wrong])
     with bench.service(MODELS_DIR, tmp_path / "log") as running:
-        found = bench.run_load(running, 4, 2)["wrong"]
-    assert found == ["wrong path: 404, Retry-After None"] * 4
+        wrong_answers = bench.run_load(running, 4, 2)["wrong"]
+    assert wrong_answers == ["wrong path: 404, Retry-After None"] * 4
 
 
 def test_every_figure_is_there(results, out):

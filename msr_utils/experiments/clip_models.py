@@ -33,6 +33,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from msr_utils.affect import SIGNS
 from msr_utils.audio.source import AudioError
 from msr_utils.corpora.base import Corpus, CorpusError
 from msr_utils.dataset.splits import Split, inner_parts, splits_of
@@ -80,9 +81,6 @@ MEAN = "mean of the models"
 
 LOGMEL_BLOCKS = ("logmel", "logmel_sd")
 """What the baseline hears; without the movement within frames it would be much weaker."""
-
-SIGNS = {"Q1": (1, 1), "Q2": (-1, 1), "Q3": (-1, -1), "Q4": (1, -1)}
-"""Valence and arousal in each quadrant."""
 
 
 @dataclass(frozen=True)

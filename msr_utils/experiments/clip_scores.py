@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from msr_utils.affect import SIGNS
 from msr_utils.corpora.base import Corpus
 from msr_utils.corpora.emotify import EMOTIONS, reliability
 from msr_utils.experiments.clip_models import (
     CONSTANT,
     LOGMEL,
     MEAN,
-    SIGNS,
     ClipPredictions,
 )
 from msr_utils.metrics.reliability import CEILING

@@ -9,15 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from msr_utils.affect import QUADRANT_NAMES
 from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.corpora.deam.static import StaticAudit
 from msr_utils.corpora.emotify import EMOTIONS, reliability
 from msr_utils.evaluation.ceiling import ceiling
 from msr_utils.metrics.reliability import Reliability
-
-QUADRANTS = ("Q1", "Q2", "Q3", "Q4")
-"""Quadrants of the valence-arousal plane (Russell 1980), anticlockwise from the top right."""
 
 NOT_PROFILE = ("track_id", "track id")
 """Columns of a table of raters that identify the track, not the rater."""
@@ -235,7 +233,7 @@ def resting_end(ratings: np.ndarray) -> int:
 
 def describe_quadrants(corpus: Corpus) -> QuadrantSummary:
     """Summarise a corpus with one quadrant per clip."""
-    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in QUADRANTS}
+    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in QUADRANT_NAMES}
     return QuadrantSummary(
         **_size(corpus),
         quadrants=counts,

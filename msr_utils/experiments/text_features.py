@@ -12,6 +12,7 @@ from transformers import AutoTokenizer
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.corpora.emotify import EMOTIONS, reliability
+from msr_utils.experiments.text_fusion import POSITIVE_QUADRANTS
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.metrics.reliability import rater_ceiling
@@ -28,9 +29,6 @@ MAX_TOKENS = 256
 """Longest text that all-MiniLM was made for, of those tokens; the rest is cut."""
 
 CONTROL = "text of another track"
-
-HIGH = {"arousal": ("Q1", "Q2"), "valence": ("Q1", "Q4")}
-"""Quadrants in which each dimension is positive."""
 
 
 def describe(track: Track, fields: Sequence[str] = FIELDS) -> str:
@@ -119,7 +117,7 @@ def track_labels(corpus: Corpus) -> dict[str, np.ndarray]:
     """
     tracks = corpus.tracks
     if corpus.labels == "quadrants":
-        return {t: np.array([k.quadrant in HIGH[t] for k in tracks]) for t in TARGETS}
+        return {t: np.array([k.quadrant in POSITIVE_QUADRANTS[t] for k in tracks]) for t in TARGETS}
     if corpus.labels == "gems":
         return dict(zip(EMOTIONS, np.array([k.gems for k in tracks]).T, strict=True))
     if "static" in corpus.kinds:

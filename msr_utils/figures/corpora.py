@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from msr_utils.affect import SIGNS
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.corpora.emotify import EMOTIONS
@@ -61,10 +62,10 @@ def clip_labels(corpus: Corpus) -> Figure:
 
 def quadrant_plane(corpus: Corpus) -> Figure:
     """Clips in each quadrant of the valence-arousal plane."""
-    corner = {"Q1": (0.5, 0.5), "Q2": (-0.5, 0.5), "Q3": (-0.5, -0.5), "Q4": (0.5, -0.5)}
-    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in corner}
+    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in SIGNS}
     figure, ax = plt.subplots(figsize=(5, 4.6))
-    for quadrant, (x, y) in corner.items():
+    for quadrant, (valence_sign, arousal_sign) in SIGNS.items():
+        x, y = valence_sign / 2, arousal_sign / 2
         share = counts[quadrant] / len(corpus.tracks)
         ax.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=COLOURS["valence"], alpha=share))
         ax.text(x, y, f"{quadrant}\n{counts[quadrant]} clips", ha="center", va="center")

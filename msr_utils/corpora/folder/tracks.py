@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 
+from msr_utils.affect import QUADRANT_NAMES
 from msr_utils.corpora.base import CorpusError
 from msr_utils.corpora.checks import find_audio
 from msr_utils.corpora.findings import Findings
@@ -146,7 +147,7 @@ def _split(text: str, where: str) -> str:
 
 def _quadrant(text: str, where: str) -> str:
     number = text.casefold().removeprefix("q")
-    if number not in ("1", "2", "3", "4", ""):
+    if number and f"Q{number}" not in QUADRANT_NAMES:
         raise CorpusError(f"{where}: quadrant is {text!r}; give Q1, Q2, Q3 or Q4", FILE, "quadrant")
     return f"Q{number}" if number else ""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from msr_utils.affect import QUADRANTS
 from msr_utils.constants import FRAME_SECONDS, TARGETS
 from msr_utils.corpora.synthetic.config import COMPOSER_STREAM, SyntheticConfig, frame_centres
 
@@ -15,7 +16,6 @@ from msr_utils.corpora.synthetic.config import COMPOSER_STREAM, SyntheticConfig,
 KNOT_SECONDS = 6.0
 WANDER_SD = 0.4
 ARC_LIMIT = 0.95
-QUADRANT_SIGNS = ((1, 1), (-1, 1), (-1, -1), (1, -1))
 
 # Harmony, in semitones above the tonic. Harmonic minor keeps the dominant chord major.
 MAJOR = (0, 2, 4, 5, 7, 9, 11)
@@ -120,7 +120,7 @@ def draw_arcs(config: SyntheticConfig, index: int, rng: np.random.Generator) -> 
     plane and the composer does not reveal the emotion.
     """
     turn, group = divmod(index, config.n_groups)
-    signs = np.array(QUADRANT_SIGNS[(turn + group) % len(QUADRANT_SIGNS)])
+    signs = np.array(QUADRANTS[(turn + group) % len(QUADRANTS)].signs)
     home = signs * rng.uniform(0.1, 0.7, len(TARGETS))
     n_knots = max(2, round(config.duration_s / KNOT_SECONDS) + 1)
     knots = home + rng.normal(0, WANDER_SD, (n_knots, len(TARGETS)))

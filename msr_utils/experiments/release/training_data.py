@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from msr_utils.affect import SIGNS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.corpora.emotify import EMOTIONS
 from msr_utils.dataset.augmentation import AugmentConfig
 from msr_utils.dataset.augmented import copied_features
 from msr_utils.dataset.sequences import align
 from msr_utils.dataset.splits import splits_of
-from msr_utils.experiments.clip_models import SIGNS
 from msr_utils.experiments.release.least_squares import SufficientStatistics
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
