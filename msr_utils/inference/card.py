@@ -106,14 +106,10 @@ class ModelCard(ModelDescription):
         ValueError
             If fields are missing or do not fit; they are named.
         """
-        known = {f.name: f for f in fields(cls)}
-        missing = [
-            name
-            for name, f in known.items()
-            if f.default is MISSING and f.default_factory is MISSING and name not in stored
-        ]
+        missing = [name for name in _required(cls) if name not in stored]
         if missing:
             raise ValueError(f"missing: {', '.join(missing)}")
+        known = {f.name for f in fields(cls)}
         values = {name: value for name, value in stored.items() if name in known}
         try:
             for name in ("metrics", "quadrants"):
@@ -131,4 +127,14 @@ class ModelCard(ModelDescription):
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON holds it, without the fields that this kind of model has not."""
-        return {name: value for name, value in plain(self).items() if value not in (None, {})}
+        required = _required(type(self))
+        return {
+            name: value
+            for name, value in plain(self).items()
+            if name in required or value not in (None, {})
+        }
+
+
+def _required(cls: type) -> list[str]:
+    """Fields of a dataclass that have no default."""
+    return [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
