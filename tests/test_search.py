@@ -19,8 +19,8 @@ from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import training
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.training import cross_validation
-from msr_utils.training.cross_validation import CrossValidation
 from msr_utils.training.loop import FitConfig
+from msr_utils.training.settings import CrossValidation
 
 TOY = toy_sequences(16, groups=8)
 SPLITS = make_splits(TOY, 4)
@@ -118,7 +118,7 @@ def test_the_seed_draws_the_trials(tmp_path, small):
 def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
     whole = run(tmp_path / "whole", 4)
     monkeypatch.setattr(search, "HEARTBEAT_S", 1)
-    real, calls = cross_validation._Training._network, []
+    real, calls = cross_validation._Training.train_network, []
 
     def dies_in_the_third_trial(*args):
         calls.append(args)
@@ -127,7 +127,7 @@ def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cross_validation._Training, "_network", dies_in_the_third_trial)
+        patch.setattr(cross_validation._Training, "train_network", dies_in_the_third_trial)
         with pytest.raises(end):
             run(tmp_path / "cut", 4)
     if end is Killed:

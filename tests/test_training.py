@@ -19,13 +19,13 @@ from msr_utils.models.ensemble import parts
 from msr_utils.models.linear import LinearConfig
 from msr_utils.models.lstm import LSTMConfig, build_lstm
 from msr_utils.training import artifacts, cross_validation
-from msr_utils.training.cross_validation import CrossValidation
 from msr_utils.training.loop import (
     FitConfig,
     compile_model,
     fit,
     set_seed,
 )
+from msr_utils.training.settings import CrossValidation
 
 SMALL = LSTMConfig((8, 8), dropout=0.2, learning_rate=5e-3)
 

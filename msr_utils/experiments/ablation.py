@@ -29,8 +29,9 @@ from msr_utils.metrics.scores import evaluate, paired_difference
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.paths import CACHE_DIR, TRAININGS
 from msr_utils.training.artifacts import single_scores
-from msr_utils.training.cross_validation import CrossValidation, cross_validate
+from msr_utils.training.cross_validation import cross_validate
 from msr_utils.training.loop import FitConfig
+from msr_utils.training.settings import CrossValidation
 
 BASE = "base"
 

@@ -29,6 +29,7 @@ from msr_utils.paths import SEARCHES
 from msr_utils.provenance.identity import source_hash
 from msr_utils.training import cross_validation
 from msr_utils.training.loop import FitConfig
+from msr_utils.training.settings import CrossValidation
 
 HEARTBEAT_S = 10
 """A running trial says so this often; silent for three times as long, it counts as killed."""
@@ -126,7 +127,7 @@ def search(
             for loss in cross_validation.validation_losses(
                 drawn.config, replace(fit_config, batch_size=drawn.batch_size),
                 heard[drawn.features],
-                cross_validation.CrossValidation(splits, target, drawn.window_frames, inner_folds),
+                CrossValidation(splits, target, drawn.window_frames, inner_folds),
                 own, progress=False, label=f"trial {trial.number}",
             ):  # fmt: skip
                 losses.append(loss)

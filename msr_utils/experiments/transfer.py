@@ -30,8 +30,9 @@ from msr_utils.inference.model import Model, load, usable
 from msr_utils.metrics.curves import Curve
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.paths import CACHE_DIR, MODELS_DIR, TRAININGS
-from msr_utils.training.cross_validation import CrossValidation, cross_validate
+from msr_utils.training.cross_validation import cross_validate
 from msr_utils.training.loop import FitConfig
+from msr_utils.training.settings import CrossValidation
 
 SHARING = {"deam": DEAM_CARD.title, "merp": MERP_CARD.title}
 """Corpora that `Track.shared_with` names, and what a bundle's card calls them."""

