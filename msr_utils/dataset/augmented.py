@@ -84,8 +84,8 @@ def copied_features(
         If the audio cannot be decoded.
     """
     frames = features.without_running_stats()
-    heard = _copied_features(track, frames, augment, copy, cache_dir)
-    return with_running_stats(masked(heard, frames, track.id, augment, copy), features)
+    unmasked = _copied_features(track, frames, augment, copy, cache_dir)
+    return with_running_stats(masked(unmasked, frames, track.id, augment, copy), features)
 
 
 def _copied_features(

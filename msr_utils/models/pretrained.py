@@ -10,21 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from transformers import BertConfig
+
 from msr_utils.io import read_json
 from msr_utils.models.backend import keras
 from msr_utils.models.checkpoints import (
     CONFIG,
     MINILM,
     PACKAGES,
-    PretrainedError,
     WEIGHTS,
+    PretrainedError,
     checkpoint_folder,
 )
-
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from transformers import BertConfig
-
 
 __all__ = [
     "MINILM",
