@@ -286,8 +286,8 @@ def test_what_unseen_music_says_is_in_the_card(released, corpora, tmp_path):
     assert "uncertain" in text and "5 songs of Other songs" in text
     for target in TARGETS:
         rows = heard["rows"][target]
-        assert f"{rows['light']['pooled']['rmse']['value']:.3f} [" in text
-        assert f"{rows['light']['song_means']['value']:.2f} [" in text
+        assert f"{rows['light'].pooled['rmse'].value:.3f} [" in text
+        assert f"{rows['light'].song_means.value:.2f} [" in text
         labels = np.concatenate([getattr(t, target)[t.mask] for t in other.tracks])
         assert f"{np.sqrt((labels**2).mean()):.3f} of {target}" in text
         assert f"{100 * heard['coverage']['light'][target]:.0f} % of {target}" in limits[1]

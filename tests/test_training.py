@@ -246,8 +246,7 @@ def cross_validated(sequences, folder, epochs=25, inner=1, copies=None):
     )
     constant = baselines.baseline_predictions(sequences, splits, "valence")["constant"]
     scores = [
-        metrics_scores.evaluate(p, 0)["pooled"]["rmse"]["value"]
-        for p in (trained.predictions, constant)
+        metrics_scores.evaluate(p, 0).pooled["rmse"].value for p in (trained.predictions, constant)
     ]
     return trained, *scores
 
@@ -377,8 +376,7 @@ def test_every_kind_of_lstm_learns_the_rule(tmp_path, change):
     )  # fmt: skip
     constant = baselines.baseline_predictions(sequences, splits, "valence")["constant"]
     rmse, flat = (
-        metrics_scores.evaluate(p, 0)["pooled"]["rmse"]["value"]
-        for p in (trained.predictions, constant)
+        metrics_scores.evaluate(p, 0).pooled["rmse"].value for p in (trained.predictions, constant)
     )
     assert rmse < 0.8 * flat
 

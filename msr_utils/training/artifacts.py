@@ -11,7 +11,7 @@ from msr_utils.corpora.base import Corpus
 from msr_utils.dataset.augmentation import AugmentConfig
 from msr_utils.io import atomic_path, write_json, write_text
 from msr_utils.metrics.curves import Curve, save_predictions
-from msr_utils.metrics.scores import METRICS, evaluate
+from msr_utils.metrics.scores import METRICS, Scores, evaluate
 from msr_utils.models.backend import keras
 from msr_utils.training.cross_validation import Trained
 from msr_utils.training.loop import FitConfig
@@ -26,7 +26,7 @@ def save_results(
     config: Any,
     fit_config: FitConfig,
     target: str,
-    rows: Mapping[str, dict],
+    rows: Mapping[str, Scores],
     augment: AugmentConfig | None = None,
 ) -> None:
     """Write what a training run leaves: model, predictions, history, then ``metrics.json``.
@@ -60,8 +60,8 @@ def save_results(
 
 def single_scores(singles: Sequence[Mapping[str, Curve]]) -> dict[str, list[float]]:
     """Pooled scores of each network alone, by metric: how much the seed matters."""
-    pooled = [evaluate(curves, 0)["pooled"] for curves in singles]
-    return {metric: [one[metric]["value"] for one in pooled] for metric in METRICS}
+    pooled = [evaluate(curves, 0).pooled for curves in singles]
+    return {metric: [one[metric].value for one in pooled] for metric in METRICS}
 
 
 def save_model(model: keras.Model, path: Path) -> None:

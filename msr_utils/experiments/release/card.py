@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from msr_utils.constants import TARGETS
 from msr_utils.experiments.release.intervals import COVERAGE
 from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED
 from msr_utils.experiments.release.trainer import Released, _curves
-from msr_utils.experiments.transfer_scores import ZERO
+from msr_utils.experiments.transfer_scores import ZERO, TransferScores
 from msr_utils.export.bundle import export_bundle
 from msr_utils.models.backend import keras
 from msr_utils.models.linear import LinearConfig, build_linear
@@ -92,7 +93,7 @@ def export(
         + "; ".join(f"{c.card.title}: {c.card.licence}" for c in corpora),
         "corpus_hash": " ".join(c.content_hash()[:16] for c in corpora),
         "metrics": {
-            t: {m: one["pooled"][m] for m in ("rmse", "mae", "r", "ccc")}
+            t: {m: asdict(one.pooled[m]) for m in ("rmse", "mae", "r", "ccc")}
             for t, one in scored["curves"][first].items()
         },
         "margins": released.margins,
@@ -137,23 +138,20 @@ def unseen_limits(name: str, heard: dict, title: str) -> list[str]:
         Of the corpus.
     """
 
-    def interval(v: Mapping[str, float], digits: int) -> str:
-        return f"{v['value']:.{digits}f} [{v['low']:.{digits}f}, {v['high']:.{digits}f}]"
-
     def each(form: Callable[[str], str]) -> str:
         return " and ".join(f"{form(target)} of {target}" for target in TARGETS)
 
-    def of(target: str, row: str) -> dict:
+    def of(target: str, row: str) -> TransferScores:
         return heard["rows"][target][row]
 
     limits = [
         "How high its curves lie is uncertain on music unlike its training music. On the "
         f"{heard['songs']} songs of {title}, which it was never trained on, RMSE is "
-        + each(lambda t: interval(of(t, name)["pooled"]["rmse"], 3))
+        + each(lambda t: f"{of(t, name).pooled['rmse']}")
         + "; a constant zero has "
-        + each(lambda t: f"{of(t, ZERO)['pooled']['rmse']['value']:.3f}")
+        + each(lambda t: f"{of(t, ZERO).pooled['rmse'].value:.3f}")
         + ". Which song has more is told with r of song means "
-        + each(lambda t: interval(of(t, name)["song_means"], 2))
+        + each(lambda t: f"{of(t, name).song_means:.2f}")
         + "; an interval that holds zero shows nothing."
     ]
     inside = heard["coverage"].get(name)
