@@ -309,8 +309,8 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
             "models": [
                 {
                     "name": name,
-                    "title": model.card["title"],
-                    "kind": model.card["kind"],
+                    "title": model.card.title,
+                    "kind": model.card.kind,
                     "default": name == default,
                     "card": url_for("model_card", name=name),
                 }
@@ -331,7 +331,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         if name not in models:
             raise NotFound(f"model: there is no model {name!r}; choose one of: {', '.join(models)}")
         # A response is passed through as it is: a card may say more than its schema.
-        return jsonify(models[name].card)
+        return jsonify(models[name].card.to_json())
 
     @app.get("/healthz")
     @app.output(schemas.Health, example={"status": "ok", "models": 1})
@@ -360,7 +360,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
             raise ServiceUnavailable("the service is stopping")
         return {
             "status": "ready",
-            "models": {name: model.card["model_sha256"] for name, model in models.items()},
+            "models": {name: model.card.model_sha256 for name, model in models.items()},
         }
 
     @app.get("/metrics")

@@ -283,7 +283,7 @@ class LiveStream:
 
 def fingerprint(model: Model) -> dict[str, str]:
     """Hashes of the network and of its features: a state goes on only where both are the same."""
-    return {"model_sha256": model.card["model_sha256"], "feature_hash": model.features.hash}
+    return {"model_sha256": model.card.model_sha256, "feature_hash": model.features.hash}
 
 
 class Seal:
