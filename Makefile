@@ -38,9 +38,9 @@ study: $(READY)
 PUBLISH = $(BIN)/msr run --edition published --jobs 2
 .PHONY: published
 published: $(READY)
-	$(BIN)/msr ear fetch
+	$(BIN)/msr weights fetch
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi \
-		--experiment ear --experiment transformer-pretrained --experiment lstm-ablation
+		--experiment musicnn --experiment transformer-pretrained --experiment lstm-ablation
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment all \
 		-p quadrants_dir $(DATA)/quadrants -p emotify_dir $(DATA)/emotify -p unseen_dir $(DATA)/deam

@@ -177,31 +177,42 @@ def features(
 
 
 @main.group()
-def ear() -> None:
-    """The pretrained network that the feature block 'ear' runs."""
+def weights() -> None:
+    """Weights of pretrained networks."""
 
 
-@ear.command("fetch")
+@weights.command("fetch")
 @click.option(
     "--wheel",
     type=click.Path(path_type=Path),
-    help="the package's wheel, where pip cannot download it",
+    help="wheel of the package musicnn, if pip cannot download it",
 )
-def fetch_ear(wheel: Path | None) -> None:
-    """Fetch its weights and keep them as an ONNX graph, in .cache/ears or in MSR_EARS."""
-    from msr_utils.features import musicnn_graph, weights
-    from msr_utils.features.weights import PretrainedWeightsError
+def fetch_weights(wheel: Path | None) -> None:
+    """Fetch MusiCNN, which the feature block 'musicnn' runs.
+
+    The network is stored as an ONNX graph, in .cache/weights or in the folder MSR_WEIGHTS.
+    """
+    from msr_utils.features.musicnn_graph import MUSICNN_TERMS
+    from msr_utils.features.weights import PretrainedWeightsError, fetch_musicnn
 
     try:
-        file, made = weights.fetch_musicnn(wheel)
+        file, made = fetch_musicnn(wheel)
     except PretrainedWeightsError as error:
         raise click.ClickException(str(error)) from error
     where = os.path.relpath(file)
+    click.echo(f"{MUSICNN_TERMS}\n{where}" if made else f"nothing to be done: {where} exists")
+
+
+@main.group(hidden=True)
+def ear() -> None:
+    """Former name of 'msr weights'."""
     click.echo(
-        f"{musicnn_graph.MUSICNN_TERMS}\n{where}"
-        if made
-        else f"nothing to be done: the ear is {where}"
+        "'msr ear' is now called 'msr weights'; the old name will be removed in the next version",
+        err=True,
     )
+
+
+ear.add_command(fetch_weights)
 
 
 @main.group()
@@ -398,7 +409,7 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
         if not printed and csv is not None:
             write_text(csv, result.to_csv())
         if plot is not None:
-            figure.plot(result, plot, audio.name)
+            figure.plot(plot, result.times_s, result.curves(), audio.name)
     except OSError as error:
         raise click.ClickException(f"cannot write {csv or plot}: {error.strerror}") from error
     except ValueError as error:

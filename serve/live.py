@@ -330,7 +330,7 @@ class LiveStream:
 
 def fingerprint(model: Model) -> dict[str, str]:
     """Hashes of the network and of its features. A state can be resumed only if both match."""
-    return {"model_sha256": model.card["model_sha256"], "feature_hash": model.features.hash}
+    return {"model_sha256": model.card.model_sha256, "feature_hash": model.features.hash}
 
 
 class StateSigner:

@@ -106,7 +106,7 @@ def missing_weights() -> Missing | None:
     except PretrainedWeightsError as error:
         return Missing(
             f"needs the pretrained weights of MusiCNN ({error})",
-            f".venv/bin/msr ear fetch && {PYTEST} -m weights",
+            f".venv/bin/msr weights fetch && {PYTEST} -m weights",
         )
     return None
 

@@ -76,9 +76,9 @@ def test_onnx_gives_what_keras_gives(bundle, batch, length):
 
 def test_card_says_what_was_measured(bundle):
     _, loaded = bundle
-    assert 0 <= loaded.card["parity_max_difference"] <= export_bundle.PARITY_TOLERANCE
-    assert loaded.card["feature_hash"] == loaded.features.hash
-    assert loaded.card["targets"] == ["valence", "arousal"]
+    assert 0 <= loaded.card.parity_max_difference <= export_bundle.PARITY_TOLERANCE
+    assert loaded.card.feature_hash == loaded.features.hash
+    assert loaded.card.targets == ("valence", "arousal")
 
 
 def test_predict_gives_a_frame_for_each_half_second(bundle, tmp_path):

@@ -236,19 +236,19 @@ def test_bundle_is_the_map_with_its_intervals(released, corpora, tmp_path, monke
         scores.score_unseen_corpus([model], corpora[0][0])
 
 
-def test_an_ear_that_is_missing_is_said_so(released, tmp_path, monkeypatch):
+def test_missing_pretrained_weights_are_named(released, tmp_path, monkeypatch):
     from msr_utils.features import weights
 
     experiments_release_card.export("light", released, scores.report(released, 0), tmp_path)
     folder = tmp_path / "light"
-    config = FeatureConfig((*FEATURES.blocks, "ear"), **training_data.RUNNING_STATS)
+    config = FeatureConfig((*FEATURES.blocks, "musicnn"), **training_data.RUNNING_STATS)
     features = config.to_json()
     inference_card = io.read_json(folder / "card.json") | {"feature_hash": config.hash}
     write_json(folder / "features.json", features)
     write_json(folder / "card.json", inference_card)
-    monkeypatch.setenv("MSR_EARS", str(tmp_path / "none"))
+    monkeypatch.setenv("MSR_WEIGHTS", str(tmp_path / "none"))
     weights.session.cache_clear()
-    with pytest.raises(PretrainedWeightsMissing, match="msr ear fetch"):
+    with pytest.raises(PretrainedWeightsMissing, match="msr weights fetch"):
         inference_model.load("light", tmp_path)
     weights.session.cache_clear()
 

@@ -250,7 +250,7 @@ def test_form_gives_the_curve_of_the_model(server, tiny, name):
     assert answer["valence"] != answer["arousal"]
     assert_right(answer, tiny, FORMATS[name])
     card = requests.get(server + answer["card"], timeout=10).json()
-    assert card == tiny.card
+    assert card == tiny.card.to_json()
 
 
 @pytest.mark.parametrize("name", ["song.mp3", "large.wav"])
@@ -1158,18 +1158,18 @@ def test_the_default_is_full_or_else_light(models_dir, tmp_path, monkeypatch):
         return name
 
     assert default() == "full"
-    # An ear that was not fetched: what needs it is left out.
-    features = FeatureConfig(("ear",))
+    # A bundle whose pretrained weights were not fetched is left out.
+    features = FeatureConfig(("musicnn",))
     write_json(tmp_path / "full" / "features.json", features.to_json())
     card = read_json(tmp_path / "full" / "card.json")
     write_json(tmp_path / "full" / "card.json", card | {"feature_hash": features.hash})
-    monkeypatch.setenv("MSR_EARS", str(tmp_path / "none"))
+    monkeypatch.setenv("MSR_WEIGHTS", str(tmp_path / "none"))
     features_weights.session.cache_clear()
     assert default() == "light"
     shutil.rmtree(tmp_path / "light")
     assert default() == "tiny"
     shutil.rmtree(tmp_path / "tiny")
-    with pytest.raises(PretrainedWeightsMissing, match="msr ear fetch"):
+    with pytest.raises(PretrainedWeightsMissing, match="msr weights fetch"):
         create_app(ServiceConfig(models_dir=tmp_path))
     features_weights.session.cache_clear()
 

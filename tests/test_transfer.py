@@ -109,7 +109,7 @@ def test_a_bundle_says_what_the_service_says(bundle, merp):
 def test_a_bundle_is_not_tested_on_what_it_heard(bundle, merp, deam):
     title = deam.card.title
     deam_bundle = inference_model.load(bundle.name)
-    deam_bundle.card = {**bundle.card, "trained_on": f"VGMIDI and {title}"}
+    deam_bundle.card = replace(bundle.card, trained_on=f"VGMIDI and {title}")
     with pytest.raises(CorpusError, match="was trained on DEAM"):
         transfer.tracks_not_trained_on(deam_bundle, deam)
     # Of MERP, the song that DEAM has too stays out.
@@ -119,7 +119,7 @@ def test_a_bundle_is_not_tested_on_what_it_heard(bundle, merp, deam):
 
 def test_all_bundles_but_those_that_heard_the_corpus(bundle, merp):
     assert set(transfer.zero_shot(merp, progress=False)) == set(inference_model.usable())
-    own = replace(merp, card=replace(merp.card, title=bundle.card["trained_on"]))
+    own = replace(merp, card=replace(merp.card, title=bundle.card.trained_on))
     assert bundle.name not in transfer.zero_shot(own, progress=False)
     with pytest.raises(CorpusError, match="test it on another corpus"):
         transfer.zero_shot(own, [bundle.name])

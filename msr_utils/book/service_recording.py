@@ -80,7 +80,11 @@ def running(models_dir: Path) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "serve", "--port", "0", "--models", str(models_dir)],
             cwd=PROJECT_ROOT,
-            env={k: v for k, v in os.environ.items() if k == "MSR_EARS" or k[:4] != "MSR_"},
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if name in ("MSR_WEIGHTS", "MSR_EARS") or not name.startswith("MSR_")
+            },
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

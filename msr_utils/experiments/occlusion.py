@@ -88,7 +88,7 @@ def curve(model: Model, features: np.ndarray) -> np.ndarray:
     np.ndarray [shape=(T, 2), dtype=float32]
         (valence, arousal), clipped as the service does.
     """
-    step = len(features) if model.is_causal else model.card["max_frames"]
+    step = model.card.max_frames or len(features)
     found = [model.run(features[None, i : i + step])[0][0] for i in range(0, len(features), step)]
     return np.clip(np.concatenate(found), *SCALE)
 

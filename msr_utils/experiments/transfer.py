@@ -152,7 +152,7 @@ def train_and_test(
 
 def was_trained_on(bundle: Model, corpus: Corpus) -> bool:
     """Whether a bundle's card names the corpus as one that it was trained on."""
-    return corpus.card.title in bundle.card["trained_on"]
+    return corpus.card.title in bundle.card.trained_on
 
 
 def tracks_not_trained_on(bundle: Model, corpus: Corpus) -> list[Track]:
@@ -167,7 +167,7 @@ def tracks_not_trained_on(bundle: Model, corpus: Corpus) -> list[Track]:
         raise CorpusError(
             f"bundle {bundle.name}: was trained on {corpus.card.title}; test it on another corpus"
         )
-    from_there = [name for name, title in SHARING.items() if title in bundle.card["trained_on"]]
+    from_there = [name for name, title in SHARING.items() if title in bundle.card.trained_on]
     return [t for t in corpus.tracks if not t.shared_with.keys() & set(from_there)]
 
 

@@ -48,7 +48,7 @@ def readyz() -> dict[str, Any]:
     service = current_service()
     if service.stopping.is_set():
         raise ServiceUnavailable(STOPPING_PROBLEM.detail)
-    hashes = {name: model.card["model_sha256"] for name, model in service.models.by_name.items()}
+    hashes = {name: model.card.model_sha256 for name, model in service.models.by_name.items()}
     return {"status": "ready", "models": hashes}
 
 

@@ -30,8 +30,8 @@ def list_models() -> dict[str, Any]:
         "models": [
             {
                 "name": name,
-                "title": model.card["title"],
-                "kind": model.card["kind"],
+                "title": model.card.title,
+                "kind": model.card.kind,
                 "default": name == loaded.default,
                 "card": card_url(name),
             }
@@ -46,4 +46,4 @@ def list_models() -> dict[str, Any]:
 def model_card(name: str) -> Response:
     """Show a model's card: its training data, its scores and its limits."""
     # As a response it is not reduced to the schema: a card may have more members.
-    return jsonify(current_service().models.choose(name, HTTPStatus.NOT_FOUND).card)
+    return jsonify(current_service().models.choose(name, HTTPStatus.NOT_FOUND).card.to_json())

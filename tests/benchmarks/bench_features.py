@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -328,17 +329,18 @@ def measure_million(paths: list[Path]) -> dict:
     config = FeatureConfig(MILLION["blocks"])
     cost = measure_cost(paths, config)
     minutes = MILLION["track_s"] / 60
+    collection = estimate(
+        MILLION["tracks"],
+        MILLION["track_s"],
+        cost.seconds_per_minute * minutes,
+        cost.bytes_per_minute * minutes,
+        MILLION["cores"],
+    )
     return {
         **MILLION,
-        **cost,
-        **estimate(
-            MILLION["tracks"],
-            MILLION["track_s"],
-            cost["seconds_per_minute"] * minutes,
-            cost["bytes_per_minute"] * minutes,
-            MILLION["cores"],
-        ),
-        "audio_tib": MILLION["tracks"] * cost["audio_bytes_per_minute"] * minutes / 2**40,
+        **asdict(cost),
+        **asdict(collection),
+        "audio_tib": MILLION["tracks"] * cost.audio_bytes_per_minute * minutes / 2**40,
     }
 
 

@@ -70,7 +70,7 @@ def export(
         if getattr(released.setting, m.corpus.labels)  # a kind without a share teaches nothing
     ]
     first = _curves(trainer)[0]
-    ear = "ear" in trainer.features.blocks
+    embeds = "musicnn" in trainer.features.blocks
     inside = scored["coverage"]["reached"]
     clips = "; ".join(
         f"{metric.replace('_', ' of ')} {v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]"
@@ -82,7 +82,7 @@ def export(
         title=f"Linear map of remembered features ({name})",
         summary="Valence and arousal every 500 ms; causal. One linear map of what was heard in "
         "the last 3, 10 and 40 s: spectrum, timbre, harmony, rhythm and loudness"
-        + (", and what a network makes of it that learned to tag music." if ear else "."),
+        + (", and the embeddings of a network that was trained to tag music." if embeds else "."),
         protocol=f"{trainer.folds}-fold cross-validation over all corpora at once, by artist "
         "or series. Only the shares of the kinds of labels were chosen within the folds that are "
         "not tested; features, memory and penalties were settled after the scores of about "
@@ -111,11 +111,11 @@ def export(
             *limits,
             *(
                 [
-                    "Its ear learned to tag the Million Song Dataset, with words for moods among the "
-                    "tags. Recordings of the clips may be in it, which was not checked: the scores on "
-                    "clips may be too good."
+                    "Its embeddings come from a network that was trained to tag the Million Song "
+                    "Dataset. The tags include words for moods. Recordings of the clips may be in "
+                    "that data set, which was not checked, so the scores on clips may be too good."
                 ]
-                if ear
+                if embeds
                 else []
             ),
             "Of recordings with singing or a band it has heard only which quadrant a clip is in: "

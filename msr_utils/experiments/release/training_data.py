@@ -28,10 +28,10 @@ OWN_BLOCKS = (
 RUNNING_STATS = {"memory_s": (3.0, 10.0, 40.0), "memory_sd_s": (10.0,)}
 
 BUNDLES = {
-    "full": FeatureConfig((*OWN_BLOCKS, "ear"), **RUNNING_STATS),
+    "full": FeatureConfig((*OWN_BLOCKS, "musicnn"), **RUNNING_STATS),
     "light": FeatureConfig(OWN_BLOCKS, **RUNNING_STATS),
 }
-"""What each model hears: `full` has a pretrained ear as well."""
+"""Features of each bundle. `full` adds the embedding of a pretrained network."""
 
 FRAME_STRIDE = 8
 """One in so many frames of a curve is trained on, 4 s apart: neighbours are nearly alike."""

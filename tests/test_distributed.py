@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from msr_utils.features import cost as features_cost
 from msr_utils.features import distributed
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
-from msr_utils.features.distributed import Outcome, ScaleError
+from msr_utils.features.distributed import DistributedError, TrackOutcome
 from msr_utils.paths import PROJECT_ROOT
 
 CONFIG = FeatureConfig(blocks=("logmel", "logmel_sd"))
@@ -83,8 +84,8 @@ def test_the_number_of_threads_does_not_change_a_byte(tmp_path):
 RACE = """
 import sys, time
 from pathlib import Path
-from msr_utils.feature_cache import compute_or_read
-from msr_utils.features import FeatureConfig
+from msr_utils.features.cache import compute_or_read
+from msr_utils.features.config import FeatureConfig
 root, name = Path(sys.argv[1]), sys.argv[2]
 (root / f"ready-{name}").touch()
 while not (root / "go").exists():
@@ -114,7 +115,7 @@ def test_two_processes_with_the_same_track_end_with_the_same_whole_file(folder_c
     if not any(both):
         skip(
             "the two processes never computed at the same time, so nothing was tried",
-            f"{PYTEST} tests/test_scale.py -k two_processes_with_the_same_track",
+            f"{PYTEST} tests/test_distributed.py -k two_processes_with_the_same_track",
         )
     reference = cached_features(tmp_path / "a.wav", FeatureConfig(), tmp_path / "alone")
     for i in range(20):
@@ -193,12 +194,12 @@ def test_wrong_options_are_named(folder_corpus, tmp_path, monkeypatch, options, 
 
 
 def test_many_failures_are_counted_not_listed():
-    failed = [Outcome(f"t{i}", f"{i}.wav", "failed", "why") for i in range(100)]
+    failed = [TrackOutcome(f"t{i}", f"{i}.wav", "failed", "why") for i in range(100)]
     lines = distributed.failure_table(failed).splitlines()
     assert lines[0].split() == ["track", "file", "error"]
     assert lines[1].split() == ["t0", "0.wav", "why"]
-    assert lines[-1] == f"and {100 - distributed.TABLE_ROWS} more"
-    assert len(lines) == distributed.TABLE_ROWS + 2
+    assert lines[-1] == f"and {100 - distributed.MAX_FAILURES_SHOWN} more"
+    assert len(lines) == distributed.MAX_FAILURES_SHOWN + 2
 
 
 # Many machines
@@ -306,16 +307,16 @@ def test_a_cluster_that_cannot_do_the_work_is_refused(folder_corpus, tmp_path, m
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: soxr\nVersion: 0.0.1\n")
     with cluster(tmp_path / "dask") as dask:
         with monkeypatch.context() as patch:
-            patch.setattr(distributed, "TIMEOUT_S", 1)
-            with pytest.raises(ScaleError, match=f"{dask.address} has no worker"):
+            patch.setattr(distributed, "SCHEDULER_TIMEOUT_S", 1)
+            with pytest.raises(DistributedError, match=f"{dask.address} has no worker"):
                 compute(dask.address)
         two_threads = dask.worker("two", threads=2)
-        with pytest.raises(ScaleError, match="has 2 threads; start it with --nthreads 1"):
+        with pytest.raises(DistributedError, match="has 2 threads; start it with --nthreads 1"):
             compute(dask.address)
         two_threads.kill()
         two_threads.wait()
         dask.worker("old", PYTHONPATH=f"{fake.parent}:{PROJECT_ROOT}")
-        with pytest.raises(ScaleError, match=r"soxr on tcp://127\S+: 0\.0\.1, here"):
+        with pytest.raises(DistributedError, match=r"soxr on tcp://127\S+: 0\.0\.1, here"):
             compute(dask.address)
     assert not kept(tmp_path / "c")
 
@@ -335,7 +336,7 @@ def test_a_scheduler_that_dies_is_named_and_what_was_done_is_kept(tmp_path):
         )
         first = next(done)
         dask.processes[0].kill()
-        with pytest.raises(ScaleError, match=f"lost the scheduler {dask.address}"):
+        with pytest.raises(DistributedError, match=f"lost the scheduler {dask.address}"):
             list(done)
     assert first.state == "computed"
     again = distributed.compute_features(corpus, CONFIG, tmp_path / "c", progress=False)
@@ -345,7 +346,7 @@ def test_a_scheduler_that_dies_is_named_and_what_was_done_is_kept(tmp_path):
 
 @pytest.mark.parametrize("listens", [True, False])
 def test_no_scheduler_at_the_address_is_told_soon(folder_corpus, tmp_path, monkeypatch, listens):
-    monkeypatch.setattr(distributed, "TIMEOUT_S", 1)
+    monkeypatch.setattr(distributed, "SCHEDULER_TIMEOUT_S", 1)
     corpus = load_corpus("folder", folder_corpus)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -353,7 +354,7 @@ def test_no_scheduler_at_the_address_is_told_soon(folder_corpus, tmp_path, monke
             other.listen()
         address = f"tcp://127.0.0.1:{other.getsockname()[1]}"
         start = time.monotonic()
-        with pytest.raises(ScaleError, match=f"no Dask scheduler answers at {address}"):
+        with pytest.raises(DistributedError, match=f"no Dask scheduler answers at {address}"):
             distributed.compute_features(corpus, CONFIG, tmp_path, address, progress=False)
         assert time.monotonic() - start < 10
 
@@ -361,7 +362,7 @@ def test_no_scheduler_at_the_address_is_told_soon(folder_corpus, tmp_path, monke
 def test_without_dask_the_extra_is_named(folder_corpus, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     corpus = load_corpus("folder", folder_corpus)
-    with pytest.raises(ScaleError, match=r"pip install -e '\.\[scale\]'"):
+    with pytest.raises(DistributedError, match=r"pip install -e '\.\[scale\]'"):
         distributed.compute_features(
             corpus, CONFIG, tmp_path, "tcp://127.0.0.1:8786", progress=False
         )
@@ -370,10 +371,10 @@ def test_without_dask_the_extra_is_named(folder_corpus, tmp_path, monkeypatch):
 
 def test_a_cache_that_this_machine_does_not_see_is_told(tmp_path):
     task = distributed._Task(0, tmp_path / "a.wav", CONFIG, tmp_path)
-    with pytest.raises(ScaleError, match="under the same path, on a shared file system"):
-        distributed._check_kept(distributed._Done(0, "computed", "abc.npy"), task)
-    bad = distributed._Done(0, "failed", "why")
-    assert distributed._check_kept(bad, task) == bad
+    with pytest.raises(DistributedError, match="under the same path, on a shared file system"):
+        distributed._check_visible(distributed._TaskResult(0, "computed", "abc.npy"), task)
+    bad = distributed._TaskResult(0, "failed", "why")
+    assert distributed._check_visible(bad, task) == bad
 
 
 # What it costs
@@ -382,13 +383,13 @@ def test_a_cache_that_this_machine_does_not_see_is_told(tmp_path):
 def test_cost_is_measured_for_a_minute_of_audio(folder_corpus):
     paths = sorted((folder_corpus / "audio").iterdir())
     cost = features_cost.measure_cost(paths, CONFIG)
-    assert cost["files"] == len(paths) == 6
-    assert cost["audio_minutes"] == pytest.approx(6 * 4 / 60)
+    assert cost.files == len(paths) == 6
+    assert cost.audio_minutes == pytest.approx(6 * 4 / 60)
     header = 128
     one = 8 * CONFIG.dim * 4 + header
-    assert cost["bytes_per_minute"] == pytest.approx(one * 60 / 4)
-    assert cost["audio_bytes_per_minute"] == pytest.approx((4 * SAMPLE_RATE * 2 + 44) * 60 / 4)
-    assert 0 < cost["seconds_per_minute"] < 60
+    assert cost.bytes_per_minute == pytest.approx(one * 60 / 4)
+    assert cost.audio_bytes_per_minute == pytest.approx((4 * SAMPLE_RATE * 2 + 44) * 60 / 4)
+    assert 0 < cost.seconds_per_minute < 60
     with pytest.raises(ValueError, match="at least one audio file"):
         features_cost.measure_cost([], CONFIG)
 
@@ -396,7 +397,7 @@ def test_cost_is_measured_for_a_minute_of_audio(folder_corpus):
 def test_estimate_worked_out_by_hand():
     # 1000 tracks of 3 min: 50 h of audio; 0.9 s and 0.5 MiB each.
     got = features_cost.estimate(1000, 180, 0.9, 2**19, cores=5)
-    assert got == {
+    assert asdict(got) == {
         "audio_hours": pytest.approx(50),
         "core_hours": pytest.approx(0.25),
         "hours": pytest.approx(0.05),
