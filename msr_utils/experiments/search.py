@@ -80,7 +80,7 @@ def search(
     trials : int >= 1
         Completed and pruned ones together.
     inner_folds : int >= 1
-        As in `experiment.cross_validate`.
+        As in `msr_utils.training.cross_validation.CrossValidation`.
     storage : str
         Database URL for several machines, such as ``postgresql://...`` (its driver is needed);
         empty: an SQLite file under `folder`.
@@ -124,9 +124,10 @@ def search(
         losses: list[float] = []
         try:
             for loss in cross_validation.validation_losses(
-                "lstm", drawn.config, replace(fit_config, batch_size=drawn.batch_size),
-                heard[drawn.features], splits, target, drawn.window_frames, own, inner_folds,
-                progress=False, label=f"trial {trial.number}",
+                drawn.config, replace(fit_config, batch_size=drawn.batch_size),
+                heard[drawn.features],
+                cross_validation.CrossValidation(splits, target, drawn.window_frames, inner_folds),
+                own, progress=False, label=f"trial {trial.number}",
             ):  # fmt: skip
                 losses.append(loss)
                 trial.report(float(np.mean(losses)), step=len(losses))

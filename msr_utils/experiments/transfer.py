@@ -26,7 +26,7 @@ from msr_utils.inference.model import Model, load, usable
 from msr_utils.metrics.curves import Curve, Predictions
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.paths import CACHE_DIR, MODELS_DIR, TRAININGS
-from msr_utils.training.cross_validation import cross_validate
+from msr_utils.training.cross_validation import CrossValidation, cross_validate
 from msr_utils.training.loop import FitConfig
 
 SHARED_CORPORA = {"deam": DEAM_CARD.title, "merp": MERP_CARD.title}
@@ -142,11 +142,15 @@ def train_and_test(
     setup = prepare_transfer(train, test, features, fit_config.seed, cache_dir)
     predictions = {
         target: cross_validate(
-            "lstm", config, fit_config, setup.sequences, features, [setup.split], target,
-            window_frames, progress=progress, trainings=trainings,
+            config,
+            fit_config,
+            setup.sequences,
+            CrossValidation((setup.split,), target, window_frames),
+            progress=progress,
+            trainings=trainings,
         ).predictions
         for target in TARGETS
-    }  # fmt: skip
+    }
     name = f"LSTM trained on {train.name}"
     if setup.left_out:
         name += f" ({len(setup.left_out)} shared tracks left out)"
