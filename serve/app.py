@@ -154,7 +154,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
             models=models,
             default=default,
             config=config,
-            quadrants=affect.QUADRANTS.values(),
+            quadrants=[(q.name, q.words) for q in affect.QUADRANTS],
         )
 
     @app.get("/docs")

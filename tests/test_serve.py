@@ -987,7 +987,7 @@ def test_page_offers_the_models_and_names_the_limits(server):
     assert options == [("a-window", ""), ("tiny", "selected")]
     assert f'data-max-bytes="{MAX_BYTES}"' in page
     assert re.search(r"up to 3 MB\s+and 0\.5 minutes", page)
-    for _, words in affect.QUADRANTS.values():
+    for words in (quadrant.words for quadrant in affect.QUADRANTS):
         assert words in page
 
 

@@ -235,23 +235,18 @@ def cross_validate(
     y = label_matrix(corpus)
     config, splits = with_logmel(features), splits_of(corpus, folds, seed)
     x = clip_vectors(corpus, config, cache_dir, progress)
-    blocks = FeatureConfig(features).blocks
     runner = _FoldRunner(
-        corpus, x, y, vector_columns(config, blocks), vector_columns(config, LOGMEL_BLOCKS), seed
-    )
-    # Finished folds are reused only for the same data, parameters and code.
-    inputs = [
-        features,
+        corpus,
+        x,
+        y,
+        vector_columns(config, FeatureConfig(features).blocks),
+        vector_columns(config, LOGMEL_BLOCKS),
         seed,
-        [asdict(split) for split in splits],
-        x.tolist(),
-        y.tolist(),
-        source_hash(sys.modules[__name__]),
-    ]
-    key = sha256_text(json.dumps(plain(inputs)))[:16]
+    )
+    folder = Path(work_dir) / _work_key(features, seed, splits, x, y) if work_dir else None
     results = []
     for fold, split in enumerate(tqdm(splits, desc="folds", disable=not progress), 1):
-        file = Path(work_dir) / key / f"fold-{fold}.json" if work_dir else None
+        file = folder / f"fold-{fold}.json" if folder else None
         results.append(_read_or_run(runner, split, file))
     row = {track.id: i for i, track in enumerate(corpus.tracks)}
     tested = [row[track_id] for split in splits for track_id in split.test]
@@ -265,6 +260,21 @@ def cross_validate(
         },
         hyperparameters=[result.hyperparameters for result in results],
     )
+
+
+def _work_key(
+    features: str, seed: int, splits: Sequence[Split], x: np.ndarray, y: np.ndarray
+) -> str:
+    """Folder name for finished folds: they are reused only for the same data, settings and code."""
+    inputs = [
+        features,
+        seed,
+        [asdict(split) for split in splits],
+        x.tolist(),
+        y.tolist(),
+        source_hash(sys.modules[__name__]),
+    ]
+    return sha256_text(json.dumps(plain(inputs)))[:16]
 
 
 def _read_or_run(runner: _FoldRunner, split: Split, file: Path | None) -> _FoldResult:
@@ -314,7 +324,10 @@ class _FoldRunner:
         }
         scores = self._label_means(train, test)
         hyperparameters = {}
-        for name, (columns, candidate) in {LOGMEL: (self.logmel_columns, _ridge()), **tuned}.items():
+        for name, (columns, candidate) in {
+            LOGMEL: (self.logmel_columns, _ridge()),
+            **tuned,
+        }.items():
             x_train, x_test = self.x[np.ix_(train, columns)], self.x[np.ix_(test, columns)]
             model = candidate.estimator
             if candidate.grid:

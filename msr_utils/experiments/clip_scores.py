@@ -121,9 +121,7 @@ def emotion_ceilings(corpus: Corpus) -> dict[str, float]:
 
     See `msr_utils.corpora.emotify.reliability`.
     """
-    return {
-        str(emotion): float(r) for emotion, r in reliability(corpus.tracks)["ceiling"].items()
-    }
+    return {str(emotion): float(r) for emotion, r in reliability(corpus.tracks)["ceiling"].items()}
 
 
 def ceiling(corpus: Corpus) -> dict[str, float] | None:

@@ -34,9 +34,6 @@ FIELDS = ("title", "artist", "genre", "genres", "lyrics")
 MAX_TOKENS = 256
 """Longer texts are cut: all-MiniLM was trained on up to 256 tokens."""
 
-CONTROL = "text of another track"
-"""Name of the control input in tables: each track gets the text of a random other track."""
-
 
 def track_text(track: Track, fields: Sequence[str] = FIELDS) -> str:
     """The text fields of a track as one string, such as "Nothing Much. My Bubba & Mi. Blues"."""

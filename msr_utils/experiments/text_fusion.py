@@ -9,10 +9,8 @@ fusion), and as the mean of two predictions (late fusion).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -22,63 +20,22 @@ from tqdm import tqdm
 
 from msr_utils.corpora.base import Corpus
 from msr_utils.dataset.splits import inner_parts, splits_of
-from msr_utils.experiments.text_features import (
+from msr_utils.experiments.text_features import ceilings, sentence_embeddings, track_labels
+from msr_utils.experiments.text_scores import (
+    AUDIO,
+    CONSTANT,
     CONTROL,
-    ceilings,
-    sentence_embeddings,
-    track_labels,
+    TextComparison,
+    score_inputs,
 )
-from msr_utils.metrics.bootstrap import counts_of, draw_units
-from msr_utils.metrics.correlation import auc, pearson, weighted_auc
-from msr_utils.metrics.estimate import Estimate
-from msr_utils.metrics.reliability import CEILING
+from msr_utils.metrics.bootstrap import draw_units
 from msr_utils.models.pretrained import MINILM
-
-AUDIO, CONSTANT = "audio", "constant"
-"""Names of inputs in tables. The constant input makes a probe predict its training mean."""
 
 PENALTIES = tuple(10.0**k for k in range(1, 6))
 """Penalties of the probes on standardised inputs. One is chosen by inner cross-validation."""
 
 INNER_FOLDS = 5
 """Inner folds that choose the penalty; fewer where there are fewer groups."""
-
-
-@dataclass(frozen=True)
-class FusionScore(Estimate):
-    """Score of a text or of a fusion, and how much it exceeds the score of audio alone.
-
-    Parameters
-    ----------
-    minus_audio : Estimate
-        Paired difference: both are scored on the same bootstrap samples.
-    """
-
-    minus_audio: Estimate = field(kw_only=True)
-
-
-@dataclass(frozen=True)
-class TextComparison:
-    """Scores of audio, of text and of both together.
-
-    Parameters
-    ----------
-    metric : str
-        "auc" for quadrants, else "r".
-    tracks, groups : int
-        Tracks that were tested, and groups of the corpus.
-    scores : dict of target to input to Estimate
-        With audio, every other input has a `FusionScore`.
-    ceiling : dict of target to float
-        Highest r that the raters' disagreement allows; see
-        `msr_utils.experiments.text_features.ceilings`.
-    """
-
-    metric: str
-    tracks: int
-    groups: int
-    scores: dict[str, dict[str, Estimate]]
-    ceiling: dict[str, float]
 
 
 def out_of_fold(corpus: Corpus, x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -135,7 +92,8 @@ def _probe(binary: bool, inner: Sequence[tuple[list[int], list[int]]]) -> GridSe
         model = LogisticRegression(max_iter=1000)
         grid = {"logisticregression__C": 1 / np.array(PENALTIES)}
     else:
-        model, grid = Ridge(), {"ridge__alpha": PENALTIES}
+        model = Ridge()
+        grid = {"ridge__alpha": np.array(PENALTIES)}
     scoring = "roc_auc" if binary else "neg_mean_squared_error"
     return GridSearchCV(make_pipeline(StandardScaler(), model), grid, cv=inner, scoring=scoring)
 
@@ -190,7 +148,7 @@ def compare(
                 for name in embeddings:
                     late = (predicted[AUDIO] + predicted[name]) / 2
                     predicted[f"mean of {AUDIO}, {name}"] = late
-            scores[target] = _score_inputs(y[is_tested], predicted, samples)
+            scores[target] = score_inputs(y[is_tested], predicted, samples)
     return TextComparison(
         metric="auc" if _is_binary(labels) else "r",
         tracks=n_tested,
@@ -224,57 +182,3 @@ def _tested(corpus: Corpus, folds: int, seed: int) -> np.ndarray:
     """True for tracks that a fold tests, (tracks,)."""
     tested = {track_id for split in splits_of(corpus, folds, seed) for track_id in split.test}
     return np.array([track.id in tested for track in corpus.tracks])
-
-
-def _score_inputs(
-    y: np.ndarray, predicted: Mapping[str, np.ndarray], samples: np.ndarray
-) -> dict[str, Estimate]:
-    """Score the predictions from each input; AUC for booleans, else Pearson's r.
-
-    Parameters
-    ----------
-    y : np.ndarray [shape=(N,)]
-    predicted : mapping of input to np.ndarray [shape=(N,)]
-    samples : np.ndarray [shape=(B, N), dtype=int]
-        Tracks of each bootstrap sample.
-    """
-    p = np.stack(list(predicted.values()))
-    if y.dtype == bool:
-        counts = counts_of(samples)
-        value = np.array([auc(y, row) for row in p])
-        boot = np.stack([weighted_auc(counts, y, row) for row in p], axis=1)
-    else:
-        value = pearson(p, y)
-        boot = np.stack([pearson(p[:, sample], y[sample]) for sample in samples])
-    names = list(predicted)
-    estimates = {n: Estimate.from_samples(value[i], boot[:, i]) for i, n in enumerate(names)}
-    if AUDIO not in predicted:
-        return estimates
-    k = names.index(AUDIO)
-    return {
-        name: score
-        if name == AUDIO
-        else FusionScore(
-            **vars(score),
-            minus_audio=Estimate.from_samples(value[i] - value[k], boot[:, i] - boot[:, k]),
-        )
-        for i, (name, score) in enumerate(estimates.items())
-    }
-
-
-def score_table(comparison: TextComparison) -> pd.DataFrame:
-    """Readable table: an input a row, a target a column, with the differences from audio."""
-    columns: dict[str, dict[str, str]] = {}
-    for target, scores in comparison.scores.items():
-        cells = {name: f"{score}" for name, score in scores.items()}
-        if target in comparison.ceiling:
-            cells[CEILING] = f"{Estimate(comparison.ceiling[target])}"
-        columns[f"{target}, {comparison.metric}"] = cells
-        differences = {
-            name: f"{score.minus_audio:+.3f}"
-            for name, score in scores.items()
-            if isinstance(score, FusionScore)
-        }
-        if differences:
-            columns[f"{target}, minus audio"] = differences
-    return pd.DataFrame(columns).fillna("")

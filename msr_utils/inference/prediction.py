@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from msr_utils.affect import QUADRANTS
+from msr_utils.affect import quadrant
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
 
 DECIMALS = 6
@@ -47,7 +47,8 @@ class Prediction:
     @property
     def quadrant(self) -> tuple[str, str]:
         """Quadrant of the means in the valence-arousal plane, and words for it."""
-        return QUADRANTS[self.mean["valence"] >= 0, self.mean["arousal"] >= 0]
+        found = quadrant(self.mean["valence"], self.mean["arousal"])
+        return found.name, found.words
 
     def columns(self, targets: Sequence[str] = TARGETS) -> dict[str, np.ndarray]:
         """The curves of these targets by name, then ``<target>_low`` and ``<target>_high``."""

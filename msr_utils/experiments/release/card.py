@@ -170,7 +170,10 @@ def _protocol(report: Report, folds: int, reference: str) -> str:
 
 def _interval_limit(report: Report, reference: str) -> str:
     reached = _each_target(
-        {t: f"{100 * by_corpus[reference]:.0f} %" for t, by_corpus in report.coverage.reached.items()}
+        {
+            t: f"{100 * by_corpus[reference]:.0f} %"
+            for t, by_corpus in report.coverage.reached.items()
+        }
     )
     return (
         "The intervals of a curve have the same width in every frame. They are meant to cover "
