@@ -83,9 +83,9 @@ def test_raters_who_agree_leave_no_noise():
         ratings = np.repeat(np.stack([curve, curve], axis=1)[None], 6, axis=0)
         tracks.append(track(f"t{i}", curve, ratings=ratings))
     best = ceiling.ceiling(corpus(tracks), "valence")
-    assert best["r"] == pytest.approx(1)
-    assert best["rmse"] == pytest.approx(0, abs=1e-4)
-    assert best["within_r"] == pytest.approx(1)
+    assert best.r == pytest.approx(1)
+    assert best.rmse == pytest.approx(0, abs=1e-4)
+    assert best.within_r == pytest.approx(1)
 
 
 def test_quadrants_are_counted():

@@ -21,6 +21,7 @@ from msr_utils.experiments.clip_models import ClipPredictions
 from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import experiments
 from msr_utils.io import read_json, write_json
+from msr_utils.metrics.reliability import CEILING
 from msr_utils.study import runner
 from msr_utils.study.plan import Run
 
@@ -159,8 +160,8 @@ def test_emotions_stand_between_their_baselines_and_the_ceiling(heard, cache):
         rtol=1e-6,
     )
     table = clip_scores.score_table(results, best)
-    assert table.loc[("r", "joyful activation"), "listeners' ceiling"].startswith("0.")
-    assert table.loc[("rmse", "mean"), "listeners' ceiling"] == "–"
+    assert table.loc[("r", "joyful activation"), CEILING].startswith("0.")
+    assert table.loc[("rmse", "mean"), CEILING] == "–"
     assert len(experiments.clip_scores(results, best).axes) == 1
 
 

@@ -21,6 +21,7 @@ from msr_utils.evaluation import (
 )
 from msr_utils.experiments import text_features
 from msr_utils.metrics.curves import Curve
+from msr_utils.metrics.reliability import CEILING
 from msr_utils.training import artifacts
 
 SONGS, FRAMES, RATERS = 12, 20, 6
@@ -63,17 +64,17 @@ def test_one_target_is_set_between_baselines_and_ceiling(corpus, baselines):
     compared = comparison.compare(
         corpus, {"valence": {artifacts.MODEL: mine}}, {"valence": baselines}, 50
     )
-    assert list(compared["rows"]) == list(compared["ceiling"]) == ["valence"]
+    assert list(compared.rows) == list(compared.ceiling) == ["valence"]
     names = ["constant", "mean trajectory", "ridge", artifacts.MODEL, evaluation_baselines.ORACLE]
-    assert list(compared["rows"]["valence"]) == names
+    assert list(compared.rows["valence"]) == names
     table = tables.score_table(compared).loc["valence"]
-    assert list(table.index) == [*names, comparison.CEILING]
+    assert list(table.index) == [*names, CEILING]
     assert table.loc[artifacts.MODEL, "r"] == "1.000 [1.000, 1.000]"
     assert table.loc[artifacts.MODEL, "r per song"] == "1.00 ± 0.00"
     assert table.loc["constant", "r per song"] == "–"  # a flat line has none
-    assert table.loc[comparison.CEILING, "CCC"] == "–"
-    assert 0.9 < compared["ceiling"]["valence"]["r"] < 1
-    rmse = {n: row["pooled"]["rmse"]["value"] for n, row in compared["rows"]["valence"].items()}
+    assert table.loc[CEILING, "CCC"] == "–"
+    assert 0.9 < compared.ceiling["valence"].r < 1
+    rmse = {n: row.pooled["rmse"].value for n, row in compared.rows["valence"].items()}
     assert rmse[artifacts.MODEL] < rmse["ridge"] < rmse["constant"]
 
 
@@ -85,7 +86,7 @@ def test_rows_about_other_tracks_are_refused(corpus, baselines):
 
 def test_whole_tracks_have_a_ceiling_of_their_own(corpus):
     """Noise that is new in every frame is averaged out over a track, a rater's habit is not."""
-    frames = ceiling.ceiling(corpus, "valence")["r"]
+    frames = ceiling.ceiling(corpus, "valence").r
     assert frames < text_features.ceilings(corpus)["valence"] <= 1
     habit = np.random.default_rng(2).normal(0, 0.5, (RATERS, 1, 1)) * [[[1.0, 0.0]]]
     rng = np.random.default_rng(3)

@@ -100,7 +100,7 @@ def test_what_if_takes_away_what_it_says():
     corpus, predictions = made()
     found = decomposition.oracle_corrections(predictions, corpus.tracks, n_boot=0)
     layers = decomposition.decompose(predictions, corpus.tracks, "arousal", n_boot=0)["layers"]
-    squared = {name: pooled["rmse"]["value"] ** 2 for name, pooled in found.items()}
+    squared = {name: pooled["rmse"].value ** 2 for name, pooled in found.items()}
     total = squared["as predicted"]
     assert squared["level of the piece known"] == pytest.approx(layers["course"]["mse"])
     assert squared["course in the piece known"] == pytest.approx(total - layers["course"]["mse"])
@@ -176,10 +176,10 @@ def test_a_cue_that_the_model_misses_goes_along_with_its_error():
     }
     pieces = pd.DataFrame({"heard": heard, "missed": missed}, index=[*predictions])
     found = {r["descriptor"]: r for r in strata.level_correlations(predictions, pieces, 200)}
-    assert found["missed"]["error"]["value"] == pytest.approx(-1)
-    assert abs(found["heard"]["error"]["value"]) < 0.3
-    assert found["heard"]["predicted"]["value"] == pytest.approx(1)
-    assert found["heard"]["rated"]["low"] < found["heard"]["rated"]["value"]
+    assert found["missed"]["error"].value == pytest.approx(-1)
+    assert abs(found["heard"]["error"].value) < 0.3
+    assert found["heard"]["predicted"].value == pytest.approx(1)
+    assert found["heard"]["rated"].low < found["heard"]["rated"].value
 
 
 def test_delay_and_movement_are_found():
@@ -220,9 +220,9 @@ def test_time_in_the_piece():
         for r in experiments_error_analysis_pieces.by_time({"a": curve, "b": curve}, n_boot=10)
     }
     assert list(rows) == ["0 to 5 s", "5 to 10 s", "10 to 20 s", "20 to 40 s", "last 5 s"]
-    assert rows["0 to 5 s"]["rmse"]["value"] == pytest.approx(0.4)
+    assert rows["0 to 5 s"]["rmse"].value == pytest.approx(0.4)
     assert rows["last 5 s"]["bias"] == pytest.approx(0.2)
-    assert rows["10 to 20 s"]["rmse"]["value"] == pytest.approx(0)
+    assert rows["10 to 20 s"]["rmse"].value == pytest.approx(0)
 
 
 def test_the_whole_analysis_names_no_piece(tmp_path):

@@ -13,12 +13,15 @@ from msr_utils.corpora.base import CorpusError
 from msr_utils.dataset.sequences import sequences_of
 from msr_utils.dataset.splits import Split
 from msr_utils.evaluation import runs, tables
+from msr_utils.evaluation.comparison import Comparison
 from msr_utils.experiments import feature_blocks
 from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import evaluation, experiments
 from msr_utils.figures import training as figures_training
 from msr_utils.io import write_json
-from msr_utils.metrics.scores import METRICS
+from msr_utils.metrics.estimate import Estimate, Spread
+from msr_utils.metrics.reliability import Reliability
+from msr_utils.metrics.scores import METRICS, Scores
 
 
 def test_blocks_hear_what_is_in_them(tmp_path):
@@ -99,17 +102,16 @@ def test_names_of_models_keep_their_commas():
 
 
 def test_the_headline_table_says_what_each_model_was_given(tmp_path):
-    score = {"value": 0.5, "low": 0.4, "high": 0.6}
-    song = {"mean": 0.5, "sd": 0.1, "n": 3}
-    result = {"pooled": dict.fromkeys(METRICS, score), "per_song": dict.fromkeys(METRICS, song)}
+    score, song = Estimate(0.5, 0.4, 0.6), Spread(0.5, 0.1, 3)
+    result = Scores(3, 60, dict.fromkeys(METRICS, score), dict.fromkeys(METRICS, song))
     rows = {t: dict.fromkeys(("constant", "LSTM", "linear"), result) for t in TARGETS}
     for target in TARGETS:
         for prefix, cost in {"lstm": {"epochs": 3.5}, "linear": {}}.items():
             facts = {"seeds": 5 if cost else 1, "training": {"epochs": 25}, "cost": cost}
             write_json(tmp_path / f"{prefix}-{target}" / "metrics.json", facts)
-    ceiling = {"r": 0.95, "rmse": 0.07}
+    ceiling = Reliability(0.9, 0.95, 0.07, 0.5)
     table = tables.headline_table(
-        {"rows": rows, "ceiling": dict.fromkeys(TARGETS, ceiling)},
+        Comparison(rows, dict.fromkeys(TARGETS, ceiling)),
         tmp_path,
         {"LSTM": "lstm", "linear": "linear"},
     )
@@ -124,8 +126,8 @@ def test_the_first_model_and_the_best_of_each_target_are_shown():
     errors = {"valence": (0.2, 0.3, 0.1), "arousal": (0.1, 0.3, 0.2)}
     models = {t: {name: {} for name in "abc"} for t in errors}
     rows = {
-        t: {n: {"pooled": {"rmse": {"value": e}}} for n, e in zip("abc", own, strict=True)}
+        t: {n: Scores(1, 1, {"rmse": Estimate(e)}, {}) for n, e in zip("abc", own, strict=True)}
         for t, own in errors.items()
     }
-    shown = runs.first_and_best(models, {"rows": rows})
+    shown = runs.first_and_best(models, Comparison(rows, {}))
     assert {t: list(own) for t, own in shown.items()} == {"valence": ["a", "c"], "arousal": ["a"]}

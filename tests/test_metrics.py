@@ -7,6 +7,7 @@ import pytest
 
 from msr_utils.metrics import scores
 from msr_utils.metrics.curves import Curve, load_predictions, save_predictions
+from msr_utils.metrics.estimate import Estimate, Spread
 from msr_utils.metrics.reliability import rater_ceiling
 from msr_utils.metrics.scores import evaluate, score
 
@@ -45,19 +46,19 @@ def curve(true, predicted):
 def test_pooled_weighs_frames_and_per_song_weighs_songs():
     predictions = {"a": curve([0, 1], [0, 1]), "b": curve([0, 1, 0, 1], [1, 0, 1, 0])}
     got = evaluate(predictions, n_boot=200)
-    assert got["pooled"]["rmse"]["value"] == pytest.approx((4 / 6) ** 0.5)
-    assert got["per_song"]["rmse"]["mean"] == pytest.approx(0.5)
-    assert got["per_song"]["r"] == {"mean": pytest.approx(0), "sd": pytest.approx(2**0.5), "n": 2}
-    assert (got["songs"], got["frames"]) == (2, 6)
+    assert got.pooled["rmse"].value == pytest.approx((4 / 6) ** 0.5)
+    assert got.per_song["rmse"].mean == pytest.approx(0.5)
+    assert got.per_song["r"] == Spread(pytest.approx(0), pytest.approx(2**0.5), 2)
+    assert (got.songs, got.frames) == (2, 6)
     # Two songs: a resample is all right, all wrong or the mixture.
-    assert got["pooled"]["rmse"]["low"] == pytest.approx(0)
-    assert got["pooled"]["rmse"]["high"] == pytest.approx(1)
+    assert got.pooled["rmse"].low == pytest.approx(0)
+    assert got.pooled["rmse"].high == pytest.approx(1)
 
 
 def test_songs_whose_r_is_undefined_are_counted_out():
     got = evaluate({"a": curve([0, 1], [0.5, 0.5]), "b": curve([0, 1], [0, 1])}, n_boot=0)
-    assert got["per_song"]["r"]["n"] == 1
-    assert np.isnan(got["pooled"]["r"]["low"])
+    assert got.per_song["r"].n == 1
+    assert np.isnan(got.pooled["r"].low)
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
@@ -65,8 +66,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     hits = 0
     for trial in range(100):
         songs = {str(i): curve(np.zeros(5), rng.normal(0, 1, 5)) for i in range(40)}
-        interval = evaluate(songs, n_boot=300, seed=trial)["pooled"]["rmse"]
-        hits += interval["low"] <= 1 <= interval["high"]
+        interval = evaluate(songs, n_boot=300, seed=trial).pooled["rmse"]
+        hits += interval.low <= 1 <= interval.high
     assert 85 <= hits <= 100
 
 
@@ -76,10 +77,10 @@ def test_ceiling_recovers_a_known_reliability():
     # 10 raters with noise sd .3: reliability of the mean = 1 / (1 + 1/10).
     ratings = [t + rng.normal(0, 0.3, (10, 50)) for t in truth]
     got = rater_ceiling(ratings)
-    assert got["reliability"] == pytest.approx(1 / 1.1, abs=0.01)
-    assert got["r"] == pytest.approx((1 / 1.1) ** 0.5, abs=0.01)
-    assert got["rmse"] == pytest.approx(0.3 / 10**0.5, abs=0.01)
-    assert np.isnan(rater_ceiling([truth[0][None]])["r"])
+    assert got.reliability == pytest.approx(1 / 1.1, abs=0.01)
+    assert got.r == pytest.approx((1 / 1.1) ** 0.5, abs=0.01)
+    assert got.rmse == pytest.approx(0.3 / 10**0.5, abs=0.01)
+    assert np.isnan(rater_ceiling([truth[0][None]]).r)
 
 
 def test_predictions_survive_the_file(tmp_path):
@@ -104,10 +105,10 @@ def test_paired_difference_is_of_the_same_songs_in_every_sample():
     found = scores.paired_difference(first, second, 500)
     own, other = scores.evaluate(first, 500), scores.evaluate(second, 500)
     for name in scores.METRICS:
-        a, b = own["pooled"][name], other["pooled"][name]
-        assert found[name]["value"] == pytest.approx(a["value"] - b["value"])
-        assert a["low"] < b["high"] and b["low"] < a["high"]
-    assert 0 < found["rmse"]["low"] < found["rmse"]["high"]
-    assert scores.paired_difference(first, first, 50)["r"] == {"value": 0, "low": 0, "high": 0}
+        a, b = own.pooled[name], other.pooled[name]
+        assert found[name].value == pytest.approx(a.value - b.value)
+        assert a.low < b.high and b.low < a.high
+    assert 0 < found["rmse"].low < found["rmse"].high
+    assert scores.paired_difference(first, first, 50)["r"] == Estimate(0, 0, 0)
     with pytest.raises(ValueError, match="other songs"):
         scores.paired_difference(first, {k: v for k, v in second.items() if k != "s3"})

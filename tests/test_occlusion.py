@@ -100,7 +100,7 @@ def test_ridge_loses_what_it_heard(tmp_path):
         r["part"]: r
         for r in occlusion.ridge_loss(sequences, config, splits, "valence", n_boot=20)
     }  # fmt: skip
-    r = {name: row["r"]["value"] for name, row in rows.items()}
+    r = {name: row["r"].value for name, row in rows.items()}
     assert r["nothing"] > 0.8
     assert not r["loudness (whole block)"] > 0.5
     # A steady tone has no beat: its tempogram can go.

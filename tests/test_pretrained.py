@@ -187,6 +187,7 @@ def test_the_same_seed_builds_the_same_network_again(checkpoint):
 def test_it_is_saved_and_exported(checkpoint, tmp_path):
     from msr_utils.export.bundle import export_bundle
     from msr_utils.features.config import FeatureConfig
+    from msr_utils.inference.card import ModelDescription
     from msr_utils.training.artifacts import load_model, save_model
 
     features = FeatureConfig("logmel")
@@ -198,12 +199,12 @@ def test_it_is_saved_and_exported(checkpoint, tmp_path):
         models[target] = load_model(tmp_path / f"{target}.keras")
         for one, other in zip(models[target].get_weights(), model.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
-    card = {
-        "name": "bert", "title": "BERT", "summary": "", "protocol": "", "trained_on": "nothing",
-        "licence": "MIT", "corpus_hash": "", "metrics": {}, "limits": [],
-    }  # fmt: skip
-    written = export_bundle(models, features, card, tmp_path / "bundles" / "bert", 12)
-    assert written["parity_max_difference"] < 1e-4
+    description = ModelDescription(
+        name="bert", title="BERT", summary="", protocol="", trained_on="nothing", licence="MIT",
+        corpus_hash="", metrics={},
+    )  # fmt: skip
+    written = export_bundle(models, features, description, tmp_path / "bundles" / "bert", 12)
+    assert written.parity_max_difference < 1e-4
 
 
 def test_what_is_not_there_or_no_bert_is_refused(checkpoint, tmp_path, monkeypatch):

@@ -208,7 +208,7 @@ def test_bundle_is_the_map_with_its_intervals(released, corpora, tmp_path, monke
     card = experiments_release_card.export("light", released, scores.report(released, 20), tmp_path)
     model = inference_model.load("light", tmp_path)
     assert model.is_causal and not model.is_recurrent
-    assert card["kind"] == "frame"
+    assert card.kind == "frame"
     track = corpora[0][0].tracks[0]
     frames = FeatureExtractor(FEATURES)
     samples = np.random.default_rng(0).normal(0, 0.1, 9 * SAMPLE_RATE).astype(np.float32)
@@ -281,13 +281,13 @@ def test_what_unseen_music_says_is_in_the_card(released, corpora, tmp_path):
     heard = scores.score_unseen_corpus([inference_model.load("light", tmp_path)], other, 50)
     limits = experiments_release_card.unseen_limits("light", heard, "Other songs")
     card = experiments_release_card.export("light", released, scored, tmp_path, limits)
-    assert set(limits) <= set(card["limits"])
+    assert set(limits) <= set(card.limits)
     text = (tmp_path / "light" / "CARD.md").read_text()
     assert "uncertain" in text and "5 songs of Other songs" in text
     for target in TARGETS:
         rows = heard["rows"][target]
-        assert f"{rows['light']['pooled']['rmse']['value']:.3f} [" in text
-        assert f"{rows['light']['song_means']['value']:.2f} [" in text
+        assert f"{rows['light'].pooled['rmse'].value:.3f} [" in text
+        assert f"{rows['light'].song_means.value:.2f} [" in text
         labels = np.concatenate([getattr(t, target)[t.mask] for t in other.tracks])
         assert f"{np.sqrt((labels**2).mean()):.3f} of {target}" in text
         assert f"{100 * heard['coverage']['light'][target]:.0f} % of {target}" in limits[1]

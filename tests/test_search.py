@@ -19,6 +19,7 @@ from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import training
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.training import cross_validation
+from msr_utils.training.cross_validation import CrossValidation
 from msr_utils.training.loop import FitConfig
 
 TOY = toy_sequences(16, groups=8)
@@ -59,8 +60,9 @@ def test_the_value_is_the_mean_validation_loss_of_every_inner_part(tmp_path, sma
     (features,) = [s for f, s in CHOICES.items() if search.choice_name(f) == own.features]
     losses = list(
         cross_validation.validation_losses(
-            "lstm", own.config, FitConfig(2, own.batch_size, seed=3), features, SPLITS[:2],
-            "valence", own.window_frames, tmp_path / "again", 2, progress=False,
+            own.config, FitConfig(2, own.batch_size, seed=3), features,
+            CrossValidation(SPLITS[:2], "valence", own.window_frames, inner_folds=2),
+            tmp_path / "again", progress=False,
         )
     )  # fmt: skip
     assert len(losses) == 4
@@ -75,15 +77,13 @@ def trial_of(params):
 def test_networks_are_those_of_cross_validation(tmp_path, small):
     """Same parts, seeds and stopping: what is chosen here is what is trained there."""
     config, fitting = LSTMConfig((4,)), FitConfig(2, 8, seed=3)
+    settings = CrossValidation(SPLITS[:1], "arousal", 24, inner_folds=2, seeds=2)
     losses = list(
-        cross_validation.validation_losses(
-            "lstm", config, fitting, TOY, SPLITS[:1], "arousal", 24, tmp_path / "a", 2, False
-        )
+        cross_validation.validation_losses(config, fitting, TOY, settings, tmp_path / "a", False)
     )
     history = cross_validation.cross_validate(
-        "lstm", config, fitting, TOY, FeatureConfig("logmel"), SPLITS[:1], "arousal", 24, 2, 2,
-        progress=False, trainings=tmp_path / "b",
-    ).history  # fmt: skip
+        config, fitting, TOY, settings, progress=False, trainings=tmp_path / "b"
+    ).history
     assert losses == pytest.approx(list(history.groupby("network").val_loss.min()))
 
 
@@ -113,7 +113,7 @@ def test_the_seed_draws_the_trials(tmp_path, small):
 def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
     whole = run(tmp_path / "whole", 4)
     monkeypatch.setattr(search, "HEARTBEAT_S", 1)
-    real, calls = cross_validation._Training._network, []
+    real, calls = cross_validation._Training.train_network, []
 
     def dies_in_the_third_trial(*args):
         calls.append(args)
@@ -122,7 +122,7 @@ def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cross_validation._Training, "_network", dies_in_the_third_trial)
+        patch.setattr(cross_validation._Training, "train_network", dies_in_the_third_trial)
         with pytest.raises(end):
             run(tmp_path / "cut", 4)
     if end is Killed:
@@ -158,7 +158,8 @@ def test_a_study_on_something_else_is_refused(tmp_path, small):
     # A database whose facts were changed is none of ours either.
     with sqlite3.connect(tmp_path / "shared.db") as database:
         database.execute(
-            "update study_user_attributes set value_json = replace(value_json, '\"valence\"', '\"x\"')"
+            "update study_user_attributes "
+            "set value_json = replace(value_json, '\"valence\"', '\"x\"')"
         )
     with pytest.raises(ValueError, match="other target"):
         run(tmp_path / "a", 2, storage=url)

@@ -27,6 +27,7 @@ from msr_utils import affect
 from msr_utils.constants import FRAME_SECONDS, TARGETS
 from msr_utils.features import weights as features_weights
 from msr_utils.features.config import FeatureConfig
+from msr_utils.inference.card import ModelCard, ModelDescription
 from msr_utils.inference.model import (
     FilePrediction,
     Model,
@@ -37,6 +38,7 @@ from msr_utils.inference.model import (
 )
 from msr_utils.inference.prediction import Prediction, Smoother
 from msr_utils.io import read_json, sha256_file, write_json
+from msr_utils.metrics.estimate import Estimate
 from msr_utils.paths import MODELS_DIR
 from serve.__main__ import main
 from serve.app import create_app, read_upload
@@ -90,7 +92,7 @@ CARD = {
     "trained_on": "nothing",
     "licence": "MIT",
     "protocol": "none",
-    "metrics": {t: {"ccc": {"value": 0.1, "low": 0.0, "high": 0.2}} for t in TARGETS},
+    "metrics": {t: {"ccc": Estimate(0.1, 0.0, 0.2)} for t in TARGETS},
     "limits": ["Knows nothing about music."],
     "corpus_hash": "0" * 64,
 }
@@ -110,8 +112,8 @@ def models_dir(tmp_path_factory) -> Path:
     keras.utils.set_random_seed(7)
     mean, sd = np.full(features.dim, -40, np.float32), np.full(features.dim, 15, np.float32)
     networks = {target: build_lstm(LSTMConfig((8, 8)), mean, sd) for target in TARGETS}
-    card = {**CARD, "name": "tiny", "title": "Untrained LSTM"}
-    export_bundle(networks, features, card, folder / "tiny")
+    description = ModelDescription(name="tiny", title="Untrained LSTM", **CARD)
+    export_bundle(networks, features, description, folder / "tiny")
 
     window = folder / "a-window"
     window.mkdir()
@@ -128,17 +130,17 @@ def models_dir(tmp_path_factory) -> Path:
         onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), window / "model.onnx"
     )
     write_json(window / "features.json", features.to_json())
-    card = {
+    card = ModelCard(
+        name="a-window",
+        title="Linear",
+        kind="window",
+        max_frames=4,
+        parameters=weights.size,
+        feature_hash=features.hash,
+        model_sha256=sha256_file(window / "model.onnx"),
         **CARD,
-        "name": "a-window",
-        "title": "Linear",
-        "kind": "window",
-        "max_frames": 4,
-        "targets": list(TARGETS),
-        "feature_hash": features.hash,
-        "model_sha256": sha256_file(window / "model.onnx"),
-    }
-    write_json(window / "card.json", card)
+    )
+    write_json(window / "card.json", card.to_json())
     return folder
 
 

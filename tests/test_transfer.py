@@ -144,15 +144,13 @@ def test_scores_worked_out_by_hand():
     rows = result["rows"]["valence"]
     assert list(rows) == [transfer_scores.ZERO, transfer_scores.TRAINING_MEAN, "m", ORACLE]
     # The offset is constant and the swing opposite: perfect means, reversed dynamics.
-    assert rows["m"]["song_means"]["value"] == pytest.approx(1)
-    assert rows["m"]["per_song"]["r"]["mean"] == pytest.approx(-1)
-    assert rows["m"]["pooled"]["rmse"]["value"] == pytest.approx(np.sqrt(0.3**2 + 0.2**2))
-    assert rows[ORACLE]["pooled"]["rmse"]["value"] == pytest.approx(0.1)
+    assert rows["m"].song_means.value == pytest.approx(1)
+    assert rows["m"].per_song["r"].mean == pytest.approx(-1)
+    assert rows["m"].pooled["rmse"].value == pytest.approx(np.sqrt(0.3**2 + 0.2**2))
+    assert rows[ORACLE].pooled["rmse"].value == pytest.approx(0.1)
     spread = np.mean(np.square(means))
-    assert rows[transfer_scores.ZERO]["pooled"]["rmse"]["value"] == pytest.approx(
-        np.sqrt(spread + 0.01)
-    )
-    assert rows[transfer_scores.TRAINING_MEAN]["pooled"]["rmse"]["value"] == pytest.approx(
+    assert rows[transfer_scores.ZERO].pooled["rmse"].value == pytest.approx(np.sqrt(spread + 0.01))
+    assert rows[transfer_scores.TRAINING_MEAN].pooled["rmse"].value == pytest.approx(
         np.sqrt(spread - 0.0625 + 0.01)
     )
     table = transfer_scores.score_table(result)
@@ -185,10 +183,10 @@ def test_the_interval_of_song_means_covers_what_it_should():
             for i, (t, p) in enumerate(zip(true, predicted, strict=True))
         }
         found = transfer_scores.song_mean_r(songs, n_boot=200, seed=draw)
-        held += found["low"] <= 0.6 <= found["high"]
+        held += found.low <= 0.6 <= found.high
     assert 0.88 <= held / 200 <= 0.98
     few = transfer_scores.song_mean_r(dict(list(songs.items())[:2]))
-    assert np.isnan(few["value"]) and few["n"] == 2
+    assert np.isnan(few.value) and few.n == 2
 
 
 def test_the_notebook_trains_on_one_corpus_and_tests_on_merp(tmp_path, merp):

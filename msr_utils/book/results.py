@@ -21,6 +21,7 @@ from msr_utils.book.edition import (
     titles,
 )
 from msr_utils.io import read_json
+from msr_utils.metrics.reliability import CEILING
 from msr_utils.paths import (
     BENCHMARK,
     MODELS_DIR,
@@ -55,9 +56,6 @@ BENCHMARK_FACTS = (
     "million_mib_s",
 )
 """What `benchmark_facts` names, besides the table."""
-
-CEILING = "the raters' own disagreement"
-"""Row of the headline table below the models; see `msr_utils.experiments.corpus_audit`."""
 
 OVERVIEW_NOTE = (
     "RMSE and Pearson r, pooled over all test frames, with 95 % intervals from resampling tracks. The "

@@ -176,9 +176,9 @@ def reliability(tracks: Sequence[Track], n_splits: int = 100, seed: int = 7) -> 
         whole = rater_ceiling([t.gems_ratings[:, [column]] for t in tracks], n_splits, seed)
         rows[emotion] = {
             # Spearman-Brown, solved for the half.
-            "split_half": whole["reliability"] / (2 - whole["reliability"]),
-            "reliability": whole["reliability"],
-            "ceiling": whole["r"],
+            "split_half": whole.reliability / (2 - whole.reliability),
+            "reliability": whole.reliability,
+            "ceiling": whole.r,
         }
     rows["mean"] = pd.DataFrame(rows).mean(axis=1).to_dict()
     return pd.DataFrame(rows).T

@@ -22,6 +22,10 @@ class Split:
     test: tuple[str, ...]
 
 
+InnerParts = list[tuple[tuple[str, ...], tuple[str, ...]]]
+"""Ids of training and held-out tracks, a pair for each inner fold."""
+
+
 def make_splits(
     tracks: Sequence[Track] | Sequence[Sequence2Hz],
     folds: int,
@@ -101,9 +105,7 @@ def make_splits(
     return splits
 
 
-def inner_parts(
-    split: Split, group: Mapping[str, str], folds: int
-) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+def inner_parts(split: Split, group: Mapping[str, str], folds: int) -> InnerParts:
     """Training and validation parts on which a model's settings are chosen, test left aside.
 
     Parameters

@@ -10,6 +10,7 @@ import pandas as pd
 
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Track
+from msr_utils.evaluation.comparison import Comparison
 from msr_utils.io import read_json
 from msr_utils.metrics.curves import (
     Curve,
@@ -17,6 +18,7 @@ from msr_utils.metrics.curves import (
     load_predictions,
     mean_curves,
 )
+from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.scores import paired_difference, score
 
 MODEL_RUNS = {
@@ -117,9 +119,22 @@ def load_histories(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
 
 
 def load_ablations(corpus_dir: Path) -> list[dict]:
-    """What the ablations of a corpus found (`msr_utils.experiments.ablation.run`), those that were run."""
+    """Results of the ablations of a corpus, see `msr_utils.experiments.ablation.run`.
+
+    Returns
+    -------
+    list of dict
+        One for each target whose ablation was run. ``difference`` of a variant is a mapping of
+        metric to Estimate.
+    """
     paths = [Path(corpus_dir) / f"ablation-{target}" / "metrics.json" for target in TARGETS]
-    return [read_json(path) for path in paths if path.is_file()]
+    results = [read_json(path) for path in paths if path.is_file()]
+    for result in results:
+        for row in result["variants"]:
+            if "difference" in row:
+                stored = row["difference"].items()
+                row["difference"] = {m: Estimate.from_json(value) for m, value in stored}
+    return results
 
 
 def differences(
@@ -128,7 +143,7 @@ def differences(
     reference: str,
     n_boot: int = 2000,
     seed: int = 7,
-) -> dict[str, dict[str, dict]]:
+) -> dict[str, dict[str, dict[str, Estimate]]]:
     """Paired differences of every other row's pooled scores from those of one model.
 
     Parameters
@@ -142,7 +157,7 @@ def differences(
     Returns
     -------
     dict
-        target -> name -> metric -> ``value, low, high``.
+        target -> name -> metric -> Estimate.
     """
     return {
         target: {
@@ -155,13 +170,13 @@ def differences(
 
 
 def first_and_best(
-    models: Mapping[str, Mapping[str, Predictions]], comparison: Mapping
+    models: Mapping[str, Mapping[str, Predictions]], comparison: Comparison
 ) -> dict[str, dict[str, Predictions]]:
     """Of each target, the first model and the one whose pooled RMSE is lowest."""
     shown = {}
     for target, own in models.items():
-        rows = comparison["rows"][target]
-        best = min(own, key=lambda name: rows[name]["pooled"]["rmse"]["value"])
+        rows = comparison.rows[target]
+        best = min(own, key=lambda name: rows[name].pooled["rmse"].value)
         shown[target] = {name: own[name] for name in dict.fromkeys([next(iter(own)), best])}
     return shown
 

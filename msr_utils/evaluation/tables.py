@@ -2,82 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from msr_utils.constants import TARGETS
-from msr_utils.evaluation.comparison import CEILING
+from msr_utils.evaluation.comparison import Comparison
 from msr_utils.io import read_json
-from msr_utils.metrics.scores import METRICS
+from msr_utils.metrics.estimate import MISSING, Estimate, Spread
+from msr_utils.metrics.reliability import CEILING
+from msr_utils.metrics.scores import METRICS, Scores, metric_title
 
 
-def long_table(comparison: dict) -> pd.DataFrame:
+def pooled_columns(scores: Scores, metrics: Iterable[str] = METRICS) -> dict[str, str]:
+    """Pooled scores with their intervals as cells of a table, by metric."""
+    return {metric_title(m): f"{scores.pooled[m]}" for m in metrics}
+
+
+def song_columns(scores: Scores, metrics: Iterable[str] = METRICS) -> dict[str, str]:
+    """Scores per song, mean ± sd, as cells of a table."""
+    return {f"{metric_title(m)} per song": f"{scores.per_song[m]}" for m in metrics}
+
+
+def long_table(comparison: Comparison) -> pd.DataFrame:
     """Pooled scores as rows: ``target, model, metric, value, low, high``; the ceiling last."""
     rows = [
-        {"target": target, "model": model, "metric": metric, **result["pooled"][metric]}
-        for target, models in comparison["rows"].items()
-        for model, result in models.items()
+        {"target": target, "model": model, "metric": metric, **asdict(scores.pooled[metric])}
+        for target, models in comparison.rows.items()
+        for model, scores in models.items()
         for metric in METRICS
     ]
-    for target, best in comparison["ceiling"].items():
-        for metric in ("r", "rmse"):
-            rows.append(
-                {"target": target, "model": CEILING, "metric": metric, "value": best[metric],
-                 "low": np.nan, "high": np.nan}
-            )  # fmt: skip
+    rows += [
+        {"target": target, "model": CEILING, "metric": metric, **asdict(Estimate(value))}
+        for target, best in comparison.ceiling.items()
+        for metric, value in (("r", best.r), ("rmse", best.rmse))
+    ]
     return pd.DataFrame(rows)
 
 
-def score_table(comparison: dict) -> pd.DataFrame:
+def score_table(comparison: Comparison) -> pd.DataFrame:
     """Readable table: each score pooled, with its interval, and per song as mean ± sd."""
     rows = []
-    for target, models in comparison["rows"].items():
-        for model, result in models.items():
-            pooled, song = result["pooled"], result["per_song"]
-            rows.append(
-                {"target": target, "model": model}
-                | {metric_title(m): with_interval(pooled[m]) for m in METRICS}
-                | {f"{metric_title(m)} per song": mean_and_sd(song[m]) for m in METRICS}
-            )
-        best = comparison["ceiling"][target]
-        if np.isfinite(best["r"]):
-            rows.append(
-                {"target": target, "model": CEILING, "RMSE": f"{best['rmse']:.3f}",
-                 "r": f"{best['r']:.3f}"}
-            )  # fmt: skip
-    return pd.DataFrame(rows).fillna("–").set_index(["target", "model"])
+    for target, models in comparison.rows.items():
+        rows += [
+            {"target": target, "model": model, **pooled_columns(scores), **song_columns(scores)}
+            for model, scores in models.items()
+        ]
+        best = comparison.ceiling[target]
+        if np.isfinite(best.r):
+            known = {metric_title(m): f"{Estimate(getattr(best, m))}" for m in ("rmse", "r")}
+            rows.append({"target": target, "model": CEILING, **known})
+    return pd.DataFrame(rows).fillna(MISSING).set_index(["target", "model"])
 
 
-def metric_title(metric: str) -> str:
-    return metric if metric == "r" else metric.upper()
-
-
-def mean_and_sd(song: Mapping[str, float]) -> str:
-    return f"{song['mean']:.2f} ± {song['sd']:.2f}" if song["n"] else "–"
-
-
-def with_interval(p: Mapping[str, float], sign: str = "") -> str:
-    """A value and its interval as text, a dash where there is none."""
-    if not np.isfinite(p["value"]):
-        return "–"
-    value, low, high = (format(p[key], f"{sign}.3f") for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
-
-
-def difference_table(found: Mapping[str, Mapping[str, Mapping]], reference: str) -> pd.DataFrame:
-    """What `differences` found, to display."""
+def difference_table(
+    differences: Mapping[str, Mapping[str, Mapping[str, Estimate]]], reference: str
+) -> pd.DataFrame:
+    """Paired differences from a reference, from `msr_utils.evaluation.runs.differences`."""
     rows = [
         {
             "target": target,
             "model": name,
-            f"RMSE - {reference}": with_interval(d["rmse"], "+"),
-            f"r - {reference}": with_interval(d["r"], "+"),
+            **{f"{metric_title(m)} - {reference}": f"{found[m]:+.3f}" for m in ("rmse", "r")},
         }
-        for target, others in found.items()
-        for name, d in others.items()
+        for target, others in differences.items()
+        for name, found in others.items()
     ]
     return pd.DataFrame(rows).set_index(["target", "model"])
 
@@ -88,29 +80,31 @@ def seed_table(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
     for name, prefix in runs.items():
         for target in TARGETS:
             singles = read_json(Path(corpus_dir) / f"{prefix}-{target}" / "metrics.json")["singles"]
-            if len(singles["r"]) > 1:
+            networks = len(singles["r"])
+            if networks > 1:
                 spread = {
-                    k: f"{np.mean(singles[m]):.3f} ± {np.std(singles[m], ddof=1):.3f}"
-                    for k, m in (("RMSE of one", "rmse"), ("r of one", "r"))
+                    f"{metric_title(m)} of one": f"{Spread.of(singles[m]):.3f}"
+                    for m in ("rmse", "r")
                 }
-                rows.append(
-                    {"model": name, "target": target, "networks": len(singles["r"]), **spread}
-                )
+                rows.append({"model": name, "target": target, "networks": networks, **spread})
     return pd.DataFrame(rows)
 
 
-def headline_table(comparison: dict, corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
+def headline_table(
+    comparison: Comparison, corpus_dir: Path, runs: Mapping[str, str]
+) -> pd.DataFrame:
     """`score_table`, with what each trained model was given: networks, and epochs at most."""
     table = score_table(comparison)
-    given = {"networks": {}, "epochs at most": {}}
+    networks: dict[tuple[str, str], int] = {}
+    epochs: dict[tuple[str, str], int | str] = {}
     for name, prefix in runs.items():
         for target in TARGETS:
             metrics = read_json(Path(corpus_dir) / f"{prefix}-{target}" / "metrics.json")
-            epochs = metrics["training"]["epochs"] if "epochs" in metrics["cost"] else "solved"
-            given["networks"][target, name] = metrics["seeds"]
-            given["epochs at most"][target, name] = epochs
-    for column, known in reversed(given.items()):
-        table.insert(0, column, [known.get(row, "–") for row in table.index])
+            trained = "epochs" in metrics["cost"]
+            networks[target, name] = metrics["seeds"]
+            epochs[target, name] = metrics["training"]["epochs"] if trained else "solved"
+    table.insert(0, "epochs at most", [epochs.get(row, MISSING) for row in table.index])
+    table.insert(0, "networks", [networks.get(row, MISSING) for row in table.index])
     return table
 
 

@@ -23,11 +23,13 @@ from msr_utils.dataset.sequences import build_sequences
 from msr_utils.dataset.splits import Split
 from msr_utils.evaluation.baselines import baseline_predictions
 from msr_utils.features.config import FeatureConfig
+from msr_utils.metrics.estimate import Estimate, Spread
+from msr_utils.metrics.reliability import Reliability
 from msr_utils.metrics.scores import evaluate, paired_difference
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.paths import CACHE_DIR, TRAININGS
 from msr_utils.training.artifacts import single_scores
-from msr_utils.training.cross_validation import cross_validate
+from msr_utils.training.cross_validation import CrossValidation, cross_validate
 from msr_utils.training.loop import FitConfig
 
 BASE = "base"
@@ -176,9 +178,9 @@ def run(
         altered = AugmentConfig(variant.augment, 1, fit_config.seed)
         try:
             trained = cross_validate(
-                "lstm", model, fit_config,
+                model, fit_config,
                 [replace(s, features=s.features[:, columns]) for s in sequences],
-                own, splits, target, length, inner_folds, seeds, to_export=False,
+                CrossValidation(splits, target, length, inner_folds, seeds, to_export=False),
                 copies=copies_of(corpus, own, altered, cache_dir), trainings=trainings,
                 label=f"{variant.group} {variant.name}",
             )  # fmt: skip
@@ -212,52 +214,40 @@ def run(
     }
 
 
-def ablation_table(result: Mapping, ceiling: Mapping[str, float]) -> pd.DataFrame:
+def ablation_table(result: Mapping, ceiling: Reliability) -> pd.DataFrame:
     """What `run` gives, to display: scores, spread over seeds, differences from the base."""
     rows = []
     for row in result["variants"]:
         shown = {"varied": row["group"], "to": row["name"]}
         if "test" in row:
-            pooled, song = row["test"]["pooled"], row["test"]["per_song"]
+            pooled, song = row["test"].pooled, row["test"].per_song
             shown |= {
-                "RMSE": f"{pooled['rmse']['value']:.3f}",
-                "r": f"{pooled['r']['value']:.3f}",
-                "r per song": f"{song['r']['mean']:.2f} ± {song['r']['sd']:.2f}",
-                "r of single networks": _spread(row["singles"]["r"]),
-                "parameters": f"{row['cost']['parameters']:,}",
-                "s per epoch": f"{row['cost']['seconds_per_epoch']:.1f}",
+                "RMSE": f"{pooled['rmse'].value:.3f}",
+                "r": f"{pooled['r'].value:.3f}",
+                "r per song": f"{song['r']}",
+                "r of single networks": f"{Spread.of(row['singles']['r']):.3f}",
+                "parameters": f"{row['cost'].parameters:,}",
+                "s per epoch": f"{row['cost'].seconds_per_epoch:.1f}",
             }
         else:
             shown["RMSE"] = "diverged"
         if "difference" in row:
             for metric, name in (("rmse", "RMSE"), ("r", "r")):
-                d = row["difference"][metric]
-                shown[f"{name} - base"] = f"{d['value']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+                shown[f"{name} - base"] = f"{row['difference'][metric]:+.3f}"
         rows.append(shown)
     for name, test in result["baselines"].items():
-        pooled, song = test["pooled"], test["per_song"]
         rows.append(
             {
                 "varied": "baseline",
                 "to": name,
-                "RMSE": f"{pooled['rmse']['value']:.3f}",
-                "r": _number(pooled["r"]["value"]),
-                "r per song": f"{song['r']['mean']:.2f} ± {song['r']['sd']:.2f}"
-                if song["r"]["n"]
-                else "–",
+                "RMSE": f"{Estimate(test.pooled['rmse'].value)}",
+                "r": f"{Estimate(test.pooled['r'].value)}",
+                "r per song": f"{test.per_song['r']}",
             }
         )
-    if np.isfinite(ceiling["r"]):
+    if np.isfinite(ceiling.r):
         rows.append(
-            {"varied": "raters", "to": "ceiling", "RMSE": f"{ceiling['rmse']:.3f}",
-             "r": f"{ceiling['r']:.3f}"}
+            {"varied": "raters", "to": "ceiling", "RMSE": f"{ceiling.rmse:.3f}",
+             "r": f"{ceiling.r:.3f}"}
         )  # fmt: skip
     return pd.DataFrame(rows).fillna("–").set_index(["varied", "to"])
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else "–"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else "–"

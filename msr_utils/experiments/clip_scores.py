@@ -16,6 +16,7 @@ from msr_utils.experiments.clip_models import (
     SIGNS,
     ClipPredictions,
 )
+from msr_utils.metrics.reliability import CEILING
 
 
 def evaluate(predicted: ClipPredictions, n_boot: int = 2000, seed: int = 7) -> dict:
@@ -179,7 +180,7 @@ def score_table(results: Mapping, best: Mapping[str, float] | None = None) -> pd
     ).rename_axis(["metric", "target"])
     if best:
         reached = {("r", name.replace("_", " ")): f"{value:.3f}" for name, value in best.items()}
-        table["listeners' ceiling"] = pd.Series(reached).reindex(table.index, fill_value="–")
+        table[CEILING] = pd.Series(reached).reindex(table.index, fill_value="–")
     return table
 
 

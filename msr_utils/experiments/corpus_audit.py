@@ -178,10 +178,10 @@ def label_table(facts: dict) -> pd.DataFrame:
             "RMSE of a constant (sd)": label["constant_rmse"],
             "RMSE of each track's own mean (sd within tracks)": label["oracle_rmse"],
             "share of variance between tracks": label["between_share"],
-            "reliability of the mean rating": best["reliability"],
-            "ceiling: highest r": best["r"],
-            "ceiling: RMSE of noise alone": best["rmse"],
-            "agreement on a track's course (split-half r)": best["within_r"],
+            "reliability of the mean rating": best.reliability,
+            "ceiling: highest r": best.r,
+            "ceiling: RMSE of noise alone": best.rmse,
+            "agreement on a track's course (split-half r)": best.within_r,
         }
     return pd.DataFrame(rows).round(3)
 

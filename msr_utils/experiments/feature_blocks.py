@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ from msr_utils.corpora.base import Corpus
 from msr_utils.dataset.sequences import Sequence2Hz, build_sequences
 from msr_utils.dataset.splits import Split
 from msr_utils.evaluation.baselines import ridge_predictions
-from msr_utils.evaluation.tables import with_interval
 from msr_utils.features.config import FeatureConfig
+from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.scores import evaluate
 from msr_utils.paths import CACHE_DIR
 
@@ -92,9 +92,10 @@ def block_scores(
         sequences = [replace(s, features=s.features[:, columns]) for s in whole]
         for target in TARGETS:
             curves = ridge_predictions(sequences, splits, target, inner_folds)
-            pooled = evaluate(curves, n_boot, seed)["pooled"]
+            pooled = evaluate(curves, n_boot, seed).pooled
             rows += [
-                {"target": target, "model": text, "dim": len(columns), "metric": m, **pooled[m]}
+                {"target": target, "model": text, "dim": len(columns), "metric": m}
+                | asdict(pooled[m])
                 for m in ("r", "rmse")
             ]
     return pd.DataFrame(rows)
@@ -103,7 +104,7 @@ def block_scores(
 def block_score_table(scores: pd.DataFrame) -> pd.DataFrame:
     """What `block_scores` found, for display: Pearson r with its interval, by target."""
     r = scores[scores.metric == "r"]
-    cells = r.apply(with_interval, axis=1)
+    cells = [f"{Estimate(*row)}" for row in r[["value", "low", "high"]].itertuples(index=False)]
     table = pd.DataFrame({"blocks": r.model, "features": r.dim, "target": r.target, "r": cells})
     order = list(dict.fromkeys(r.model))
     return table.pivot(index=["blocks", "features"], columns="target", values="r").loc[order]

@@ -155,7 +155,7 @@ def ridge_loss(
     Returns
     -------
     list of dict
-        ``part`` (first "nothing"), ``features`` and ``rmse, r``: each ``value, low, high``.
+        ``part`` (first "nothing"), ``features`` and ``rmse, r``: each an `Estimate`.
     """
     choices = {"nothing": np.zeros(0, int), **parts(config)}
     by_id = {s.id: s for s in sequences}
@@ -176,7 +176,7 @@ def ridge_loss(
             found[name][i] = own
     rows = []
     for name, columns in choices.items():
-        pooled = evaluate(found[name], n_boot, seed)["pooled"]
+        pooled = evaluate(found[name], n_boot, seed).pooled
         rows.append(
             {"part": name, "features": len(columns), "target": target}
             | {metric: pooled[metric] for metric in ("rmse", "r")}
@@ -267,7 +267,7 @@ def loss_table(rows: Sequence[Mapping]) -> pd.DataFrame:
         {
             "part": row["part"],
             "target": row["target"],
-            **{m: f"{row[m]['value']:.3f} [{row[m]['low']:.3f}, {row[m]['high']:.3f}]" for m in ("rmse", "r")},
+            **{m: f"{row[m]}" for m in ("rmse", "r")},
         }
         for row in rows
     ]  # fmt: skip

@@ -47,6 +47,7 @@ from msr_utils.models.lstm import NORMS, LSTMConfig
 from msr_utils.paths import SEARCHES
 from msr_utils.provenance.identity import source_hash
 from msr_utils.training import cross_validation
+from msr_utils.training.cross_validation import CrossValidation
 from msr_utils.training.loop import FitConfig
 
 HEARTBEAT_S = 10
@@ -76,7 +77,7 @@ class SearchTask:
     fit_config : FitConfig
         Its batch size is ignored, because it is searched. Its seed also seeds the sampler.
     inner_folds : int >= 1
-        As in `msr_utils.training.cross_validation.cross_validate`.
+        As in `msr_utils.training.cross_validation.CrossValidation`.
 
     Raises
     ------
@@ -208,10 +209,12 @@ class _Objective:
     def _validation_losses(self, trial: optuna.Trial, config: TrialConfig) -> Iterator[float]:
         task = self.task
         (sequences,) = (s for f, s in task.sequences.items() if choice_name(f) == config.features)
+        settings = CrossValidation(
+            tuple(task.splits), task.target, config.window_frames, task.inner_folds
+        )
         return cross_validation.validation_losses(
-            "lstm", config.config, replace(task.fit_config, batch_size=config.batch_size),
-            sequences, task.splits, task.target, config.window_frames,
-            self.folder / trial.user_attrs["folder"], task.inner_folds, progress=False,
+            config.config, replace(task.fit_config, batch_size=config.batch_size), sequences,
+            settings, self.folder / trial.user_attrs["folder"], progress=False,
             label=f"trial {trial.number}",
         )  # fmt: skip
 

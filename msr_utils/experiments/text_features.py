@@ -151,9 +151,7 @@ def ceilings(corpus: Corpus) -> dict[str, float]:
     # A rater's mean where the label is the mean of theirs, as a curve of one frame; who left a gap
     # has none.
     return {
-        target: rater_ceiling([own[..., column].mean(axis=1, keepdims=True) for own in answers])[
-            "r"
-        ]
+        target: rater_ceiling([own[..., column].mean(axis=1, keepdims=True) for own in answers]).r
         for column, target in enumerate(TARGETS)
     }
 

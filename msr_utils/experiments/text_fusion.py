@@ -27,6 +27,7 @@ from msr_utils.experiments.text_features import (
     sentence_embeddings,
     track_labels,
 )
+from msr_utils.metrics.reliability import CEILING
 from msr_utils.models.pretrained import MINILM
 
 CONSTANT = "constant"
@@ -208,5 +209,5 @@ def table(result: dict) -> pd.DataFrame:
             }
         if target in result["ceiling"]:
             column = columns[f"{target}, {result['metric']}"]
-            column["raters' ceiling"] = f"{result['ceiling'][target]:.3f}"
+            column[CEILING] = f"{result['ceiling'][target]:.3f}"
     return pd.DataFrame(columns).fillna("")

@@ -30,7 +30,7 @@ from msr_utils.inference.model import Model, load, usable
 from msr_utils.metrics.curves import Curve
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.paths import CACHE_DIR, MODELS_DIR, TRAININGS
-from msr_utils.training.cross_validation import cross_validate
+from msr_utils.training.cross_validation import CrossValidation, cross_validate
 from msr_utils.training.loop import FitConfig
 
 SHARING = {"deam": DEAM_CARD.title, "merp": MERP_CARD.title}
@@ -72,8 +72,7 @@ def prepare_transfer(
 ) -> TransferSetup:
     """Sequences and split for training on one corpus and testing on all of another.
 
-    `msr_utils.training.cross_validation.cross_validate` takes them as they are. A fifth of the training groups
-    is its validation part.
+    `cross_validate` takes them as they are. A fifth of the training groups is its validation part.
 
     Parameters
     ----------
@@ -126,7 +125,7 @@ def train_and_test(
     ----------
     train, test, features, cache_dir : as in `journey`
     config, fit_config, window_frames, progress, trainings
-        As in `msr_utils.training.cross_validation.cross_validate`.
+        As in `cross_validate`.
 
     Returns
     -------
@@ -136,11 +135,15 @@ def train_and_test(
     way = prepare_transfer(train, test, features, fit_config.seed, cache_dir)
     predictions = {
         target: cross_validate(
-            "lstm", config, fit_config, way.sequences, features, [way.split], target,
-            window_frames, progress=progress, trainings=trainings,
+            config,
+            fit_config,
+            way.sequences,
+            CrossValidation((way.split,), target, window_frames),
+            progress=progress,
+            trainings=trainings,
         ).predictions
         for target in TARGETS
-    }  # fmt: skip
+    }
     name = f"LSTM trained on {train.name}"
     without = f" ({len(way.left_out)} shared tracks left out)" if way.left_out else ""
     return {name + without: predictions}

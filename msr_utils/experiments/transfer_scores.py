@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,40 @@ import pandas as pd
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.evaluation.baselines import ORACLE
+from msr_utils.metrics.bootstrap import draw_units
 from msr_utils.metrics.curves import Curve, Predictions
-from msr_utils.metrics.scores import METRICS, evaluate, score
+from msr_utils.metrics.estimate import Estimate
+from msr_utils.metrics.scores import METRICS, Scores, evaluate, metric_title, score
 
 ZERO, TRAINING_MEAN = "zero", "mean of training corpus"
 
 MIN_SONGS = 3
 """Fewer songs have no correlation worth a figure."""
+
+
+@dataclass(frozen=True)
+class SongMeans(Estimate):
+    """Pearson's r of the songs' predicted means with their true means.
+
+    Parameters
+    ----------
+    n : int
+        Songs.
+    """
+
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class TransferScores(Scores):
+    """Scores on a corpus that a model was not trained on.
+
+    Parameters
+    ----------
+    song_means : SongMeans
+    """
+
+    song_means: SongMeans
 
 
 def plain_predictions(
@@ -55,14 +82,14 @@ def label_means(corpus: Corpus | None) -> dict[str, float] | None:
     }
 
 
-def song_mean_r(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> dict[str, float]:
+def song_mean_r(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> SongMeans:
     """Pearson's r of the songs' predicted means with their true means.
 
     Returns
     -------
-    dict of str to float
-        ``value``, ``low`` and ``high`` (95 % percentile interval from resampling songs), ``n``;
-        NaN with fewer than `MIN_SONGS` songs, or where means do not vary.
+    SongMeans
+        The interval resamples songs. NaN with fewer than `MIN_SONGS` songs, or where means do
+        not vary.
     """
     true, predicted = (
         np.array([getattr(c, name).mean() for c in predictions.values()], float)
@@ -70,12 +97,16 @@ def song_mean_r(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> 
     )
     n = len(true)
     if n < MIN_SONGS:
-        return {"value": np.nan, "low": np.nan, "high": np.nan, "n": n}
-    draws = np.random.default_rng(seed).integers(n, size=(n_boot, n))
-    drawn = np.array([score(true[d], predicted[d])["r"] for d in draws])
-    drawn = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
-    return {"value": score(true, predicted)["r"], "low": float(low), "high": float(high), "n": n}
+        return SongMeans(np.nan, n=n)
+    samples = np.array([score(true[d], predicted[d])["r"] for d in draw_units(n, n_boot, seed)])
+    return replace(SongMeans.from_samples(score(true, predicted)["r"], samples), n=n)
+
+
+def _scored(predictions: Predictions, n_boot: int, seed: int) -> TransferScores:
+    return TransferScores(
+        **vars(evaluate(predictions, n_boot, seed)),
+        song_means=song_mean_r(predictions, n_boot, seed),
+    )
 
 
 def scores(
@@ -96,8 +127,7 @@ def scores(
     Returns
     -------
     dict
-        ``songs``; ``rows[target][name]`` as `msr_utils.metrics.scores.evaluate` gives, with
-        ``song_means`` as `song_mean_r` gives.
+        ``songs``; ``rows[target][name]``: `TransferScores`.
 
     Raises
     ------
@@ -109,17 +139,14 @@ def scores(
     common = set.intersection(*(set(p) for m in models.values() for p in m.values()))
     if not common:
         raise ValueError("no track is left that none of the models was trained on")
-    rows: dict[str, dict] = {}
+    rows: dict[str, dict[str, TransferScores]] = {}
     for target in TARGETS:
         own = {n: {i: c for i, c in m[target].items() if i in common} for n, m in models.items()}
         mean = training_means[target] if training_means else None
         plain = plain_predictions(next(iter(own.values())), mean)
         oracle = {ORACLE: plain.pop(ORACLE)}
         rows[target] = {
-            name: {
-                **evaluate(predictions, n_boot, seed),
-                "song_means": song_mean_r(predictions, n_boot, seed),
-            }
+            name: _scored(predictions, n_boot, seed)
             for name, predictions in {**plain, **own, **oracle}.items()
         }
     return {"songs": len(common), "rows": rows}
@@ -131,14 +158,14 @@ def score_table(result: dict) -> pd.DataFrame:
     for target, models in result["rows"].items():
         for name, one in models.items():
             # The oracle reads the means off the labels: its correlation is 1 and says nothing.
-            means = one["song_means"] if name != ORACLE else {"value": np.nan}
+            means = one.song_means if name != ORACLE else Estimate(np.nan)
             rows.append(
                 {
                     "target": target,
                     "model": name,
-                    "r of song means": _with_interval(means, 2),
-                    **{_title(m): _with_interval(one["pooled"][m], 3) for m in METRICS},
-                    "r in a song": _with_sd(one["per_song"]["r"]),
+                    "r of song means": f"{means:.2f}",
+                    **{metric_title(m): f"{one.pooled[m]}" for m in METRICS},
+                    "r in a song": f"{one.per_song['r']}",
                 }
             )
     return pd.DataFrame(rows).set_index(["target", "model"])
@@ -153,25 +180,11 @@ def long_table(result: dict) -> pd.DataFrame:
         ``target, model, metric, value, low, high``.
     """
     return pd.DataFrame(
-        {"target": target, "model": name, "metric": metric, **values}
+        {"target": target, "model": name, "metric": metric, **asdict(values)}
         for target, models in result["rows"].items()
         for name, one in models.items()
         for metric, values in (
-            ("rmse", one["pooled"]["rmse"]),
-            *((("song_r", one["song_means"]),) if name != ORACLE else ()),
+            ("rmse", one.pooled["rmse"]),
+            *((("song_r", one.song_means),) if name != ORACLE else ()),
         )
     )
-
-
-def _title(metric: str) -> str:
-    return metric if metric == "r" else metric.upper()
-
-
-def _with_interval(p: Mapping[str, float], digits: int) -> str:
-    if not np.isfinite(p["value"]):
-        return "–"
-    return f"{p['value']:.{digits}f} [{p['low']:.{digits}f}, {p['high']:.{digits}f}]"
-
-
-def _with_sd(song: Mapping[str, float]) -> str:
-    return f"{song['mean']:.2f} ± {song['sd']:.2f}" if song["n"] else "–"

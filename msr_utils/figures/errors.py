@@ -70,9 +70,9 @@ def stratum_scores(found: Mapping[str, dict]) -> Figure:
             for row in own["strata"]:
                 y = at[row["by"], row["stratum"]] + 0.3 * (k - 0.5)
                 value = row[metric]
-                if np.isfinite(value["low"]):
-                    ax.plot([value["low"], value["high"]], [y, y], color=COLOURS[target], alpha=0.5)
-                ax.plot(value["value"], y, ".", color=COLOURS[target], label=target)
+                if np.isfinite(value.low):
+                    ax.plot([value.low, value.high], [y, y], color=COLOURS[target], alpha=0.5)
+                ax.plot(value.value, y, ".", color=COLOURS[target], label=target)
         ax.set_xlabel(label)
         ax.xaxis.set_major_locator(MaxNLocator(5))
     axes[2].axvline(0, color=GREY, lw=0.8)
@@ -102,10 +102,10 @@ def level_cues(found: Mapping[str, dict]) -> Figure:
             colour = "black" if what == "error" else COLOURS[target]
             for y, row in enumerate(rows):
                 value, height = row[what], y + 0.22 * (k - 1)
-                ax.plot([value["low"], value["high"]], [height] * 2, color=colour, alpha=alpha / 2)
+                ax.plot([value.low, value.high], [height] * 2, color=colour, alpha=alpha / 2)
                 label = None if y else f"{what} level" if what != "error" else "level error"
                 style = {"color": colour, "alpha": alpha, "ms": 6, "ls": "", "label": label}
-                ax.plot(value["value"], height, marker, **style)
+                ax.plot(value.value, height, marker, **style)
         ax.axvline(0, color=GREY, lw=0.8)
         ax.set(
             title=target, xlabel="Pearson r over pieces", xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1)
@@ -149,7 +149,7 @@ def error_over_time(found: Mapping[str, dict]) -> Figure:
         rows = own["time"]
         x = np.arange(len(rows)) + 0.1 * (k - 0.5)
         value, low, high = (
-            np.array([r["rmse"][n] for r in rows]) for n in ("value", "low", "high")
+            np.array([getattr(r["rmse"], n) for r in rows]) for n in ("value", "low", "high")
         )
         ax.errorbar(
             x, value, [value - low, high - value], fmt="o", color=COLOURS[target], label=target
@@ -192,13 +192,11 @@ def hidden_parts(
     """How far hiding a part of the input moves the curve, and what ridge loses by it."""
     order = list(dict.fromkeys(row["part"] for row in changes))
     figure, axes = plt.subplots(1, 2, figsize=(10, 0.34 * len(order) + 1.4), sharey=True)
-    intact = {row["target"]: row["r"]["value"] for row in losses if row["part"] == "nothing"}
+    intact = {row["target"]: row["r"].value for row in losses if row["part"] == "nothing"}
     for k, target in enumerate(TARGETS):
         style = {"height": 0.38, "color": COLOURS[target], "label": target}
         own = {row["part"]: row["change"] for row in changes if row["target"] == target}
-        lost = {
-            r["part"]: intact[target] - r["r"]["value"] for r in losses if r["target"] == target
-        }
+        lost = {r["part"]: intact[target] - r["r"].value for r in losses if r["target"] == target}
         y = np.arange(len(order)) + 0.4 * (k - 0.5)
         axes[0].barh(y, [own[name] for name in order], **style)
         axes[1].barh(y, [lost[name] for name in order], **style)

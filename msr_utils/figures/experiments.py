@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
 from msr_utils.constants import FRAME_RATE_HZ
+from msr_utils.metrics.reliability import CEILING
 from msr_utils.style import COLOURS, GREY
 
 
@@ -57,7 +58,7 @@ def clip_scores(results: Mapping, ceiling: Mapping[str, float] | None) -> Figure
                 label = model if y == 0 else None
                 _interval(labelled, scores[model]["r"][name], y + offset, colour, label)
         for y, best in enumerate(ceiling.values()):
-            label = "listeners' ceiling" if y == 0 else None
+            label = CEILING if y == 0 else None
             labelled.plot([best, best], [y - 0.4, y + 0.4], color="black", lw=2, label=label)
         labelled.set(xlabel="Pearson r over clips", xlim=(None, 1))
         labelled.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
@@ -115,10 +116,10 @@ def ablation(
                 )  # fmt: skip
                 continue
             d = found[name][metric]
-            clear = d["low"] > 0 or d["high"] < 0
+            clear = d.low > 0 or d.high < 0
             colour = COLOURS[target] if clear else GREY
-            ax.plot([d["low"], d["high"]], [y, y], color=colour, lw=1.6)
-            ax.plot(d["value"], y, "o", color=colour, ms=5)
+            ax.plot([d.low, d.high], [y, y], color=colour, lw=1.6)
+            ax.plot(d.value, y, "o", color=colour, ms=5)
         ax.axvline(0, color=GREY, lw=0.8)
         ax.set(xlabel=f"{label} of {target} − base")
     axes[0, 0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))

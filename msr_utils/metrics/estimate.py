@@ -1,14 +1,19 @@
-"""A measured value with its interval, and the one way in which both are written."""
+"""A measured value with its interval, a mean with its spread, and how both are written."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 LEVEL = 0.95
 """Coverage of every interval in the study, unless a function says otherwise."""
+
+QUANTILES = (0.025, 0.975)
+"""Ends of an interval of that coverage. (1 - LEVEL) / 2 is not exactly 0.025 in floating point."""
 
 MISSING = "–"
 """What stands in a table where there is no value."""
@@ -38,7 +43,7 @@ class Estimate:
     high: float = math.nan
 
     @classmethod
-    def from_samples(cls, value: float, samples: np.ndarray | None) -> Estimate:
+    def from_samples(cls, value: float, samples: np.ndarray | None) -> Self:
         """The percentile interval of bootstrap samples, [shape=(n,)]; NaNs among them are left out.
 
         Notes
@@ -48,8 +53,13 @@ class Estimate:
         samples = np.zeros(0) if samples is None else samples[np.isfinite(samples)]
         if not len(samples):
             return cls(float(value))
-        low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = np.quantile(samples, QUANTILES)
         return cls(float(value), float(low), float(high))
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `msr_utils.io.write_json` wrote, where null stands for NaN."""
+        return cls(*(_number(stored.get(key)) for key in ("value", "low", "high")))
 
     def __format__(self, spec: str) -> str:
         """``value [low, high]``, each in the format of a number; "–" where there is no value."""
@@ -62,3 +72,59 @@ class Estimate:
 
     def __str__(self) -> str:
         return format(self, "")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation over songs, networks or seeds.
+
+    Parameters
+    ----------
+    mean : float
+        NaN where no value is defined.
+    sd : float
+        Sample standard deviation (n - 1); NaN with fewer than two values.
+    n : int
+        Values that are defined.
+
+    Examples
+    --------
+    >>> f"{Spread(0.5, 0.25, 3)}"
+    '0.50 ± 0.25'
+    """
+
+    mean: float
+    sd: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float] | np.ndarray) -> Self:
+        """Mean and spread of the finite ones among some values, [shape=(n,)]."""
+        defined = np.asarray(values, np.float64)
+        defined = defined[np.isfinite(defined)]
+        return cls(
+            float(defined.mean()) if len(defined) else math.nan,
+            float(defined.std(ddof=1)) if len(defined) > 1 else math.nan,
+            len(defined),
+        )
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `msr_utils.io.write_json` wrote, where null stands for NaN."""
+        return cls(_number(stored["mean"]), _number(stored["sd"]), int(stored["n"]))
+
+    def __format__(self, spec: str) -> str:
+        """``mean ± sd``, each in the format of a number; "–" where there is no value."""
+        if not self.n:
+            return MISSING
+        spec = spec or ".2f"
+        if self.n < 2:
+            return format(self.mean, spec)
+        return f"{self.mean:{spec}} ± {self.sd:{spec}}"
+
+    def __str__(self) -> str:
+        return format(self, "")
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from msr_utils.metrics.scores import score
 
+CEILING = "raters' ceiling"
+"""Name of the row, in every table and figure, that holds the best possible score."""
 
-def rater_ceiling(
-    ratings: Sequence[np.ndarray], n_splits: int = 100, seed: int = 7
-) -> dict[str, float]:
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far raters agree, and the best scores that a model can reach with their mean.
+
+    Parameters
+    ----------
+    reliability : float
+        Of the mean over all raters, in [0, 1]. NaN, as are the others, where no song has two raters.
+    r : float
+        Highest Pearson r with the noisy mean: the square root of `reliability`.
+    rmse : float
+        Lowest RMSE: the error that the noise of the mean alone leaves.
+    within_r : float
+        Agreement on the course of a song: r of two halves of the raters, averaged over songs.
+    """
+
+    reliability: float = math.nan
+    r: float = math.nan
+    rmse: float = math.nan
+    within_r: float = math.nan
+
+
+def rater_ceiling(ratings: Sequence[np.ndarray], n_splits: int = 100, seed: int = 7) -> Reliability:
     """How well a perfect model could do, given that raters disagree.
 
     Each song's raters are split at random into halves; the halves' mean curves, pooled over
@@ -28,11 +53,7 @@ def rater_ceiling(
 
     Returns
     -------
-    dict of str to float
-        ``reliability``, ``r`` (its square root, the best r with the noisy mean), ``rmse``
-        (the error that the noise alone leaves) and ``within_r`` (how far the halves agree on
-        a song's course: their correlation in a song, averaged); all NaN where no song has
-        two raters.
+    Reliability
 
     Notes
     -----
@@ -40,7 +61,7 @@ def rater_ceiling(
     """
     songs = [r for r in ratings if len(r) >= 2]
     if not songs:
-        return dict.fromkeys(("reliability", "r", "rmse", "within_r"), float("nan"))
+        return Reliability()
     rng = np.random.default_rng(seed)
     mean = np.concatenate([_nanmean(r) for r in songs])
     correlations, within = [], []
@@ -55,12 +76,12 @@ def rater_ceiling(
         correlations.append(_correlation(*(np.concatenate(half) for half in halves)))
     half = float(np.mean(correlations))
     reliability = 2 * half / (1 + half)
-    return {
-        "reliability": reliability,
-        "r": float(np.sqrt(max(reliability, 0))),
-        "rmse": float(np.nanstd(mean) * np.sqrt(max(1 - reliability, 0))),
-        "within_r": float(np.nanmean(within)) if np.isfinite(within).any() else float("nan"),
-    }
+    return Reliability(
+        reliability=reliability,
+        r=float(np.sqrt(max(reliability, 0))),
+        rmse=float(np.nanstd(mean) * np.sqrt(max(1 - reliability, 0))),
+        within_r=float(np.nanmean(within)) if np.isfinite(within).any() else math.nan,
+    )
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:

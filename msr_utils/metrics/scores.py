@@ -2,12 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
 import numpy as np
 
+from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_units
+from msr_utils.metrics.correlation import correlation
 from msr_utils.metrics.curves import Predictions
+from msr_utils.metrics.estimate import Estimate, Spread
 
 METRICS = ("rmse", "mae", "r", "ccc")
 """Root mean squared error, mean absolute error, Pearson's r and the concordance coefficient."""
+
+TITLES = {"rmse": "RMSE", "mae": "MAE", "ccc": "CCC", "auc": "AUC"}
+"""How a metric is written in tables and figures, where it differs from its key."""
+
+
+def metric_title(metric: str) -> str:
+    """How a metric is written in tables and figures."""
+    return TITLES.get(metric, metric)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of the predictions of one target.
+
+    Parameters
+    ----------
+    songs, frames : int
+        That were predicted.
+    pooled : mapping of metric to Estimate
+        Over all frames.
+    per_song : mapping of metric to Spread
+        Over the songs for which the metric is defined.
+    """
+
+    songs: int
+    frames: int
+    pooled: Mapping[str, Estimate]
+    per_song: Mapping[str, Spread]
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Read what `msr_utils.io.write_json` wrote."""
+        return cls(
+            songs=stored["songs"],
+            frames=stored["frames"],
+            pooled={m: Estimate.from_json(value) for m, value in stored["pooled"].items()},
+            per_song={m: Spread.from_json(value) for m, value in stored["per_song"].items()},
+        )
 
 
 def _sums(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -30,15 +75,12 @@ def _from_sums(sums: np.ndarray) -> dict[str, np.ndarray]:
     mean_y, mean_p = y / n, p / n
     var_y, var_p = yy / n - mean_y**2, pp / n - mean_p**2
     cov = yp / n - mean_y * mean_p
-    # Rounding leaves a constant curve with a variance of about 1e-17, not 0.
-    varies = (var_y > 1e-12) & (var_p > 1e-12)
     with np.errstate(invalid="ignore", divide="ignore"):
-        r = np.where(varies, cov / np.sqrt(np.abs(var_y * var_p)), np.nan)
         ccc = 2 * cov / (var_y + var_p + (mean_y - mean_p) ** 2)
     return {
         "rmse": np.sqrt(np.maximum((yy - 2 * yp + pp) / n, 0)),
         "mae": absolute / n,
-        "r": np.clip(r, -1, 1),
+        "r": correlation(cov, var_y, var_p),
         "ccc": np.clip(ccc, -1, 1),
     }
 
@@ -69,48 +111,39 @@ def score(true: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in _from_sums(_sums(true, predicted)).items()}
 
 
-def evaluate(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> dict:
+def evaluate(predictions: Predictions, n_boot: int = N_BOOT, seed: int = SEED) -> Scores:
     """Score predictions per song and pooled over all frames.
 
     Parameters
     ----------
     predictions : mapping of song id to Curve
     n_boot : int >= 0
-        Bootstrap samples of songs for the 95 % intervals of the pooled metrics.
+        Bootstrap samples of songs for the 95 % intervals of the pooled metrics; 0: none.
     seed : int
 
     Returns
     -------
-    dict
-        ``pooled[metric]``: ``value, low, high``; ``per_song[metric]``: ``mean, sd, n``, where
-        ``n`` counts the songs for which the metric is defined; ``songs``, ``frames``.
+    Scores
+
+    Raises
+    ------
+    ValueError
+        If a curve cannot be scored, see `score`.
     """
-    sums = np.stack([_sums(c.true, c.predicted) for c in predictions.values()])
-    pooled = _from_sums(sums.sum(axis=0))
-    songs = _from_sums(sums)
-    draws = np.random.default_rng(seed).integers(len(sums), size=(n_boot, len(sums)))
-    boot = _from_sums(sums[draws].sum(axis=1)) if n_boot else {}
-    result: dict = {
-        "songs": len(sums),
-        "frames": int(sums[:, 0].sum()),
-        "pooled": {},
-        "per_song": {},
-    }
-    for name in METRICS:
-        low, high = _interval(boot.get(name))
-        result["pooled"][name] = {"value": float(pooled[name]), "low": low, "high": high}
-        defined = songs[name][np.isfinite(songs[name])]
-        result["per_song"][name] = {
-            "mean": float(defined.mean()) if len(defined) else float("nan"),
-            "sd": float(defined.std(ddof=1)) if len(defined) > 1 else float("nan"),
-            "n": len(defined),
-        }
-    return result
+    sums = _song_sums(predictions)
+    pooled, songs = _from_sums(sums.sum(axis=0)), _from_sums(sums)
+    samples = _samples(sums, draw_units(len(sums), n_boot, seed))
+    return Scores(
+        songs=len(sums),
+        frames=int(sums[:, 0].sum()),
+        pooled={m: Estimate.from_samples(pooled[m], samples.get(m)) for m in METRICS},
+        per_song={m: Spread.of(songs[m]) for m in METRICS},
+    )
 
 
 def paired_difference(
-    first: Predictions, second: Predictions, n_boot: int = 2000, seed: int = 7
-) -> dict[str, dict[str, float]]:
+    first: Predictions, second: Predictions, n_boot: int = N_BOOT, seed: int = SEED
+) -> dict[str, Estimate]:
     """How much the first model's pooled scores exceed the second's, on the same songs.
 
     Both are scored on each bootstrap sample of songs: what makes a song hard for both drops out.
@@ -123,8 +156,8 @@ def paired_difference(
 
     Returns
     -------
-    dict of str to dict
-        By metric ``value, low, high``: the difference with its 95 % interval.
+    dict of metric to Estimate
+        The difference with its 95 % interval.
 
     Raises
     ------
@@ -134,21 +167,22 @@ def paired_difference(
     frames = [{i: len(c.true) for i, c in p.items()} for p in (first, second)]
     if frames[0] != frames[1]:
         raise ValueError("paired difference: the two predict other songs or frames")
-    sums = [np.stack([_sums(p[i].true, p[i].predicted) for i in first]) for p in (first, second)]
-    draws = np.random.default_rng(seed).integers(len(first), size=(n_boot, len(first)))
+    sums = [_song_sums({i: p[i] for i in first}) for p in (first, second)]
+    draws = draw_units(len(first), n_boot, seed)
     pooled = [_from_sums(s.sum(axis=0)) for s in sums]
-    boot = [_from_sums(s[draws].sum(axis=1)) for s in sums] if n_boot else [{}, {}]
-    result = {}
-    for name in METRICS:
-        low, high = _interval(boot[0][name] - boot[1][name] if n_boot else None)
-        value = float(pooled[0][name] - pooled[1][name])
-        result[name] = {"value": value, "low": low, "high": high}
-    return result
+    samples = [_samples(s, draws) for s in sums]
+    return {
+        m: Estimate.from_samples(
+            pooled[0][m] - pooled[1][m], samples[0][m] - samples[1][m] if n_boot else None
+        )
+        for m in METRICS
+    }
 
 
-def _interval(samples: np.ndarray | None) -> tuple[float, float]:
-    samples = samples[np.isfinite(samples)] if samples is not None else np.zeros(0)
-    if not len(samples):
-        return float("nan"), float("nan")
-    low, high = np.quantile(samples, [0.025, 0.975])
-    return float(low), float(high)
+def _song_sums(predictions: Predictions) -> np.ndarray:
+    return np.stack([_sums(c.true, c.predicted) for c in predictions.values()])
+
+
+def _samples(sums: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
+    """Pooled metrics of each bootstrap sample of songs, (n_boot,) each; empty without samples."""
+    return _from_sums(sums[draws].sum(axis=1)) if len(draws) else {}

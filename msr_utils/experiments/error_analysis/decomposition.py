@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Track
 from msr_utils.metrics.curves import Curve, Predictions
+from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.scores import evaluate
 from msr_utils.models.ridge import causal_average
 
@@ -131,7 +132,7 @@ def causally_smoothed(predictions: Predictions, seconds: float) -> dict[str, Cur
 
 def oracle_corrections(
     predictions: Predictions, tracks: Sequence[Track], n_boot: int = 2000, seed: int = 7
-) -> dict[str, dict]:
+) -> dict[str, Mapping[str, Estimate]]:
     """Pooled scores if one part of the error went away, or if the curve did not move.
 
     All but the first and the second row use the labels: they say where there is something to
@@ -163,7 +164,7 @@ def oracle_corrections(
             {i: Curve(c.times_s, c.true, change(i, c)) for i, c in predictions.items()},
             n_boot,
             seed,
-        )["pooled"]
+        ).pooled
         for name, change in changes.items()
     }
 
@@ -180,7 +181,7 @@ def smoothing(predictions: Predictions, seconds: Sequence[float]) -> list[dict]:
     for tau in seconds:
         curves = causally_smoothed(predictions, tau) if tau else predictions
         result = evaluate(curves, 0)
-        pooled = {m: result["pooled"][m]["value"] for m in ("rmse", "r")}
-        within = result["per_song"]["r"]["mean"]
+        pooled = {m: result.pooled[m].value for m in ("rmse", "r")}
+        within = result.per_song["r"].mean
         rows.append({"seconds": float(tau), **pooled, "within_r": within})
     return rows

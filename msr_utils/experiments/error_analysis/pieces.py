@@ -80,7 +80,7 @@ def by_time(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> list
     Returns
     -------
     list of dict
-        ``when, songs, rmse`` (``value, low, high``), ``bias`` (mean of predicted minus true)
+        ``when, songs, rmse`` (`Estimate`), ``bias`` (mean of predicted minus true)
         and ``constant_rmse`` (the spread of the labels there, which the best constant would
         leave).
     """
@@ -107,7 +107,7 @@ def by_time(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> list
             {
                 "when": when,
                 "songs": len(curves),
-                "rmse": evaluate(curves, n_boot, seed)["pooled"]["rmse"],
+                "rmse": evaluate(curves, n_boot, seed).pooled["rmse"],
                 "bias": float((predicted - true).mean()),
                 "constant_rmse": float(true.std()),
             }
@@ -141,7 +141,7 @@ def within_pieces(
         `half_r` stepped up by Spearman and Brown's formula) and ``lags``: ``lag_s, r``.
     """
     curves = list(predictions.values())
-    half = ceiling(corpus, target)["within_r"]
+    half = ceiling(corpus, target).within_r
     spread = [np.mean([getattr(c, n).std() for c in curves]) for n in ("predicted", "true")]
     return {
         "r": _lagged(curves, 0),

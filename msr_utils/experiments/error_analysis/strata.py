@@ -19,7 +19,10 @@ from msr_utils.experiments.error_analysis.decomposition import level_error
 from msr_utils.features.blocks.tonal import KEY_MEASURES
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.filterbanks import mel_filterbank
+from msr_utils.metrics.bootstrap import draw_units
+from msr_utils.metrics.correlation import pearson
 from msr_utils.metrics.curves import Curve, Predictions
+from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.scores import evaluate, score
 
 DESCRIBED_BY = ("logmel", "tonal", "onset", "tempogram", "loudness")
@@ -148,8 +151,8 @@ def by_stratum(
     Returns
     -------
     list of dict
-        ``by, stratum, songs, share`` (of the squared error) and, each with ``value, low,
-        high``, ``rmse, r, level`` (mean error over pieces: above 0 predicted too high).
+        ``by, stratum, songs, share`` (of the squared error) and, each an `Estimate`, ``rmse, r,
+        level`` (mean error over pieces: above 0 predicted too high).
     """
     squares = {i: float(((c.predicted - c.true) ** 2).sum()) for i, c in predictions.items()}
     total = sum(squares.values())
@@ -161,9 +164,9 @@ def by_stratum(
             if i in predictions:
                 members.setdefault(name, []).append(i)
         for name, ids in members.items():
-            pooled = evaluate({i: predictions[i] for i in ids}, n_boot, seed)["pooled"]
+            pooled = evaluate({i: predictions[i] for i in ids}, n_boot, seed).pooled
             levels = np.array([level_error(predictions[i]) for i in ids])
-            draws = levels[rng.integers(len(ids), size=(n_boot, len(ids)))].mean(axis=1)
+            draws = levels[draw_units(len(ids), n_boot, rng)].mean(axis=1)
             rows.append(
                 {
                     "by": by,
@@ -172,16 +175,10 @@ def by_stratum(
                     "share": sum(squares[i] for i in ids) / total,
                     "rmse": pooled["rmse"],
                     "r": pooled["r"],
-                    "level": _with_interval(levels.mean(), draws),
+                    "level": Estimate.from_samples(levels.mean(), draws),
                 }
             )
     return rows
-
-
-def _with_interval(value: float, draws: np.ndarray) -> dict[str, float]:
-    draws = draws[np.isfinite(draws)]
-    low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan, np.nan)
-    return {"value": float(value), "low": float(low), "high": float(high)}
 
 
 def level_correlations(
@@ -195,8 +192,8 @@ def level_correlations(
     Returns
     -------
     list of dict
-        ``descriptor`` and, each with ``value, low, high``, Pearson's r over pieces with
-        ``rated, predicted, error``.
+        ``descriptor`` and, each an `Estimate`, Pearson's r over pieces with ``rated, predicted,
+        error``.
     """
     curves = list(predictions.values())
     levels = {
@@ -205,23 +202,17 @@ def level_correlations(
         "error": np.array([level_error(c) for c in curves]),
     }
     values = pieces.loc[list(predictions)]
-    draws = np.random.default_rng(seed).integers(len(curves), size=(n_boot, len(curves)))
+    draws = draw_units(len(curves), n_boot, seed)
     rows = []
     for name in values.columns:
         x = values[name].to_numpy()
         row: dict = {"descriptor": name}
         for what, y in levels.items():
-            row[what] = _with_interval(_pearson(x[None], y[None])[0], _pearson(x[draws], y[draws]))
+            row[what] = Estimate.from_samples(
+                pearson(x[None], y[None])[0], pearson(x[draws], y[draws])
+            )
         rows.append(row)
     return rows
-
-
-def _pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Pearson's r of each row; NaN where one does not vary."""
-    x, y = (v - v.mean(axis=1, keepdims=True) for v in (x, y))
-    product = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    known = product > 1e-12
-    return np.where(known, (x * y).sum(axis=1) / np.where(known, product, 1), np.nan)
 
 
 def ranked(predictions: Predictions) -> list[str]:

@@ -40,7 +40,7 @@ def oracle_corrections_table(found: Mapping[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             (target, {"rmse": "RMSE"}.get(metric, metric)): {
-                name: f"{pooled[metric]['value']:.3f}" for name, pooled in own["what_if"].items()
+                name: f"{pooled[metric].value:.3f}" for name, pooled in own["what_if"].items()
             }
             for target, own in found.items()
             for metric in ("rmse", "r")

@@ -11,8 +11,11 @@ from msr_utils.constants import TARGETS
 from msr_utils.experiments.release.intervals import COVERAGE
 from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED
 from msr_utils.experiments.release.trainer import Released, _curves
-from msr_utils.experiments.transfer_scores import ZERO
+from msr_utils.experiments.transfer_scores import ZERO, TransferScores
 from msr_utils.export.bundle import export_bundle
+from msr_utils.inference.card import ModelCard, ModelDescription
+from msr_utils.metrics.estimate import Estimate
+from msr_utils.metrics.scores import METRICS
 from msr_utils.models.backend import keras
 from msr_utils.models.linear import LinearConfig, build_linear
 
@@ -37,7 +40,7 @@ def networks(released: Released) -> dict[str, keras.Model]:
 
 def export(
     name: str, released: Released, scored: dict, models_dir: Path, limits: Sequence[str] = ()
-) -> dict:
+) -> ModelCard:
     """Write the bundle `name`.
 
     Parameters
@@ -53,8 +56,7 @@ def export(
 
     Returns
     -------
-    dict
-        The card.
+    ModelCard
 
     Raises
     ------
@@ -75,31 +77,33 @@ def export(
         for quadrants in scored["quadrants"].values()
         for metric, v in quadrants.items()
     )
-    card = {
-        "name": name,
-        "title": f"Linear map of remembered features ({name})",
-        "summary": "Valence and arousal every 500 ms; causal. One linear map of what was heard in "
+    description = ModelDescription(
+        name=name,
+        title=f"Linear map of remembered features ({name})",
+        summary="Valence and arousal every 500 ms; causal. One linear map of what was heard in "
         "the last 3, 10 and 40 s: spectrum, timbre, harmony, rhythm and loudness"
         + (", and what a network makes of it that learned to tag music." if ear else "."),
-        "protocol": f"{trainer.folds}-fold cross-validation over all corpora at once, by artist "
+        protocol=f"{trainer.folds}-fold cross-validation over all corpora at once, by artist "
         "or series. Only the shares of the kinds of labels were chosen within the folds that are "
         "not tested; features, memory and penalties were settled after the scores of about "
         f"{N_CONFIGS_TRIED} configurations on the same folds had been seen, so these scores are somewhat "
         f"optimistic. The table is of {first}, frames pooled. Clips of a known quadrant: {clips}. The bundle itself was "
         "trained on all folds. Intervals of 95 % resample tracks or artists.",
-        "trained_on": ", ".join(c.card.title for c in corpora),
-        "licence": "weights for research, not for commercial use; training data: "
+        trained_on=", ".join(c.card.title for c in corpora),
+        licence="weights for research, not for commercial use; training data: "
         + "; ".join(f"{c.card.title}: {c.card.licence}" for c in corpora),
-        "corpus_hash": " ".join(c.content_hash()[:16] for c in corpora),
-        "metrics": {
-            t: {m: one["pooled"][m] for m in ("rmse", "mae", "r", "ccc")}
-            for t, one in scored["curves"][first].items()
+        corpus_hash=" ".join(c.content_hash()[:16] for c in corpora),
+        metrics={
+            t: {m: one.pooled[m] for m in METRICS} for t, one in scored["curves"][first].items()
         },
-        "margins": released.margins,
-        "setting": scored["setting"],
-        "quadrants": scored["quadrants"],
-        "coverage": scored["coverage"],
-        "limits": [
+        margins=released.margins,
+        setting=scored["setting"],
+        quadrants={
+            corpus: {metric: Estimate.from_json(value) for metric, value in own.items()}
+            for corpus, own in scored["quadrants"].items()
+        },
+        coverage=scored["coverage"],
+        limits=(
             f"Its intervals are as wide for every frame. They are meant to cover "
             f"{100 * COVERAGE:.0f} % of a track's frames and were fitted to curves of {first}: "
             + ", ".join(f"{100 * inside[t][first]:.0f} % of {t}" for t in TARGETS)
@@ -119,9 +123,9 @@ def export(
             "It was never shown speech, noise, silence, music without Western harmony or pieces "
             "of more than some minutes.",
             "Ratings are means over listeners: they do not say what one person feels.",
-        ],
-    }
-    return export_bundle(networks(released), trainer.features, card, Path(models_dir) / name)
+        ),
+    )
+    return export_bundle(networks(released), trainer.features, description, Path(models_dir) / name)
 
 
 def unseen_limits(name: str, heard: dict, title: str) -> list[str]:
@@ -137,23 +141,20 @@ def unseen_limits(name: str, heard: dict, title: str) -> list[str]:
         Of the corpus.
     """
 
-    def interval(v: Mapping[str, float], digits: int) -> str:
-        return f"{v['value']:.{digits}f} [{v['low']:.{digits}f}, {v['high']:.{digits}f}]"
-
     def each(form: Callable[[str], str]) -> str:
         return " and ".join(f"{form(target)} of {target}" for target in TARGETS)
 
-    def of(target: str, row: str) -> dict:
+    def of(target: str, row: str) -> TransferScores:
         return heard["rows"][target][row]
 
     limits = [
         "How high its curves lie is uncertain on music unlike its training music. On the "
         f"{heard['songs']} songs of {title}, which it was never trained on, RMSE is "
-        + each(lambda t: interval(of(t, name)["pooled"]["rmse"], 3))
+        + each(lambda t: f"{of(t, name).pooled['rmse']}")
         + "; a constant zero has "
-        + each(lambda t: f"{of(t, ZERO)['pooled']['rmse']['value']:.3f}")
+        + each(lambda t: f"{of(t, ZERO).pooled['rmse'].value:.3f}")
         + ". Which song has more is told with r of song means "
-        + each(lambda t: interval(of(t, name)["song_means"], 2))
+        + each(lambda t: f"{of(t, name).song_means:.2f}")
         + "; an interval that holds zero shows nothing."
     ]
     inside = heard["coverage"].get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,7 @@ def score_table(results: Mapping[str, dict]) -> pd.DataFrame:
         found = {
             ("quadrants", m): v for own in result["quadrants"].values() for m, v in own.items()
         } | {
-            (corpus, f"{metric} of {target}"): one["pooled"][metric]
+            (corpus, f"{metric} of {target}"): asdict(one.pooled[metric])
             for corpus, targets in result["curves"].items()
             for target, one in targets.items()
             for metric in ("rmse", "r")
