@@ -52,8 +52,13 @@ def read_json(path: Path) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Turn dataclasses, numpy values, paths and tuples into what JSON and YAML can hold."""
+    """Turn dataclasses, numpy values, paths and tuples into what JSON and YAML can hold.
+
+    A dataclass becomes what its ``to_json`` method gives, or its fields by name.
+    """
     if is_dataclass(value) and not isinstance(value, type):
+        if hasattr(value, "to_json"):
+            return plain(value.to_json())
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}

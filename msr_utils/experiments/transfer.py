@@ -175,9 +175,7 @@ def tracks_not_trained_on(bundle: Model, corpus: Corpus) -> list[Track]:
         raise CorpusError(
             f"bundle {bundle.name}: was trained on {corpus.card.title}; test it on another corpus"
         )
-    trained_on = {
-        name for name, title in SHARED_CORPORA.items() if title in bundle.card.trained_on
-    }
+    trained_on = {name for name, title in SHARED_CORPORA.items() if title in bundle.card.trained_on}
     return [track for track in corpus.tracks if not track.shared_with.keys() & trained_on]
 
 

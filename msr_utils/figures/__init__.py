@@ -10,12 +10,12 @@ from msr_utils.figures.corpora import (
     static_against_dynamic,
 )
 from msr_utils.figures.errors import (
+    context_length,
     curves_by_rank,
+    error_components,
     error_over_time,
-    error_parts,
     hidden_parts,
     level_cues,
-    memory_curve,
     movement,
     robustness,
     stratum_scores,
@@ -24,6 +24,7 @@ from msr_utils.figures.evaluation import (
     explorer,
     predicted_curves,
     score_intervals,
+    track_title,
 )
 from msr_utils.figures.experiments import (
     ablation,
@@ -35,6 +36,9 @@ from msr_utils.figures.features import (
     audio_overview,
     augmentations,
     band_correlations,
+)
+from msr_utils.figures.marks import (
+    mark_estimate,
 )
 from msr_utils.figures.raters import (
     rater_shares,
@@ -55,10 +59,11 @@ __all__ = [
     "band_correlations",
     "clip_labels",
     "clip_scores",
+    "context_length",
     "cost_growth",
     "curves_by_rank",
+    "error_components",
     "error_over_time",
-    "error_parts",
     "explorer",
     "fusion_scores",
     "gems_shares",
@@ -66,7 +71,7 @@ __all__ = [
     "label_spread",
     "learning_curves",
     "level_cues",
-    "memory_curve",
+    "mark_estimate",
     "movement",
     "penalties",
     "predicted_curves",
@@ -79,5 +84,6 @@ __all__ = [
     "search_slices",
     "static_against_dynamic",
     "stratum_scores",
+    "track_title",
     "training_history",
 ]

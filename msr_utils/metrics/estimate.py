@@ -61,6 +61,10 @@ class Estimate:
         """Read what `msr_utils.io.write_json` wrote, where null stands for NaN."""
         return cls(*(_number(stored.get(key)) for key in ("value", "low", "high")))
 
+    def scaled(self, factor: float) -> Estimate:
+        """In another unit, such as per cent (`factor` 100)."""
+        return Estimate(factor * self.value, factor * self.low, factor * self.high)
+
     def __format__(self, spec: str) -> str:
         """``value [low, high]``, each in the format of a number; "–" where there is no value."""
         if not math.isfinite(self.value):
