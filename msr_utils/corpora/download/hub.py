@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, hf_hub_url, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_url, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from tqdm.auto import tqdm
 
@@ -15,12 +15,7 @@ from msr_utils.corpora.download.failures import (
     failure_words,
     status_words,
 )
-from msr_utils.corpora.download.sources import (
-    HUB,
-    Archive,
-    DownloadError,
-    Source,
-)
+from msr_utils.corpora.download.sources import Archive, DownloadError, Source
 from msr_utils.corpora.download.unzip import check_name
 
 LISTING = "the list of files"
@@ -48,7 +43,7 @@ def list_files(source: Source, endpoint: str, timeout_s: float) -> tuple[str, li
     DownloadError
         If the hub does not answer, or answers with something else.
     """
-    url = f"{endpoint or HUB}/api/datasets/{source.hub}"
+    url = f"{endpoint or constants.ENDPOINT}/api/datasets/{source.hub}"
     # No token: the data set is public, and a mirror must not see one.
     api = HfApi(endpoint=endpoint or None, token=False)
     try:
@@ -114,7 +109,7 @@ def download_snapshot(
     except Exception as error:  # the client passes on the errors of its HTTP library
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise  # of the file system
-        url = f"{endpoint or HUB}/datasets/{source.hub}"
+        url = f"{endpoint or constants.ENDPOINT}/datasets/{source.hub}"
         raise _error(error, url, source.hub, source, timeout_s) from error
 
 
