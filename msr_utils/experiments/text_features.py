@@ -9,10 +9,10 @@ import numpy as np
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
+from msr_utils.affect import QUADRANTS
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.corpora.emotify import EMOTIONS, reliability
-from msr_utils.experiments.text_fusion import POSITIVE_QUADRANTS
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.metrics.reliability import rater_ceiling
@@ -29,6 +29,12 @@ MAX_TOKENS = 256
 """Longest text that all-MiniLM was made for, of those tokens; the rest is cut."""
 
 CONTROL = "text of another track"
+
+POSITIVE_QUADRANTS = {
+    "valence": tuple(q.name for q in QUADRANTS if q.valence_positive),
+    "arousal": tuple(q.name for q in QUADRANTS if q.arousal_positive),
+}
+"""Quadrants in which each dimension is positive."""
 
 
 def describe(track: Track, fields: Sequence[str] = FIELDS) -> str:

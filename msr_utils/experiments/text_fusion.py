@@ -19,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from msr_utils.affect import QUADRANTS
 from msr_utils.corpora.base import Corpus
 from msr_utils.dataset.splits import inner_parts, splits_of
 from msr_utils.experiments.text_features import (
@@ -35,12 +34,6 @@ CONSTANT = "constant"
 
 PENALTIES = tuple(10.0**k for k in range(1, 6))
 """Of the probes, on standardised inputs; chosen on inner parts."""
-
-POSITIVE_QUADRANTS = {
-    "valence": tuple(q.name for q in QUADRANTS if q.valence_positive),
-    "arousal": tuple(q.name for q in QUADRANTS if q.arousal_positive),
-}
-"""Quadrants in which each dimension is positive."""
 
 
 def out_of_fold(corpus: Corpus, x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> np.ndarray:
