@@ -142,7 +142,7 @@ class ModelCard(ModelDescription):
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON holds it, without the fields that this kind of model does not have."""
-        values = plain(self)
+        values: dict[str, Any] = plain(self)
         extra = values.pop("extra")
         return {k: v for k, v in values.items() if v not in (None, "", {}, [])} | extra
 
