@@ -181,7 +181,7 @@ def run(
             trained = cross_validate(
                 model, fit_config,
                 [replace(s, features=s.features[:, columns]) for s in sequences],
-                CrossValidation(splits, target, length, inner_folds, seeds, to_export=False),
+                CrossValidation(tuple(splits), target, length, inner_folds, seeds, to_export=False),
                 copies=copies_of(corpus, own, altered, cache_dir), trainings=trainings,
                 label=f"{variant.group} {variant.name}",
             )  # fmt: skip

@@ -144,7 +144,8 @@ class ModelCard(ModelDescription):
         """The card as JSON holds it, without the fields that this kind of model does not have."""
         values: dict[str, Any] = plain(self)
         extra = values.pop("extra")
-        return {k: v for k, v in values.items() if v not in (None, "", {}, [])} | extra
+        present = {k: v for k, v in values.items() if v not in (None, "", {}, [])}
+        return present | dict(extra)
 
 
 REQUIRED = ("name", "kind", "model_sha256", "feature_hash")

@@ -24,9 +24,9 @@ from msr_utils.constants import (
     TEMPO_BANDS,
 )
 from msr_utils.features.blocks.cepstral import mfcc_slopes
+from msr_utils.features.blocks.contrast import CONTRAST_RANGE
 from msr_utils.features.blocks.registry import BLOCKS
 from msr_utils.features.blocks.rhythm import autocorrelation, tempo_window
-from msr_utils.features.blocks.spectral import CONTRAST_RANGE
 from msr_utils.features.blocks.tonal import key_strengths
 from msr_utils.features.config import FEATURE_VERSION, FeatureConfig, block_table
 from msr_utils.features.extractor import FeatureExtractor, extract, logmel_spectrogram
