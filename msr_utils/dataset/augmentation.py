@@ -268,7 +268,8 @@ def _rng(config: AugmentConfig, track_id: str, copy: int, name: str) -> np.rando
 
 
 def _draw(transform: Transform, config: AugmentConfig, rng: np.random.Generator) -> list[float]:
-    return rng.uniform(*getattr(config, transform.option), transform.draws).tolist()
+    low, high = getattr(config, transform.option)
+    return rng.uniform(low, high, transform.draws).tolist()
 
 
 def drawn(track_id: str, config: AugmentConfig, copy: int) -> dict[str, list[float]]:
