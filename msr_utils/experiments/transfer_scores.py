@@ -11,10 +11,11 @@ import pandas as pd
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.evaluation.baselines import ORACLE
+from msr_utils.evaluation.tables import pooled_columns
 from msr_utils.metrics.bootstrap import draw_units
 from msr_utils.metrics.curves import Curve, Predictions
 from msr_utils.metrics.estimate import Estimate
-from msr_utils.metrics.scores import METRICS, Scores, evaluate, metric_title, score
+from msr_utils.metrics.scores import Scores, evaluate, score
 
 ZERO, TRAINING_MEAN = "zero", "mean of training corpus"
 
@@ -164,7 +165,7 @@ def score_table(result: dict) -> pd.DataFrame:
                     "target": target,
                     "model": name,
                     "r of song means": f"{means:.2f}",
-                    **{metric_title(m): f"{one.pooled[m]}" for m in METRICS},
+                    **pooled_columns(one),
                     "r in a song": f"{one.per_song['r']}",
                 }
             )

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.corpora.emotify import EMOTIONS
-from msr_utils.figures.evaluation import _title
+from msr_utils.figures.evaluation import track_title
 from msr_utils.style import COLOURS, GREY
 
 
@@ -144,7 +144,7 @@ def rated_curves(tracks: Sequence[Track]) -> Figure:
                 ax.fill_between(track.times_s, low, high, color=COLOURS[target], alpha=0.18, lw=0)
             ax.plot(track.times_s, getattr(track, target), color=COLOURS[target], label=target)
         ax.axhline(0, color=GREY, lw=0.6)
-        ax.set(ylim=(-1, 1), xlim=(0, None), ylabel="rating", title=_title(track))
+        ax.set(ylim=(-1, 1), xlim=(0, None), ylabel="rating", title=track_title(track))
     axes[0, 0].legend(loc="upper right", ncols=2, fontsize="small")
     axes[-1, 0].set_xlabel("time (s)")
     return figure

@@ -77,7 +77,7 @@ def predicted_curves(
                 curve = curves[track.id]
                 ax.plot(curve.times_s, curve.predicted, color=colour, lw=1.1, label=model)
             ax.set(ylim=(-1, 1), xlim=(0, None))
-            ax.set_title(f"{_title(track)}: {target}", fontsize="small")
+            ax.set_title(f"{track_title(track)}: {target}", fontsize="small")
         row[0].set_ylabel("rating, -1 to 1")
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")
@@ -86,6 +86,7 @@ def predicted_curves(
     return figure
 
 
-def _title(track: Track) -> str:
+def track_title(track: Track) -> str:
+    """Title of a track, shortened to fit over a panel."""
     title = track.text.get("title") or f"track {track.id}"
     return title if len(title) <= 42 else title[:40] + "…"
