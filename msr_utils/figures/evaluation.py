@@ -87,7 +87,7 @@ def predicted_curves(
 
 
 def track_title(track: Track) -> str:
-    """Title of a track, cut after 42 characters; its id where it has no title."""
+    """Title of a track, shortened to fit over a panel."""
     title = track.text.get("title") or f"track {track.id}"
     return title if len(title) <= 42 else title[:40] + "…"
 
