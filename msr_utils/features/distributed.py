@@ -165,17 +165,10 @@ def compute_features(
         _Task(index, Path(track.audio_path).absolute(), config, cache_dir)
         for index, track in enumerate(corpus.tracks)
     ]
-    results: Iterable[_TaskResult]
-    if scheduler != "local":
-        if workers != 1:
-            raise DistributedError("workers: for local only; a Dask cluster has its own")
-        results = _on_cluster(tasks, scheduler)
-    else:
-        results = map(_run, tasks) if workers == 1 else _in_processes(tasks, workers)
     outcomes: dict[int, TrackOutcome] = {}
     failed = 0
     with tqdm(total=len(tasks), desc="features", unit="track", disable=not progress) as bar:
-        for result in results:
+        for result in _results(tasks, scheduler, workers):
             track = corpus.tracks[result.index]
             file = os.path.relpath(track.audio_path)
             reason = result.text if result.state == FAILED else ""
@@ -185,6 +178,15 @@ def compute_features(
                 bar.set_postfix(failed=failed, refresh=False)
             bar.update()
     return [outcomes[task.index] for task in tasks]
+
+
+def _results(tasks: Sequence[_Task], scheduler: str, workers: int) -> Iterable[_TaskResult]:
+    """Results of tasks in the order in which they finish."""
+    if scheduler == "local":
+        return map(_run, tasks) if workers == 1 else _in_processes(tasks, workers)
+    if workers != 1:
+        raise DistributedError("workers: for local only; a Dask cluster has its own")
+    return _on_cluster(tasks, scheduler)
 
 
 def _run(task: _Task) -> _TaskResult:
