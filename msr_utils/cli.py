@@ -62,7 +62,9 @@ def run(
     """Run the study's notebooks that are not up to date."""
     from msr_utils.corpora import load_corpus
     from msr_utils.corpora.base import CorpusError
-    from msr_utils.study import plan, runner
+    from msr_utils.provenance.source_tree import IdentityError
+    from msr_utils.study import plan
+    from msr_utils.study import runner as study_runner
     from msr_utils.study.plan import StudyError
 
     if data_dir:
@@ -87,10 +89,12 @@ def run(
             command += ["--data", data_dir and str(PROJECT_ROOT / data_dir)]
             command += ["--profile", profile, "--edition", edition]
             command += [word for name, value in parameters for word in ("-p", name, value)]
-            runner.execute_parallel(runs, command, wanted, jobs)
+            study_runner.execute_parallel(runs, command, wanted, jobs)
             return
-        done = runner.execute(runs, edition, tracks.content_hash(), only, experiments=experiments)
-    except (StudyError, CorpusError) as error:
+        done = study_runner.execute(
+            runs, edition, tracks.content_hash(), only, experiments=experiments
+        )
+    except (StudyError, CorpusError, IdentityError) as error:
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
@@ -274,24 +278,53 @@ def fetch(
     corpus: str, folder: Path, accept_licence: bool, mirror: str, accept_hashes: tuple[str, ...]
 ) -> None:
     """Download a public corpus; run it again to go on after an interruption."""
-    from msr_utils.corpora import download as corpora_download
-    from msr_utils.corpora.download import DownloadError
+    from msr_utils.corpora.download import fetch as corpora_download_fetch
+    from msr_utils.corpora.download import sources
+    from msr_utils.corpora.download.sources import DownloadError
 
     try:
-        source = corpora_download.find_source(corpus)
-        if not corpora_download.fetched(corpus, folder):
+        source = sources.find_source(corpus)
+        if not corpora_download_fetch.fetched_files(corpus, folder):
             click.echo(source.terms())
             if not accept_licence and sys.stdin.isatty():
                 accept_licence = click.confirm("Do you accept these terms?")
-        files = corpora_download.fetch(corpus, folder, accept_licence, mirror, accept_hashes)
+        files = corpora_download_fetch.fetch(corpus, folder, accept_licence, mirror, accept_hashes)
     except DownloadError as error:
         raise click.ClickException(str(error)) from error
     for file in files:
-        click.echo(f"{file['name']}: {file['size']} bytes, SHA-256 {file['sha256']}")
+        click.echo(f"{file.name}: {file.size} bytes, SHA-256 {file.sha256}")
     click.echo(f"data in {folder}" if files else f"nothing to be done: {corpus} is in {folder}")
     click.echo(f"next: msr data verify {folder}")
     if corpus == "deam":
         click.echo(f"then: make study CORPUS=deam DATA={folder}")
+
+
+@main.command("verify")
+@click.argument("folder", default="reports", type=click.Path(path_type=Path))
+def verify_results(folder: Path) -> None:
+    """Check kept results: reports/, an edition, a corpus of it or one run.
+
+    Tells which files were altered since a run wrote them, or are missing (exit code 1); which
+    results rest on code, data, parameters or packages that have changed since; and which chapters
+    would only be drawn or worded otherwise. What is not here, such as data, is not compared.
+    """
+    from msr_utils.study.plan import StudyError
+    from msr_utils.study.verification import failed, verify
+
+    try:
+        found = verify(folder)
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+    for one in found:
+        for word, what in one.lines():
+            click.echo(f"{word:18}  {what}")
+    states = [one.state.name for one in found]
+    click.echo(
+        f"{len(found)} runs: "
+        + ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    )
+    if failed(found):
+        sys.exit(1)
 
 
 @main.command()

@@ -126,11 +126,12 @@ def folder_corpus(tmp_path: Path) -> Path:
 def quick_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole study through papermill, quick profile: ``reports`` folder."""
     from msr_utils.corpora import load_corpus
-    from msr_utils.study import plan, runner
+    from msr_utils.study import plan
+    from msr_utils.study import runner as study_runner
 
     reports = tmp_path_factory.mktemp("study") / "reports"
     runs = plan.plan(plan.read_study(), "synthetic", "", "quick")
     data = load_corpus("synthetic", synthetic_tracks=runs[0].parameters["synthetic_tracks"])
-    done = runner.execute(runs, "test", data.content_hash(), reports=reports)
+    done = study_runner.execute(runs, "test", data.content_hash(), reports=reports)
     assert done == plan.select_runs(runs, (), ())
     return reports

@@ -11,7 +11,9 @@ import pytest
 from msr_utils.corpora.base import Card, Corpus, Track
 from msr_utils.evaluation import ceiling
 from msr_utils.experiments import corpus_audit
+from msr_utils.experiments.corpus_audit import RestingEnds
 from msr_utils.figures import corpora
+from msr_utils.io import read_json, write_json
 
 NOWHERE = Path("nowhere.wav")
 
@@ -29,26 +31,37 @@ def corpus(tracks, **more):
 
 def test_curves_by_hand():
     # Means .2 and -.2, each track .1 around its own: variances .04 between and .01 within.
-    found = corpus_audit.describe(
+    summary = corpus_audit.describe(
         corpus([track("a", [0.1, 0.3]), track("b", [-0.3, -0.1, np.nan])])
     )
-    assert (found["tracks"], found["frames"], found["missing"]) == (2, 4, 1)
-    assert found["hours"] == pytest.approx(2 / 3600)
-    valence = found["labels"]["valence"]
-    assert valence["mean"] == pytest.approx(0, abs=1e-7)
-    assert valence["constant_rmse"] == pytest.approx(np.sqrt(0.05), abs=1e-6)
-    assert valence["oracle_rmse"] == pytest.approx(0.1, abs=1e-6)
-    assert valence["between_share"] == pytest.approx(0.8, abs=1e-5)
-    assert found["ratings_per_frame"] is None
-    table = corpus_audit.label_table(found)
+    assert (summary.tracks, summary.frames, summary.missing) == (2, 4, 1)
+    assert summary.hours == pytest.approx(2 / 3600)
+    valence = summary.labels["valence"]
+    assert valence.mean == pytest.approx(0, abs=1e-7)
+    assert valence.constant_rmse == pytest.approx(np.sqrt(0.05), abs=1e-6)
+    assert valence.oracle_rmse == pytest.approx(0.1, abs=1e-6)
+    assert valence.between_share == pytest.approx(0.8, abs=1e-5)
+    assert summary.ratings_per_frame is None
+    table = corpus_audit.label_table(summary)
     assert table.loc["share of variance between tracks", "valence"] == 0.8
-    assert corpus_audit.size_table(found).loc["ratings per frame", "value"] == "not published"
+    assert corpus_audit.size_table(summary).loc["ratings per frame", "value"] == "not published"
+
+
+def test_a_summary_is_written_with_its_fields_in_order(tmp_path):
+    summary = corpus_audit.describe(corpus([track("a", [0.1, 0.3], ratings=np.zeros((3, 2, 2)))]))
+    write_json(tmp_path / "a.json", summary)
+    written = read_json(tmp_path / "a.json")
+    assert list(written)[:5] == ["corpus", "labels_kind", "tracks", "groups", "without_audio"]
+    assert list(written)[-3:] == ["raters_per_track", "ratings_per_frame", "labels"]
+    assert written["raters_per_track"] == [3, 3, 3]
+    assert written["resting"] == {"tracks": 1, "frames": 2}
+    assert written["labels"]["valence"]["mean"] == summary.labels["valence"].mean
 
 
 def test_labels_that_never_vary_have_no_share():
-    found = corpus_audit.describe(corpus([track("a", [0.5, 0.5])]))
-    assert np.isnan(found["labels"]["valence"]["between_share"])
-    assert found["labels"]["valence"]["constant_rmse"] == 0
+    summary = corpus_audit.describe(corpus([track("a", [0.5, 0.5])]))
+    assert np.isnan(summary.labels["valence"].between_share)
+    assert summary.labels["valence"].constant_rmse == 0
 
 
 def test_frames_at_rest_are_those_at_the_end_where_all_say_nothing():
@@ -61,18 +74,18 @@ def test_frames_at_rest_are_those_at_the_end_where_all_say_nothing():
     assert corpus_audit.resting_end(ratings) == 2
     ratings[1, 4, 0] = 0.1
     assert corpus_audit.resting_end(ratings) == 0
-    found = corpus_audit.describe(corpus([track("a", [0.1] * 5, ratings=np.zeros((2, 5, 2)))]))
-    assert found["resting"] == {"tracks": 1, "frames": 5}
-    assert "5, in 1 tracks" in set(corpus_audit.size_table(found).value)
+    summary = corpus_audit.describe(corpus([track("a", [0.1] * 5, ratings=np.zeros((2, 5, 2)))]))
+    assert summary.resting == RestingEnds(tracks=1, frames=5)
+    assert "5, in 1 tracks" in set(corpus_audit.size_table(summary).value)
 
 
 def test_ratings_are_counted_frame_by_frame():
     ratings = np.zeros((3, 2, 2), np.float32)
     ratings[1, 1] = np.nan  # the second rater left after one frame
     ratings[2, 0, 1] = np.nan  # the third gave no arousal in the first
-    found = corpus_audit.describe(corpus([track("a", [0.0, 0.1], ratings=ratings)]))
-    assert found["ratings_per_frame"] == [2, 2, 2]
-    assert found["raters_per_track"] == [3, 3, 3]
+    summary = corpus_audit.describe(corpus([track("a", [0.0, 0.1], ratings=ratings)]))
+    assert summary.ratings_per_frame == (2, 2, 2)
+    assert summary.raters_per_track == (3, 3, 3)
 
 
 def test_raters_who_agree_leave_no_noise():
@@ -90,10 +103,10 @@ def test_raters_who_agree_leave_no_noise():
 
 def test_quadrants_are_counted():
     tracks = [track(str(i), [], quadrant=q) for i, q in enumerate(["Q1", "Q1", "Q1", "Q3"])]
-    found = corpus_audit.describe(corpus(tracks, labels="quadrants"))
-    assert found["quadrants"] == {"Q1": 3, "Q2": 0, "Q3": 1, "Q4": 0}
-    assert found["largest_share"] == 0.75
-    assert corpus_audit.agreement_table(found).iloc[0, 0] == "single answers are not published"
+    summary = corpus_audit.describe(corpus(tracks, labels="quadrants"))
+    assert summary.quadrants == {"Q1": 3, "Q2": 0, "Q3": 1, "Q4": 0}
+    assert summary.largest_share == 0.75
+    assert corpus_audit.agreement_table(summary).iloc[0, 0] == "single answers are not published"
     assert len(corpora.clip_labels(corpus(tracks, labels="quadrants")).axes) == 1
 
 
@@ -104,11 +117,11 @@ def test_emotions_of_listeners():
         felt = (rng.random((20, 9)) < rng.random(9)).astype(np.float32)
         more = {"gems": felt.mean(axis=0), "gems_ratings": felt, "text": {"genre": "rock; pop"}}
         tracks.append(track(str(i), [], **more))
-    found = corpus_audit.describe(corpus(tracks, labels="gems"))
-    assert found["answers"] == 240
+    summary = corpus_audit.describe(corpus(tracks, labels="gems"))
+    assert summary.answers == 240
     power = np.mean([t.gems[5] for t in tracks])
-    assert found["emotions"]["power"]["mean"] == pytest.approx(power)
-    assert 0 < found["emotions"]["mean"]["ceiling"] <= 1
+    assert summary.emotions["power"].mean == pytest.approx(power)
+    assert 0 < summary.emotions["mean"].ceiling <= 1
     assert corpus_audit.genre_table(corpus(tracks)).clips.to_dict() == {"rock": 12, "pop": 12}
 
 

@@ -18,6 +18,8 @@ from conftest import tone
 from msr_utils.features.blocks.registry import BLOCKS
 from msr_utils.io import read_json
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str | Path, **env: str) -> Result:
     return CliRunner().invoke(bench.main, ["--quick", *map(str, arguments)], env=env)

@@ -28,6 +28,8 @@ from msr_utils.constants import TARGETS
 from msr_utils.io import read_json, write_json
 from msr_utils.study import plan
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(quick_study, tmp_path_factory):

@@ -11,6 +11,7 @@ import soundfile as sf
 from conftest import tone
 from sklearn.metrics import roc_auc_score
 
+from msr_utils import affect
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
@@ -41,9 +42,7 @@ def write_clips(root, quadrants, hz, level, groups):
 
 
 def quadrant_of(valence, arousal):
-    return next(
-        q for q, s in clip_models.SIGNS.items() if s == (np.sign(valence), np.sign(arousal))
-    )
+    return next(q for q, s in affect.SIGNS.items() if s == (np.sign(valence), np.sign(arousal)))
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +75,7 @@ def auc(corpus, cache, **more):
     return clip_scores.evaluate(predicted, n_boot=0)["scores"][clip_models.MEAN]["auc"]
 
 
+@pytest.mark.slow
 def test_what_can_be_heard_is_learned(heard, cache):
     predicted = clip_models.predict(heard, FEATURES, 4, cache_dir=cache, progress=False)
     results = clip_scores.evaluate(predicted, n_boot=100)
@@ -97,6 +97,7 @@ def test_what_can_be_heard_is_learned(heard, cache):
     assert len(experiments.clip_scores(results, None).axes) == 3
 
 
+@pytest.mark.slow
 def test_shuffled_labels_fall_to_chance(heard, cache):
     order = np.random.default_rng(1).permutation(48)
     shuffled = relabelled(heard, [heard.tracks[i].quadrant for i in order])
@@ -104,10 +105,11 @@ def test_shuffled_labels_fall_to_chance(heard, cache):
     assert 0.25 < np.mean([found[t]["value"] for t in ("valence", "arousal")]) < 0.65
 
 
+@pytest.mark.slow
 def test_no_artist_crosses_a_fold(tmp_path, cache):
     # Artists sound alike and their labels mean nothing: only who knows the artist is right.
     rng = np.random.default_rng(2)
-    of = rng.permutation(np.tile(list(clip_models.SIGNS), 4))
+    of = rng.permutation(np.tile(list(affect.SIGNS), 4))
     hz, level = rng.uniform(300, 3000, 16), rng.uniform(0.1, 0.5, 16)
     artist = np.repeat(np.arange(16), 3)
     corpus = load_corpus(
@@ -138,6 +140,7 @@ def as_emotions(corpus):
     return replace(corpus, tracks=tracks, labels="gems")
 
 
+@pytest.mark.slow
 def test_emotions_stand_between_their_baselines_and_the_ceiling(heard, cache):
     corpus = as_emotions(heard)
     predicted = clip_models.predict(corpus, FEATURES, 4, cache_dir=cache, progress=False)
@@ -165,6 +168,7 @@ def test_emotions_stand_between_their_baselines_and_the_ceiling(heard, cache):
     assert len(experiments.clip_scores(results, best).axes) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on(heard, cache, tmp_path):
     first = clip_models.predict(
         heard, FEATURES, 4, work_dir=tmp_path, cache_dir=cache, progress=False
@@ -191,7 +195,7 @@ def test_a_killed_run_goes_on(heard, cache, tmp_path):
 
 
 def test_scores_by_hand():
-    corners = np.array([(v, a, v * a) for v, a in clip_models.SIGNS.values()], float)
+    corners = np.array([(v, a, v * a) for v, a in affect.SIGNS.values()], float)
     scores = corners.copy()
     scores[0, 0] = -3  # Q1 heard as Q2: one of four is wrong
     predicted = ClipPredictions(
@@ -259,6 +263,7 @@ def test_corpora_that_cannot_be_used_say_why(heard, folder_corpus, cache, tmp_pa
         )
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(heard, tmp_path):
     folder = heard.index_files[0].parent
     parameters = {"corpus": "folder", "data_dir": str(folder), "features": FEATURES}

@@ -31,16 +31,16 @@ def test_all_that_is_copied_is_there():
 
 def test_it_names_no_host_and_runs_as_nobody():
     steps = instructions()
-    said = dict(steps)
-    assert re.fullmatch(r"python:3\.\d+-slim", said["FROM"])
-    assert int(said["USER"].split(":")[0]) >= 1000
-    assert steps.index(("USER", said["USER"])) > max(
+    settings = dict(steps)
+    assert re.fullmatch(r"python:3\.\d+-slim", settings["FROM"])
+    assert int(settings["USER"].split(":")[0]) >= 1000
+    assert steps.index(("USER", settings["USER"])) > max(
         i for i, (name, _) in enumerate(steps) if name in ("RUN", "COPY")
     )
     urls = re.findall(r"\w+://[^/'\"\s]+", DOCKERFILE.read_text())
     assert urls == ["http://127.0.0.1:8000"]
     assert "index" not in DOCKERFILE.read_text()
-    assert "/readyz" in said["HEALTHCHECK"]
+    assert "/readyz" in settings["HEALTHCHECK"]
     assert "--require-hashes -r serve/requirements.lock" in DOCKERFILE.read_text()
 
 

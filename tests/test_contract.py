@@ -25,7 +25,9 @@ AUDIO = st.one_of(
 
 # `light` runs everywhere; the default model depends on whether pretrained weights are at hand.
 app = create_app(
-    ServiceConfig(MODELS_DIR, default_model="light", max_upload_bytes=3_000_000, max_seconds=30)
+    ServiceConfig(
+        models_dir=MODELS_DIR, default_model="light", max_upload_bytes=3_000_000, max_seconds=30
+    )
 )
 
 

@@ -6,36 +6,35 @@ import numpy as np
 import pytest
 
 from msr_utils.corpora import (
-    deam,
     emotify,
     load_corpus,
     merp,
 )
-from msr_utils.corpora.base import (
-    CorpusError,
-    Findings,
-    Track,
+from msr_utils.corpora.base import CorpusError, Track
+from msr_utils.corpora.checks import (
+    check_duplicate_audio,
     check_scale,
     find_audio,
     frame_index,
-    in_file,
-    note_same_audio,
     note_scale,
     walk,
 )
+from msr_utils.corpora.deam import songs
+from msr_utils.corpora.findings import Findings, in_file
 
 
 @pytest.mark.parametrize(
-    "name, data, words",
+    "name, data, field, words",
     [
-        ("demo", "", "unknown name 'demo'"),
-        ("folder", "", "needs the folder"),
-        ("deam", "/nowhere/at/all", "no folder"),
+        ("demo", "", "corpus", "unknown name 'demo'"),
+        ("folder", "", "data_dir", "needs the folder"),
+        ("deam", "/nowhere/at/all", "data_dir", "no folder"),
     ],
 )
-def test_unknown_corpora(name, data, words):
-    with pytest.raises(CorpusError, match=words):
+def test_unknown_corpora(name, data, field, words):
+    with pytest.raises(CorpusError, match=words) as error:
         load_corpus(name, data)
+    assert error.value.field == field
 
 
 def test_times_count_frames_from_their_ends():
@@ -54,8 +53,9 @@ def test_times_count_frames_from_their_ends():
     ],
 )
 def test_times_off_the_grid(times_s, words):
-    with pytest.raises(CorpusError, match=f"^file: {words}"):
-        frame_index(np.array(times_s), "file")
+    with pytest.raises(CorpusError, match=f"^a.csv, 1: {words}") as error:
+        frame_index(np.array(times_s), "a.csv, 1", "a.csv")
+    assert (error.value.file, error.value.field) == ("a.csv", "time_s")
 
 
 @pytest.mark.parametrize(
@@ -132,19 +132,20 @@ def test_the_same_audio_twice_is_refused_across_groups(tmp_path):
         for name in (*content, "not here", "nor here")
     ]
     findings = Findings(collect=True)
-    kept = note_same_audio(tracks, findings)
+    kept = check_duplicate_audio(tracks, findings)
     assert [t.id for t in kept] == ["a", "b", "c", "e", "f", "not here", "nor here"]
     assert [(f.level, f.file, f.subject) for f in findings] == [
         ("note", "c", "c"),
         ("error", "d", "d"),
     ]
-    with pytest.raises(CorpusError, match=r"'d' has the same audio as 'a' in another group"):
-        note_same_audio(tracks, Findings(), "tracks.csv")
+    with pytest.raises(CorpusError, match=r"'d' has the same audio as 'a' in another gr") as error:
+        check_duplicate_audio(tracks, Findings(), "tracks.csv")
+    assert (error.value.file, error.value.field) == ("tracks.csv", "group")
 
 
 def test_cards_state_sizes_and_known_defects():
-    assert "1802 songs: 744" in deam.CARD.to_markdown()
-    assert "valence and arousal exchanged" in deam.CARD.to_markdown()
+    assert "1802 songs: 744" in songs.CARD.to_markdown()
+    assert "valence and arousal exchanged" in songs.CARD.to_markdown()
     assert "400 excerpts of 60 s" in emotify.CARD.to_markdown()
     assert "54 full songs" in merp.CARD.to_markdown()
 
@@ -180,5 +181,6 @@ def test_synthetic_corpus_is_called_synthetic(tmp_path):
     assert len({t.group for t in corpus.tracks}) == 3
     assert all("ynthetic" in t.text["title"] for t in corpus.tracks)
     assert set(corpus.tracks[0].raters) == set(corpus.raters.index)
-    with pytest.raises(CorpusError, match="synthetic_tracks"):
+    with pytest.raises(CorpusError) as error:
         load_corpus("synthetic", cache_dir=tmp_path, synthetic_tracks=3)
+    assert error.value.field == "synthetic_tracks"

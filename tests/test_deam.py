@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ from conftest import tone
 from needs import needs_data
 
 from msr_utils.corpora import load_corpus
-from msr_utils.corpora.base import CorpusError, Findings
-from msr_utils.corpora.deam import load_deam, static_audit
+from msr_utils.corpora.base import CorpusError
+from msr_utils.corpora.deam.loader import load_deam
+from msr_utils.corpora.deam.static import static_audit
+from msr_utils.corpora.findings import Findings
 from msr_utils.dataset.splits import split_table, splits_of
 
 DEAM = DATA / "deam"
@@ -156,29 +159,29 @@ def test_deam_however_it_was_unpacked(tmp_path):
 
 
 DAMAGE = [
-    ("arousal.csv", "2,0.1", "2,7.5", r"arousal.csv, song 2: 7.5 lies outside"),
-    ("arousal.csv", "2,0.1", "2,inf", r"arousal.csv, song 2: inf lies outside"),
-    ("arousal.csv", "2,0.1,0.1", "2,0.1,?", r"song 2, sample_15500ms: '\?' is not a number"),
-    ("arousal.csv", "\n3,", "\n2,", r"arousal.csv: song_id 2 is repeated"),
-    ("arousal.csv", "\n2,", "\n5,", r"song 2 is only in valence.csv, not in arousal"),
-    ("arousal.csv", "\n2,", "\n2.mp3,", r"arousal.csv, line 2: song_id is '2.mp3', not a whole"),
-    ("arousal.csv", "\n2,", "\n,", r"arousal.csv, line 2: song_id is '', not a whole"),
-    ("arousal.csv", "\n2,0.1,0.1,0.2,", "\n2,,,,,0.2", r"song 2 has no frame with both"),
-    ("arousal.csv", "\n2,", "\n2,0,0,0,0,0,", r"arousal.csv, line 2: 10 cells, the header has 6"),
-    ("arousal.csv", "sample_15500ms", "sample_15.5s", r"column 'sample_15.5s' is not of the form"),
-    ("arousal.csv", "sample_15500ms", "sample_15600ms", r"time_s 15.6 is not a multiple"),
-    ("arousal.csv", "sample_15500ms", "sample_15000ms", r"'sample_15000ms' is there more than"),
-    ("arousal.csv", "sample_15500ms", "sample_14000ms", r"time_s 14 is repeated or out of order"),
-    ("arousal.csv", "song_id", "id", r"arousal.csv: column 'song_id' is missing"),
-    ("songs_1_2000.csv", "valence_mean", "valence", r"column 'valence_mean' is missing"),
-    ("songs_1_2000.csv", "\n2, ", "\n2, 1", r"song 2: valence_mean 1\d.* lies outside \[1, 9\]"),
-    ("songs_1_2000.csv", "\n2, ", "\n2, x", r"line 2: valence_mean is 'x.*', not a number"),
-    ("songs_1_2000.csv", "\n3, ", "\n2, ", r"songs_1_2000.csv: song_id 2 is repeated"),
+    ("arousal.csv", "2,0.1", "2,7.5", "arousal", None),
+    ("arousal.csv", "2,0.1", "2,inf", "arousal", None),
+    ("arousal.csv", "2,0.1,0.1", "2,0.1,?", "sample_15500ms", r"song 2, sample_15500ms: '\?' is not a number"),
+    ("arousal.csv", "\n3,", "\n2,", "song_id", None),
+    ("arousal.csv", "\n2,", "\n5,", "song_id", r"song 2 is only in valence.csv, not in arousal"),
+    ("arousal.csv", "\n2,", "\n2.mp3,", "song_id", r"arousal.csv, line 2: song_id is '2.mp3', not a whole"),
+    ("arousal.csv", "\n2,", "\n,", "song_id", r"arousal.csv, line 2: song_id is '', not a whole"),
+    ("arousal.csv", "\n2,0.1,0.1,0.2,", "\n2,,,,,0.2", "", r"song 2 has no frame with both"),
+    ("arousal.csv", "\n2,", "\n2,0,0,0,0,0,", "", r"arousal.csv, line 2: 10 cells, the header has 6"),
+    ("arousal.csv", "sample_15500ms", "sample_15.5s", "sample_15.5s", r"column 'sample_15.5s' is not of the form"),
+    ("arousal.csv", "sample_15500ms", "sample_15600ms", "time_s", None),
+    ("arousal.csv", "sample_15500ms", "sample_15000ms", "sample_15000ms", None),
+    ("arousal.csv", "sample_15500ms", "sample_14000ms", "time_s", None),
+    ("arousal.csv", "song_id", "id", "song_id", None),
+    ("songs_1_2000.csv", "valence_mean", "valence", "valence_mean", None),
+    ("songs_1_2000.csv", "\n2, ", "\n2, 1", "valence_mean", r"song 2: valence_mean 1\d.* lies outside \[1, 9\]"),
+    ("songs_1_2000.csv", "\n2, ", "\n2, x", "valence_mean", r"line 2: valence_mean is 'x.*', not a number"),
+    ("songs_1_2000.csv", "\n3, ", "\n2, ", "song_id", None),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("file, old, new, words", DAMAGE)
-def test_damaged_deam(tmp_path, file, old, new, words):
+@pytest.mark.parametrize("file, old, new, field, words", DAMAGE)
+def test_damaged_deam(tmp_path, file, old, new, field, words):
     if file.startswith("songs"):
         write_static(tmp_path)
     else:
@@ -187,8 +190,11 @@ def test_damaged_deam(tmp_path, file, old, new, words):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(CorpusError, match=words):
+    with pytest.raises(CorpusError, match=words) as error:
         load_deam(tmp_path, need_audio=False)
+    assert error.value.field == field
+    # The last check is of a song, whose curves come from two files.
+    assert error.value.file == ("" if words and "no frame" in words else path.name)
 
 
 def test_deam_with_files_missing(tmp_path):
@@ -307,23 +313,23 @@ def test_songs_without_a_song_level_rating_are_counted(tmp_path):
     assert ("static annotations", "", "4 of 25 songs have no rating") in notes(findings)
 
 
-def test_swapped_columns_are_put_right(tmp_path):
+def test_swapped_columns_are_corrected(tmp_path):
     truth = write_static(tmp_path, swap=True)
     corpus, findings = collect(tmp_path, need_audio=False)
     for track in corpus.tracks:
         np.testing.assert_allclose(track.static, truth.loc[int(track.id)], atol=1e-6)
     assert notes(findings)[:2] == [
-        ("static annotations", "release 2013", "valence and arousal are swapped: put right"),
+        ("static annotations", "release 2013", "valence and arousal are swapped: corrected"),
         ("static annotations", "release 2015", "too few songs to tell whether they are swapped"),
     ]
     corpus, findings = collect(tmp_path, need_audio=False, as_released=True)
     np.testing.assert_allclose(corpus.tracks[0].static, truth.iloc[0][::-1], atol=1e-6)
     assert notes(findings)[0][2].endswith("kept as released")
-    parts = {part["release"]: part for part in static_audit(tmp_path)}
-    assert [parts[r]["swapped"] for r in parts] == [True, False, None]
-    assert [parts[r]["songs"] for r in parts] == [12, 12, 1]
-    assert parts["2013"]["r_static_valence_dynamic_arousal"] == pytest.approx(1, abs=1e-6)
-    assert parts["2014"]["r_static_valence_dynamic_valence"] == pytest.approx(1, abs=1e-6)
+    parts = {part.release: part for part in static_audit(tmp_path)}
+    assert [parts[r].swapped for r in parts] == [True, False, None]
+    assert [parts[r].songs for r in parts] == [12, 12, 1]
+    assert parts["2013"].r_static_valence_dynamic_arousal == pytest.approx(1, abs=1e-6)
+    assert parts["2014"].r_static_valence_dynamic_valence == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("songs, swap", [(12, False), (9, True)])
@@ -333,7 +339,7 @@ def test_columns_are_left_where_they_are_right_or_too_few(tmp_path, songs, swap)
     released, _ = collect(tmp_path, need_audio=False, as_released=True)
     for one, two in zip(as_read.tracks, released.tracks, strict=True):
         np.testing.assert_array_equal(one.static, two.static)
-    assert static_audit(tmp_path)[0]["swapped"] is (None if songs == 9 else False)
+    assert static_audit(tmp_path)[0].swapped is (None if songs == 9 else False)
 
 
 def write_songs(root, train=60, test=6, artists=12):
@@ -418,7 +424,7 @@ def test_deam_itself():
 
 @needs_data("deam")
 def test_the_swap_of_the_release():
-    parts = pd.DataFrame(static_audit(DEAM)).set_index("release")
+    parts = pd.DataFrame([asdict(audit) for audit in static_audit(DEAM)]).set_index("release")
     assert parts.songs.to_dict() == {"2013": 744, "2014": 1000, "2015": 58}
     assert parts.swapped.to_dict() == {"2013": True, "2014": False, "2015": False}
     crossed, straight = (f"r_static_valence_dynamic_{t}" for t in ("arousal", "valence"))

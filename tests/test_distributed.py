@@ -96,6 +96,7 @@ for i in range(20):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_with_the_same_track_end_with_the_same_whole_file(folder_corpus, tmp_path):
     (folder_corpus / "audio/t00.wav").rename(tmp_path / "a.wav")
     command = [sys.executable, "-c", RACE, str(tmp_path)]
@@ -157,6 +158,7 @@ def test_a_bad_file_is_reported_and_the_rest_is_done(corpus_with_a_bad_file, tmp
     assert not len(pd.read_csv(failures))
 
 
+@pytest.mark.slow
 def test_processes_keep_what_one_process_keeps(corpus_with_a_bad_file, tmp_path):
     corpus = load_corpus("folder", corpus_with_a_bad_file)
     serial = distributed.compute_features(corpus, CONFIG, tmp_path / "serial", progress=False)
@@ -251,6 +253,7 @@ def cluster(folder: Path):
         started.end()
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_nothing(tmp_path):
     from distributed import Client
 
@@ -291,6 +294,7 @@ def test_a_killed_worker_costs_nothing(tmp_path):
     assert made == kept(tmp_path / "serial")
 
 
+@pytest.mark.slow
 def test_a_cluster_that_cannot_do_the_work_is_refused(folder_corpus, tmp_path, monkeypatch):
     corpus = load_corpus("folder", folder_corpus)
 
@@ -317,6 +321,7 @@ def test_a_cluster_that_cannot_do_the_work_is_refused(folder_corpus, tmp_path, m
     assert not kept(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_dies_is_named_and_what_was_done_is_kept(tmp_path):
     root = write_folder_corpus(tmp_path / "tones", tracks=20, seconds=20)
     corpus = load_corpus("folder", root)

@@ -19,20 +19,25 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from huggingface_hub import constants
 from needs import skip
 
 from msr_utils.cli import main
-from msr_utils.corpora import download
 from msr_utils.corpora.download import (
-    Archive,
-    DownloadError,
-    Source,
     fetch,
-    fetched,
+    http,
     unzip,
 )
+from msr_utils.corpora.download import (
+    sources as corpora_download_sources,
+)
+from msr_utils.corpora.download.fetch import FetchedFile, fetched_files
+from msr_utils.corpora.download.sources import Archive, DownloadError, Source
 
 KIB = 1024
+
+COMMIT = "c" * 40
+"""Of the data set on the tests' hub."""
 
 
 def zipped(entries: dict, method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -69,6 +74,7 @@ class Site:
         self.files = dict(files)
         self.types: dict[str, str] = {}
         self.asked: list[tuple[str, str | None]] = []
+        """Paths without their query, and ranges, of GET."""
         self.cuts: list[int] = []
         """Bytes after which to cut each of the next answers with a body."""
         self.sent = 0
@@ -83,15 +89,19 @@ class Site:
 
 
 class Handler(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         site: Site = self.server.site
-        path, wanted = self.path, self.headers.get("Range")
-        site.asked.append((path, wanted))
+        path, wanted = self.path.partition("?")[0], self.headers.get("Range")
+        if self.command == "GET":
+            site.asked.append((path, wanted))
         data = site.files.get(path.lstrip("/"))
         if site.status or data is None:
             return self.answer(site.status or 404, b"")
-        tag = f'"{digest(data)[:16]}"'
-        headers = {"ETag": tag} if site.tags else {}
+        tag = f'"{digest(data)}"'
+        headers = {"X-Repo-Commit": COMMIT} | ({"ETag": tag} if site.tags else {})
         same = not site.heeds_tags or self.headers.get("If-Range", tag) == tag
         if not (wanted and site.ranges and same):
             return self.answer(200, data, headers)
@@ -110,9 +120,11 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         cut = site.cuts.pop(0) if site.cuts and body else None
         for end, sent in site.hang_after.items():
-            if body and self.path.endswith(end):
+            if body and self.path.partition("?")[0].endswith(end):
                 self.wfile.write(body[:sent])
                 site.over.wait(60)
                 return
@@ -145,7 +157,7 @@ def serve(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
-    monkeypatch.setattr(download, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(http, "BACKOFF_S", 0.01)
 
 
 @pytest.fixture
@@ -158,7 +170,7 @@ def sources(monkeypatch):
             for n, d in files.items()
         )
         source = Source("A corpus", "http://home.example/", "for tests", "nobody", archives)
-        monkeypatch.setitem(download.SOURCES, corpus, source)
+        monkeypatch.setitem(corpora_download_sources.SOURCES, corpus, source)
 
     return register
 
@@ -190,36 +202,41 @@ def test_deam_is_downloaded_unpacked_and_recorded(deam, tmp_path):
     }
     assert (folder / "MEMD_audio/2.mp3").read_bytes() == noise(600 * KIB)
     record = json.loads((folder / ".msr-fetched.json").read_text())
-    assert record["files"] == files == fetched("deam", folder)
-    assert [f["sha256"] for f in files] == [digest(d) for d in DEAM.values()]
-    assert [f["size"] for f in files] == [len(d) for d in DEAM.values()]
-    assert files[0]["url"] == f"{mirror}/DEAM_audio.zip"
+    assert [FetchedFile(**f) for f in record["files"]] == files == fetched_files("deam", folder)
+    assert [f.sha256 for f in files] == [digest(d) for d in DEAM.values()]
+    assert [f.size for f in files] == [len(d) for d in DEAM.values()]
+    assert files[0].url == f"{mirror}/DEAM_audio.zip"
     assert os.listdir(folder.parent) == ["deam"]
     # The second call asks the server nothing.
     asked = len(site.asked)
     assert get(folder, mirror) == []
     assert len(site.asked) == asked == 3
-    with pytest.raises(DownloadError, match="holds deam, not emotify"):
+    with pytest.raises(DownloadError, match="holds deam, not emotify") as error:
         get(folder, mirror, corpus="emotify")
+    assert error.value.field == "folder"
 
 
 def test_what_is_registered_is_what_was_reported():
-    deam = {a.name: (a.url, a.size, a.sha256[:8]) for a in download.SOURCES["deam"].archives}
+    deam = {
+        a.name: (a.url, a.size, a.sha256[:8])
+        for a in corpora_download_sources.SOURCES["deam"].archives
+    }
     base = "https://cvml.unige.ch/databases/DEAM/"
     assert deam == {
         "DEAM_audio.zip": (base + "DEAM_audio.zip", 1_343_203_527, "e2814325"),
         "DEAM_Annotations.zip": (base + "DEAM_Annotations.zip", 4_735_283, "809b0feb"),
         "metadata.zip": (base + "metadata.zip", 344_760, "3d1d5ab4"),
     }
-    for source in download.SOURCES.values():
+    for source in corpora_download_sources.SOURCES.values():
         assert source.licence and source.citation and source.home
         assert bool(source.archives) != bool(source.hub)
 
 
 def test_nothing_happens_before_the_terms_are_accepted(deam, tmp_path):
     mirror, site = deam
-    with pytest.raises(DownloadError, match=r"terms of A corpus.*for tests.*--accept-licence"):
+    with pytest.raises(DownloadError, match=r"of A corpus.*for tests.*--accept-licence") as error:
         fetch("deam", tmp_path / "deam", mirror=mirror)
+    assert error.value.field == "accept_licence"
     assert site.asked == []
     assert os.listdir(tmp_path) == []
 
@@ -232,19 +249,19 @@ def test_a_cut_connection_is_taken_up_where_it_broke(deam, tmp_path):
     assert first is None
     starts = [int(r.removeprefix("bytes=").removesuffix("-")) for r in later]
     # Whole chunks of what was sent are kept; of the file, nothing before them is asked again.
-    assert 0 <= 300 * KIB - starts[0] < download.CHUNK
-    assert 0 <= starts[0] + 100 * KIB - starts[1] < download.CHUNK
-    assert site.sent < sum(map(len, DEAM.values())) + 2 * download.CHUNK
+    assert 0 <= 300 * KIB - starts[0] < http.CHUNK
+    assert 0 <= starts[0] + 100 * KIB - starts[1] < http.CHUNK
+    assert site.sent < sum(map(len, DEAM.values())) + 2 * http.CHUNK
 
 
 def test_after_some_cuts_it_gives_up_and_the_next_run_resumes(deam, tmp_path):
     mirror, site = deam
-    site.cuts = [70 * KIB] * download.TRIES
+    site.cuts = [70 * KIB] * http.TRIES
     with pytest.raises(DownloadError, match=r"was cut 5 times .* run the same command again"):
         get(tmp_path / "deam", mirror)
     assert not (tmp_path / "deam").exists()
     have = (tmp_path / "deam.fetching/archives/DEAM_audio.zip.part").stat().st_size
-    assert have >= 5 * download.CHUNK
+    assert have >= 5 * http.CHUNK
     get(tmp_path / "deam", mirror)
     assert site.ranges_of("DEAM_audio.zip")[-1] == f"bytes={have}-"
 
@@ -259,7 +276,7 @@ def test_a_server_without_ranges_sends_the_whole_again(deam, tmp_path):
 
 def interrupted(folder, mirror, site):
     """Leave a part of the first archive behind."""
-    site.cuts = [200 * KIB] + [0] * download.TRIES
+    site.cuts = [200 * KIB] + [0] * http.TRIES
     with pytest.raises(DownloadError, match="cut"):
         get(folder, mirror)
     site.cuts.clear()
@@ -286,7 +303,7 @@ def test_a_server_that_continues_with_another_release(serve, sources, tmp_path):
     sources("emotify", files, known=False)
     mirror, site = serve(files)
     site.heeds_tags = False
-    site.cuts = [200 * KIB] + [0] * download.TRIES
+    site.cuts = [200 * KIB] + [0] * http.TRIES
     with pytest.raises(DownloadError, match="cut"):
         get(tmp_path / "emotify", mirror, corpus="emotify")
     site.cuts.clear()
@@ -320,7 +337,7 @@ def test_a_part_that_is_too_long_or_complete(deam, tmp_path):
     part.write_bytes(whole)
     get(tmp_path / "deam", mirror)
     assert site.ranges_of("DEAM_audio.zip")[-1] == f"bytes={len(whole)}-"
-    assert fetched("deam", tmp_path / "deam")
+    assert fetched_files("deam", tmp_path / "deam")
 
 
 def test_an_unexpected_file_is_explained_kept_and_can_be_accepted(deam, tmp_path):
@@ -332,7 +349,7 @@ def test_an_unexpected_file_is_explained_kept_and_can_be_accepted(deam, tmp_path
     for part in (
         f"expected: {len(DEAM['metadata.zip'])} bytes, SHA-256 {digest(DEAM['metadata.zip'])}",
         f"found:    {len(new)} bytes, SHA-256 {digest(new)}",
-        "released anew",
+        "there is a new version",
         f"--accept-hash {digest(new)}",
     ):
         assert part in words
@@ -342,8 +359,9 @@ def test_an_unexpected_file_is_explained_kept_and_can_be_accepted(deam, tmp_path
     # Neither another run nor another hash lets it pass, and it is not downloaded twice.
     asked = len(site.asked)
     for hashes in ((), ("0" * 64,)):
-        with pytest.raises(DownloadError, match="not the file that was expected"):
+        with pytest.raises(DownloadError) as error:
             get(tmp_path / "deam", mirror, accept_hashes=hashes)
+        assert (error.value.file, error.value.field) == ("metadata.zip", "accept_hashes")
     get(tmp_path / "deam", mirror, accept_hashes=(digest(new).upper(),))
     assert (tmp_path / "deam/metadata/metadata_2013.csv").read_text() == "new release"
     assert len(site.asked) == asked
@@ -363,7 +381,7 @@ def test_emotify_without_known_hashes(serve, sources, tmp_path):
         "emotifymusic.zip": zipped({"emotifymusic/rock/1.mp3": noise(9 * KIB)}),
         "data.csv": b"track id, genre, amazement\n1,rock,0\n",
     }
-    assert [a.name for a in download.SOURCES["emotify"].archives] == list(files)
+    assert [a.name for a in corpora_download_sources.SOURCES["emotify"].archives] == list(files)
     sources("emotify", files, known=False)
     mirror, site = serve(files)
     got = get(tmp_path / "emotify", mirror, corpus="emotify")
@@ -372,7 +390,7 @@ def test_emotify_without_known_hashes(serve, sources, tmp_path):
         "data.csv",
         ".msr-fetched.json",
     }
-    assert [f["sha256"] for f in got] == [digest(d) for d in files.values()]
+    assert [f.sha256 for f in got] == [digest(d) for d in files.values()]
 
 
 MERP = {
@@ -382,18 +400,24 @@ MERP = {
 }
 
 
+DATASET = "datasets/amaai-lab/MERP"
+RESOLVE = f"{DATASET}/resolve/{COMMIT}"
+
+
 def hub(files: dict[str, bytes]) -> dict[str, bytes]:
-    """What the hub answers for a data set: its list of files, and the files."""
-    listing = [{"type": "directory", "path": "audio", "size": 0, "oid": "0"}]
+    """What the hub answers for a data set: facts, list of files, and the files."""
+    siblings, tree = [], [{"type": "directory", "path": "audio", "size": 0, "oid": "0"}]
     for path, data in {**files, ".gitattributes": b"x"}.items():
+        large = not path.endswith(".md")
+        lfs = {"sha256": digest(data), "size": len(data), "pointerSize": 130} if large else None
+        siblings.append({"rfilename": path, "size": len(data), "blobId": "0", "lfs": lfs})
         entry = {"type": "file", "path": path, "size": len(data), "oid": "0"}
-        if not path.endswith(".md"):
-            entry["lfs"] = {"oid": digest(data), "size": len(data), "pointerSize": 130}
-        listing.append(entry)
-    base = "datasets/amaai-lab/MERP"
+        tree.append(entry | ({"lfs": {"oid": digest(data), **lfs}} if lfs else {}))
+    facts = {"id": "amaai-lab/MERP", "sha": COMMIT, "siblings": siblings}
     return {
-        f"api/{base}/tree/main?recursive=true": json.dumps(listing).encode(),
-        **{f"{base}/resolve/main/{path}": data for path, data in files.items()},
+        f"api/{DATASET}": json.dumps(facts).encode(),
+        f"api/{DATASET}/tree/{COMMIT}": json.dumps(tree).encode(),
+        **{f"{RESOLVE}/{path}": data for path, data in files.items()},
     }
 
 
@@ -402,21 +426,50 @@ def test_merp_from_the_hubs_own_list(serve, tmp_path):
     files = get(tmp_path / "merp", mirror, corpus="merp")
     assert tree(tmp_path / "merp") == {*MERP, ".msr-fetched.json"}
     assert (tmp_path / "merp/audio/00_35.wav").read_bytes() == MERP["audio/00_35.wav"]
-    assert {f["name"]: f["sha256"] for f in files} == {n: digest(d) for n, d in MERP.items()}
+    assert {f.name: f.sha256 for f in files} == {n: digest(d) for n, d in MERP.items()}
+    assert {f.url for f in files} == {f"{mirror}/{RESOLVE}/{name}" for name in MERP}
+    assert os.listdir(tmp_path) == ["merp"]
+
+
+def test_no_token_reaches_a_mirror(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    sent = []
+    do_GET = Handler.do_GET
+    monkeypatch.setattr(Handler, "do_GET", lambda self: (sent.append(self.headers), do_GET(self)))
+    mirror, _ = serve(hub(MERP))
+    get(tmp_path / "merp", mirror, corpus="merp")
+    assert len(sent) > len(MERP)
+    assert not [headers for headers in sent if "Authorization" in headers]
+
+
+def test_a_cut_connection_to_the_hub_is_continued(serve, tmp_path):
+    chunk = constants.DOWNLOAD_CHUNK_SIZE  # what the client keeps of a cut connection
+    files = {"audio/b.wav": noise(chunk + 300 * KIB)}
+    mirror, site = serve(hub(files))
+    lists = [len(data) for name, data in site.files.items() if name.startswith("api/")]
+    site.cuts = [*lists, chunk + 100 * KIB]
+    get(tmp_path / "merp", mirror, corpus="merp")
+    assert site.ranges_of(f"{RESOLVE}/audio/b.wav") == [None, f"bytes={chunk}-"]
+    assert (tmp_path / "merp/audio/b.wav").read_bytes() == files["audio/b.wav"]
+
+
+def facts(*siblings: dict) -> bytes:
+    return json.dumps({"id": "x", "sha": COMMIT, "siblings": siblings}).encode()
 
 
 @pytest.mark.parametrize(
     "listing, words",
     [
-        (b"<html>", "answered something else"),
-        (b'{"error": "x"}', "answered something else"),
-        (b'[{"type": "file", "path": "a.wav", "size": "?"}]', "answered something else"),
-        (b"[]", "lists none"),
-        (b'[{"type": "file", "path": "a/../../b", "size": 1}]', r"'a/../../b' would lie outside"),
+        (b"<html>", "answered with something else"),
+        (b"[]", "answered with something else"),
+        (facts({"rfilename": "a.wav", "size": "?"}), "answered with something else"),
+        (b'{"id": "x", "error": "y"}', "lists none"),
+        (facts(), "lists none"),
+        (facts({"rfilename": "a/../../b", "size": 1}), r"'a/../../b' would lie outside"),
     ],
 )
 def test_a_strange_list_of_files(serve, tmp_path, listing, words):
-    mirror, _ = serve({"api/datasets/amaai-lab/MERP/tree/main?recursive=true": listing})
+    mirror, _ = serve({f"api/{DATASET}": listing})
     with pytest.raises(DownloadError, match=words):
         get(tmp_path / "merp", mirror, corpus="merp")
     assert os.listdir(tmp_path) == []
@@ -425,15 +478,40 @@ def test_a_strange_list_of_files(serve, tmp_path, listing, words):
 def test_a_file_of_the_hub_that_differs_from_the_list(serve, tmp_path):
     mirror, site = serve(hub(MERP))
     for name in ("README.md", "audio/00_35.wav"):
-        site.files[f"datasets/amaai-lab/MERP/resolve/main/{name}"] += b"!"
-        with pytest.raises(DownloadError, match=rf"{name} is not the file.*\n.*the hub's own list"):
-            get(tmp_path / "merp", mirror, corpus="merp")
-        site.files[f"datasets/amaai-lab/MERP/resolve/main/{name}"] = MERP[name]
+        site.files[f"{RESOLVE}/{name}"] += b"!"
+        for _ in range(2):  # neither the first call nor a second one uses it
+            with pytest.raises(DownloadError, match="the hub's own list") as error:
+                get(tmp_path / "merp", mirror, corpus="merp")
+            assert (error.value.file, error.value.field) == (name, "accept_hashes")
+        site.files[f"{RESOLVE}/{name}"] = MERP[name]
         shutil.rmtree(tmp_path / "merp.fetching")
 
 
+def test_a_hub_that_cannot_be_reached(serve, tmp_path, monkeypatch):
+    mirror, site = serve(hub(MERP))
+    with pytest.raises(DownloadError, match="127.0.0.1:9 refuses connections.*--mirror"):
+        get(tmp_path / "merp", "http://127.0.0.1:9", corpus="merp")
+    with pytest.raises(DownloadError, match="no-such-host.invalid is unknown here"):
+        get(tmp_path / "merp", "http://no-such-host.invalid", corpus="merp")
+    with pytest.raises(DownloadError, match="no trusted TLS connection"):
+        get(tmp_path / "merp", mirror.replace("http:", "https:"), corpus="merp")
+    del site.files[f"{RESOLVE}/README.md"]
+    with pytest.raises(DownloadError, match=r"does not have it \(HTTP 404\)"):
+        get(tmp_path / "merp", mirror, corpus="merp")
+    site.status = 401
+    with pytest.raises(DownloadError, match=r"asks for a login \(HTTP 401\)"):
+        get(tmp_path / "merp", mirror, corpus="merp")
+    site.status, site.hang_after = 0, {DATASET: 0}
+    with pytest.raises(DownloadError, match=r"did not answer within 0\.2 s"):
+        get(tmp_path / "merp", mirror, corpus="merp", timeout_s=0.2)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DownloadError, match="HF_HUB_OFFLINE is set"):
+        get(tmp_path / "merp", mirror, corpus="merp")
+
+
 @pytest.mark.parametrize(
-    "status, words", [(404, "does not have it"), (403, "hand it out"), (503, "unavailable for now")]
+    "status, words",
+    [(404, "does not have it"), (403, "refuses access"), (503, "unavailable for now")],
 )
 def test_refusals_name_site_file_and_ways_out(deam, tmp_path, status, words):
     mirror, site = deam
@@ -457,8 +535,9 @@ def test_sites_that_cannot_be_reached(deam, tmp_path):
         get(tmp_path / "deam", mirror.replace("http:", "https:"))
     with pytest.raises(DownloadError, match="--mirror: 'ftp://x' is not an address"):
         get(tmp_path / "deam", "ftp://x")
-    with pytest.raises(DownloadError, match="--mirror: .* is not an address"):
+    with pytest.raises(DownloadError) as error:
         get(tmp_path / "deam", "http://[")
+    assert error.value.field == "mirror"
     site.hang_after = {"DEAM_audio.zip": 0}
     with pytest.raises(DownloadError, match=r"did not answer within 0\.2 s"):
         get(tmp_path / "deam", mirror, timeout_s=0.2)
@@ -595,11 +674,11 @@ def test_hostile_and_damaged_archives(serve, sources, tmp_path, name):
 
 
 def test_archives_of_too_many_entries(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "MAX_ENTRIES", 3)
+    monkeypatch.setattr(unzip, "MAX_ENTRIES", 3)
     path = tmp_path / "many.zip"
     path.write_bytes(zipped({f"{i}.csv": b"1" for i in range(4)}))
     with pytest.raises(DownloadError, match=r"4 entries \(limit 3\)"):
-        unzip(path, tmp_path / "out")
+        unzip.unzip(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -608,7 +687,9 @@ def test_folders_that_cannot_take_the_data(deam, tmp_path, monkeypatch):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years of work")
-    with pytest.raises(DownloadError, match=r"--to: .*mine holds what this command did not put"):
+    with pytest.raises(
+        DownloadError, match=r"--to: .*mine contains files that this command did not put"
+    ):
         get(mine, mirror)
     assert (mine / "thesis.txt").read_text() == "years of work"
     with pytest.raises(DownloadError, match="cannot write .*thesis.txt"):
@@ -641,29 +722,29 @@ def test_a_killed_process_is_resumed_by_the_next(serve, tmp_path):
     folder = tmp_path / "merp"
     arguments = ["data", "fetch", "merp", "--to", str(folder), "--accept-licence"]
     arguments += ["--mirror", mirror]
-    archives = tmp_path / "merp.fetching/archives/audio"
-    part = archives / "b.wav.part"
+    archives = tmp_path / "merp.fetching/archives"
     process = subprocess.Popen(
         [sys.executable, "-m", "msr_utils.cli", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for(lambda: part.is_file() and part.stat().st_size >= 384 * KIB)
+        wait_for(lambda: (archives / "audio/a.wav").is_file())
+        wait_for(lambda: site.ranges_of(f"{RESOLVE}/audio/b.wav"))
         with pytest.raises(DownloadError, match="another 'msr data fetch' is at work"):
             get(folder, mirror, corpus="merp")
     finally:
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    assert (archives / "a.wav").read_bytes() == files["audio/a.wav"]
+    assert (archives / "audio/a.wav").read_bytes() == files["audio/a.wav"]
     assert not folder.exists()
-    have = part.stat().st_size
     site.hang_after.clear()
     site.asked.clear()
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
-    listing, *asked = site.asked
-    assert asked == [("/datasets/amaai-lab/MERP/resolve/main/audio/b.wav", f"bytes={have}-")]
+    # What is complete is kept; the hub's client starts the file that was cut again.
+    asked = [path for path, _ in site.asked if "/resolve/" in path]
+    assert asked == [f"/{RESOLVE}/audio/b.wav"]
     assert (folder / "audio/b.wav").read_bytes() == files["audio/b.wav"]
     assert os.listdir(tmp_path) == ["merp"]
 

@@ -17,24 +17,28 @@ from msr_utils.export import bundle as export_bundle
 from msr_utils.export.bundle import ExportError
 from msr_utils.features.config import FeatureConfig
 from msr_utils.inference import model
+from msr_utils.inference.card import ModelDescription
 from msr_utils.inference.model import BundleError, Model, Stream
+from msr_utils.metrics.estimate import Estimate
 from msr_utils.models.ensemble import average
 from msr_utils.models.lstm import LSTMConfig, build_lstm
 from msr_utils.models.transformer import TransformerConfig, build_transformer
 from msr_utils.training.loop import set_seed
 
-INTERVAL = {"value": 0.1, "low": 0.05, "high": 0.2}
-CARD = {
-    "name": "tiny",
-    "title": "Tiny",
-    "summary": "Untrained, for tests.",
-    "protocol": "None.",
-    "trained_on": "nothing",
-    "licence": "MIT",
-    "corpus_hash": "0" * 64,
-    "metrics": {t: {"rmse": INTERVAL} for t in TARGETS},
-    "limits": ["It knows nothing."],
-}
+pytestmark = pytest.mark.slow
+
+INTERVAL = Estimate(0.1, 0.05, 0.2)
+CARD = ModelDescription(
+    name="tiny",
+    title="Tiny",
+    summary="Untrained, for tests.",
+    protocol="None.",
+    trained_on="nothing",
+    licence="MIT",
+    corpus_hash="0" * 64,
+    metrics={t: {"rmse": INTERVAL} for t in TARGETS},
+    limits=("It knows nothing.",),
+)
 
 
 def networks(family):

@@ -15,6 +15,8 @@ from msr_utils.inference.model import usable
 from msr_utils.io import read_json
 from msr_utils.paths import MODELS_DIR
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str | Path, **env: str) -> Result:
     return CliRunner().invoke(bench.main, ["--quick", *map(str, arguments)], env=env)
@@ -49,8 +51,8 @@ def test_a_wrong_answer_under_load_is_found(tmp_path, monkeypatch):
     wrong = bench.Kind("wrong path", path="/v1/predictions", body=b"")
     monkeypatch.setattr(bench, "kinds", lambda: [wrong])
     with bench.service(MODELS_DIR, tmp_path / "log") as running:
-        found = bench.run_load(running, 4, 2)["wrong"]
-    assert found == ["wrong path: 404, Retry-After None"] * 4
+        wrong_answers = bench.run_load(running, 4, 2)["wrong"]
+    assert wrong_answers == ["wrong path: 404, Retry-After None"] * 4
 
 
 def test_every_figure_is_there(results, out):

@@ -27,6 +27,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow
 def test_skips_are_listed_by_reason_with_a_command(tmp_path):
     nodes = [f"{HERE}/test_verify.py::test_deam_itself", f"{HERE}/test_deam.py"]
     nodes.append(f"{HERE}/test_folder.py::test_vgmidi_itself")
@@ -43,6 +44,7 @@ def test_skips_are_listed_by_reason_with_a_command(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_missing_driver_is_a_skip_and_in_ci_a_failure(tmp_path):
     (tmp_path / "chromium").symlink_to(sys.executable)  # it is looked for, never started
     node, reason = f"{HERE}/test_page.py", "no chromedriver on the PATH, only chromium"

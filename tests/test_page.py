@@ -21,10 +21,11 @@ from browser import Browser
 from needs import needs_browser
 from PIL import Image
 
+from msr_utils.affect import QUADRANTS, quadrant
 from msr_utils.inference.model import load
 from msr_utils.paths import PROJECT_ROOT
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 RATE = 22_050
 MAX_BYTES = 3_000_000
@@ -107,8 +108,8 @@ def page(window, server):
     window.go(server)
     yield window
     # A request that fails is reported by the browser itself, not by the page.
-    said = [e["message"] for e in window.logs("browser") if "/v1/" not in e["message"]]
-    assert said == []
+    messages = [e["message"] for e in window.logs("browser") if "/v1/" not in e["message"]]
+    assert messages == []
     events = window.logs("performance")
     urls = [
         e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
@@ -185,8 +186,10 @@ def test_upload_draws_what_the_api_answers(page, server, clips):
     for steps in (1, 7, len(curve)):
         seek(page, steps)
         np.testing.assert_allclose(dot(page), curve[steps - 1, 1:], atol=0.01)
-        told = page.run("return document.querySelector('#curves').getAttribute('aria-valuetext')")
-        valence, arousal = re.findall(r"[+\u2212]?\d\.\d\d(?=,|$)", told)[-2:]
+        value_text = page.run(
+            "return document.querySelector('#curves').getAttribute('aria-valuetext')"
+        )
+        valence, arousal = re.findall(r"[+\u2212]?\d\.\d\d(?=,|$)", value_text)[-2:]
         assert float(valence.replace("\u2212", "-")) == pytest.approx(
             curve[steps - 1, 1], abs=0.0051
         )
@@ -197,14 +200,14 @@ def test_upload_draws_what_the_api_answers(page, server, clips):
     reach = next(r for r in (0.25, 0.5, 1) if np.abs(curve[:, 1:]).max() <= r)
     page.until(lambda: np.allclose(dot(page), curve[-1, 1:] / reach, atol=0.02))
 
-    # What the pointer is told: the value there, and over the spectrogram the frequency.
+    # At the pointer: the value there and, over the spectrogram, the frequency.
     box = page.run("return document.querySelector('#curves').getBoundingClientRect().toJSON()")
     x = box["left"] + 50 + 4 / 8 * (box["width"] - 62)  # Of 4 s in 8 s, between the chart's edges.
     page.move_to(x, box["bottom"] - 60)
     page.until("!document.querySelector('#curves .tip').hidden")
-    seconds, told, pitch = page.text("#curves .tip").splitlines()
+    seconds, values, pitch = page.text("#curves .tip").splitlines()
     assert seconds in ("0:03.9", "0:04.0", "0:04.1")
-    assert float(told.split()[1].strip(",").replace("\u2212", "-")) == pytest.approx(
+    assert float(values.split()[1].strip(",").replace("\u2212", "-")) == pytest.approx(
         curve[7, 1], abs=0.02
     )
     assert re.fullmatch(r"\d+(\.\d)? k?Hz", pitch)
@@ -237,7 +240,7 @@ def test_curve_grows_while_the_answer_comes(page, clips):
         covered = set()
         while not page.run(f"return {READY}"):
             doing = page.run("return document.querySelector('.doing')?.textContent") or ""
-            if found := re.match(r"Listening, (\d):(\d\d) of 1:30", doing):
+            if found := re.match(r"Analysing, (\d):(\d\d) of 1:30", doing):
                 covered.add(60 * int(found[1]) + int(found[2]))
     finally:
         page.network()
@@ -385,11 +388,11 @@ def test_models_and_their_cards(page, server, clips):
     page.until(f"{READY} && document.querySelector('.by').textContent.startsWith('second,')")
     page.click("#about")
     page.until("document.querySelector('#model-card').open")
-    said = page.text("#model-card")
+    shown = page.text("#model-card")
     card = requests.get(f"{server}/v1/models/second", timeout=10).json()
-    assert "Second model" in said
-    assert card["limits"][0] in said
-    assert f"{card['metrics']['arousal']['ccc']['value']:.2f}" in said
+    assert "Second model" in shown
+    assert card["limits"][0] in shown
+    assert f"{card['metrics']['arousal']['ccc']['value']:.2f}" in shown
     page.press("Escape")
     page.until("!document.querySelector('#model-card').open")
 
@@ -408,7 +411,7 @@ def test_errors_are_told_in_words_and_keep_the_last_answer(page, server, clips):
     page.until("document.querySelector('#error').hidden")
     page.upload("#file", clips / "large.wav")
     page.until("!document.querySelector('#error').hidden")
-    assert "up to 3 MB are accepted" in page.text("#error-detail")
+    assert "The limit is 3 MB" in page.text("#error-detail")
 
 
 def test_service_that_cannot_be_reached_is_asked_again(page, clips):
@@ -474,7 +477,7 @@ def test_microphone_gives_what_the_file_gives(page, server, models_dir):
     page.click("#microphone")
     page.until("document.querySelectorAll('.track.live').length")
     page.until("parseFloat(document.querySelector('#curves').getAttribute('aria-valuenow')) >= 2.5")
-    assert page.text(".track .doing").startswith("Listening")
+    assert page.text(".track .doing").startswith("Recording")
     page.click(".track .stop")
     page.until(READY)
     page.click(".track .wav")
@@ -482,12 +485,12 @@ def test_microphone_gives_what_the_file_gives(page, server, models_dir):
     assert np.abs(sf.read(recording)[0]).max() > 0.05
     page.click(".track .csv")
     rows = [*csv.reader(io.StringIO(page.download("Microphone.csv").read_text()))]
-    heard = np.array(rows[1:], float)
+    recorded = np.array(rows[1:], float)
     curve = load("first", models_dir).predict(recording)
     assert rows[0] == ["time_s", *curve.columns()]
     assert "valence_low" in rows[0]
     expected = np.stack([curve.times_s, *curve.columns().values()], 1)
-    np.testing.assert_allclose(heard, expected, atol=1e-5)
+    np.testing.assert_allclose(recorded, expected, atol=1e-5)
     assert page.text(".track .words").lower() == curve.quadrant[1]
 
 
@@ -524,3 +527,19 @@ def test_light_dark_and_narrow(page, clips, dark):
             mobile=False,
         )
         page.devtools("Emulation.setEmulatedMedia", features=[])
+
+
+def test_quadrants_are_those_of_the_package(page):
+    points = [(v, a) for v in (-0.5, -1e-9, 0.0, 0.5) for a in (-0.5, -1e-9, 0.0, 0.5)]
+    answers = page.run(
+        """
+        return import("/static/affect.js").then(({ quadrantOf }) =>
+          arguments[0].map(([valence, arousal]) => quadrantOf({ valence, arousal })));
+        """,
+        points,
+    )
+    for (valence, arousal), answer in zip(points, answers, strict=True):
+        expected = quadrant(valence, arousal)
+        assert (answer["name"], answer["words"]) == (expected.name, expected.words)
+    shown = page.run("return document.querySelector('#intro-plane').getAttribute('aria-label')")
+    assert all(q.words in shown for q in QUADRANTS)

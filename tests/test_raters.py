@@ -193,10 +193,11 @@ def test_table_and_figure_hold_every_row():
         rater_profiles.OWN_BIAS,
     ]
     assert list(rater_profiles.effect_table(effects).index[:-1]) == rows
-    labels = [t.get_text() for t in raters.share_figure(effects).axes[0].get_yticklabels()]
+    labels = [t.get_text() for t in raters.rater_shares(effects).axes[0].get_yticklabels()]
     assert labels == rows
 
 
+@pytest.mark.slow
 @needs_data("vgmidi")
 def test_on_vgmidi_the_bias_is_large_and_the_profile_small(tmp_path):
     papermill.execute_notebook(

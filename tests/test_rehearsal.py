@@ -11,6 +11,8 @@ from test_deam import write_songs
 from msr_utils.io import sha256_file
 from msr_utils.paths import CACHE_DIR
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):

@@ -10,12 +10,11 @@ import pytest
 import soundfile as sf
 from sklearn.linear_model import Ridge
 
-from msr_utils import io
+from msr_utils import affect, io
 from msr_utils.constants import SAMPLE_RATE, TARGETS
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
 from msr_utils.dataset.augmented import copied_features
-from msr_utils.experiments import clip_models
 from msr_utils.experiments.release import (
     card as experiments_release_card,
 )
@@ -48,7 +47,7 @@ SETTING = LossWeights(0.5, 0.5, 0.0, 1.0)
 def corpora(tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
     curves = load_corpus("synthetic", cache_dir=cache, synthetic_tracks=12)
-    quadrant = {signs: name for name, signs in clip_models.SIGNS.items()}
+    quadrant = {signs: name for name, signs in affect.SIGNS.items()}
     clips = [
         replace(
             t,
@@ -208,7 +207,7 @@ def test_bundle_is_the_map_with_its_intervals(released, corpora, tmp_path, monke
     card = experiments_release_card.export("light", released, scores.report(released, 20), tmp_path)
     model = inference_model.load("light", tmp_path)
     assert model.is_causal and not model.is_recurrent
-    assert card["kind"] == "frame"
+    assert card.kind == "frame"
     track = corpora[0][0].tracks[0]
     frames = FeatureExtractor(FEATURES)
     samples = np.random.default_rng(0).normal(0, 0.1, 9 * SAMPLE_RATE).astype(np.float32)
@@ -281,7 +280,7 @@ def test_what_unseen_music_says_is_in_the_card(released, corpora, tmp_path):
     heard = scores.score_unseen_corpus([inference_model.load("light", tmp_path)], other, 50)
     limits = experiments_release_card.unseen_limits("light", heard, "Other songs")
     card = experiments_release_card.export("light", released, scored, tmp_path, limits)
-    assert set(limits) <= set(card["limits"])
+    assert set(limits) <= set(card.limits)
     text = (tmp_path / "light" / "CARD.md").read_text()
     assert "uncertain" in text and "5 songs of Other songs" in text
     for target in TARGETS:
@@ -307,7 +306,7 @@ def test_what_alterations_do_is_in_words():
 def test_a_peer_is_scored_on_the_same_clips(corpora, tmp_path):
     """By a package of the peer's name that reads the clips' true signs off their paths."""
     clips = corpora[0][1]
-    signs = {str(t.audio_path.resolve()): clip_models.SIGNS[t.quadrant] for t in clips.tracks}
+    signs = {str(t.audio_path.resolve()): affect.SIGNS[t.quadrant] for t in clips.tracks}
     package = tmp_path / "vibenet"
     package.mkdir()
     (package / "__init__.py").write_text(

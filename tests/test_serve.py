@@ -23,11 +23,13 @@ import requests
 import soundfile as sf
 from needs import needs_pretrained_weights
 from openapi_spec_validator import validate
+from prometheus_client.parser import text_string_to_metric_families
 
 from msr_utils import affect
 from msr_utils.constants import FRAME_SECONDS, TARGETS
 from msr_utils.features import weights as features_weights
 from msr_utils.features.config import FeatureConfig
+from msr_utils.inference.card import ModelCard, ModelDescription
 from msr_utils.inference.model import (
     FilePrediction,
     Model,
@@ -38,10 +40,12 @@ from msr_utils.inference.model import (
 )
 from msr_utils.inference.prediction import Prediction, Smoother
 from msr_utils.io import read_json, sha256_file, write_json
+from msr_utils.metrics.estimate import Estimate
 from msr_utils.paths import MODELS_DIR
 from serve.__main__ import main
-from serve.app import create_app, read_upload
-from serve.config import ConfigError, ServiceConfig
+from serve.app import create_app
+from serve.config import VARIABLES, ConfigError, ServiceConfig
+from serve.uploads import read_upload
 
 ROOT = Path(__file__).resolve().parent.parent
 PROBLEM = "application/problem+json"
@@ -49,6 +53,10 @@ NDJSON = "application/x-ndjson"
 MAX_BYTES = 3_000_000
 MAX_SECONDS = 30
 FRIEND = "https://music.example"
+
+# Settings of the shell must not change what is tested.
+for variable in VARIABLES:
+    os.environ.pop(variable, None)
 
 
 def sound(seconds: float, rate: int = 22_050, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -91,7 +99,7 @@ CARD = {
     "trained_on": "nothing",
     "licence": "MIT",
     "protocol": "none",
-    "metrics": {t: {"ccc": {"value": 0.1, "low": 0.0, "high": 0.2}} for t in TARGETS},
+    "metrics": {t: {"ccc": Estimate(0.1, 0.0, 0.2)} for t in TARGETS},
     "limits": ["Knows nothing about music."],
     "corpus_hash": "0" * 64,
 }
@@ -111,8 +119,8 @@ def models_dir(tmp_path_factory) -> Path:
     keras.utils.set_random_seed(7)
     mean, sd = np.full(features.dim, -40, np.float32), np.full(features.dim, 15, np.float32)
     networks = {target: build_lstm(LSTMConfig((8, 8)), mean, sd) for target in TARGETS}
-    card = {**CARD, "name": "tiny", "title": "Untrained LSTM"}
-    export_bundle(networks, features, card, folder / "tiny")
+    description = ModelDescription(name="tiny", title="Untrained LSTM", **CARD)
+    export_bundle(networks, features, description, folder / "tiny")
 
     window = folder / "a-window"
     window.mkdir()
@@ -129,17 +137,17 @@ def models_dir(tmp_path_factory) -> Path:
         onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), window / "model.onnx"
     )
     write_json(window / "features.json", features.to_json())
-    card = {
+    card = ModelCard(
+        name="a-window",
+        title="Linear",
+        kind="window",
+        max_frames=4,
+        parameters=weights.size,
+        feature_hash=features.hash,
+        model_sha256=sha256_file(window / "model.onnx"),
         **CARD,
-        "name": "a-window",
-        "title": "Linear",
-        "kind": "window",
-        "max_frames": 4,
-        "targets": list(TARGETS),
-        "feature_hash": features.hash,
-        "model_sha256": sha256_file(window / "model.onnx"),
-    }
-    write_json(window / "card.json", card)
+    )
+    write_json(window / "card.json", card.to_json())
     return folder
 
 
@@ -183,7 +191,7 @@ def tiny(models_dir) -> Model:
 @pytest.fixture
 def app(models_dir):
     return create_app(
-        ServiceConfig(models_dir, max_upload_bytes=MAX_BYTES, max_seconds=MAX_SECONDS)
+        ServiceConfig(models_dir=models_dir, max_upload_bytes=MAX_BYTES, max_seconds=MAX_SECONDS)
     )
 
 
@@ -208,11 +216,16 @@ def assert_right(answer: dict, model: Model, content: bytes) -> None:
     assert tuple(answer["quadrant"].values()) == curve.quadrant
 
 
-def assert_problem(response: requests.Response, status: int, *words: str) -> None:
+def assert_problem(
+    response: requests.Response, status: int, field: str | None = None, *words: str
+) -> None:
+    """The answer is a problem with this status, about this field, with these words in it."""
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == PROBLEM
     document = response.json()
-    assert set(document) == {"type", "title", "status", "detail", "request_id"}
+    assert set(document) - {"field"} == {"type", "title", "status", "detail", "request_id"}
+    assert document.get("field") == field
+    assert field is None or document["detail"].startswith(f"{field}: ")
     assert document["status"] == status
     assert document["request_id"] == response.headers["X-Request-ID"]
     for word in words:
@@ -294,10 +307,10 @@ def test_lines_say_what_the_json_says(server, options):
     curves = {"times_s": [frame.pop("time_s") for frame in frames]}
     curves |= {target: [frame[target] for frame in frames] for target in frames[0]}
     assert set(last) == {"done"}
-    said = {**curves, **last["done"]}
-    assert said.pop("elapsed_ms") > 0
+    joined = {**curves, **last["done"]}
+    assert joined.pop("elapsed_ms") > 0
     answer.pop("elapsed_ms")
-    assert said == answer
+    assert joined == answer
 
 
 def test_lines_end_with_the_error(server):
@@ -326,7 +339,7 @@ def test_targets_can_be_chosen(server):
     assert set(both) - set(one) == {"arousal", "quadrant"}
     options = {"params": {"targets": "arousal"}, "headers": {"Accept": "text/csv"}}
     assert post(server, GOOD, **options).text.startswith("time_s,arousal\n0.5,")
-    assert_problem(post(server, GOOD, params={"targets": "joy"}), 400, "targets: ", "arousal")
+    assert_problem(post(server, GOOD, params={"targets": "joy"}), 400, "targets", "arousal")
     options["params"] = {"targets": "arousal,valence"}
     assert post(server, GOOD, **options).text.startswith("time_s,arousal,valence\n0.5,")
 
@@ -342,8 +355,8 @@ def test_smoothing_is_a_moving_average(server, tiny, window, before, after):
         wanted = [rough[max(i - before, 0) : i + after + 1].mean() for i in range(len(rough))]
         np.testing.assert_allclose(answer[target], wanted, atol=6e-7)
         assert answer["mean"][target] == pytest.approx(curve.mean[target], abs=6e-7)
-    assert_problem(post(server, GOOD, params={"smoothing": -1}), 400, "smoothing: ")
-    assert_problem(post(server, GOOD, params={"smoothing": "nan"}), 400, "smoothing: ")
+    assert_problem(post(server, GOOD, params={"smoothing": -1}), 400, "smoothing")
+    assert_problem(post(server, GOOD, params={"smoothing": "nan"}), 400, "smoothing")
 
 
 def test_smoother_gives_the_same_piece_by_piece():
@@ -406,30 +419,52 @@ def test_ready_names_what_is_served(server, models_dir):
     assert answer == {"status": "ready", "models": hashes}
 
 
-def test_metrics_count(server):
-    def count(name: str) -> float:
-        text = requests.get(f"{server}/metrics", timeout=10).text
-        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
-
-    names = [
-        'msr_requests_total{route="/v1/predict",status="200"}',
-        'msr_requests_total{route="/v1/predict",status="422"}',
-        'msr_audio_seconds_total{route="/v1/predict"}',
-        'msr_request_seconds_count{route="/v1/predict"}',
-        'msr_request_seconds_bucket{route="/v1/predict",le="+Inf"}',
-        'msr_requests_total{route="",status="404"}',
+def scrape(server: str) -> dict[tuple[str, frozenset], float]:
+    """Name and labels of each sample -> its value, as Prometheus reads them."""
+    response = requests.get(f"{server}/metrics", timeout=10)
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = [*text_string_to_metric_families(response.text)]
+    assert [(family.name, family.type) for family in families] == [
+        ("msr_requests", "counter"),
+        ("msr_audio_seconds", "counter"),
+        ("msr_request_seconds", "histogram"),
+        ("msr_requests_in_flight", "gauge"),
+        ("msr_requests_waiting", "gauge"),
     ]
-    before = [count(name) for name in names]
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_metrics_count(server):
+    predict = {"route": "/v1/predict"}
+    keys = [
+        (name, frozenset(labels.items()))
+        for name, labels in (
+            ("msr_requests_total", {**predict, "status": "200"}),
+            ("msr_requests_total", {**predict, "status": "422"}),
+            ("msr_audio_seconds_total", predict),
+            ("msr_request_seconds_count", predict),
+            ("msr_request_seconds_bucket", {**predict, "le": "+Inf"}),
+            ("msr_requests_total", {"route": "", "status": "404"}),
+        )
+    ]
+    before = scrape(server)
     post(server, GOOD)
     post(server, GOOD, headers={"Accept": NDJSON})
     post(server, b"no music")
     requests.get(f"{server}/some/path", timeout=10)
     time.sleep(0.2)  # A request is counted when its answer has gone out.
-    grown = [count(name) - old for name, old in zip(names, before, strict=True)]
-    assert grown == [2, 1, 6, 3, 3, 1]
-    assert count("msr_requests_in_flight") == count("msr_requests_waiting") == 0
-    assert "some/path" not in requests.get(f"{server}/metrics", timeout=10).text
+    after = scrape(server)
+    assert [after[key] - before.get(key, 0) for key in keys] == [2, 1, 6, 3, 3, 1]
+    assert after["msr_requests_in_flight", frozenset()] == 0
+    assert after["msr_requests_waiting", frozenset()] == 0
+    assert {dict(labels).get("route") for _, labels in after} <= {
+        None, "", "/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v1/predict",
+        "/v1/live", "/v1/models", "/v1/models/<name>", "/static/<path:filename>",
+    }  # fmt: skip
 
 
 def committed_bundles() -> list:
@@ -443,7 +478,7 @@ def committed_bundles() -> list:
 
 @pytest.mark.parametrize("name", committed_bundles())
 def test_committed_bundle_loads_and_answers(name):
-    client = create_app(ServiceConfig(MODELS_DIR, default_model=name)).test_client()
+    client = create_app(ServiceConfig(models_dir=MODELS_DIR, default_model=name)).test_client()
     answer = client.post("/v1/predict", data=GOOD).json
     assert answer["model"] == name
     assert len(answer["valence"]) == 6
@@ -469,18 +504,18 @@ BAD_FILES = {
     "truncated": (FLAC[: len(FLAC) // 2], 422, "damaged"),
     "only a header": (FLAC[:60], 422, "file: "),
     "too long": (encoded(sound(MAX_SECONDS + 1, 8_000), 8_000), 413, "longer than the 30 s"),
-    "too big": (bytes(MAX_BYTES + 1), 413, "larger than the 3 MB"),
-    "far too big": (bytes(3 * MAX_BYTES), 413, "larger than the 3 MB"),
+    "too big": (bytes(MAX_BYTES + 1), 413, "larger than the limit of 3 MB"),
+    "far too big": (bytes(3 * MAX_BYTES), 413, "larger than the limit of 3 MB"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_bad_file_is_a_clear_problem(server, tiny, name):
     content, status, words = BAD_FILES[name]
-    assert_problem(post(server, content, "song.mp3"), status, words)
+    assert_problem(post(server, content, "song.mp3"), status, "file", words)
     if content:
         raw = requests.post(f"{server}/v1/predict", data=content, timeout=20)
-        assert_problem(raw, status, words)
+        assert_problem(raw, status, "file", words)
     assert_right(post(server, GOOD).json(), tiny, GOOD)
 
 
@@ -490,7 +525,7 @@ HEADER_BYTES = 44
 def wav(
     rate: int, channels: int, payload: bytes, stated: int | None = None, bits: int = 16
 ) -> bytes:
-    """WAV file of PCM whose header says what it is told to."""
+    """WAV file of PCM with any header, right or wrong."""
     stated, width = len(payload) if stated is None else stated, channels * bits // 8
     head = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
@@ -633,7 +668,7 @@ def test_odd_upload_gets_an_answer_or_a_problem(server, name, accept):
     for secret in ("Traceback", str(ROOT), "/tmp", "odd.wav", "site-packages", "0x"):
         assert secret not in response.text
     if response.status_code != 200:
-        assert_problem(response, response.status_code, "file: ")
+        assert_problem(response, response.status_code, "file")
     elif accept == "application/json":
         answer = response.json()
         assert np.isfinite([answer["valence"], answer["arousal"]]).all()
@@ -678,21 +713,21 @@ def test_what_a_body_is_called_does_not_matter(server, tiny, kind):
     answer = requests.post(f"{server}/v1/predict", data=GOOD, headers=headers, timeout=20)
     assert_right(answer.json(), tiny, GOOD)
     answer = post(server, b"{}", headers={"Accept": kind})
-    assert_problem(answer, 422, "not audio")
+    assert_problem(answer, 422, "file")
 
 
 def test_form_without_its_boundary_has_no_file(server):
     for kind in ("multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; b"):
         headers = {"Content-Type": kind}
         answer = requests.post(f"{server}/v1/predict", data=GOOD, headers=headers, timeout=20)
-        assert_problem(answer, 400, "file: missing")
+        assert_problem(answer, 400, "file")
 
 
 def test_compressed_body_is_not_unpacked(server):
     headers = {"Content-Encoding": "gzip", "Content-Type": "audio/wav"}
     for content in (gzip.compress(GOOD), ODD_UPLOADS["a gzip bomb"]):
         answer = requests.post(f"{server}/v1/predict", data=content, headers=headers, timeout=20)
-        assert_problem(answer, 422, "not audio")
+        assert_problem(answer, 422, "file")
 
 
 # A quoted file name escapes its backslashes.
@@ -702,21 +737,20 @@ def test_compressed_body_is_not_unpacked(server):
 )
 def test_name_of_the_file_is_never_used(server, name):
     response = post(server, b"no music", name)
-    assert_problem(response, 422)
-    assert response.json()["detail"].startswith("file: not audio")
+    assert_problem(response, 422, "file")
     assert "evil" not in response.text
 
 
 def test_size_limit_counts_the_file_and_not_the_form(server):
     header = encoded(sound(0))
     for size, status in ((MAX_BYTES, 422), (MAX_BYTES + 1, 413)):
-        assert_problem(post(server, header + bytes(size - len(header))), status)
+        assert_problem(post(server, header + bytes(size - len(header))), status, "file")
 
 
 def test_body_in_chunks_without_length_is_limited(server, tiny):
     chunks = (bytes(100_000) for _ in range(3 * MAX_BYTES // 100_000))
     response = requests.post(f"{server}/v1/predict", data=chunks, timeout=20)
-    assert_problem(response, 413, "larger than the 3 MB")
+    assert_problem(response, 413, "file")
     assert_right(post(server, GOOD).json(), tiny, GOOD)
 
 
@@ -750,6 +784,7 @@ def test_requests_that_lie_or_make_no_sense(server, tiny, request_bytes, status)
     assert f"content-type: {PROBLEM}" in head.lower()
     document = json.loads(body)
     assert document["status"] == status
+    assert document.get("field") == ("file" if status in (413, 422) else None)
     assert f"x-request-id: {document['request_id']}" in head.lower()
     assert_right(post(server, GOOD).json(), tiny, GOOD)
 
@@ -759,64 +794,64 @@ def test_requests_that_lie_or_make_no_sense(server, tiny, request_bytes, status)
     [
         ([("audio", ("song.wav", GOOD))], "named 'file' (this form has 'audio')"),
         ([("file", (None, "song.wav"))], "-F file=@song.mp3"),
-        ([("file", ("a.wav", GOOD)), ("file", ("b.wav", GOOD))], "one file a request, not 2"),
+        ([("file", ("a.wav", GOOD)), ("file", ("b.wav", GOOD))], "one file per request, not 2"),
     ],
     ids=["wrong field", "text field", "two files"],
 )
 def test_wrong_forms(server, files, words):
     response = requests.post(f"{server}/v1/predict", files=files, timeout=10)
-    assert_problem(response, 400, "file: ", words)
+    assert_problem(response, 400, "file", words)
 
 
 def test_option_in_the_form_is_not_silently_left_out(server):
     for path, name, content in (("predict", "file", GOOD), ("live?rate=22050", "chunk", PCM)):
         form = {"data": {"model": "tiny"}, "files": {name: ("a", content)}, "timeout": 10}
         answer = requests.post(f"{server}/v1/{path}", **form)
-        assert_problem(answer, 400, "model: no field of this form", f"'{name}'", "?model=NAME")
+        assert_problem(answer, 400, "model", f"only '{name}'", "?model=NAME")
 
 
 def test_form_of_too_many_fields(server):
     form = {"data": {f"a{i}": "1" for i in range(1500)}, "files": {"file": ("a", GOOD)}}
     answer = requests.post(f"{server}/v1/predict", **form, timeout=20)
-    assert_problem(answer, 413, "form: more than 1000 fields")
+    assert_problem(answer, 413, "form", "more than 1000 fields")
 
 
 def test_no_file_at_all(server):
     url = f"{server}/v1/predict"
-    assert_problem(requests.post(url, timeout=10), 400, "file: missing")
+    assert_problem(requests.post(url, timeout=10), 400, "file", "missing")
     empty = {"Content-Type": "multipart/form-data"}
-    assert_problem(requests.post(url, headers=empty, timeout=10), 400, "file: missing")
+    assert_problem(requests.post(url, headers=empty, timeout=10), 400, "file", "missing")
     unchosen = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n\r\n\r\n--x--\r\n'
     )
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     response = requests.post(url, data=unchosen, headers=kind, timeout=10)
-    assert_problem(response, 400, "no file was chosen")
+    assert_problem(response, 400, "file", "no file was chosen")
 
 
 def test_wrong_options_name_what_there_is(server):
     unknown_model = post(server, GOOD, params={"model": "nope"})
-    assert_problem(unknown_model, 400, "model: ", "'nope'", "a-window, tiny")
+    assert_problem(unknown_model, 400, "model", "'nope'", "a-window, tiny")
     unknown_option = post(server, GOOD, params={"modle": "tiny"})
-    assert_problem(unknown_option, 400, "modle: ", "'model'")
+    assert_problem(unknown_option, 400, "modle", "'model'")
 
 
 def test_window_model_cannot_follow_live_audio(server):
     options = {"params": {"rate": 22_050, "model": "a-window"}, "timeout": 10}
     response = requests.post(f"{server}/v1/live", files={"chunk": ("a", PCM)}, **options)
-    assert_problem(response, 422, "model: 'a-window'", "cannot follow live audio", "tiny")
+    assert_problem(response, 422, "model", "'a-window'", "cannot follow live audio", "tiny")
 
 
 def test_wrong_paths_and_methods(server):
     def get(path: str) -> requests.Response:
         return requests.get(server + path, timeout=10)
 
-    assert_problem(get("/v1/models/nope"), 404, "'nope'", "a-window, tiny")
+    assert_problem(get("/v1/models/nope"), 404, "model", "'nope'", "a-window, tiny")
     assert_problem(get("/v1/models/..%2f..%2fetc"), 404)
     assert_problem(get("/static/../app.py"), 404)
-    assert_problem(get("/nope"), 404, "/nope")
+    assert_problem(get("/nope"), 404, None, "/nope")
     response = get("/v1/predict")
-    assert_problem(response, 405, "GET", "POST")
+    assert_problem(response, 405, None, "GET", "POST")
     assert "POST" in response.headers["Allow"]
 
 
@@ -846,8 +881,8 @@ def test_unexpected_error_tells_no_secrets_but_logs_them(app, caplog):
     assert_problem_of_flask(response, 500)
     assert "secret" not in response.text
     assert "Traceback" not in response.text
-    found = [r for r in caplog.records if getattr(r, "fields", {}).get("request_id") == "find-me"]
-    assert [bool(r.exc_info) for r in found] == [True, False]
+    logged = [r for r in caplog.records if getattr(r, "fields", {}).get("request_id") == "find-me"]
+    assert [bool(r.exc_info) for r in logged] == [True, False]
 
 
 def test_upload_is_never_a_named_file(app, tmp_path, monkeypatch):
@@ -903,7 +938,7 @@ def test_pages_from_elsewhere_read_nothing_unless_they_are_allowed(server, clien
 
 
 def test_every_page_may_read_where_all_are_allowed(models_dir):
-    open_to_all = ServiceConfig.from_env({"MSR_ALLOWED_ORIGINS": "*"}, models_dir=models_dir)
+    open_to_all = ServiceConfig(models_dir=models_dir, allowed_origins="*")
     client = create_app(open_to_all).test_client()
     for headers in ({"Origin": "https://a.example"}, {"Origin": "null"}):
         answer = client.get("/v1/models", headers=headers)
@@ -940,7 +975,7 @@ def test_openapi_document_describes_the_real_answers(server):
     example = example["application/json"]["example"]
     ends = {f"{target}_{end}" for target in TARGETS for end in ("low", "high")}
     assert set(answer) == set(example) == set(schemas["Prediction"]["properties"]) - ends
-    shipped = create_app(ServiceConfig(MODELS_DIR, default_model="light")).test_client()
+    shipped = create_app(ServiceConfig(models_dir=MODELS_DIR, default_model="light")).test_client()
     bounded = shipped.post("/v1/predict", data=GOOD).json
     assert set(bounded) == set(schemas["Prediction"]["properties"])
     for target in TARGETS:
@@ -951,7 +986,7 @@ def test_openapi_document_describes_the_real_answers(server):
     assert set(one) - {"arousal"} == set(schemas["Prediction"]["required"])
     assert set(answer["quadrant"]) == set(schemas["Quadrant"]["required"])
     problem = post(server, b"").json()
-    assert set(problem) == set(schemas["Problem"]["required"])
+    assert set(problem) - {"field"} == set(schemas["Problem"]["required"])
 
 
 # ------------------------------------------------------------------------------ page
@@ -991,7 +1026,7 @@ def test_page_offers_the_models_and_names_the_limits(server):
     assert options == [("a-window", ""), ("tiny", "selected")]
     assert f'data-max-bytes="{MAX_BYTES}"' in page
     assert re.search(r"up to 3 MB\s+and 0\.5 minutes", page)
-    for _, words in affect.QUADRANTS.values():
+    for words in (quadrant.words for quadrant in affect.QUADRANTS):
         assert words in page
 
 
@@ -1011,7 +1046,7 @@ import io, json, sys
 import soundfile as sf
 from serve.app import create_app
 from serve.config import ServiceConfig
-client = create_app(ServiceConfig(sys.argv[1])).test_client()
+client = create_app(ServiceConfig(models_dir=sys.argv[1])).test_client()
 assert client.get("/").status_code == 200
 assert client.post("/v1/predict", data=sys.stdin.buffer.read()).status_code == 200
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
@@ -1038,40 +1073,71 @@ def test_nothing_is_reported_to_anyone(tmp_path):
     assert [*tmp_path.rglob("*")] == []
 
 
-def test_settings_come_from_the_environment(models_dir):
-    config = ServiceConfig.from_env(
-        {"MSR_MODELS_DIR": str(models_dir), "MSR_MAX_SECONDS": "12.5", "MSR_THREADS": "2"},
-        threads=3,
-        default_model=None,
-    )
-    assert config == ServiceConfig(models_dir, None, 50_000_000, 12.5, 3)
-    chosen = ServiceConfig.from_env({"MSR_DEFAULT_MODEL": "a-window"}, models_dir=models_dir)
-    answer = create_app(chosen).test_client().post("/v1/predict", data=GOOD).json
+def test_settings_come_from_the_environment(models_dir, monkeypatch):
+    plain = ServiceConfig.from_env()
+    assert plain == ServiceConfig(models_dir=MODELS_DIR)
+    monkeypatch.setenv("MSR_MODELS_DIR", str(models_dir))
+    monkeypatch.setenv("MSR_MAX_SECONDS", "12.5")
+    monkeypatch.setenv("MSR_THREADS", "2")
+    monkeypatch.setenv("MSR_MAX_QUEUE", "")  # as if not set
+    monkeypatch.setenv("MSR_ALLOWED_ORIGINS", "https://a.example, http://b.example:8080")
+    monkeypatch.setenv("MSR_SECRET_KEY", "0123456789abcdef")
+    config = ServiceConfig.from_env(threads=3, default_model=None)
+    changed = {
+        "models_dir": models_dir,
+        "max_seconds": 12.5,
+        "threads": 3,
+        "allowed_origins": ("https://a.example", "http://b.example:8080"),
+    }
+    assert config.model_dump(exclude={"secret_key"}) == {
+        **plain.model_dump(exclude={"secret_key"}), **changed
+    }  # fmt: skip
+    assert config.secret_key.get_secret_value() == "0123456789abcdef"
+    assert "0123456789abcdef" not in f"{config!r}{config}"
+    monkeypatch.setenv("MSR_DEFAULT_MODEL", "a-window")
+    answer = create_app().test_client().post("/v1/predict", data=GOOD).json
     assert answer["model"] == "a-window"
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "allowed"),
     [
-        ("MSR_MAX_UPLOAD_BYTES", "50MB"),
-        ("MSR_MAX_UPLOAD_BYTES", "0"),
-        ("MSR_MAX_SECONDS", "nan"),
-        ("MSR_THREADS", "-1"),
-        ("MSR_THREADS", "1.5"),
-        ("MSR_MODELS_DIR", "/no/such/folder"),
-        ("MSR_MAX_QUEUE", "0"),
-        ("MSR_MAX_STATE_SECONDS", "ten"),
-        ("MSR_ALLOWED_ORIGINS", "example.org"),
-        ("MSR_ALLOWED_ORIGINS", "https://example.org/"),
+        ("MSR_MAX_UPLOAD_BYTES", "50MB", "whole number of bytes"),
+        ("MSR_MAX_UPLOAD_BYTES", "0", "greater than 0"),
+        ("MSR_MAX_SECONDS", "nan", "number of seconds"),
+        ("MSR_MAX_SECONDS", "inf", "number of seconds"),
+        ("MSR_THREADS", "-1", "greater than 0"),
+        ("MSR_THREADS", "1.5", "whole number"),
+        ("MSR_MODELS_DIR", "/no/such/folder", "an existing folder"),
+        ("MSR_MODELS_DIR", __file__, "an existing folder"),
+        ("MSR_MAX_QUEUE", "0", "greater than 0"),
+        ("MSR_MAX_PER_CLIENT", "none", "whole number"),
+        ("MSR_MAX_STATE_SECONDS", "ten", "number of seconds"),
+        ("MSR_ALLOWED_ORIGINS", "example.org", "https://example.org"),
+        ("MSR_ALLOWED_ORIGINS", "https://example.org/", "without a path"),
     ],
 )
-def test_wrong_settings_are_named(models_dir, name, value):
-    environment = {"MSR_MODELS_DIR": str(models_dir), name: value}
+def test_wrong_settings_are_named(monkeypatch, name, value, allowed):
+    monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as error:
-        ServiceConfig.from_env(environment)
-    setting = name.removeprefix("MSR_").lower()
-    assert setting in str(error.value).lower()
-    assert value in str(error.value)
+        ServiceConfig.from_env()
+    assert error.value.field == name
+    assert str(error.value).startswith(f"{name}: must be ")
+    assert allowed in str(error.value)
+    assert repr(value) in str(error.value)
+
+
+def test_wrong_option_is_named_and_wrong_key_stays_secret(monkeypatch):
+    with pytest.raises(ConfigError, match="^threads: must be .*, not '0'$") as error:
+        ServiceConfig.from_env(threads=0)
+    assert error.value.field == "threads"
+    monkeypatch.setenv("MSR_SECRET_KEY", "too short")
+    with pytest.raises(ConfigError, match="MSR_SECRET_KEY: .*at least 16 characters") as error:
+        ServiceConfig.from_env()
+    assert "too short" not in str(error.value)
+    monkeypatch.delenv("MSR_SECRET_KEY")
+    with pytest.raises(ConfigError, match="no such setting.*MSR_THREADS"):
+        ServiceConfig.from_env(thread=1)
 
 
 def test_the_default_is_full_or_else_light(models_dir, tmp_path, monkeypatch):
@@ -1081,10 +1147,15 @@ def test_the_default_is_full_or_else_light(models_dir, tmp_path, monkeypatch):
         write_json(tmp_path / name / "card.json", card | {"name": name})
 
     def default() -> str:
-        models = create_app(ServiceConfig(tmp_path)).test_client().get("/v1/models").json["models"]
-        (found,) = [model["name"] for model in models if model["default"]]
-        assert load_default(tmp_path).name == found
-        return found
+        models = (
+            create_app(ServiceConfig(models_dir=tmp_path))
+            .test_client()
+            .get("/v1/models")
+            .json["models"]
+        )
+        (name,) = [model["name"] for model in models if model["default"]]
+        assert load_default(tmp_path).name == name
+        return name
 
     assert default() == "full"
     # A bundle whose pretrained weights were not fetched is left out.
@@ -1099,15 +1170,15 @@ def test_the_default_is_full_or_else_light(models_dir, tmp_path, monkeypatch):
     assert default() == "tiny"
     shutil.rmtree(tmp_path / "tiny")
     with pytest.raises(PretrainedWeightsMissing, match="msr weights fetch"):
-        create_app(ServiceConfig(tmp_path))
+        create_app(ServiceConfig(models_dir=tmp_path))
     features_weights.session.cache_clear()
 
 
 def test_start_needs_a_model(models_dir, tmp_path):
     with pytest.raises(ConfigError, match="no model bundle"):
-        create_app(ServiceConfig(tmp_path))
+        create_app(ServiceConfig(models_dir=tmp_path))
     with pytest.raises(ConfigError, match="default_model: .*'nope'.*a-window, tiny"):
-        create_app(ServiceConfig(models_dir, default_model="nope"))
+        create_app(ServiceConfig(models_dir=models_dir, default_model="nope"))
 
 
 def one_line_error(capsys) -> str:

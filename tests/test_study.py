@@ -12,7 +12,6 @@ import yaml
 from msr_utils import paths
 from msr_utils.io import read_json
 from msr_utils.study import plan as study_plan
-from msr_utils.study import runner
 from msr_utils.study.plan import Run, StudyError
 
 
@@ -129,7 +128,7 @@ def test_unknown_profile_and_run():
     with pytest.raises(StudyError, match="unknown 'fast'; known: full, quick"):
         plan(profile="fast")
     with pytest.raises(StudyError, match="unknown 'lstm'"):
-        runner.execute(plan(), "test", "0", only=("lstm",))
+        study_plan.execute(plan(), "test", "0", only=("lstm",))
 
 
 def test_folder_corpora_are_called_by_their_folder():
@@ -156,7 +155,7 @@ def tiny(tmp_path):
     book.cells = [
         nbformat.v4.new_code_cell(NOTEBOOK_CELLS, metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
-            "from msr_utils.io import write_json\nfrom msr_utils.study.runner import PROJECT_ROOT\n"
+            "from msr_utils.io import write_json\nfrom msr_utils.study.plan import PROJECT_ROOT\n"
             "import sys\nprint('noise', file=sys.stderr)\n"
             "assert word != 'bad', 'this word is bad'\n"
             "write_json(PROJECT_ROOT / output_dir / 'metrics.json', {'word': word})"
@@ -172,7 +171,7 @@ def tiny(tmp_path):
         made = study_plan.read_study(notebooks / "study.yml")
         runs = study_plan.plan(made, "synthetic", "", overrides={"word": word}, notebooks=notebooks)
         reports = tmp_path / "reports"
-        return runner.execute(runs, "e", data, only, reports, notebooks, experiments)
+        return study_plan.execute(runs, "e", data, only, reports, notebooks, experiments)
 
     run.folder = tmp_path / "reports" / "e" / "synthetic"
     run.notebook = notebooks / "01_tiny.ipynb"
@@ -234,15 +233,15 @@ def test_runs_in_parallel_wait_for_what_they_come_after(tmp_path):
         Run("d", "n", {}), Run("e", "n", {}, ("d",)),
     ]  # fmt: skip
     command = [sys.executable, "-c", script, str(tmp_path)]
-    runner.execute_parallel(runs, command, ["a", "b", "c"], 2)
+    study_plan.execute_parallel(runs, command, ["a", "b", "c"], 2)
     assert {"a", "b"} <= set((tmp_path / "c").read_text().split())
     with pytest.raises(StudyError, match="run d failed"):
-        runner.execute_parallel(runs, command, ["d", "e"], 2)
+        study_plan.execute_parallel(runs, command, ["d", "e"], 2)
     assert not (tmp_path / "e").exists()
 
 
 def test_a_notebook_depends_on_the_modules_that_it_imports(tmp_path):
-    from msr_utils.provenance.identity import code_hash
+    from msr_utils.provenance.environment import code_hash
 
     def hashed(source):
         path = tmp_path / f"{abs(hash(source))}.ipynb"

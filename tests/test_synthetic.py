@@ -10,14 +10,11 @@ import soundfile as sf
 from scipy.signal import find_peaks, stft
 
 from msr_utils.constants import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
-from msr_utils.corpora import synthetic
-from msr_utils.corpora.synthetic import (
-    Note,
-    SyntheticConfig,
-    cached_corpus,
-    render_corpus,
-    render_track,
-)
+from msr_utils.corpora.synthetic import composition, render, synthesis
+from msr_utils.corpora.synthetic.composition import Note
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.raters import draw_rater, simulate_ratings
+from msr_utils.corpora.synthetic.render import cached_corpus, render_corpus, render_track
 
 CONFIG = SyntheticConfig(n_tracks=4, duration_s=10.0, n_groups=2, n_raters=3, seed=1)
 TINY = SyntheticConfig(n_tracks=2, duration_s=5.0, n_groups=2, n_raters=2)
@@ -42,9 +39,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def score(valence: float, arousal: float, composer: int, n_frames: int = 80):
     """Notes of one composer for constant arcs, and the length of an eighth note in seconds."""
-    habits = synthetic.draw_composer(SyntheticConfig(), composer)
+    habits = composition.draw_composer(SyntheticConfig(), composer)
     truth = np.tile((valence, arousal), (n_frames, 1))
-    notes, hits = synthetic.compose(truth, habits, KEY, np.random.default_rng(composer))
+    notes, hits = composition.compose(truth, habits, KEY, np.random.default_rng(composer))
     return notes, np.diff(np.unique([start_s for start_s, *_ in hits])).min()
 
 
@@ -59,8 +56,8 @@ def sound(valence, arousal, composer: int, n_frames: int = 24) -> np.ndarray:
     """Music of one composer for constant arcs, or for one value a frame."""
     truth = np.empty((n_frames, 2))
     truth[:, 0], truth[:, 1] = valence, arousal
-    habits = synthetic.draw_composer(SyntheticConfig(), composer)
-    return synthetic.synthesise(truth, habits, KEY, np.random.default_rng(composer))
+    habits = composition.draw_composer(SyntheticConfig(), composer)
+    return synthesis.synthesise(truth, habits, KEY, np.random.default_rng(composer))
 
 
 def spectrum(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +197,7 @@ def test_failure_midway_leaves_nothing_behind(tmp_path, monkeypatch):
             raise OSError("disk full")
         written.append(args[0])
 
-    monkeypatch.setattr(synthetic.sf, "write", fail_on_second)
+    monkeypatch.setattr(render.sf, "write", fail_on_second)
     with pytest.raises(OSError, match="disk full"):
         render_corpus(TINY, tmp_path / "corpus", progress=False)
     assert written
@@ -208,7 +205,7 @@ def test_failure_midway_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_complete_corpus_returns_at_once(corpus, monkeypatch):
-    monkeypatch.setattr(synthetic, "render_track", lambda *_: pytest.fail("rendered again"))
+    monkeypatch.setattr(render, "render_track", lambda *_: pytest.fail("rendered again"))
     assert render_corpus(CONFIG, corpus) == corpus
 
 
@@ -223,7 +220,7 @@ def test_other_content_is_refused_and_kept(corpus, tmp_path):
 
 def test_loser_of_a_race_discards_its_copy(tmp_path, monkeypatch):
     destination = tmp_path / "corpus"
-    write = synthetic._write_corpus
+    write = render._write_corpus
 
     def write_while_another_finishes(config, folder, progress):
         write(config, folder, progress)
@@ -231,13 +228,13 @@ def test_loser_of_a_race_discards_its_copy(tmp_path, monkeypatch):
         (destination / "winner").touch()
         (destination / "corpus.json").write_bytes((folder / "corpus.json").read_bytes())
 
-    monkeypatch.setattr(synthetic, "_write_corpus", write_while_another_finishes)
+    monkeypatch.setattr(render, "_write_corpus", write_while_another_finishes)
     assert render_corpus(TINY, destination, progress=False) == destination
     assert (destination / "winner").exists()
     assert list(tmp_path.iterdir()) == [destination]
 
 
-def test_cache_folder_follows_config_and_version(tmp_path, monkeypatch):
+def test_cache_folder_follows_config_and_renderer(tmp_path, monkeypatch):
     first = cached_corpus(TINY, tmp_path)
     assert first.parent == tmp_path
     assert first.name.startswith("synthetic-")
@@ -246,7 +243,7 @@ def test_cache_folder_follows_config_and_version(tmp_path, monkeypatch):
     assert cached_corpus(same, tmp_path) == first
     other = SyntheticConfig(n_tracks=2, duration_s=5.0, n_groups=2, n_raters=2, seed=8)
     assert cached_corpus(other, tmp_path) != first
-    monkeypatch.setattr(synthetic, "RENDERER_VERSION", synthetic.RENDERER_VERSION + 1)
+    monkeypatch.setattr(render, "computed_by", lambda *roots: {"code": "another renderer"})
     assert cached_corpus(TINY, tmp_path) != first
 
 
@@ -297,10 +294,10 @@ def test_cues_move_in_the_frame_that_the_label_describes():
 
 def test_audio_is_neither_clipped_nor_cut():
     loud = sound(0.0, 1.0, 0)
-    assert 0.3 < np.abs(loud).max() <= synthetic.PEAK
+    assert 0.3 < np.abs(loud).max() <= synthesis.PEAK
     assert loud[0] == loud[-1] == 0
     note = Note(0.0, 60.0, 0.3, 0.0, 1.0, 0.001)
-    wave = synthetic.sound_note(note, synthetic.draw_composer(CONFIG, 0))
+    wave = synthesis.sound_note(note, composition.draw_composer(CONFIG, 0))
     assert np.abs(wave).max() > 0.5
     assert np.abs(wave[[0, -1]]).max() < 1e-6
 
@@ -309,7 +306,7 @@ def test_arcs_cover_the_plane_and_every_composer_sees_all_of_it():
     config = SyntheticConfig()
     arcs = np.stack(
         [
-            synthetic.draw_arcs(config, index, np.random.default_rng([config.seed, index]))
+            composition.draw_arcs(config, index, np.random.default_rng([config.seed, index]))
             for index in range(config.n_tracks)
         ]
     )
@@ -324,12 +321,12 @@ def test_arcs_cover_the_plane_and_every_composer_sees_all_of_it():
 
 def test_raters_are_late_and_agree_well_but_not_fully():
     config = SyntheticConfig()
-    raters = [synthetic.draw_rater(config, number) for number in range(config.n_raters)]
+    raters = [draw_rater(config, number) for number in range(config.n_raters)]
     truth, ratings = [], []
     for index in range(config.n_tracks):
         rng = np.random.default_rng(index)
-        truth.append(synthetic.draw_arcs(config, index, rng))
-        ratings.append(synthetic.rate(truth[-1], raters, rng))
+        truth.append(composition.draw_arcs(config, index, rng))
+        ratings.append(simulate_ratings(truth[-1], raters, rng))
     truth, ratings = np.stack(truth), np.stack(ratings, axis=1)  # (N, T, 2), (R, N, T, 2)
 
     n = config.n_frames

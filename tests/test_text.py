@@ -18,7 +18,7 @@ from msr_utils.corpora.base import (
 )
 from msr_utils.experiments import text_features, text_fusion
 from msr_utils.figures.experiments import fusion_scores
-from msr_utils.models.pretrained import MINILM, PACKAGES
+from msr_utils.models.checkpoints import MINILM, PACKAGES
 
 needs_minilm = needs_package(PACKAGES[MINILM][0])
 

@@ -14,7 +14,6 @@ from msr_utils.dataset.sequences import Sequence2Hz
 from msr_utils.dataset.splits import make_splits
 from msr_utils.dataset.windows import Windows, make_windows
 from msr_utils.evaluation import baselines
-from msr_utils.features.config import FeatureConfig
 from msr_utils.metrics import scores as metrics_scores
 from msr_utils.models.ensemble import parts
 from msr_utils.models.linear import LinearConfig
@@ -26,6 +25,7 @@ from msr_utils.training.loop import (
     fit,
     set_seed,
 )
+from msr_utils.training.settings import CrossValidation
 
 SMALL = LSTMConfig((8, 8), dropout=0.2, learning_rate=5e-3)
 
@@ -230,16 +230,10 @@ def cross_validated(sequences, folder, epochs=25, inner=1, copies=None):
     splits = make_splits(sequences, 3)
     config = LSTMConfig((8, 8), learning_rate=1e-2)
     trained = cross_validation.cross_validate(
-        "lstm",
         config,
         FitConfig(epochs, 4, 8, averaging=0.9, seed=1),
         sequences,
-        FeatureConfig("onset"),
-        splits,
-        "valence",
-        24,
-        inner,
-        inner,
+        CrossValidation(splits, "valence", 24, inner, inner),
         copies=copies,
         progress=False,
         trainings=folder,
@@ -276,8 +270,8 @@ def test_what_is_held_out_for_test_moves_no_weight(tmp_path):
     ]
     trained = [
         cross_validation.cross_validate(
-            "lstm", config, FitConfig(2, 4, 8, seed=1), own, FeatureConfig("onset"), split,
-            "valence", 24, progress=False, trainings=tmp_path / name,
+            config, FitConfig(2, 4, 8, seed=1), own, CrossValidation(split, "valence", 24),
+            progress=False, trainings=tmp_path / name,
         )
         for name, own in {"a": sequences, "b": other}.items()
     ]  # fmt: skip
@@ -343,8 +337,8 @@ def test_positions_that_are_never_trained_are_refused(tmp_path):
     sequences = toy_sequences()
     with pytest.raises(ValueError, match="max_frames: 90 positions, but windows of 24"):
         cross_validation.cross_validate(
-            "transformer", TransformerConfig(), FitConfig(1), sequences, FeatureConfig("patch"),
-            make_splits(sequences, 3), "valence", 24, trainings=tmp_path,
+            TransformerConfig(), FitConfig(1), sequences,
+            CrossValidation(make_splits(sequences, 3), "valence", 24), trainings=tmp_path,
         )  # fmt: skip
 
 
@@ -370,9 +364,9 @@ def test_every_kind_of_lstm_learns_the_rule(tmp_path, change):
     sequences = toy_sequences(24)
     splits = make_splits(sequences, 3)[:1]
     trained = cross_validation.cross_validate(
-        "lstm", LSTMConfig(**{"units": (8, 8), "learning_rate": 1e-2, **change}),
-        FitConfig(25, 4, 8, averaging=0.9, seed=1), sequences, FeatureConfig("onset"), splits,
-        "valence", 24, progress=False, trainings=tmp_path,
+        LSTMConfig(**{"units": (8, 8), "learning_rate": 1e-2, **change}),
+        FitConfig(25, 4, 8, averaging=0.9, seed=1), sequences,
+        CrossValidation(splits, "valence", 24), progress=False, trainings=tmp_path,
     )  # fmt: skip
     constant = baselines.baseline_predictions(sequences, splits, "valence")["constant"]
     rmse, flat = (
@@ -392,8 +386,9 @@ def test_a_joint_model_learns_the_other_target_as_well(tmp_path):
 def test_seeds_give_networks_of_their_own_and_their_mean(tmp_path):
     sequences = toy_sequences()
     trained = cross_validation.cross_validate(
-        "lstm", LSTMConfig((4,)), FitConfig(1, 4, 1, seed=1), sequences, FeatureConfig("onset"),
-        make_splits(sequences, 3), "valence", 24, seeds=3, progress=False, trainings=tmp_path,
+        LSTMConfig((4,)), FitConfig(1, 4, 1, seed=1), sequences,
+        CrossValidation(make_splits(sequences, 3), "valence", 24, seeds=3), progress=False,
+        trainings=tmp_path,
     )  # fmt: skip
     assert len(trained.singles) == 3
     for name, curve in trained.predictions.items():
@@ -405,10 +400,11 @@ def test_seeds_give_networks_of_their_own_and_their_mean(tmp_path):
 
 def test_too_few_seeds_for_the_validation_parts_is_an_error(tmp_path):
     sequences = toy_sequences()
-    with pytest.raises(ValueError, match="seeds: 1 networks for 2 validation parts"):
+    with pytest.raises(ValueError, match="seeds: 1 networks for 2 inner folds"):
         cross_validation.cross_validate(
-            "lstm", LSTMConfig((4,)), FitConfig(1), sequences, FeatureConfig("onset"),
-            make_splits(sequences, 3), "valence", 24, 2, trainings=tmp_path,
+            LSTMConfig((4,)), FitConfig(1), sequences,
+            CrossValidation(make_splits(sequences, 3), "valence", 24, inner_folds=2),
+            trainings=tmp_path,
         )  # fmt: skip
 
 
@@ -419,8 +415,8 @@ def test_the_linear_family_is_ridge_regression(tmp_path):
     sequences = toy_sequences(24)
     splits = make_splits(sequences, 3)
     trained = cross_validation.cross_validate(
-        "linear", LinearConfig((10.0,)), FitConfig(1), sequences, FeatureConfig("onset"), splits,
-        "valence", 24, 2, trainings=tmp_path,
+        LinearConfig((10.0,)), FitConfig(1), sequences,
+        CrossValidation(splits, "valence", 24, inner_folds=2), trainings=tmp_path,
     )  # fmt: skip
     by_id = {s.id: s for s in sequences}
     known = [by_id[i] for i in splits[0].train + splits[0].validation]

@@ -151,7 +151,7 @@ def test_several_corpora_in_one_folder_are_refused(folder_corpus, tmp_path):
         identify(data)
     (tmp_path / "one").mkdir()
     (data / "own").rename(tmp_path / "one" / "own")
-    with pytest.raises(CorpusError, match=r"verify what lies in it: own \(folder\)"):
+    with pytest.raises(CorpusError, match=r"verify a folder inside it: own \(folder\)"):
         identify(tmp_path / "one")
 
 

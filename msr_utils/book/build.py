@@ -26,7 +26,8 @@ from msr_utils.book.edition import (
     overview_page,
 )
 from msr_utils.book.results import EditionResults
-from msr_utils.corpora.synthetic import SyntheticConfig, render_track
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.render import render_track
 from msr_utils.io import (
     atomic_path,
     sha256_file,

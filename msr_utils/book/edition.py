@@ -12,6 +12,7 @@ import yaml
 
 from msr_utils.io import read_json
 from msr_utils.paths import NOTEBOOKS, REPORTS
+from msr_utils.provenance import manifest
 
 REQUIRED_RUNS = ("data", "evaluation", "export")
 """Runs that the prose tells of: a corpus that has them has a book."""
@@ -131,3 +132,25 @@ def overview_page(notebook: str) -> str:
 def _page(run: Path, corpus_dir: Path) -> str:
     """Name of a run's page: that of another corpus says whose it is."""
     return run.name if run.parent == corpus_dir else f"{run.parent.name}-{run.name}"
+
+
+def refuse_altered(run: Path) -> None:
+    """Refuse to show results that are not those which a run has written.
+
+    Raises
+    ------
+    BookError
+        Naming the files.
+    """
+    recorded = manifest.read(run)
+    where = f"{run.parent.name}/{run.name}"
+    if not recorded.outputs:
+        raise BookError(f"{where}: its manifest tells of no files; run it again with 'msr run'")
+    found = manifest.check(recorded)
+    if not found.ok:
+        files = [*(f"{f} was altered" for f in found.altered)]
+        files += [f"{f} is missing" for f in found.missing]
+        raise BookError(
+            f"{where}: {', '.join(files)} since the run wrote it; put it back (git checkout) or "
+            "run it again with 'msr run'"
+        )

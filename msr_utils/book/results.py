@@ -17,6 +17,7 @@ from msr_utils.book.edition import (
     _page,
     _variant,
     chapters,
+    refuse_altered,
     run_minutes,
     titles,
 )
@@ -74,7 +75,7 @@ class EditionResults:
     Raises
     ------
     BookError
-        If one of the runs in `NEEDED` is missing.
+        If one of the runs in `NEEDED` is missing, or a file of a run is another than it wrote.
     """
 
     def __init__(self, corpus_dir: Path) -> None:
@@ -90,6 +91,8 @@ class EditionResults:
             for runs in self.chapters.values()
             for run in runs
         }
+        for run in self.pages:
+            refuse_altered(run)
         self.titles = titles(list(self.pages))
         self.evaluation = read_json(corpus_dir / "evaluation" / "metrics.json")
 

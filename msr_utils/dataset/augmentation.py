@@ -42,9 +42,6 @@ from msr_utils.features.blocks.registry import ALL_BLOCKS
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import sha256_text
 
-AUGMENT_VERSION = 1
-"""Increase it when the numbers change. Cached features of earlier copies are then not used."""
-
 MASK = "mask"
 """Name of the transform of features, see `masked`. The others transform audio."""
 
@@ -288,7 +285,7 @@ class AugmentConfig:
         ranges = {n: getattr(self, TRANSFORMS[n].option) for n in self.names if n != MASK}
         if not ranges:
             return ""
-        return sha256_text(json.dumps([AUGMENT_VERSION, ranges, self.seed, track_id, copy]))[:16]
+        return sha256_text(json.dumps([ranges, self.seed, track_id, copy]))[:16]
 
 
 def _rng(config: AugmentConfig, track_id: str, copy: int, name: str) -> np.random.Generator:

@@ -31,6 +31,7 @@ from msr_utils.paths import CACHE_DIR, TRAININGS
 from msr_utils.training.artifacts import single_scores
 from msr_utils.training.cross_validation import cross_validate
 from msr_utils.training.loop import FitConfig
+from msr_utils.training.settings import CrossValidation
 
 BASE = "base"
 
@@ -178,9 +179,9 @@ def run(
         altered = AugmentConfig(variant.augment, 1, fit_config.seed)
         try:
             trained = cross_validate(
-                "lstm", model, fit_config,
+                model, fit_config,
                 [replace(s, features=s.features[:, columns]) for s in sequences],
-                own, splits, target, length, inner_folds, seeds, to_export=False,
+                CrossValidation(splits, target, length, inner_folds, seeds, to_export=False),
                 copies=copies_of(corpus, own, altered, cache_dir), trainings=trainings,
                 label=f"{variant.group} {variant.name}",
             )  # fmt: skip
@@ -226,8 +227,8 @@ def ablation_table(result: Mapping, ceiling: Reliability) -> pd.DataFrame:
                 "r": f"{pooled['r'].value:.3f}",
                 "r per song": f"{song['r']}",
                 "r of single networks": f"{Spread.of(row['singles']['r']):.3f}",
-                "parameters": f"{row['cost']['parameters']:,}",
-                "s per epoch": f"{row['cost']['seconds_per_epoch']:.1f}",
+                "parameters": f"{row['cost'].parameters:,}",
+                "s per epoch": f"{row['cost'].seconds_per_epoch:.1f}",
             }
         else:
             shown["RMSE"] = "diverged"

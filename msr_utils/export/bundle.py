@@ -1,9 +1,10 @@
-"""Export trained Keras models to an ONNX bundle, after proving that both compute the same."""
+"""Export trained Keras models to an ONNX bundle, after checking that both compute the same."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from msr_utils.constants import TARGETS
 from msr_utils.export.card import render_card
 from msr_utils.features.config import FeatureConfig
+from msr_utils.inference.card import ModelCard, ModelDescription
 from msr_utils.inference.model import Model
 from msr_utils.io import sha256_file, write_json, write_text
 from msr_utils.models.backend import keras
@@ -32,74 +34,101 @@ class ExportError(RuntimeError):
 def export_bundle(
     models: dict[str, keras.Model],
     features: FeatureConfig,
-    card: dict,
+    description: ModelDescription,
     destination: Path,
     max_frames: int | None = None,
-) -> dict:
+) -> ModelCard:
     """Write a bundle for the service.
 
     Parameters
     ----------
     models : dict of str to keras.Model
         One a target, in the order of `TARGETS`: LSTMs of one shape, Transformers, or linear
-        maps of a frame.
+        models of a frame.
     features : FeatureConfig
         What the models were trained on.
-    card : dict
-        ``name``, ``title``, ``trained_on``, ``licence``, ``metrics``, ``limits`` ...
+    description : ModelDescription
     destination : Path
-        Folder of the bundle; replaced only when the new one has passed.
+        Folder of the bundle. An old bundle there is replaced only when the new one has passed.
     max_frames : int, optional
-        Longest input of a model that is not recurrent.
+        Longest input of a model that sees a window.
 
     Returns
     -------
-    dict
-        The card as written, with the parity that was measured.
+    ModelCard
+        As written, with the parity that was measured.
 
     Raises
     ------
     ExportError
         If an output is not finite or differs by more than `PARITY_TOLERANCE`.
+    ValueError
+        If a target is missing or the models cannot be joined.
     """
     if tuple(models) != TARGETS:
         raise ValueError(f"models: need {', '.join(TARGETS)} in this order, not {list(models)}")
-    members = list(models.values())
-    recurrent = max_frames is None and members[0].name != "linear"
-    kind = "recurrent" if recurrent else "frame" if max_frames is None else "window"
-    form = streaming_form(members) if recurrent else joined_form(members)
+    kind = _kind(models, max_frames)
+    networks = list(models.values())
+    form = streaming_form(networks) if kind == "recurrent" else joined_form(networks)
     destination = Path(destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=destination.parent, prefix=".tmp-"))
     try:
         folder.chmod(0o755)
-        inputs = _random_inputs(form, 1, 2, np.random.default_rng(0))
-        form(inputs if recurrent else inputs[0])  # Keras exports only what has been called.
-        form.export(folder / "model.onnx", format="onnx", verbose=False)
-        write_json(folder / "features.json", features.to_json())
-        card = {
-            **card,
-            "kind": kind,
-            "targets": list(TARGETS),
-            "parameters": int(sum(m.count_params() for m in members)),
-            "feature_hash": features.hash,
-            "model_sha256": sha256_file(folder / "model.onnx"),
-        }
-        if recurrent:
-            rows, width = state_shape(members[0])
-            card["state_shape"] = [rows * len(members), width]
-        elif max_frames is not None:
-            card["max_frames"] = max_frames
-        write_json(folder / "card.json", card)
-        card["parity_max_difference"] = check_parity(form, Model(folder), max_frames)
-        write_json(folder / "card.json", card)
-        write_text(folder / "CARD.md", render_card(card))
+        card = _write(folder, form, networks, features, description, kind, max_frames)
         if destination.exists():
             shutil.rmtree(destination)
         folder.replace(destination)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return card
+
+
+def _write(
+    folder: Path,
+    form: keras.Model,
+    networks: list[keras.Model],
+    features: FeatureConfig,
+    description: ModelDescription,
+    kind: str,
+    max_frames: int | None,
+) -> ModelCard:
+    """Write the files of a bundle, and check that ONNX computes what Keras computes."""
+    _write_graph(form, folder / "model.onnx")
+    write_json(folder / "features.json", features.to_json())
+    card = ModelCard(
+        **vars(description),
+        kind=kind,
+        parameters=int(sum(network.count_params() for network in networks)),
+        feature_hash=features.hash,
+        model_sha256=sha256_file(folder / "model.onnx"),
+        state_shape=_joined_state(networks) if kind == "recurrent" else None,
+        max_frames=max_frames,
+    )
+    write_json(folder / "card.json", card.to_json())  # a bundle is loaded by its card
+    card = replace(card, parity_max_difference=check_parity(form, Model(folder), max_frames))
+    write_json(folder / "card.json", card.to_json())
+    write_text(folder / "CARD.md", render_card(card))
+    return card
+
+
+def _kind(models: dict[str, keras.Model], max_frames: int | None) -> str:
+    """How the networks see time, see `msr_utils.inference.card.KINDS`."""
+    if max_frames is not None:
+        return "window"
+    return "frame" if next(iter(models.values())).name == "linear" else "recurrent"
+
+
+def _joined_state(networks: list[keras.Model]) -> tuple[int, int]:
+    """Shape of the state that all networks of a bundle carry together."""
+    rows, width = state_shape(networks[0])
+    return rows * len(networks), width
+
+
+def _write_graph(form: keras.Model, path: Path) -> None:
+    inputs = _random_inputs(form, 1, 2, np.random.default_rng(0))
+    form(inputs if len(inputs) > 1 else inputs[0])  # Keras exports only what has been called.
+    form.export(path, format="onnx", verbose=False)
 
 
 def check_parity(form: keras.Model, model: Model, max_frames: int | None = None) -> float:
@@ -120,13 +149,15 @@ def check_parity(form: keras.Model, model: Model, max_frames: int | None = None)
     for batch in PARITY_BATCHES:
         for length in PARITY_LENGTHS:
             inputs = _random_inputs(form, batch, min(length, max_frames or length), rng)
-            wanted = form(inputs if len(inputs) > 1 else inputs[0])
-            wanted = [
-                np.asarray(w) for w in (wanted if isinstance(wanted, list | tuple) else [wanted])
-            ]
-            got = [g for g in model.run(*inputs) if g is not None]
-            for g, w in zip(got, wanted, strict=True):
-                difference = float(np.abs(g - w).max()) if g.shape == w.shape else np.inf
+            expected = form(inputs if len(inputs) > 1 else inputs[0])
+            outputs = model.run(*inputs)
+            for got, want in zip(
+                [o for o in outputs if o is not None],
+                expected if isinstance(expected, list | tuple) else [expected],
+                strict=True,
+            ):
+                want = np.asarray(want)
+                difference = float(np.abs(got - want).max()) if got.shape == want.shape else np.inf
                 # "not <=" also catches NaN.
                 if not difference <= PARITY_TOLERANCE:
                     raise ExportError(
@@ -140,7 +171,7 @@ def check_parity(form: keras.Model, model: Model, max_frames: int | None = None)
 def _random_inputs(
     form: keras.Model, batch: int, length: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Features around the network's own normalisation, and a state where it takes one."""
+    """Features distributed as the network's normalisation expects, and a state if it has one."""
     shapes = [tuple(i.shape) for i in form.inputs]
     norm = _normalisation(form)
     sd = 1 / np.asarray(norm.scale)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.export.bundle import ExportError, export_bundle
 from msr_utils.features.config import FeatureConfig
+from msr_utils.inference.card import ModelCard, ModelDescription
 from msr_utils.io import read_json
-from msr_utils.metrics.scores import METRICS
+from msr_utils.metrics.scores import METRICS, Scores
 from msr_utils.training.artifacts import load_model
 
 
-def export_runs(corpus_dir: Path, run: str, corpus: Corpus, models_dir: Path) -> dict:
+def export_runs(corpus_dir: Path, run: str, corpus: Corpus, models_dir: Path) -> ModelCard:
     """Export trained runs as the bundle ``<run>-<corpus>``.
 
     Parameters
@@ -29,13 +32,14 @@ def export_runs(corpus_dir: Path, run: str, corpus: Corpus, models_dir: Path) ->
 
     Returns
     -------
-    dict
-        The card.
+    ModelCard
 
     Raises
     ------
     ExportError
         If the runs were trained on other data, or do not pass the parity gate.
+    FileNotFoundError
+        If a run has not finished.
     """
     metrics, models = {}, {}
     for target in TARGETS:
@@ -47,46 +51,54 @@ def export_runs(corpus_dir: Path, run: str, corpus: Corpus, models_dir: Path) ->
                 f"{folder.name}: was trained on other data than {corpus.name}; rerun it"
             )
     features = FeatureConfig.from_json(metrics[TARGETS[0]]["features"])
-    tested = metrics[TARGETS[0]]["test"]
-    folds = metrics[TARGETS[0]]["folds"]
-    inner_folds, networks = metrics[TARGETS[0]]["inner_folds"], metrics[TARGETS[0]]["seeds"]
-    stopped = "each without a part that stopped its training"
-    several = f"{networks} networks" + (f", {stopped}" if inner_folds > 1 else "")
-    card = {
-        "name": f"{run}-{corpus.name}",
-        "title": f"LSTM trained on {corpus.card.title}",
-        "summary": f"Valence and arousal every 500 ms from {', '.join(features.blocks)}; causal; "
-        "for each target "
-        + ("one network" if networks == 1 else f"the mean of {networks} networks")
-        + " of two LSTM layers and a linear unit.",
-        "protocol": (
-            f"Pooled over the {tested['frames']} frames of {tested['songs']} tracks, each "
-            "predicted by a model that saw no track of its group"
-            + (
-                f" ({folds}-fold cross-validation). The bundle itself was trained on "
-                + (
-                    f"all groups: {several}"
-                    if inner_folds > 1
-                    else "all groups but a validation part"
-                    + (f": {several}" if networks > 1 else "")
-                )
-                + ", so these scores estimate it."
-                if folds > 1
-                else ". The bundle is that model."
-            )
-            + " Intervals resample tracks."
-        ),
-        "trained_on": corpus.card.title,
-        "licence": f"weights for research; training data: {corpus.card.licence}",
-        "corpus_hash": corpus.content_hash(),
-        "metrics": {
-            t: {name: m["test"]["pooled"][name] for name in METRICS} for t, m in metrics.items()
+    description = _describe(run, corpus, features, metrics)
+    return export_bundle(models, features, description, Path(models_dir) / description.name)
+
+
+def _describe(
+    run: str, corpus: Corpus, features: FeatureConfig, metrics: Mapping[str, Mapping[str, Any]]
+) -> ModelDescription:
+    """Describe runs, from the ``metrics.json`` of each target."""
+    tested = {target: Scores.from_json(m["test"]) for target, m in metrics.items()}
+    networks = metrics[TARGETS[0]]["seeds"]
+    each = "one network" if networks == 1 else f"the mean of {networks} networks"
+    return ModelDescription(
+        name=f"{run}-{corpus.name}",
+        title=f"LSTM trained on {corpus.card.title}",
+        summary=f"Valence and arousal every 500 ms from {', '.join(features.blocks)}. Causal. "
+        f"For each target {each} of two LSTM layers and a linear unit.",
+        protocol=_protocol(metrics[TARGETS[0]], tested[TARGETS[0]]),
+        trained_on=corpus.card.title,
+        licence=f"weights for research; training data: {corpus.card.licence}",
+        corpus_hash=corpus.content_hash(),
+        metrics={
+            t: {name: scores.pooled[name] for name in METRICS} for t, scores in tested.items()
         },
-        "limits": [
-            f"It has heard only {corpus.card.title}: on other music its curves may be wrong, "
-            "even in direction.",
-            "Ratings are means over listeners: they do not say what one person feels.",
+        limits=(
+            f"Trained only on {corpus.card.title}. On other music its curves may be wrong, even "
+            "in direction.",
+            "Ratings are means over listeners. They do not say what one person feels.",
             *corpus.card.notes,
-        ],
-    }
-    return export_bundle(models, features, card, Path(models_dir) / card["name"])
+        ),
+    )
+
+
+def _protocol(run: Mapping[str, Any], tested: Scores) -> str:
+    """How the scores of a run were measured, and how they relate to the exported model."""
+    folds, inner_folds, networks = run["folds"], run["inner_folds"], run["seeds"]
+    sentences = [
+        f"Scores are pooled over the {tested.frames} frames of {tested.songs} tracks. Each track "
+        "was predicted by a model that was trained on no track of its group"
+        + (f" ({folds}-fold cross-validation)." if folds > 1 else ".")
+    ]
+    if folds == 1:
+        sentences.append("The bundle is that model.")
+    else:
+        groups = "all groups" if inner_folds > 1 else "all groups but a validation part"
+        stopped = ", each stopped early on a part that it was not trained on"
+        several = f": {networks} networks" + (stopped if inner_folds > 1 else "")
+        sentences += [
+            f"The bundle itself was trained on {groups}{several if networks > 1 else ''}.",
+            "The scores of the cross-validation estimate its performance.",
+        ]
+    return " ".join([*sentences, "Intervals resample tracks."])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from msr_utils.features.blocks.registry import PRETRAINED
+from msr_utils.features.blocks.base import Block
+from msr_utils.features.blocks.registry import ALL_BLOCKS, PRETRAINED
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import extract
-from msr_utils.io import atomic_path, sha256_file
+from msr_utils.io import atomic_path, sha256_file, sha256_text
+from msr_utils.provenance.cache_keys import computed_by
 
 
 def cached_features(path: Path, config: FeatureConfig, cache_dir: Path) -> np.ndarray:
@@ -72,7 +76,8 @@ def compute_or_read(
     Returns
     -------
     file : Path
-        File in the cache.
+        Where the features are kept: ``features/<key>/<audio hash>.npy``, the key made of the
+        configuration and of the code and packages that compute it.
     features : np.ndarray [shape=(T, config.dim), dtype=float32]
     computed : bool
         False if they were read from the cache.
@@ -82,7 +87,7 @@ def compute_or_read(
     AudioError
         If the audio cannot be decoded or is shorter than one frame.
     """
-    file = Path(cache_dir) / "features" / config.hash[:16] / f"{sha256_file(path)}.npy"
+    file = features_folder(config, cache_dir) / f"{sha256_file(path)}.npy"
     cached = read_features(file, config)
     if cached is not None:
         return file, cached, False
@@ -93,6 +98,28 @@ def compute_or_read(
     with atomic_path(file) as temporary:
         np.save(temporary, features)
     return file, features, True
+
+
+def features_folder(config: FeatureConfig, cache_dir: Path, *more: Callable) -> Path:
+    """Where features are kept, under all that they follow from beside the audio.
+
+    Parameters
+    ----------
+    config : FeatureConfig
+    cache_dir : Path
+    more : functions
+        That change the audio first.
+
+    Notes
+    -----
+    Neither threads nor processor are in the name: with one thread the numbers of two processors
+    differ in their last bits, and machines that compute together share one folder.
+    """
+    used = [ALL_BLOCKS[name] for name in config.blocks]
+    parts = [part for block in used for part in vars(block).values() if callable(part)]
+    code = computed_by(extract, Block, *parts, *more, tables=("FAMILIES",))
+    key = sha256_text(json.dumps([asdict(config), config.pretrained, code]))
+    return Path(cache_dir) / "features" / key[:16]
 
 
 def read_features(file: Path, config: FeatureConfig) -> np.ndarray | None:

@@ -135,7 +135,7 @@ def compute_features(
     corpus : Corpus
     config : FeatureConfig
     cache_dir : Path
-        As for `msr_utils.features.cache.cached_features`.
+        As for `msr_utils.dataset.sequences.cached_features`.
     scheduler : str
         ``"local"``, or the ``tcp://host:port`` of a Dask scheduler.
     workers : int > 0

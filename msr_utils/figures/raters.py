@@ -12,8 +12,11 @@ from msr_utils.experiments.rater_profiles import OWN_BIAS, OWN_MEAN
 from msr_utils.style import COLOURS
 
 
-def share_figure(effects: Mapping[str, dict]) -> Figure:
-    """Shares of the deviations' variance with intervals: the profile's enlarged, then all."""
+def rater_shares(effects: Mapping[str, dict]) -> Figure:
+    """Share of the variance of raters' deviations that each part explains, with intervals.
+
+    The left axes enlarge the profile; the right axes show all parts.
+    """
     names = list(next(iter(effects.values()))["rows"])
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.42 * len(names) + 1.4), sharey=True)
     small = [name for name in names if name not in (OWN_MEAN, OWN_BIAS)]

@@ -1,17 +1,22 @@
-"""The card of a bundle: what was trained on which data, how well, and with which limits."""
+"""The card of a bundle: what the model is, what it was trained on, and how well it does."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 from msr_utils.constants import TARGETS
+from msr_utils.io import plain
+from msr_utils.metrics.estimate import Estimate
 
 KINDS = ("recurrent", "frame", "window")
-"""Kinds of networks: ``recurrent`` networks carry a state from frame to frame; ``frame`` networks
-need none, because all memory is in the features; ``window`` networks take a whole window."""
+"""How a network sees time. "recurrent": it carries a state from frame to frame. "frame": it maps
+each frame alone, and the features hold the past. "window": it needs a whole window at once."""
+
+Estimates = Mapping[str, Mapping[str, Estimate]]
 
 
 class CardError(ValueError):
@@ -29,104 +34,132 @@ class CardError(ValueError):
         self.field = field
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """Card of a bundle.
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """What the author of a bundle says about it.
 
     Parameters
     ----------
-    name : str
-        Name of the bundle.
+    name, title, summary : str
+    protocol : str
+        How the scores were measured.
+    trained_on, licence : str
+        Titles of the training corpora, and what the weights may be used for.
+    corpus_hash : str
+        Content hashes of the training corpora.
+    metrics : mapping of target to metric to Estimate
+    margins : mapping of target to float
+        Half-widths of the intervals of predicted curves; empty: the model gives none.
+    setting : mapping of str to float
+        Weights of the training loss.
+    quadrants : mapping of corpus to metric to Estimate
+        Scores on clips of a known quadrant.
+    coverage : mapping
+        ``wanted`` and ``reached[target][corpus]``: share of frames inside the intervals.
+    limits : tuple of str
+        What a user must know before trusting a curve.
+    """
+
+    name: str
+    title: str
+    summary: str
+    protocol: str
+    trained_on: str
+    licence: str
+    corpus_hash: str
+    metrics: Estimates
+    margins: Mapping[str, float] = field(default_factory=dict)
+    setting: Mapping[str, float] = field(default_factory=dict)
+    quadrants: Estimates = field(default_factory=dict)
+    coverage: Mapping[str, Any] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard(ModelDescription):
+    """A description with what the export found out.
+
+    Parameters
+    ----------
     kind : str
         One of `KINDS`.
-    model_sha256 : str
-        SHA-256 of ``model.onnx``.
-    feature_hash : str
-        Hash of the features, see `msr_utils.features.config.FeatureConfig.hash`.
-    title, summary, protocol, trained_on, licence, corpus_hash : str
-        Texts for readers, and the hash of the training data.
-    metrics : mapping
-        Target -> metric -> ``value, low, high``.
-    margins : mapping of str to float
-        Half-width of each target's interval; empty if the model gives none.
-    limits : tuple of str
-        Known limits, a sentence each.
     targets : tuple of str
-        Order of the network's outputs.
-    parameters : int, optional
-        Number of weights.
-    parity_max_difference : float, optional
-        Largest difference between the outputs of the ONNX graph and of the trained network.
-    state_shape : (int, int), optional
-        Shape of the state that a recurrent network carries.
+        What the columns of the output are.
+    parameters : int
+        Weights of the network, normalisation included.
+    feature_hash, model_sha256 : str
+        Of ``features.json`` and ``model.onnx`` beside the card.
+    state_shape : tuple of int, optional
+        Rows and width of the state; of a recurrent network.
     max_frames : int, optional
-        Longest input of a ``window`` network in frames.
+        Longest input; of a network that sees a window.
+    parity_max_difference : float
+        Largest difference between the outputs of Keras and ONNX.
     extra : mapping
         Other fields. They are kept when a card is read and written.
     """
 
-    name: str
     kind: str
-    model_sha256: str
-    feature_hash: str
-    title: str = ""
-    summary: str = ""
-    protocol: str = ""
-    trained_on: str = ""
-    licence: str = ""
-    corpus_hash: str = ""
-    metrics: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
-    margins: Mapping[str, float] = field(default_factory=dict)
-    limits: tuple[str, ...] = ()
     targets: tuple[str, ...] = TARGETS
     parameters: int | None = None
-    parity_max_difference: float | None = None
-    state_shape: tuple[int, ...] | None = None
+    feature_hash: str
+    model_sha256: str
+    state_shape: tuple[int, int] | None = None
     max_frames: int | None = None
+    parity_max_difference: float = math.nan
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, values: Any) -> ModelCard:
+    def from_json(cls, stored: Any) -> Self:
         """Check and read the content of a ``card.json``.
 
         Raises
         ------
         CardError
-            If a field is missing or wrong; `field` is its key.
+            If a field is missing or wrong; its `field` is the key.
         """
-        if not isinstance(values, Mapping):
+        if not isinstance(stored, Mapping):
             raise CardError("card: must be an object with fields")
-        for name in ("name", "kind", "model_sha256", "feature_hash"):
-            if name not in values:
+        for name in REQUIRED:
+            if name not in stored:
                 raise CardError(f"card: the field {name!r} is missing", name)
         for name, (words, is_right) in _CHECKS.items():
-            if name in values and not is_right(values[name]):
+            if name in stored and not is_right(stored[name]):
                 raise CardError(
-                    f"card: the field {name!r} must be {words}, not {values[name]!r}", name
+                    f"card: the field {name!r} must be {words}, not {stored[name]!r}", name
                 )
-        if values["kind"] not in KINDS:
+        kind = stored["kind"]
+        if kind not in KINDS:
+            raise CardError(f"card: kind {kind!r} is unknown; known: {', '.join(KINDS)}", "kind")
+        needed = {"recurrent": "state_shape", "window": "max_frames"}.get(kind)
+        if needed and needed not in stored:
             raise CardError(
-                f"card: kind {values['kind']!r} is unknown; known: {', '.join(KINDS)}", "kind"
+                f"card: the field {needed!r} is missing; kind {kind!r} needs it", needed
             )
-        needed = {"recurrent": "state_shape", "window": "max_frames"}.get(values["kind"])
-        if needed and needed not in values:
-            raise CardError(
-                f"card: the field {needed!r} is missing; kind {values['kind']!r} needs it", needed
-            )
-        known = {name: _frozen(values[name]) for name in _CHECKS if name in values}
-        return cls(**known, extra={k: v for k, v in values.items() if k not in _CHECKS})
+        values: dict[str, Any] = dict.fromkeys(TEXTS, "") | {"metrics": {}}
+        values |= {name: _read(name, value) for name, value in stored.items() if name in _CHECKS}
+        return cls(**values, extra={k: v for k, v in stored.items() if k not in _CHECKS})
 
     def to_json(self) -> dict[str, Any]:
-        """The card as plain values. Fields that are empty and not needed are left out."""
-        values: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name == "targets" or (f.name != "extra" and value not in (None, "", (), {})):
-                values[f.name] = list(value) if isinstance(value, tuple) else value
-        return values | dict(self.extra)
+        """The card as JSON holds it, without the fields that this kind of model does not have."""
+        values = plain(self)
+        extra = values.pop("extra")
+        return {k: v for k, v in values.items() if v not in (None, "", {}, [])} | extra
 
 
-def _frozen(value: Any) -> Any:
+REQUIRED = ("name", "kind", "model_sha256", "feature_hash")
+"""Fields without which a bundle cannot be loaded."""
+
+TEXTS = ("title", "summary", "protocol", "trained_on", "licence", "corpus_hash")
+
+
+def _read(name: str, value: Any) -> Any:
+    """A field of JSON as the dataclass holds it."""
+    if name in ("metrics", "quadrants"):
+        return {
+            key: {metric: Estimate.from_json(score) for metric, score in scores.items()}
+            for key, scores in value.items()
+        }
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -146,20 +179,25 @@ def _is_list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list | tuple) and all(map(check, value))
 
 
+def _is_object_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, Mapping) and all(map(check, value.values()))
+
+
+def _is_estimate(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"value", "low", "high"} <= set(value)
+
+
 _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(
-        ("name", "kind", "model_sha256", "feature_hash", "title", "summary", "protocol")
-        + ("trained_on", "licence", "corpus_hash"),
-        ("a text", _is_text),
-    ),
+    **dict.fromkeys((*REQUIRED, *TEXTS), ("a text", _is_text)),
     **dict.fromkeys(("limits", "targets"), ("a list of texts", _is_list_of(_is_text))),
     **dict.fromkeys(("parameters", "max_frames"), ("a positive whole number", _is_count)),
+    **dict.fromkeys(
+        ("metrics", "quadrants"),
+        ("an object of objects of value, low and high", _is_object_of(_is_object_of(_is_estimate))),
+    ),
+    **dict.fromkeys(("margins", "setting"), ("an object of numbers", _is_object_of(_is_number))),
+    "coverage": ("an object", lambda value: isinstance(value, Mapping)),
     "state_shape": ("a list of positive whole numbers", _is_list_of(_is_count)),
     "parity_max_difference": ("a number", _is_number),
-    "metrics": ("an object", lambda value: isinstance(value, Mapping)),
-    "margins": (
-        "an object of numbers",
-        lambda value: isinstance(value, Mapping) and all(map(_is_number, value.values())),
-    ),
 }
-"""Field -> words for its type, and its check."""
+"""Known fields of ``card.json``: what each must be, in words and as a check."""

@@ -8,7 +8,7 @@ from typing import overload
 
 import numpy as np
 
-from msr_utils.affect import QUADRANTS
+from msr_utils.affect import quadrant
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
 
 DECIMALS = 6
@@ -49,7 +49,8 @@ class Prediction:
     @property
     def quadrant(self) -> tuple[str, str]:
         """Name and words of the quadrant of the mean valence and arousal."""
-        return QUADRANTS[self.mean["valence"] >= 0, self.mean["arousal"] >= 0]
+        found = quadrant(self.mean["valence"], self.mean["arousal"])
+        return found.name, found.words
 
     @property
     def summary(self) -> str:

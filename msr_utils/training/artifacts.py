@@ -5,35 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from msr_utils.corpora.base import Corpus
 from msr_utils.dataset.augmentation import AugmentConfig
+from msr_utils.features.config import FeatureConfig
 from msr_utils.io import atomic_path, write_json, write_text
 from msr_utils.metrics.curves import Curve, save_predictions
 from msr_utils.metrics.scores import METRICS, Scores, evaluate
 from msr_utils.models.backend import keras
 from msr_utils.training.cross_validation import Trained
-from msr_utils.training.loop import FitConfig
 
 MODEL = "this model"
+"""Name of the trained model among the rows of its own run."""
 
 
 def save_results(
     folder: Path,
     trained: Trained,
     corpus: Corpus,
-    config: Any,
-    fit_config: FitConfig,
-    target: str,
+    features: FeatureConfig,
     rows: Mapping[str, Scores],
     augment: AugmentConfig | None = None,
 ) -> None:
     """Write what a training run leaves: model, predictions, history, then ``metrics.json``.
 
-    ``test`` in it are the scores of `rows` under `MODEL`, ``baselines`` the others.
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    trained : Trained
+    corpus : Corpus
+        What it was trained on.
+    features : FeatureConfig
+        What the model reads.
+    rows : mapping of name to Scores
+        Of the model, named `MODEL`, and of the baselines.
+    augment : AugmentConfig, optional
+        How copies of the tracks were altered.
     """
-    folder = Path(folder)
+    folder, settings = Path(folder), trained.settings
     save_model(trained.model, folder / "models" / "model.keras")
     save_predictions(folder / "predictions.npz", trained.predictions)
     write_text(folder / "history.csv", trained.history.to_csv(index=False))
@@ -42,18 +52,18 @@ def save_results(
         {
             "corpus": corpus.name,
             "data_hash": corpus.content_hash(),
-            "target": target,
-            "folds": trained.folds,
-            "inner_folds": trained.inner_folds,
-            "seeds": trained.seeds,
-            "model": asdict(config),
-            "training": asdict(fit_config),
-            "features": trained.features.to_json(),
+            "target": settings.target,
+            "folds": len(settings.splits),
+            "inner_folds": settings.inner_folds,
+            "seeds": len(trained.singles),
+            "model": asdict(trained.config),
+            "training": asdict(trained.fit_config),
+            "features": features.to_json(),
             "augmentation": asdict(augment) if augment and augment.names else None,
             "test": rows[MODEL],
             "baselines": {name: row for name, row in rows.items() if name != MODEL},
             "singles": single_scores(trained.singles),
-            "cost": trained.cost,
+            "cost": trained.cost.to_json(),
         },
     )
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from msr_utils.dataset.sequences import Sequence2Hz, collect, normalisation
-from msr_utils.dataset.splits import Split, inner_parts, make_splits
+from msr_utils.dataset.splits import InnerParts, Split, inner_parts, make_splits
 from msr_utils.dataset.windows import Windows, make_windows
-from msr_utils.features.config import FeatureConfig
 from msr_utils.io import (
     atomic_path,
     plain,
@@ -34,12 +30,15 @@ from msr_utils.metrics.curves import (
     save_predictions,
 )
 from msr_utils.models.backend import keras
+from msr_utils.models.checkpoints import checkpoint_hash
 from msr_utils.models.ensemble import average
-from msr_utils.models.families import FAMILIES
+from msr_utils.models.families import FAMILIES, ModelConfig, family_of
+from msr_utils.models.linear import LinearConfig
+from msr_utils.models.lstm import LSTMConfig
 from msr_utils.models.ridge import solve_ridge
+from msr_utils.models.transformer import TransformerConfig
 from msr_utils.paths import TRAININGS
-from msr_utils.provenance.identity import source_hash
-from msr_utils.training import loop
+from msr_utils.provenance.cache_keys import computed_by, computed_on
 from msr_utils.training.loop import (
     FitConfig,
     compile_model,
@@ -48,6 +47,34 @@ from msr_utils.training.loop import (
     sequence_predictor,
     set_seed,
 )
+from msr_utils.training.settings import CrossValidation, longest_input
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What a model costs.
+
+    Parameters
+    ----------
+    parameters : int
+        Trainable ones.
+    inference_ms_per_minute : float
+        Of the mean of all networks, for one minute of features.
+    training_s : float, optional
+        Of all networks together, whenever they were trained. A linear model has none.
+    seconds_per_epoch, epochs : float, optional
+        Of one network.
+    """
+
+    parameters: int
+    inference_ms_per_minute: float
+    training_s: float | None = None
+    seconds_per_epoch: float | None = None
+    epochs: float | None = None
+
+    def to_json(self) -> dict[str, float]:
+        """What was measured, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -63,40 +90,29 @@ class Trained:
     history : pandas.DataFrame
         ``fold, network, epoch, loss, mae, val_loss, val_mae, seconds``; fold 0 is the training
         for export. Of a linear model ``fold, network, alpha, val_loss``.
-    cost : dict of str to float
-        ``parameters`` (trainable) and ``inference_ms_per_minute`` of the mean of all networks; of
-        what is trained also ``training_s`` (all networks, whenever they were trained) and
-        ``seconds_per_epoch, epochs`` of one.
+    cost : TrainingCost
     model : keras.Model
-        To export: of the only split, or trained for export (`cross_validate`).
-    features : FeatureConfig
-        What the model reads.
-    folds, inner_folds, seeds : int
+        To export: of the only split, or trained for export (`CrossValidation.to_export`).
+    config : LSTMConfig, TransformerConfig or LinearConfig
+    fit_config : FitConfig
+    settings : CrossValidation
     """
 
     predictions: dict[str, Curve]
     singles: list[dict[str, Curve]]
     history: pd.DataFrame
-    cost: dict[str, float]
+    cost: TrainingCost
     model: keras.Model
-    features: FeatureConfig
-    folds: int
-    inner_folds: int
-    seeds: int
+    config: ModelConfig
+    fit_config: FitConfig
+    settings: CrossValidation
 
 
 def cross_validate(
-    family: str,
-    config: Any,
+    config: ModelConfig,
     fit_config: FitConfig,
     sequences: Sequence[Sequence2Hz],
-    features: FeatureConfig,
-    splits: Sequence[Split],
-    target: str,
-    window_frames: int,
-    inner_folds: int = 1,
-    seeds: int = 1,
-    to_export: bool = True,
+    settings: CrossValidation,
     copies: Mapping[str, Sequence[Sequence2Hz]] | None = None,
     progress: bool = True,
     trainings: Path = TRAININGS,
@@ -104,153 +120,129 @@ def cross_validate(
 ) -> Trained:
     """Train and test on every split; with several, also train the model to export.
 
-    On each split as many networks are trained as there are `seeds`, and the model is their
-    mean. With one inner fold the split's validation part stops each training, as in the paper.
-    With more, training and validation tracks are divided by group into so many parts, and the
-    networks take turns: one is trained without a part and stopped by it, the next without the
-    next. Where groups are few, one part says little and one network varies much [1]_.
-
-    With one split its own model is exported, and its scores are that model's. With several,
-    one more model is trained on all groups: the scores then estimate it from models that
-    were trained on less. Without `to_export` that one is left out, and the last split's model
-    is given. Every training goes on after a kill.
-
-    The family "linear" is solved, not trained: one model a split, its penalty chosen on the
-    same validation parts.
+    Every training is kept and continues after a kill. A linear model is solved, not trained: one
+    a split, its penalty chosen on the same inner folds.
 
     Parameters
     ----------
-    family : str
-        Key of `FAMILIES`.
     config : LSTMConfig, TransformerConfig or LinearConfig
     fit_config : FitConfig
-        Its seed is the first network's, the next one's is one more.
+        Network k is seeded with its seed + k.
     sequences : sequence of Sequence2Hz
-    features : FeatureConfig
-        What they hold.
-    splits : sequence of Split
-    target : str
-        "valence" or "arousal".
-    window_frames : int > 0
-        Length of training excerpts.
-    inner_folds : int >= 1
-    seeds : int >= 1
-    to_export : bool
+    settings : CrossValidation
     copies : mapping of str to sequence of Sequence2Hz, optional
-        Altered copies by track id (see `msr_utils.dataset.augmented.copies_of`), trained on beside the
-        tracks of a training part. Validation and test tracks are never altered.
+        Altered copies by track id (see `msr_utils.dataset.augmented.copies_of`). They are trained
+        on beside the training tracks. Validation and test tracks are never altered.
     progress : bool
+        Show a bar for each training.
     trainings : Path
         Where finished and unfinished trainings are kept.
     label : str
-        Before the names in the progress bar.
+        Before the names in the progress bar; the family's name by default.
 
-    References
-    ----------
-    .. [1] Krogh and Vedelsby (1995), "Neural network ensembles, cross validation, and active
-       learning", NIPS 7.
+    Raises
+    ------
+    FloatingPointError
+        If a loss stops being finite.
+    ValueError
+        See `CrossValidation.check`.
     """
-    if seeds < 1:
-        raise ValueError(f"seeds: must be at least 1, not {seeds}")
-    longest = getattr(config, "max_frames", None)
-    if longest and longest > window_frames:
-        raise ValueError(
-            f"max_frames: {longest} positions, but windows of {window_frames} frames train only "
-            "the first of them; make window_frames as long"
-        )
-    # Finished or unfinished work of other data, parameters or code must not be taken up.
-    key = sha256_text(
-        json.dumps(
-            plain(
-                [family, asdict(config), asdict(fit_config), target, window_frames, inner_folds]
-                + [[asdict(s) for s in splits], _data_hash(sequences), _training_code(family)]
-                + [_data_hash([c for own in (copies or {}).values() for c in own])]
-            )
-        )
-    )[:16]
-    work = Path(trainings) / f"{family}-{target}-{key}"
-    one = _Training(
-        family, config, fit_config, {s.id: s for s in sequences}, target, window_frames,
-        inner_folds, seeds if family != "linear" else 1, copies or {}, progress, label,
-    )  # fmt: skip
-    plans = [(fold, split, f"fold {fold} of {len(splits)}") for fold, split in enumerate(splits, 1)]
-    if len(splits) > 1 and to_export:
-        plans.append((0, _export_split(sequences, fit_config.seed), "to export"))
-    singles: list[dict[str, Curve]] = [{} for _ in range(one.networks)]
-    histories = []
-    for fold, split, what in plans:
-        try:
-            model, history, curves = one.split(split, work / f"fold-{fold}", what)
-        except FloatingPointError:
-            for unfinished in work.glob("fold-*/network-*/unfinished"):
-                shutil.rmtree(unfinished)  # what diverged would not go on, but diverge again
-            raise
-        histories.append(history.assign(fold=fold))
-        for mine, own in zip(singles, curves, strict=True):
-            mine |= own
-    history = pd.concat(histories, ignore_index=True)
-    cost = {
-        "parameters": int(sum(np.prod(v.shape) for v in model.trainable_variables)),
-        "inference_ms_per_minute": _inference_ms(model, sequences[0], longest),
-    }
-    if "epoch" in history:
-        cost["training_s"] = float(history.seconds.sum())
-        cost["seconds_per_epoch"] = float(history.seconds.median())
-        cost["epochs"] = float(history.groupby(["fold", "network"]).epoch.max().mean())
+    settings.check(config)
+    copies = copies or {}
+    key = _cache_key(config, fit_config, sequences, settings, copies)
+    work = Path(trainings) / f"{family_of(config)}-{settings.target}-{key}"
+    by_id = {s.id: s for s in sequences}
+    training = _Training(config, fit_config, settings, by_id, copies, progress, label)
+    model, history, singles = training.train_all(_plan(settings, sequences, fit_config.seed), work)
+    inference_ms = _inference_ms(model, sequences[0], longest_input(config))
     return Trained(
         predictions=mean_curves(singles),
         singles=singles,
         history=history,
-        cost=cost,
+        cost=_cost(model, history, inference_ms),
         model=model,
-        features=features,
-        folds=len(splits),
-        inner_folds=inner_folds,
-        seeds=one.networks,
+        config=config,
+        fit_config=fit_config,
+        settings=settings,
     )
 
 
-def validation_losses(
-    family: str,
-    config: Any,
+def _plan(
+    settings: CrossValidation, sequences: Sequence[Sequence2Hz], seed: int
+) -> Iterator[tuple[int, Split, str]]:
+    """Number, tracks and name of each training; 0 is the one for export."""
+    for fold, split in enumerate(settings.splits, 1):
+        yield fold, split, f"fold {fold} of {len(settings.splits)}"
+    if len(settings.splits) > 1 and settings.to_export:
+        yield 0, _export_split(sequences, seed), "to export"
+
+
+def _cache_key(
+    config: ModelConfig,
     fit_config: FitConfig,
     sequences: Sequence[Sequence2Hz],
-    splits: Sequence[Split],
-    target: str,
-    window_frames: int,
+    settings: CrossValidation,
+    copies: Mapping[str, Sequence[Sequence2Hz]],
+) -> str:
+    """Name of everything that trainings depend on.
+
+    Finished or unfinished work of other data, parameters, code, packages or instructions must
+    not be taken up.
+    """
+    family, splits = family_of(config), settings.splits
+    target, window_frames, inner_folds = (
+        settings.target, settings.window_frames, settings.inner_folds,
+    )  # fmt: skip
+    key = sha256_text(
+        json.dumps(
+            plain(
+                [family, asdict(config), asdict(fit_config), target, window_frames, inner_folds]
+                + [[asdict(s) for s in splits], _data_hash(sequences)]
+                + [_data_hash([c for altered in copies.values() for c in altered])]
+                + [training_code(family), checkpoint_hash(getattr(config, "pretrained", ""))]
+                + [computed_on()]
+            )
+        )
+    )
+    return key[:16]
+
+
+def validation_losses(
+    config: LSTMConfig | TransformerConfig,
+    fit_config: FitConfig,
+    sequences: Sequence[Sequence2Hz],
+    settings: CrossValidation,
     folder: Path,
-    inner_folds: int = 1,
     progress: bool = True,
     label: str = "",
 ) -> Iterator[float]:
-    """Train a network for each inner part of each split, test tracks left aside.
+    """Train a network for each inner fold of each split, test tracks left aside.
 
     Parameters
     ----------
-    family, config, fit_config, sequences, target, window_frames, inner_folds, progress, label
-        As in `cross_validate`; the family is one that is trained, not solved.
-    splits : sequence of Split
-        Their test tracks are not read.
+    config, fit_config, sequences, progress, label
+        As in `cross_validate`.
+    settings : CrossValidation
+        Test tracks of its splits are not read; `seeds` and `to_export` are ignored.
     folder : Path
-        Of this configuration on these data alone: trainings in it are read or go on.
+        Of this configuration on these data alone. Finished trainings in it are read, unfinished
+        ones continue.
 
     Yields
     ------
     float
-        Lowest mean squared error of the part that stopped the training, after each network.
+        After each network, its lowest mean squared error on the inner fold that it holds out.
     """
+    splits, inner_folds = settings.splits, settings.inner_folds
     known = {i for split in splits for i in split.train + split.validation}
     by_id = {s.id: s for s in sequences if s.id in known}
-    one = _Training(
-        family, config, fit_config, by_id, target, window_frames, inner_folds, inner_folds, {},
-        progress, label,
-    )  # fmt: skip
+    training = _Training(config, fit_config, settings, by_id, {}, progress, label)
     for fold, split in enumerate(splits, 1):
         parts = inner_parts(split, {i: s.group for i, s in by_id.items()}, inner_folds)
         for number in range(len(parts)):
-            where = Path(folder) / f"fold-{fold}" / f"network-{number + 1}"
-            what = f"fold {fold} of {len(splits)}, part {number + 1} of {len(parts)}"
-            _, history, _ = one._network(number, parts, (), where, what)
+            network_folder = Path(folder) / f"fold-{fold}" / f"network-{number + 1}"
+            description = f"fold {fold} of {len(splits)}, part {number + 1} of {len(parts)}"
+            _, history, _ = training.train_network(number, parts, (), network_folder, description)
             yield min(row["val_loss"] for row in history)
 
 
@@ -258,57 +250,85 @@ def validation_losses(
 class _Training:
     """What all trainings of one cross-validation have in common."""
 
-    family: str
-    config: Any
+    config: ModelConfig
     fit_config: FitConfig
+    settings: CrossValidation
     by_id: dict[str, Sequence2Hz]
-    target: str
-    window_frames: int
-    inner_folds: int
-    networks: int
     copies: Mapping[str, Sequence[Sequence2Hz]]
     progress: bool
     label: str
 
-    def split(
-        self, split: Split, folder: Path, what: str
+    @property
+    def networks(self) -> int:
+        """Networks on each split."""
+        return 1 if isinstance(self.config, LinearConfig) else self.settings.seeds
+
+    def train_all(
+        self, plan: Iterable[tuple[int, Split, str]], work: Path
+    ) -> tuple[keras.Model, pd.DataFrame, list[dict[str, Curve]]]:
+        """Train on every split of a plan.
+
+        Returns
+        -------
+        model : keras.Model
+            Of the last split.
+        history : pandas.DataFrame
+        singles : list of dict of str to Curve
+            Predictions of all test tracks, by each network alone.
+        """
+        singles: list[dict[str, Curve]] = [{} for _ in range(self.networks)]
+        histories = []
+        for fold, split, description in plan:
+            try:
+                model, history, curves = self.train_split(split, work / f"fold-{fold}", description)
+            except FloatingPointError:
+                for unfinished in work.glob("fold-*/network-*/unfinished"):
+                    shutil.rmtree(unfinished)  # continued, it would diverge again
+                raise
+            histories.append(history.assign(fold=fold))
+            for single, of_split in zip(singles, curves, strict=True):
+                single |= of_split
+        return model, pd.concat(histories, ignore_index=True), singles
+
+    def train_split(
+        self, split: Split, folder: Path, description: str
     ) -> tuple[keras.Model, pd.DataFrame, list[dict[str, Curve]]]:
         """Train on one split and predict its test tracks, or load what was done before."""
         group = {i: s.group for i, s in self.by_id.items()}
-        parts = inner_parts(split, group, self.inner_folds)
-        if self.networks < len(parts) and self.family != "linear":
-            raise ValueError(
-                f"seeds: {self.networks} networks for {len(parts)} validation parts; "
-                "make seeds at least inner_folds"
-            )
+        parts = inner_parts(split, group, self.settings.inner_folds)
         networks, rows, curves = [], [], []
         for number in range(self.networks):
-            name = f"{what}, network {number + 1} of {self.networks}"
-            network, history, own = self._network(
-                number, parts, split.test, folder / f"network-{number + 1}", name
+            network, history, predicted = self.train_network(
+                number,
+                parts,
+                split.test,
+                folder / f"network-{number + 1}",
+                f"{description}, network {number + 1} of {self.networks}",
             )
             networks.append(network)
-            curves.append(own)
+            curves.append(predicted)
             rows += [{**row, "network": number + 1} for row in history]
         return average(networks), pd.DataFrame(rows), curves
 
-    def _network(
-        self, number: int, parts: list, test: Sequence[str], folder: Path, what: str
+    def train_network(
+        self, number: int, parts: InnerParts, test: Sequence[str], folder: Path, description: str
     ) -> tuple[keras.Model, list[dict], dict[str, Curve]]:
-        train, held = parts[number % len(parts)]
-        if self.family == "linear":
-            train = train + held  # all that is not tested
+        """Train the network with this number and predict tracks, or load what was done before."""
+        train, held_out = parts[number % len(parts)]
+        solved = isinstance(self.config, LinearConfig)
         seed = self.fit_config.seed + number
-        model, done = self._build(train, seed), folder / "done.json"
+        model = self._build(train + held_out if solved else train, seed)
+        done = folder / "done.json"
         if done.is_file():
             with np.load(folder / "weights.npz") as stored:
                 model.set_weights([stored[f"w{i}"] for i in range(len(model.weights))])
             curves = load_predictions(folder / "predictions.npz") if test else {}
             return model, read_json(done)["history"], curves
-        if self.family == "linear":
+        if solved:
             history = self._solve(model, parts)
         else:
-            history = self._fit(model, train, held, seed, folder / "unfinished", what)
+            unfinished = folder / "unfinished"
+            history = self._fit(model, train, held_out, seed, unfinished, description)
         curves = self._predict(model, test)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / "weights.npz") as temporary:
@@ -323,8 +343,8 @@ class _Training:
         keras.backend.clear_session()
         set_seed(seed)
         scale = normalisation([self.by_id[i] for i in train])
-        model = FAMILIES[self.family](self.config, *scale)
-        if self.family == "linear":
+        model = FAMILIES[family_of(self.config)](self.config, *scale)
+        if isinstance(self.config, LinearConfig):
             return model
         return compile_model(model, self.config.learning_rate, self.fit_config.averaging)
 
@@ -332,27 +352,38 @@ class _Training:
         self,
         model: keras.Model,
         train: Sequence[str],
-        held: Sequence[str],
+        held_out: Sequence[str],
         seed: int,
         folder: Path,
-        what: str,
+        description: str,
     ) -> list[dict]:
+        target, length = self.settings.target, self.settings.window_frames
+        joint = getattr(self.config, "joint", False)
+
         def windows(sequences: list[Sequence2Hz]) -> Windows:
-            joint = getattr(self.config, "joint", False)
-            return make_windows(sequences, self.target, self.window_frames, joint=joint)
+            return make_windows(sequences, target, length, joint=joint)
 
-        fit_config = replace(self.fit_config, seed=seed)
-        trained_on = windows([self.by_id[i] for i in train] + self._altered(train))
-        stopped_by = windows([self.by_id[i] for i in held])
-        what = f"{self.label or self.family} {self.target}, {what}"
-        return fit(model, trained_on, stopped_by, fit_config, folder, what, self.progress)
+        return fit(
+            model,
+            windows([self.by_id[i] for i in train] + self._altered(train)),
+            windows([self.by_id[i] for i in held_out]),
+            replace(self.fit_config, seed=seed),
+            folder,
+            f"{self.label or family_of(self.config)} {target}, {description}",
+            self.progress,
+        )
 
-    def _solve(self, model: keras.Model, parts: list) -> list[dict]:
+    def _solve(self, model: keras.Model, parts: InnerParts) -> list[dict]:
+        """Put the weights of ridge regression into a linear network."""
+        assert isinstance(self.config, LinearConfig)
         tracks = [
-            ([self.by_id[i] for i in train] + self._altered(train), [self.by_id[i] for i in held])
-            for train, held in parts
+            (
+                [self.by_id[i] for i in train] + self._altered(train),
+                [self.by_id[i] for i in held_out],
+            )
+            for train, held_out in parts
         ]
-        slope, level, tried = solve_ridge(tracks, self.target, self.config.alphas)
+        slope, level, tried = solve_ridge(tracks, self.settings.target, self.config.alphas)
         norm = model.get_layer("normalisation")
         sd = 1 / np.asarray(norm.scale, np.float64)
         mean = -np.asarray(norm.offset, np.float64) * sd
@@ -366,21 +397,30 @@ class _Training:
 
     def _predict(self, model: keras.Model, test: Sequence[str]) -> dict[str, Curve]:
         tracks = [self.by_id[i] for i in test]
-        longest = getattr(self.config, "max_frames", None)
-        return collect(tracks, predict_sequences(model, tracks, longest), self.target)
+        curves = predict_sequences(model, tracks, longest_input(self.config))
+        return collect(tracks, curves, self.settings.target)
 
 
-@cache
-def _training_code(family: str) -> str:
-    """Hash of the code that turns sequences into a trained model."""
-    return source_hash(
-        _Training, _export_split, average, loop, sys.modules[FAMILIES[family].__module__],
-        make_windows, normalisation, inner_parts, solve_ridge,
-    )  # fmt: skip
+def _cost(model: keras.Model, history: pd.DataFrame, inference_ms: float) -> TrainingCost:
+    parameters = int(sum(np.prod(v.shape) for v in model.trainable_variables))
+    if "epoch" not in history:
+        return TrainingCost(parameters, inference_ms)
+    return TrainingCost(
+        parameters,
+        inference_ms,
+        training_s=float(history.seconds.sum()),
+        seconds_per_epoch=float(history.seconds.median()),
+        epochs=float(history.groupby(["fold", "network"]).epoch.max().mean()),
+    )
+
+
+def training_code(family: str) -> dict[str, str]:
+    """What turns sequences into a trained model of one family; see `computed_by`."""
+    return computed_by(_Training, _export_split, FAMILIES[family], tables=("FAMILIES",))
 
 
 def _export_split(sequences: Sequence[Sequence2Hz], seed: int) -> Split:
-    """All groups for training but one balanced part for early stopping, nothing for test."""
+    """All groups but one balanced part for early stopping are trained on; nothing is tested."""
     groups = len({s.group for s in sequences})
     parts = make_splits(sequences, min(5, groups - 1), seed=seed)
     held = parts[seed % len(parts)]

@@ -34,16 +34,18 @@ else:  # run as a script
 
 from msr_utils.audio import decode as audio_decode
 from msr_utils.audio.decode import Resampler
+from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
 from msr_utils.constants import CHROMA_N_FFT, CHROMA_STEPS, SAMPLE_RATE
-from msr_utils.corpora.synthetic import SyntheticConfig, render_track
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.render import render_track
 from msr_utils.features.blocks.registry import BLOCKS
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.cost import estimate, measure_cost
 from msr_utils.features.extractor import FeatureExtractor, extract
 from msr_utils.io import write_json, write_text
 from msr_utils.paths import PROJECT_ROOT
-from msr_utils.provenance.identity import environment
+from msr_utils.provenance.environment import environment
 
 DEAM_AUDIO = DATA / "deam" / "MEMD_audio"
 """Taken by default if it is there; otherwise clips are rendered."""
@@ -52,7 +54,6 @@ REPORTS = PROJECT_ROOT / "reports/benchmarks"
 QUICK_REPORTS = PROJECT_ROOT / "reports/scratch/benchmarks"
 
 HERE = Path(__file__).resolve().parent
-SUFFIXES = (".mp3", ".ogg", ".opus", ".flac", ".wav", ".aiff")
 PACKAGES = ("librosa", "opensmile", "essentia")
 
 MAX_CLIPS = 10
@@ -112,9 +113,9 @@ def write_long(path: Path, seconds: float) -> None:
 
 def find_clips(folder: Path, most: int) -> list[Path]:
     """First audio files of a folder, by name."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[:most]
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in AUDIO_SUFFIXES)[:most]
     if not paths:
-        raise click.ClickException(f"--audio {folder}: holds none of {', '.join(SUFFIXES)}")
+        raise click.ClickException(f"--audio {folder}: holds none of {', '.join(AUDIO_SUFFIXES)}")
     return paths
 
 

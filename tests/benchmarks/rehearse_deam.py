@@ -37,8 +37,9 @@ from msr_utils import paths
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import Corpus, CorpusError
-from msr_utils.corpora.deam import EXCERPT_S, SONGS
-from msr_utils.corpora.synthetic import SyntheticConfig, render_track
+from msr_utils.corpora.deam.songs import EXCERPT_S, SONGS
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.render import render_track
 from msr_utils.io import (
     atomic_path,
     read_json,
@@ -47,7 +48,7 @@ from msr_utils.io import (
     write_text,
 )
 from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
-from msr_utils.provenance.identity import environment
+from msr_utils.provenance.environment import environment
 from msr_utils.study import plan, runner
 from msr_utils.study.plan import StudyError
 

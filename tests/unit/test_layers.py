@@ -9,7 +9,30 @@ import pytest
 
 from msr_utils.paths import PACKAGE
 
-STREAM = ["constants", "paths", "io", "affect", "style", "provenance", "audio", "metrics", "corpora", "features", "inference", "dataset", "models", "training", "evaluation", "export", "experiments", "figures", "study", "book", "cli", "__main__"]
+STREAM = [
+    "constants",
+    "paths",
+    "io",
+    "affect",
+    "style",
+    "provenance",
+    "audio",
+    "metrics",
+    "corpora",
+    "features",
+    "inference",
+    "dataset",
+    "models",
+    "training",
+    "evaluation",
+    "export",
+    "experiments",
+    "figures",
+    "study",
+    "book",
+    "cli",
+    "__main__",
+]
 """The packages in the order in which data flow through them; see `.github/CONTRIBUTING.md`."""
 
 MAX_LINES = 500
