@@ -49,7 +49,7 @@ from tqdm import tqdm
 from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
 from msr_utils.corpora.base import Card, Corpus, CorpusError, Track
-from msr_utils.features.cache import compute_or_read
+from msr_utils.features.cache import compute_or_read, features_folder
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import write_json, write_text
 
@@ -135,7 +135,7 @@ def compute_features(
     corpus : Corpus
     config : FeatureConfig
     cache_dir : Path
-        As for `msr_utils.dataset.sequences.cached_features`.
+        As for `msr_utils.features.cache.cached_features`.
     scheduler : str
         ``"local"``, or the ``tcp://host:port`` of a Dask scheduler.
     workers : int > 0
@@ -375,7 +375,7 @@ def version_mismatches(versions: Mapping[str, Any]) -> list[str]:
 
 def _check_visible(result: _TaskResult, task: _Task) -> _TaskResult:
     """Stop if a file that a worker wrote cannot be seen from this machine."""
-    folder = task.cache_dir / "features" / task.config.hash[:16]
+    folder = features_folder(task.config, task.cache_dir)
     if result.state != FAILED and not (folder / result.text).is_file():
         raise DistributedError(
             f"a worker wrote {result.text}, but it is not in {folder} here: every machine must "
