@@ -245,8 +245,9 @@ def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
     except OSError as error:
         raise click.ClickException(f"--csv: cannot write {csv_file}: {error.strerror}") from error
     for row in table.itertuples():
-        where = " ".join(part for part in (row.file, row.subject and f"[{row.subject}]") if part)
-        click.echo(f"{row.level:5}  {where + ': ' if where else ''}{row.message}")
+        subject = f"[{row.subject}]" if row.subject else ""
+        where = " ".join(str(part) for part in (row.file, subject) if part)
+        click.echo(f"{row.level!s:5}  {where + ': ' if where else ''}{row.message}")
     errors = int((table.level == "error").sum())
     click.echo(
         f"{result.corpus}: {result.tracks} tracks with audio ({result.hours:.2f} h), "
@@ -278,17 +279,17 @@ def fetch(
     corpus: str, folder: Path, accept_licence: bool, mirror: str, accept_hashes: tuple[str, ...]
 ) -> None:
     """Download a public corpus; run it again to go on after an interruption."""
-    from msr_utils.corpora.download import fetch as corpora_download_fetch
-    from msr_utils.corpora.download import sources
-    from msr_utils.corpora.download.sources import DownloadError
+    from msr_utils.corpora.download import fetch as fetch_corpus
+    from msr_utils.corpora.download.fetch import fetched_files
+    from msr_utils.corpora.download.sources import DownloadError, find_source
 
     try:
-        source = sources.find_source(corpus)
-        if not corpora_download_fetch.fetched_files(corpus, folder):
+        source = find_source(corpus)
+        if not fetched_files(corpus, folder):
             click.echo(source.terms())
             if not accept_licence and sys.stdin.isatty():
                 accept_licence = click.confirm("Do you accept these terms?")
-        files = corpora_download_fetch.fetch(corpus, folder, accept_licence, mirror, accept_hashes)
+        files = fetch_corpus(corpus, folder, accept_licence, mirror, accept_hashes)
     except DownloadError as error:
         raise click.ClickException(str(error)) from error
     for file in files:

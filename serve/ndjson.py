@@ -11,12 +11,7 @@ import numpy as np
 
 from msr_utils.constants import FRAME_SECONDS, TARGETS
 from msr_utils.inference.model import FilePrediction
-from msr_utils.inference.prediction import (
-    Prediction,
-    Smoother,
-    bounds,
-    rounded,
-)
+from msr_utils.inference.prediction import Prediction, Smoother, bounds, rounded
 from serve.problems import explain
 from serve.schemas import PredictOptions
 
@@ -38,7 +33,7 @@ def prediction_lines(
 
     Parameters
     ----------
-    prediction : FileCurve
+    prediction : FilePrediction
         Not iterated yet.
     options : PredictOptions
     margins : mapping of str to float

@@ -3,13 +3,7 @@
 import numpy as np
 import pytest
 
-from msr_utils.affect import (
-    AXIS_ENDS,
-    QUADRANT_NAMES,
-    QUADRANTS,
-    SIGNS,
-    quadrant,
-)
+from msr_utils.affect import AXIS_ENDS, QUADRANT_NAMES, QUADRANTS, SIGNS, quadrant
 from msr_utils.constants import TARGETS
 
 

@@ -26,6 +26,7 @@ from msr_utils.book.edition import BookError
 from msr_utils.book.results import EditionResults
 from msr_utils.constants import TARGETS
 from msr_utils.io import read_json, write_json
+from msr_utils.provenance import manifest
 from msr_utils.study import plan
 
 pytestmark = pytest.mark.slow
@@ -384,6 +385,34 @@ def test_a_typed_result_is_found(typed):
         assert not RESULT.search(prose_of(innocent)), innocent
 
 
+def vouch(run):
+    """Let a run's manifest tell of its files as they are: a test made other results of it."""
+    content = read_json(run / "manifest.json")
+    write_json(run / "manifest.json", content | {"outputs": manifest.hash_outputs(run)})
+
+
+def test_results_that_were_edited_are_not_shown(tmp_path):
+    shutil.copytree(paths.REPORTS / "published", tmp_path / "published")
+    corpus = tmp_path / "published" / "vgmidi"
+    EditionResults(corpus)
+    results = read_json(corpus / "lstm-valence" / "metrics.json")
+    results["test"]["pooled"]["r"]["value"] = 0.99
+    write_json(corpus / "lstm-valence" / "metrics.json", results)
+    with pytest.raises(BookError, match="vgmidi/lstm-valence: metrics.json was altered"):
+        build.assemble(corpus, tmp_path / "source")
+    # Of a chapter of another corpus, too, and a file that is gone.
+    vouch(corpus / "lstm-valence")
+    (tmp_path / "published" / "emotify" / "clips" / "params.yml").unlink()
+    with pytest.raises(BookError, match="emotify/clips: params.yml is missing"):
+        EditionResults(corpus)
+    manifest_file = tmp_path / "published" / "emotify" / "clips" / "manifest.json"
+    content = read_json(manifest_file)
+    del content["outputs"]
+    write_json(manifest_file, content)
+    with pytest.raises(BookError, match="emotify/clips: its manifest tells of no files"):
+        EditionResults(corpus)
+
+
 def test_a_sentence_that_is_not_true_any_more_stops_the_build(tmp_path, monkeypatch):
     shutil.copytree(paths.REPORTS / "published", tmp_path / "published")
     shutil.copytree(paths.BOOK, tmp_path / "book", ignore=shutil.ignore_patterns("_build"))
@@ -393,6 +422,7 @@ def test_a_sentence_that_is_not_true_any_more_stops_the_build(tmp_path, monkeypa
     for metric in results["rows"]["valence"]["ridge"]["pooled"].values():
         metric |= {"value": 0.9, "low": 0.85, "high": 0.95}
     write_json(corpus / "evaluation" / "metrics.json", results)
+    vouch(corpus / "evaluation")
     with pytest.raises(BookError, match=r"intro.md: not true .* 'tonal features help valence'"):
         build.assemble(corpus, tmp_path / "source")
     # Nor does a page that names what is not there build.
@@ -407,6 +437,7 @@ def test_chapters_of_other_corpora_join_the_book(tmp_path):
     shutil.copytree(paths.REPORTS / "published" / "vgmidi", main)
     shutil.copytree(paths.REPORTS / "published" / "emotify" / "clips", other / "clips")
     write_json(other / "clips" / "metrics.json", {"title": "Clips for four"})
+    vouch(other / "clips")
     assert edition.is_chapter(other) and not edition.is_chapter(main)
     # The corpus with an evaluation gives the book, the other a chapter of it.
     assert edition.find_corpus("test", reports=tmp_path) == main
@@ -417,6 +448,7 @@ def test_chapters_of_other_corpora_join_the_book(tmp_path):
     assert "# Clips for four" in (source / "study/clips4-clips.ipynb").read_text()
     first = build._source_hash(main)
     write_json(other / "clips" / "metrics.json", {"title": "Clips for five"})
+    vouch(other / "clips")
     assert build._source_hash(main) != first
     # Pages of one title say whose they are; missing models leave no hole; parts without pages go.
     shutil.copytree(main / "data", tmp_path / "test" / "more" / "data")

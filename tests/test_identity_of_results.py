@@ -257,6 +257,7 @@ def test_words_and_drawing_are_presentation(identity):
     # Layout, comments, cells, and values of parameters, which belong to the run.
     assert identity(*compute.splitlines(), draw + "  # A comment.") == first
     assert identity(compute, draw, parameters="seed: int = 8  # words") == first
+    assert identity("import json, os", compute, "from msr_utils import clips", draw) == first
     # The order of statements counts.
     assert identity("x = 1\nx = 2").computation != identity("x = 2\nx = 1").computation
 

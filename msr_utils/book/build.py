@@ -98,12 +98,12 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     templates = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    for page in sorted(destination.glob("*.md")):
+    for prose in sorted(destination.glob("*.md")):
         try:
-            text = templates.from_string(page.read_text("utf-8")).render(context)
+            text = templates.from_string(prose.read_text("utf-8")).render(context)
         except (BookError, jinja2.TemplateError) as error:
-            raise BookError(f"book/{page.name}: {error}") from error
-        write_text(page, text)
+            raise BookError(f"book/{prose.name}: {error}") from error
+        write_text(prose, text)
     config = yaml.safe_load((BOOK / "_config.yml").read_text("utf-8"))
     config["html"]["baseurl"] = context["url"]
     config["sphinx"]["config"]["html_context"] = {"book_url": context["url"]}
@@ -143,7 +143,7 @@ def table_of_contents(facts: EditionResults) -> dict[str, Any]:
                 continue
             notebook, word = entry["runs"], entry.get("title", "")
             placed.add(notebook)
-            pages = [
+            pages: list[dict[str, Any]] = [
                 {"file": facts.pages[run], "title": facts.short(run, word)}
                 for run in facts.chapters.get(notebook, [])
             ]

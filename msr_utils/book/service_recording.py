@@ -89,6 +89,7 @@ def running(models_dir: Path) -> Iterator[str]:
             stderr=log,
             text=True,
         )
+        assert process.stdout is not None  # it is a pipe
         try:
             announced = re.search(r"http://\S+", process.stdout.readline())
             if not announced:

@@ -43,7 +43,7 @@ def checkpoint_folder(name: str) -> Path:
     if name in PACKAGES:
         module, version = PACKAGES[name]
         spec = importlib.util.find_spec(module)
-        if spec is None:
+        if spec is None or not spec.submodule_search_locations:
             # Its declared dependency, PyTorch, is of no use here.
             raise PretrainedError(
                 f"pretrained: the package {name} is not installed; run "

@@ -74,7 +74,7 @@ def read(
     tree: SourceTree,
     module: str,
     nodes: Sequence[ast.AST],
-    scope: dict[str, Binding] | None = None,
+    scope: Mapping[str, Binding] | None = None,
 ) -> Reading:
     """Read statements or an expression of a module.
 
@@ -115,7 +115,8 @@ class _Reader:
         if is_docstring(node) or isinstance(node, ast.Import | ast.ImportFrom | ast.Pass):
             return ""
         if is_type_checking(node):
-            return self.write(node.orelse) if node.orelse else ""
+            otherwise = getattr(node, "orelse", [])
+            return self.write(otherwise) if otherwise else ""
         special = getattr(self, f"_{type(node).__name__}", None)
         return special(node) if special else self._plain(node)
 
@@ -206,7 +207,7 @@ class _Reader:
 
     def _ClassDef(self, node: ast.ClassDef) -> str:
         around = [self.write(part) for part in (node.decorator_list, node.bases, node.keywords)]
-        body = []
+        body: list[ast.AST] = []
         for item in node.body:
             if isinstance(item, ast.FunctionDef) and item.name.startswith("_repr_"):
                 self._show(item)
@@ -239,7 +240,9 @@ class _Reader:
             return ""
         return f"Assign(targets=[{self.write(node.target)}],value={self.write(node.value)})"
 
-    def _comprehended(self, node: ast.AST) -> str:
+    def _comprehended(
+        self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+    ) -> str:
         targets = [generator.target for generator in node.generators]
         values = [getattr(node, part) for part in ("key", "value", "elt") if hasattr(node, part)]
         text = self._inside("function", bound_names(targets, self._package), node.generators)

@@ -159,7 +159,9 @@ def check(manifest: Manifest, root: Path = PROJECT_ROOT) -> Check:
     """Compare a run's files with its manifest; one of format 1 tells of none."""
     if not manifest.outputs:
         return Check()
-    altered, missing, local = [], [], []
+    altered: list[str] = []
+    missing: list[str] = []
+    local: list[str] = []
     for name, recorded in manifest.outputs.items():
         path = root / name[1:] if name.startswith("/") else manifest.folder / name
         if not path.is_file():

@@ -122,6 +122,8 @@ def _parted(
     pictures: set[str] = set()  # names that drawing statements have assigned
     for node in body:
         reading = read(code.tree, name, [node], scope)
+        if not reading.text:
+            continue  # an import, or a text
         assigned = {n for n, binding in bound_names([node], name).items() if binding == LOCAL}
         used = pictures & _used(node)
         where = f"{name}: {ast.unparse(node).splitlines()[0]!r}"

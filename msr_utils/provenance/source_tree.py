@@ -135,11 +135,12 @@ def bound_names(nodes: Iterable[ast.AST], package: str) -> dict[str, Binding]:
             case ast.Import() | ast.ImportFrom():
                 found |= dict(imported(node, package))
             case (
-                ast.ExceptHandler(name=str()) | ast.MatchAs(name=str()) | ast.MatchStar(name=str())
+                ast.ExceptHandler(name=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+                | ast.MatchMapping(rest=str(name))
             ):
-                found.setdefault(node.name, LOCAL)
-            case ast.MatchMapping(rest=str()):
-                found.setdefault(node.rest, LOCAL)
+                found.setdefault(name, LOCAL)
             case ast.Global() | ast.Nonlocal():
                 elsewhere |= set(node.names)
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
@@ -249,9 +250,9 @@ def _take_apart(tree: ast.Module, module: Module) -> Module:
     for node in tree.body:
         _sort_in(node, module)
     module.used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Lambda):
-            module.lambdas.setdefault(node.lineno, []).append(node)
+    for inner in ast.walk(tree):
+        if isinstance(inner, ast.Lambda):
+            module.lambdas.setdefault(inner.lineno, []).append(inner)
     return module
 
 
@@ -275,7 +276,7 @@ def _sort_in(node: ast.stmt, module: Module) -> None:
     names = [name for name in bound_names([node], module.package) if name not in imports]
     module.imports |= imports  # a try that imports what may be missing
     if names == ["__all__"]:
-        module.exported |= {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
+        module.exported |= {str(n.value) for n in ast.walk(node) if isinstance(n, ast.Constant)}
         return
     for name in names:
         module.definitions.setdefault(name, []).append(node)

@@ -170,7 +170,7 @@ def _corpus_hash(loader: str, folder: str, size: int | None = None) -> str | Non
     if loader != "synthetic" and not path.is_dir():
         return None
     try:
-        options = {"synthetic_tracks": size} if size else {}
+        options: dict[str, Any] = {"synthetic_tracks": size} if size else {}
         return load_corpus(loader, path, need_audio=False, **options).content_hash()
     except CorpusError as error:
         raise StudyError(f"{folder}: {error}") from error

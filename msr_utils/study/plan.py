@@ -276,8 +276,14 @@ def plan(
     for name in ("corpus", "data_dir", "output_dir"):
         if name in overrides:
             raise StudyError(f"parameter {name!r} is settled by --corpus, --data and --edition")
-    layers = [study.corpora.get(corpus), study.profiles[profile], study.editions.get(edition)]
-    layers = [layer or {} for layer in layers]
+    layers: list[dict] = [
+        layer or {}
+        for layer in (
+            study.corpora.get(corpus),
+            study.profiles[profile],
+            study.editions.get(edition),
+        )  # fmt: skip
+    ]
     shared: dict[str, Any] = {"corpus": corpus, "data_dir": data_dir}
     for layer in layers:
         shared |= layer.get("parameters") or {}

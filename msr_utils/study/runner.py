@@ -259,7 +259,7 @@ def execute_parallel(
     env = os.environ | dict.fromkeys(THREAD_SETTINGS, threads)
     waiting = [run for run in runs if run.name in wanted]
     under_way: dict[str, subprocess.Popen] = {}
-    failed = []
+    failed: list[str] = []
     while (waiting and not failed) or under_way:
         for run in list(waiting):
             open_names = {r.name for r in waiting} | set(under_way)

@@ -276,7 +276,7 @@ def _load_state(model: keras.Model, path: Path, config: dict) -> list[dict[str, 
 
 def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # its stubs take names for options
 
 
 def sequence_predictor(
