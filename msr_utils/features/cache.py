@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -31,7 +32,7 @@ def cached_features(path: Path, config: FeatureConfig, cache_dir: Path) -> np.nd
         Audio file.
     config : FeatureConfig
     cache_dir : Path
-        Files are stored as ``features/<config hash>/<audio hash>.npy`` under it.
+        Folder of the cache, see `compute_or_read`.
 
     Returns
     -------
@@ -76,8 +77,8 @@ def compute_or_read(
     Returns
     -------
     file : Path
-        Where the features are kept: ``features/<key>/<audio hash>.npy``, the key made of the
-        configuration and of the code and packages that compute it.
+        File in the cache: ``features/<key>/<audio hash>.npy``. The key depends on the
+        configuration, the code and the packages.
     features : np.ndarray [shape=(T, config.dim), dtype=float32]
     computed : bool
         False if they were read from the cache.
@@ -100,20 +101,21 @@ def compute_or_read(
     return file, features, True
 
 
-def features_folder(config: FeatureConfig, cache_dir: Path, *more: Callable) -> Path:
-    """Where features are kept, under all that they follow from beside the audio.
+def features_folder(config: FeatureConfig, cache_dir: Path, *more: Callable[..., Any]) -> Path:
+    """Folder of cached features, named by everything that they depend on besides the audio.
 
     Parameters
     ----------
     config : FeatureConfig
     cache_dir : Path
     more : functions
-        That change the audio first.
+        Functions that change the audio first.
 
     Notes
     -----
-    Neither threads nor processor are in the name: with one thread the numbers of two processors
-    differ in their last bits, and machines that compute together share one folder.
+    The name does not depend on the number of threads or on the processor. Features are computed
+    with one thread, so processors change only the last bits, and machines that compute together
+    share one folder.
     """
     used = [ALL_BLOCKS[name] for name in config.blocks]
     parts = [part for block in used for part in vars(block).values() if callable(part)]

@@ -49,7 +49,7 @@ from tqdm import tqdm
 from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
 from msr_utils.corpora.base import Card, Corpus, CorpusError, Track
-from msr_utils.features.cache import compute_or_read
+from msr_utils.features.cache import compute_or_read, features_folder
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import write_json, write_text
 
@@ -135,7 +135,7 @@ def compute_features(
     corpus : Corpus
     config : FeatureConfig
     cache_dir : Path
-        As for `msr_utils.dataset.sequences.cached_features`.
+        As for `msr_utils.features.cache.cached_features`.
     scheduler : str
         ``"local"``, or the ``tcp://host:port`` of a Dask scheduler.
     workers : int > 0
@@ -165,17 +165,10 @@ def compute_features(
         _Task(index, Path(track.audio_path).absolute(), config, cache_dir)
         for index, track in enumerate(corpus.tracks)
     ]
-    results: Iterable[_TaskResult]
-    if scheduler != "local":
-        if workers != 1:
-            raise DistributedError("workers: for local only; a Dask cluster has its own")
-        results = _on_cluster(tasks, scheduler)
-    else:
-        results = map(_run, tasks) if workers == 1 else _in_processes(tasks, workers)
     outcomes: dict[int, TrackOutcome] = {}
     failed = 0
     with tqdm(total=len(tasks), desc="features", unit="track", disable=not progress) as bar:
-        for result in results:
+        for result in _results(tasks, scheduler, workers):
             track = corpus.tracks[result.index]
             file = os.path.relpath(track.audio_path)
             reason = result.text if result.state == FAILED else ""
@@ -185,6 +178,15 @@ def compute_features(
                 bar.set_postfix(failed=failed, refresh=False)
             bar.update()
     return [outcomes[task.index] for task in tasks]
+
+
+def _results(tasks: Sequence[_Task], scheduler: str, workers: int) -> Iterable[_TaskResult]:
+    """Results of tasks in the order in which they finish."""
+    if scheduler == "local":
+        return map(_run, tasks) if workers == 1 else _in_processes(tasks, workers)
+    if workers != 1:
+        raise DistributedError("workers: for local only; a Dask cluster has its own")
+    return _on_cluster(tasks, scheduler)
 
 
 def _run(task: _Task) -> _TaskResult:
@@ -373,7 +375,7 @@ def version_mismatches(versions: Mapping[str, Any]) -> list[str]:
 
 def _check_visible(result: _TaskResult, task: _Task) -> _TaskResult:
     """Stop if a file that a worker wrote cannot be seen from this machine."""
-    folder = task.cache_dir / "features" / task.config.hash[:16]
+    folder = features_folder(task.config, task.cache_dir)
     if result.state != FAILED and not (folder / result.text).is_file():
         raise DistributedError(
             f"a worker wrote {result.text}, but it is not in {folder} here: every machine must "

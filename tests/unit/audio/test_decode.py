@@ -1,4 +1,4 @@
-"""Decoding: formats, rates, streams, and input that is no music."""
+"""Decoding: formats, sample rates, streams and input that is not music."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from conftest import tone
 
 from msr_utils.audio import container, decode
 from msr_utils.audio.decode import Resampler
+from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError, AudioTooLong
 from msr_utils.constants import SAMPLE_RATE
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff"])
+@pytest.mark.parametrize("suffix", AUDIO_SUFFIXES)
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_formats_and_rates_keep_length_and_pitch(tmp_path, suffix, rate):
-    path = tmp_path / f"tone.{suffix}"
-    sf.write(path, tone(2.0, 440, rate), rate)
+    path = tmp_path / f"tone{suffix}"
+    # soundfile writes by suffix, and does not know these two.
+    options = {".opus": {"format": "OGG", "subtype": "OPUS"}, ".aif": {"format": "AIFF"}}
+    rate = 48_000 if suffix == ".opus" else rate
+    sf.write(path, tone(2.0, 440, rate), rate, **options.get(suffix, {}))
     samples = decode.load(path)
     assert samples.dtype == np.float32
     assert len(samples) == pytest.approx(2 * SAMPLE_RATE, abs=0.06 * SAMPLE_RATE)

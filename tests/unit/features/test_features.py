@@ -1,7 +1,8 @@
-"""Features: what librosa computes, no look into the future, stream equals file."""
+"""Features: equal to librosa's, without future audio, the same for a stream and a file."""
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,14 +24,17 @@ from msr_utils.constants import (
     SAMPLE_RATE,
     TEMPO_BANDS,
 )
+from msr_utils.features import blocks as block_package
 from msr_utils.features.blocks.cepstral import mfcc_slopes
 from msr_utils.features.blocks.contrast import CONTRAST_RANGE
-from msr_utils.features.blocks.registry import BLOCKS
+from msr_utils.features.blocks.registry import ALL_BLOCKS, BLOCKS, FAMILIES, PRETRAINED
 from msr_utils.features.blocks.rhythm import autocorrelation, tempo_window
 from msr_utils.features.blocks.tonal import key_strengths
 from msr_utils.features.config import FEATURE_VERSION, FeatureConfig, block_table
 from msr_utils.features.extractor import FeatureExtractor, extract, logmel_spectrogram
 from msr_utils.features.filterbanks import chroma_filterbank, mel_filterbank
+from msr_utils.features.frame import Frame
+from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 
 ALL = FeatureConfig(blocks=tuple(BLOCKS))
 GOLDEN = Path(__file__).parent / "golden" / "features.npz"
@@ -59,15 +63,15 @@ def signal(name: str) -> np.ndarray:
 
 
 def frames_of(samples: np.ndarray, *blocks: str) -> tuple[FeatureExtractor, list]:
-    """Whole frames with their memory, for what blocks compute from one another."""
+    """An extractor and its frames, for values that blocks share."""
     extractor = FeatureExtractor(FeatureConfig(blocks=blocks))
     return extractor, extractor._frames(samples)
 
 
 def stft(samples: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
-    """librosa's magnitudes of what has been heard, (bins, hops)."""
-    heard = np.concatenate([np.zeros(n_fft - hop_length, np.float32), samples])
-    return np.abs(librosa.stft(heard, n_fft=n_fft, hop_length=hop_length, center=False))
+    """librosa's magnitudes after a silent past, (bins, hops)."""
+    padded = np.concatenate([np.zeros(n_fft - hop_length, np.float32), samples])
+    return np.abs(librosa.stft(padded, n_fft=n_fft, hop_length=hop_length, center=False))
 
 
 def per_frame(rows: np.ndarray, steps: int = ALL.steps) -> np.ndarray:
@@ -85,11 +89,11 @@ def test_filterbank_is_librosas(n_mels, n_fft):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_logmel_is_librosas_on_what_has_been_heard(name):
+def test_logmel_is_librosas_after_a_silent_past(name):
     config, samples = FeatureConfig(), signal(name)
-    heard = np.concatenate([np.zeros(config.n_fft - config.hop_length, np.float32), samples])
+    padded = np.concatenate([np.zeros(config.n_fft - config.hop_length, np.float32), samples])
     power = librosa.feature.melspectrogram(
-        y=heard, sr=config.sample_rate, n_fft=config.n_fft, hop_length=config.hop_length,
+        y=padded, sr=config.sample_rate, n_fft=config.n_fft, hop_length=config.hop_length,
         n_mels=config.n_mels, fmin=config.fmin, fmax=config.fmax, center=False,
     )  # fmt: skip
     wanted = librosa.power_to_db(power, ref=1.0, amin=POWER_FLOOR, top_db=None).T
@@ -397,7 +401,7 @@ def test_golden_values():
 
 
 def test_features_load_nothing_heavy():
-    """The service imports them: half a second each, or more, counts."""
+    """The service imports the features. Each of these libraries takes half a second or more."""
     heavy = "{'librosa', 'scipy.signal', 'scipy.sparse', 'sklearn', 'pandas', 'tensorflow'}"
     code = f"import sys, msr_utils.features.config; print(*({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -421,31 +425,59 @@ def test_extract_drops_an_incomplete_frame(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, words",
+    "change, field, words",
     [
-        ({"blocks": ("loudnes",)}, "unknown block 'loudnes'"),
-        ({"blocks": ()}, "at least one block"),
-        ({"blocks": ("onset", "logmel", "onset")}, "named twice"),
-        ({"hop_length": 500}, "hop_length 500"),
-        ({"n_mels": 0}, "n_mels"),
-        ({"n_mels": 40, "blocks": ("logmel_sd",)}, "logmel_sd needs n_mels"),
-        ({"patch_steps": 4}, "patch_steps 4"),
-        ({"fmax": 20_000.0}, "fmax"),
-        ({"n_fft": 256}, "n_fft"),
-        ({"n_mels": 16, "blocks": ("mfcc",)}, "mfcc needs n_mels"),
+        ({"blocks": ("loudnes",)}, "blocks", "unknown block 'loudnes'"),
+        ({"blocks": ()}, "blocks", "at least one block"),
+        ({"blocks": ("onset", "logmel", "onset")}, "blocks", "named twice"),
+        ({"hop_length": 500}, "hop_length", "hop_length 500"),
+        ({"n_mels": 0}, "n_mels", "n_mels must be at least 1"),
+        ({"n_mels": 40, "blocks": ("logmel_sd",)}, "n_mels", "logmel_sd needs n_mels"),
+        ({"patch_steps": 4}, "patch_steps", "patch_steps 4"),
+        ({"fmax": 20_000.0}, "fmax", "fmax 20000 at 22050 Hz"),
+        ({"fmin": -1.0}, "fmin", "fmin -1"),
+        ({"n_fft": 256}, "n_fft", "n_fft 256"),
+        ({"n_mels": 16, "blocks": ("mfcc",)}, "n_mels", "mfcc needs n_mels"),
+        ({"n_mels": 16, "blocks": ("mfcc_delta",)}, "n_mels", "mfcc needs n_mels"),
         (
             {"sample_rate": 8000, "hop_length": 160, "fmax": 4000.0, "blocks": ("contrast",)},
+            "sample_rate",
             "contrast needs a sample_rate",
         ),
         (
             {"sample_rate": 96_000, "hop_length": 1920, "blocks": ("tonal",)},
+            "sample_rate",
             "chroma needs a sample_rate",
         ),
     ],
 )
-def test_wrong_parameters_are_named(change, words):
-    with pytest.raises(ValueError, match=words):
+def test_wrong_parameters_are_named(change, field, words):
+    with pytest.raises(FeatureConfigError, match=words) as error:
         FeatureConfig(**change)
+    assert error.value.field == field
+
+
+def test_every_module_of_blocks_is_registered_and_every_name_is_unique():
+    modules = {m.name for m in pkgutil.iter_modules(block_package.__path__)} - {"base", "registry"}
+    assert {family.__name__.rpartition(".")[2] for family in FAMILIES} == modules
+    assert len(ALL_BLOCKS) == sum(len(family.BLOCKS) for family in FAMILIES)
+    assert {**BLOCKS, **PRETRAINED} == ALL_BLOCKS
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_depends_on_the_spectrum_alone(name):
+    """Blocks are given a `SpectrumConfig`; its numbers, not its class, decide the features."""
+    block, spectrum, config = BLOCKS[name], SpectrumConfig(n_mels=96), FeatureConfig(n_mels=96)
+    block.check(spectrum)
+    assert block.dim(spectrum) == block.dim(config)
+    states = block.initial_state(spectrum), block.initial_state(config)
+    samples = tone(0.5 + block.context_samples(spectrum) / SAMPLE_RATE)[-20_000:]
+    rows = [
+        block.compute(Frame(samples, which, state))
+        for which, state in zip((spectrum, config), states, strict=True)
+    ]
+    assert rows[0].shape == (block.dim(spectrum),)
+    np.testing.assert_array_equal(*rows)
 
 
 def test_json_round_trip_and_a_hash_that_does_not_match():
