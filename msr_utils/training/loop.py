@@ -277,7 +277,7 @@ def _load_state(model: keras.Model, path: Path, config: dict) -> list[dict[str, 
 
 def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
-        np.savez(temporary, **cast(Any, arrays))  # stubs take the names for options
+        np.savez(temporary, **arrays)
 
 
 def sequence_predictor(
