@@ -36,7 +36,7 @@ from msr_utils.figures.features import (
     band_correlations,
 )
 from msr_utils.figures.raters import (
-    share_figure,
+    rater_shares,
 )
 from msr_utils.figures.training import (
     learning_curves,
@@ -70,11 +70,11 @@ __all__ = [
     "predicted_curves",
     "quadrant_plane",
     "rated_curves",
+    "rater_shares",
     "robustness",
     "score_intervals",
     "search_importances",
     "search_slices",
-    "share_figure",
     "static_against_dynamic",
     "stratum_scores",
     "training_history",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from msr_utils.constants import TARGETS
 from msr_utils.experiments.release.intervals import COVERAGE
 from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED
 from msr_utils.experiments.release.trainer import Released, _curves
+from msr_utils.experiments.robustness import AlterationEffect
 from msr_utils.experiments.transfer_scores import ZERO, TransferScores
 from msr_utils.export.bundle import export_bundle
 from msr_utils.inference.card import ModelCard, ModelDescription
@@ -167,18 +168,18 @@ def unseen_limits(name: str, heard: dict, title: str) -> list[str]:
     return limits
 
 
-def altered_limits(rows: Sequence[Mapping], title: str) -> list[str]:
+def altered_limits(rows: Sequence[AlterationEffect], title: str) -> list[str]:
     """What altering recordings does to the curves, for the card.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        See `msr_utils.experiments.robustness.robustness`.
+    rows : sequence of AlterationEffect
+        From `msr_utils.experiments.robustness.robustness`.
     title : str
         Of the corpus whose songs were altered.
     """
-    names = dict.fromkeys(row["alteration"] for row in rows)
-    moved = {(row["alteration"], row["target"]): row["shift"] for row in rows}
+    names = dict.fromkeys(row.alteration for row in rows)
+    moved = {(row.alteration, row.target): row.shift for row in rows}
     return [
         f"Altered recordings of the songs of {title} move its mean valence and arousal by: "
         + "; ".join(
