@@ -225,8 +225,8 @@ def alteration_limits(rows: Sequence[Mapping], title: str) -> list[str]:
 
     Parameters
     ----------
-    rows : sequence of mapping
-        See `msr_utils.experiments.robustness.robustness`.
+    rows : sequence of AlterationEffect
+        From `msr_utils.experiments.robustness.robustness`.
     title : str
         Of the corpus whose songs were altered.
     """
