@@ -419,10 +419,10 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
     if printed:
         click.echo(result.to_csv(), nl=False)
         return
-    name, words = result.quadrant
+    quadrant, words = result.quadrant
     click.echo(
         f"{audio.name}: valence {result.mean['valence']:+.2f}, "
-        f"arousal {result.mean['arousal']:+.2f}, {name} ({words}); "
+        f"arousal {result.mean['arousal']:+.2f}, {quadrant} ({words}); "
         f"written: {', '.join(str(p) for p in (csv, plot) if p)}"
     )
 

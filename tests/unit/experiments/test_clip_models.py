@@ -250,8 +250,8 @@ def test_corpora_that_cannot_be_used_say_why(heard, folder_corpus, cache, tmp_pa
         clip_models.predict(load_corpus("folder", folder_corpus), FEATURES, 3, cache_dir=cache)
     with pytest.raises(CorpusError, match="track 'c00': no label of kind quadrants"):
         clip_models.targets_of(relabelled(heard, ["", *["Q1"] * 47]))
-    with pytest.raises(ValueError, match="unknown block 'ears'"):
-        clip_models.predict(heard, "logmel,ears", 4, cache_dir=cache)
+    with pytest.raises(ValueError, match="unknown block 'mfccs'"):
+        clip_models.predict(heard, "logmel,mfccs", 4, cache_dir=cache)
     with pytest.raises(ValueError, match="folds: 16 folds"):
         clip_models.predict(heard, FEATURES, 16, cache_dir=cache)
     broken = tmp_path / "broken.wav"
