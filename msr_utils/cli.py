@@ -99,7 +99,8 @@ def run(
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
         click.echo(
-            "this corpus has no curves to learn from: its data chapter and the experiments clips and text apply"
+            "this corpus has no curves to learn from: its data chapter and the experiments clips "
+            "and text apply"
         )
     if done:
         click.echo(f"{len(done)} runs executed; results in {where}")

@@ -86,7 +86,8 @@ def _clips_data(metrics: Metrics) -> list[str]:
     mean = metrics["emotions"]["mean"]
     return [
         "One answer per clip says nothing about how a curve moves.",
-        f"Averaged over emotions, the listeners' agreement allows r = {mean['ceiling']:.2f} at most.",
+        "Averaged over emotions, the listeners' agreement allows "
+        f"r = {mean['ceiling']:.2f} at most.",
     ]
 
 
