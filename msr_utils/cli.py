@@ -99,7 +99,8 @@ def run(
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
         click.echo(
-            "this corpus has no curves to learn from: its data chapter and the experiments clips and text apply"
+            "this corpus has no curves to learn from: its data chapter and the experiments clips "
+            "and text apply"
         )
     if done:
         click.echo(f"{len(done)} runs executed; results in {where}")
@@ -244,10 +245,11 @@ def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
             write_text(csv_file, table.to_csv(index=False))
     except OSError as error:
         raise click.ClickException(f"--csv: cannot write {csv_file}: {error.strerror}") from error
-    for row in table.itertuples():
-        subject = f"[{row.subject}]" if row.subject else ""
-        where = " ".join(str(part) for part in (row.file, subject) if part)
-        click.echo(f"{row.level!s:5}  {where + ': ' if where else ''}{row.message}")
+    for level, file, subject, message in (
+        table[["level", "file", "subject", "message"]].astype(str).to_numpy()
+    ):
+        where = " ".join(part for part in (file, subject and f"[{subject}]") if part)
+        click.echo(f"{level:5}  {where + ': ' if where else ''}{message}")
     errors = int((table.level == "error").sum())
     click.echo(
         f"{result.corpus}: {result.tracks} tracks with audio ({result.hours:.2f} h), "
@@ -399,8 +401,8 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
             if csv is None or printed or plot is not None:
                 raise click.UsageError("of a folder, give --csv FOLDER and no --plot")
             failed = inference_folder.predict_folder(loaded, audio, csv)
-            for name, reason in failed.items():
-                click.echo(f"failed  {name}: {reason}")
+            for path, reason in failed.items():
+                click.echo(f"failed  {path}: {reason}")
             click.echo(f"{audio.name}: curves in {csv}; {len(failed)} files failed")
             sys.exit(1 if failed else 0)
         result = loaded.predict(audio)

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 from benchmarks.real_data import DATA
-from browser import CHROMIUM, DRIVER
+from chromium import CHROMIUM, DRIVER
 
 from msr_utils.features import weights
 from msr_utils.features.weights import PretrainedWeightsError

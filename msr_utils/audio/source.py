@@ -28,7 +28,7 @@ def source_name(source: AudioSource) -> str:
     return Path(name).name if isinstance(name, str | os.PathLike) else "the uploaded audio"
 
 
-class _ForwardSoundFile(sf.SoundFile):  # type: ignore[misc]  # soundfile has no types
+class _ForwardSoundFile(sf.SoundFile):  # type: ignore[misc, unused-ignore]  # no types
     """A sound file that is only read forward.
 
     soundfile seeks to its current position after every read. A seek restarts the MP3 decoder,

@@ -70,11 +70,11 @@ def chapters(corpus_dir: Path) -> dict[str, list[Path]]:
         runs = [p.parent for p in corpus.glob("*/manifest.json")]
         runs.sort(key=lambda p: (order.index(p.name) if p.name in order else len(order), p.name))
         for run in runs:
-            found.setdefault(_notebook(run), []).append(run)
+            found.setdefault(notebook_of(run), []).append(run)
     return found
 
 
-def _notebook(run: Path) -> str:
+def notebook_of(run: Path) -> str:
     """Which notebook a run executed, as papermill noted it."""
     metadata = json.loads((run / "notebook.ipynb").read_text("utf-8"))["metadata"]
     return Path(metadata["papermill"]["input_path"]).stem
@@ -107,7 +107,7 @@ def _variant(run: Path, metrics: dict[str, Any]) -> str:
     if "target" not in metrics:
         return ""
     target = metrics["target"]
-    kind = _notebook(run).partition("_")[2]
+    kind = notebook_of(run).partition("_")[2]
     preset = run.name.removesuffix(f"-{target}").removeprefix(kind).strip("-")
     return f" ({preset}): {target}" if preset else f": {target}"
 

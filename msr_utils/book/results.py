@@ -13,10 +13,10 @@ from msr_utils.book import service_recording
 from msr_utils.book.edition import (
     REQUIRED_RUNS,
     BookError,
-    _notebook,
     _page,
     _variant,
     chapters,
+    notebook_of,
     refuse_altered,
     run_minutes,
     titles,
@@ -59,7 +59,8 @@ BENCHMARK_FACTS = (
 """What `benchmark_facts` names, besides the table."""
 
 OVERVIEW_NOTE = (
-    "RMSE and Pearson r, pooled over all test frames, with 95 % intervals from resampling tracks. The "
+    "RMSE and Pearson r, pooled over all test frames, with 95 % intervals from resampling "
+    "tracks. The "
     "[evaluation](evaluation) sets them beside what needs no model."
 )
 
@@ -146,7 +147,7 @@ class EditionResults:
             return self.titles[run].split(",")[0]
         if variant := _variant(run, read_json(run / "metrics.json")):
             return word + variant
-        alone = len(self.chapters[_notebook(run)]) == 1
+        alone = len(self.chapters[notebook_of(run)]) == 1
         return word if alone else f"{word}: {run.parent.name}"
 
     def overview(self, notebook: str, word: str) -> str:

@@ -11,7 +11,6 @@ import pandas as pd
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Track
 from msr_utils.evaluation.comparison import Comparison
-from msr_utils.io import read_json
 from msr_utils.metrics.curves import (
     Curve,
     Predictions,
@@ -116,25 +115,6 @@ def load_histories(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
                 tested = history.loc[history.fold > 0, columns]
                 tables.append(tested.assign(model=name, target=target))
     return pd.concat(tables, ignore_index=True)
-
-
-def load_ablations(corpus_dir: Path) -> list[dict]:
-    """Results of the ablations of a corpus, see `msr_utils.experiments.ablation.run`.
-
-    Returns
-    -------
-    list of dict
-        One for each target whose ablation was run. ``difference`` of a variant is a mapping of
-        metric to Estimate.
-    """
-    paths = [Path(corpus_dir) / f"ablation-{target}" / "metrics.json" for target in TARGETS]
-    results = [read_json(path) for path in paths if path.is_file()]
-    for result in results:
-        for row in result["variants"]:
-            if "difference" in row:
-                stored = row["difference"].items()
-                row["difference"] = {m: Estimate.from_json(value) for m, value in stored}
-    return results
 
 
 def differences(

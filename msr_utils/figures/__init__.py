@@ -43,6 +43,10 @@ from msr_utils.figures.marks import (
 from msr_utils.figures.raters import (
     rater_shares,
 )
+from msr_utils.figures.summary import (
+    learned,
+    learned_text,
+)
 from msr_utils.figures.training import (
     learning_curves,
     penalties,
@@ -69,6 +73,8 @@ __all__ = [
     "gems_shares",
     "hidden_parts",
     "label_spread",
+    "learned",
+    "learned_text",
     "learning_curves",
     "level_cues",
     "mark_estimate",

@@ -87,13 +87,15 @@ def predicted_curves(
 
 
 def track_title(track: Track) -> str:
-    """Title of a track, cut after 42 characters; its id where it has no title."""
+    """Title of a track, shortened to fit over a panel."""
     title = track.text.get("title") or f"track {track.id}"
     return title if len(title) <= 42 else title[:40] + "…"
 
 
 def explorer(found: Mapping, model: str) -> Figure:
-    """A model's curves over the arcs that pieces were composed from; from `msr_utils.book.service_recording.curves`.
+    """A model's curves over the arcs that pieces were composed from.
+
+    See `msr_utils.book.service_recording.curves`.
 
     A row a piece and a column a target; the band is the model's interval where it has one.
     """

@@ -98,7 +98,7 @@ def read(
 
 
 class _Reader:
-    def __init__(self, tree: SourceTree, module: str, scope: dict[str, Binding] | None) -> None:
+    def __init__(self, tree: SourceTree, module: str, scope: Mapping[str, Binding] | None) -> None:
         self.found = Reading()
         self._tree = tree
         self._module = module

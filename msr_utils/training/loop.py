@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -274,9 +275,9 @@ def _load_state(model: keras.Model, path: Path, config: dict) -> list[dict[str, 
         return stored["history"][: int(arrays["epoch"])]
 
 
-def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # its stubs take names for options
+        np.savez(temporary, **arrays)
 
 
 def sequence_predictor(

@@ -145,7 +145,8 @@ def decompose(
     sums = _error_sums(predictions)
     groups = pd.factorize(np.array([by_id[i].group for i in predictions]))[0]
     membership = np.eye(groups.max() + 1)[groups]
-    counts = draw_counts(np.arange(len(sums)), n_boot, seed)
+    # Row by row in memory: the order of sums decides the last digits.
+    counts = np.ascontiguousarray(draw_counts(np.arange(len(sums)), n_boot, seed))
     mse = _components(counts[:1], sums, membership)[0]
     sampled = _components(counts[1:], sums, membership)
     sampled = sampled / sampled.sum(axis=1, keepdims=True)

@@ -207,9 +207,9 @@ def unseen_limits(name: str, unseen: UnseenScores, title: str) -> list[str]:
     limits = [
         "The level of the curves is uncertain on music that is unlike the training music. On the "
         f"{unseen.songs} songs of {title}, none of which was used in training, RMSE is "
-        f"{_each_target(rmse)}. A constant zero has {_each_target(zero)}. The correlation r between "
-        f"predicted and true song means is {_each_target(song_means)}. It tells whether songs are "
-        "ranked correctly; an interval that includes zero is no evidence of it."
+        f"{_each_target(rmse)}. A constant zero has {_each_target(zero)}. The correlation r "
+        f"between predicted and true song means is {_each_target(song_means)}. It tells "
+        "whether songs are ranked correctly; an interval that includes zero is no evidence of it."
     ]
     coverage = unseen.coverage.get(name)
     if coverage:
@@ -225,8 +225,8 @@ def alteration_limits(rows: Sequence[Mapping], title: str) -> list[str]:
 
     Parameters
     ----------
-    rows : sequence of mapping
-        See `msr_utils.experiments.robustness.robustness`.
+    rows : sequence of AlterationEffect
+        From `msr_utils.experiments.robustness.robustness`.
     title : str
         Of the corpus whose songs were altered.
     """

@@ -1,4 +1,4 @@
-"""Ablation: variants against the base on the same tracks, and what becomes of one that diverges."""
+"""Ablation: variants are compared with the base on the same tracks, and divergence is handled."""
 
 from dataclasses import replace
 
@@ -10,45 +10,56 @@ from msr_utils.evaluation import ceiling
 from msr_utils.experiments import ablation
 from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import experiments
-from msr_utils.metrics.reliability import Reliability
+from msr_utils.io import plain, write_json
+from msr_utils.metrics.reliability import CEILING, Reliability
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.training import cross_validation
+from msr_utils.training.cross_validation import CrossValidation
 from msr_utils.training.loop import FitConfig
 
 
 def ablated(root, names):
     corpus = load_corpus("folder", root)
+    base = ablation.Base(
+        LSTMConfig((4,)),
+        FitConfig(2, 4, 2, 0.9, 1),
+        FeatureConfig("logmel_sd"),
+        CrossValidation(splits_of(corpus, 1, 7), "arousal", 8, seeds=2),
+    )
     return corpus, ablation.run(
-        corpus, ablation.select_variants(names), LSTMConfig((4,)), FitConfig(2, 4, 2, 0.9, 1),
-        FeatureConfig("logmel_sd"), splits_of(corpus, 1, 7), "arousal", 8, seeds=2, n_boot=20,
-        cache_dir=root / "cache", trainings=root / "trainings",
+        corpus, ablation.select_variants(names), base, n_boot=20, cache_dir=root / "cache",
+        trainings=root / "trainings",
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_variants_beside_the_base_and_the_baselines(folder_corpus) -> None:
+def test_variants_beside_the_base_and_the_baselines(folder_corpus, tmp_path) -> None:
     names = ["size: 1 x 64", "features: chroma", "excerpt"]
     corpus, result = ablated(folder_corpus, names)
-    assert [row["name"] for row in result["variants"]] == ["base", "1 x 64", "15 s", "chroma"]
-    base, one, excerpt, chroma = result["variants"]
-    assert "difference" not in base and excerpt["settings"]["window_frames"] == 30
-    assert one["settings"]["units"] == (64,) and chroma["settings"]["features"] == "chroma"
+    assert [row.name for row in result.variants] == ["base", "1 x 64", "15 s", "chroma"]
+    base, one, excerpt, chroma = result.variants
+    assert base.difference is None and excerpt.settings["window_frames"] == 30
+    assert one.settings["units"] == (64,) and chroma.settings["features"] == "chroma"
     for row in (one, chroma):
-        own, reference = row["test"].pooled, base["test"].pooled
         for metric in ("rmse", "r"):
-            found = row["difference"][metric]
-            wanted = own[metric].value - reference[metric].value
-            assert found.value == pytest.approx(wanted, nan_ok=True)
-        assert len(row["singles"]["rmse"]) == 2
-    assert set(result["baselines"]) == {"constant", "mean trajectory", "ridge", "song-mean oracle"}
+            wanted = row.test.pooled[metric].value - base.test.pooled[metric].value
+            assert row.difference[metric].value == pytest.approx(wanted, nan_ok=True)
+        assert len(row.singles["rmse"]) == 2
+    assert set(result.baselines) == {"constant", "mean trajectory", "ridge", "song-mean oracle"}
     table = ablation.ablation_table(result, ceiling.ceiling(corpus, "arousal"))
-    assert ("raters", "ceiling") in table.index and ("size", "1 x 64") in table.index
+    assert ("raters", CEILING) in table.index and ("size", "1 x 64") in table.index
     assert len(experiments.ablation([result]).axes[0].lines) == 3 * 2 + 1
+    # What is written and read again is the same.
+    write_json(tmp_path / "ablation-arousal" / "metrics.json", result)
+    (again,) = ablation.load_results(tmp_path)
+    assert plain(again) == plain(result)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_variant_that_diverges_is_told_and_the_others_go_on(folder_corpus, monkeypatch) -> None:
+def test_a_variant_that_diverges_says_so_and_the_others_continue(
+    folder_corpus, monkeypatch
+) -> None:
     real = cross_validation.cross_validate
 
     def fragile(config, *args, **options):
@@ -64,10 +75,11 @@ def test_a_variant_that_diverges_is_told_and_the_others_go_on(folder_corpus, mon
 
     monkeypatch.setattr(ablation, "cross_validate", fragile)
     corpus, result = ablated(folder_corpus, ["activation"])
-    by_name = {row["name"]: row for row in result["variants"]}
-    assert "loss is" in by_name["linear"]["diverged"]
-    assert by_name["relu"]["diverged"].startswith("predicts 1e+09 on tracks")
-    assert "test" in by_name["base"]
+    by_name = {row.name: row for row in result.variants}
+    assert "loss is" in by_name["linear"].diverged
+    assert by_name["relu"].diverged.startswith("predicts 1e+09 on tracks")
+    assert by_name["base"].test is not None
+    assert "test" not in plain(by_name["relu"])
     table = ablation.ablation_table(result, Reliability())
     assert table.loc[("activation", "linear"), "RMSE"] == "diverged"
 

@@ -19,9 +19,8 @@ from msr_utils.experiments.error_analysis import (
     strata,
     tables,
 )
-from msr_utils.experiments.error_analysis import (
-    pieces as experiments_error_analysis_pieces,
-)
+from msr_utils.experiments.error_analysis import pieces as by_piece
+from msr_utils.experiments.error_analysis.decomposition import WITHIN_PIECE
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.figures import errors
@@ -49,27 +48,27 @@ def made(n_songs=12, frames=80, raters=0, seed=0):
     return Corpus("made", tracks, Card("made", "", "", ""), []), predictions
 
 
-def test_the_layers_add_up_and_each_error_is_found_in_its_layer():
+def test_the_components_add_up_and_each_error_is_found_in_its_component():
     corpus, predictions = made()
-    found = decomposition.decompose(predictions, corpus.tracks, "arousal", n_boot=50)
+    parts = decomposition.decompose(predictions, corpus.tracks, "arousal", n_boot=50)
     pooled = np.concatenate([c.predicted - c.true for c in predictions.values()])
-    assert found["mse"] == pytest.approx(np.mean(pooled**2))
-    layers = found["layers"]
-    assert sum(p["mse"] for p in layers.values()) == pytest.approx(found["mse"])
-    assert all(p["low"] <= p["share"] <= p["high"] for n, p in layers.items() if n != "series")
+    assert parts.mse == pytest.approx(np.mean(pooled**2))
+    assert sum(part.mse for part in parts.components.values()) == pytest.approx(parts.mse)
+    shares = {name: part.share for name, part in parts.components.items()}
+    assert all(s.low <= s.value <= s.high for name, s in shares.items() if name != "series")
     moves = {
         "corpus": lambda k, n: np.full(n, 0.2),
         "series": lambda k, n: np.full(n, (0.2, -0.2, 0.2, -0.2)[k]),
         "piece": lambda k, n: np.full(n, (0.2, -0.2, -0.2, 0.2)[k]),
-        "course": lambda k, n: 0.2 * (-1.0) ** np.arange(n),
+        WITHIN_PIECE: lambda k, n: 0.2 * (-1.0) ** np.arange(n),
     }
     zeros, times_s = np.zeros(10), np.arange(1, 11) / 2
     four = [Track(f"t{k}", Path("n"), times_s, zeros, zeros, f"g{k % 2}") for k in range(4)]
     for name, move in moves.items():
         curves = {f"t{k}": Curve(times_s, zeros, move(k, 10)) for k in range(4)}
-        layers = decomposition.decompose(curves, four, "arousal", n_boot=0)["layers"]
-        assert layers[name]["share"] == pytest.approx(1), name
-        assert np.isnan(layers[name]["low"])
+        share = decomposition.decompose(curves, four, "arousal", n_boot=0).components[name].share
+        assert share.value == pytest.approx(1), name
+        assert np.isnan(share.low)
 
 
 def test_noise_of_raters_is_what_a_perfect_model_is_left_with():
@@ -78,9 +77,9 @@ def test_noise_of_raters_is_what_a_perfect_model_is_left_with():
     noise = decomposition.decompose(
         {t.id: Curve(t.times_s, t.arousal, t.arousal + 0.1) for t in corpus.tracks},
         corpus.tracks, "arousal", n_boot=0,
-    )["noise"]  # fmt: skip
-    assert noise["level"] + noise["course"] == pytest.approx(0.09 / 8, rel=0.05)
-    assert noise["level"] < 0.03 * noise["course"]
+    ).noise  # fmt: skip
+    assert noise.level + noise.within_piece == pytest.approx(0.09 / 8, rel=0.05)
+    assert noise.level < 0.03 * noise.within_piece
 
 
 def test_raters_who_differ_in_level_leave_noise_in_the_level():
@@ -91,28 +90,28 @@ def test_raters_who_differ_in_level_leave_noise_in_the_level():
               ratings=np.stack([t.valence, t.arousal], 1)[None] + off)
         for t in corpus.tracks
     ]  # fmt: skip
-    noise = decomposition.decompose(predictions, tracks, "arousal", n_boot=0)["noise"]
-    assert noise["level"] == pytest.approx(0.04 / 3)
-    assert noise["course"] == pytest.approx(0, abs=1e-9)
+    noise = decomposition.decompose(predictions, tracks, "arousal", n_boot=0).noise
+    assert noise.level == pytest.approx(0.04 / 3)
+    assert noise.within_piece == pytest.approx(0, abs=1e-9)
 
 
-def test_what_if_takes_away_what_it_says():
+def test_oracle_corrections_remove_the_component_that_they_name():
     corpus, predictions = made()
-    found = decomposition.oracle_corrections(predictions, corpus.tracks, n_boot=0)
-    layers = decomposition.decompose(predictions, corpus.tracks, "arousal", n_boot=0)["layers"]
-    squared = {name: pooled["rmse"].value ** 2 for name, pooled in found.items()}
-    total = squared["as predicted"]
-    assert squared["level of the piece known"] == pytest.approx(layers["course"]["mse"])
-    assert squared["course in the piece known"] == pytest.approx(total - layers["course"]["mse"])
-    gone = layers["corpus"]["mse"] + layers["series"]["mse"]
-    assert squared["level of the series known"] == pytest.approx(total - gone)
+    corrected = decomposition.oracle_corrections(predictions, corpus.tracks, n_boot=0)
+    parts = decomposition.decompose(predictions, corpus.tracks, "arousal", n_boot=0).components
+    squared = {name: pooled["rmse"].value ** 2 for name, pooled in corrected.items()}
+    total, within = squared["as predicted"], parts[WITHIN_PIECE].mse
+    assert squared["level of the piece known"] == pytest.approx(within)
+    assert squared["course in the piece known"] == pytest.approx(total - within)
+    removed = parts["corpus"].mse + parts["series"].mse
+    assert squared["level of the series known"] == pytest.approx(total - removed)
 
 
-def test_pieces_are_described_by_what_is_heard(tmp_path):
+def test_pieces_are_described_from_their_audio(tmp_path):
     corpus = load_corpus("folder", write_folder_corpus(tmp_path / "tones", tracks=6))
     config = FeatureConfig(strata.DESCRIBED_BY)
     pieces = strata.describe_pieces(sequences_of(corpus, config, tmp_path), config)
-    assert list(pieces.columns) == [*strata.SCALES][:5] + ["mode", "length"]
+    assert list(pieces.columns) == [*strata.DESCRIPTOR_UNITS][:5] + ["mode", "length"]
     arousal = np.array([t.arousal[0] for t in corpus.tracks])
     valence = np.array([t.valence[0] for t in corpus.tracks])
     # The tones' pitch is 600 + 400 * arousal, their level .3 + .2 * valence.
@@ -126,7 +125,7 @@ def test_pieces_are_described_by_what_is_heard(tmp_path):
         strata.describe_pieces([], FeatureConfig("logmel,tempogram,loudness"))
 
 
-def test_mode_and_beat_of_a_cadence_are_heard():
+def test_mode_and_tempo_of_a_cadence_are_found():
     config = FeatureConfig(strata.DESCRIBED_BY)
     t = np.arange(20 * config.sample_rate) / config.sample_rate
     beats = np.exp(-8 * (t % 0.5))  # 120 a minute
@@ -155,31 +154,31 @@ def test_strata_hold_every_piece_once_and_small_series_go_together():
         {"tempo": np.arange(13.0), "mode": np.arange(13) - 6.0},
         index=[t.id for t in corpus.tracks],
     )
-    found = strata.strata(pieces, corpus.tracks, smallest=5)
+    found = strata.assign_strata(pieces, corpus.tracks, smallest=5)
     assert set(found["series"].values()) == {"g0", "series of fewer than 5"}
     assert list(found["mode"].values()).count("minor") == 6
     assert len(set(found["tempo"].values())) == 3
     rows = strata.by_stratum(predictions, found, n_boot=20)
     for by in found:
-        own = [row for row in rows if row["by"] == by]
-        assert sum(row["songs"] for row in own) == 13
-        assert sum(row["share"] for row in own) == pytest.approx(1)
+        own = [row for row in rows if row.by == by]
+        assert sum(row.songs for row in own) == 13
+        assert sum(row.share for row in own) == pytest.approx(1)
 
 
-def test_a_cue_that_the_model_misses_goes_along_with_its_error():
+def test_a_cue_that_the_model_misses_correlates_with_its_error():
     rng = np.random.default_rng(3)
     times_s = np.arange(1, 21) / 2
-    heard, missed = rng.normal(size=(2, 60))
+    used, missed = rng.normal(size=(2, 60))
     predictions = {
-        str(i): Curve(times_s, np.full(20, heard[i] + missed[i]), np.full(20, heard[i]))
+        str(i): Curve(times_s, np.full(20, used[i] + missed[i]), np.full(20, used[i]))
         for i in range(60)
     }
-    pieces = pd.DataFrame({"heard": heard, "missed": missed}, index=[*predictions])
-    found = {r["descriptor"]: r for r in strata.level_correlations(predictions, pieces, 200)}
-    assert found["missed"]["error"].value == pytest.approx(-1)
-    assert abs(found["heard"]["error"].value) < 0.3
-    assert found["heard"]["predicted"].value == pytest.approx(1)
-    assert found["heard"]["rated"].low < found["heard"]["rated"].value
+    pieces = pd.DataFrame({"used": used, "missed": missed}, index=[*predictions])
+    rows = {r.descriptor: r for r in strata.level_correlations(predictions, pieces, 200)}
+    assert rows["missed"].error.value == pytest.approx(-1)
+    assert abs(rows["used"].error.value) < 0.3
+    assert rows["used"].predicted.value == pytest.approx(1)
+    assert rows["used"].rated.low < rows["used"].rated.value
 
 
 def test_delay_and_movement_are_found():
@@ -190,13 +189,11 @@ def test_delay_and_movement_are_found():
         true = np.cumsum(rng.normal(size=len(t.times_s)))
         early = np.append(true[4:], np.zeros(4))  # two seconds before the ratings, twice the size
         predictions[t.id] = Curve(t.times_s, true, 2 * early)
-    found = experiments_error_analysis_pieces.within_pieces(
-        predictions, corpus, "arousal", range(-3, 6)
-    )
-    best = max(found["lags"], key=lambda row: row["r"])
-    assert best["lag_s"] == 2 and best["r"] > 0.99 > found["r"]
-    assert found["sd_ratio"] == pytest.approx(2, rel=0.3)
-    assert np.isnan(found["ceiling_r"])  # no single ratings
+    within = by_piece.within_pieces(predictions, corpus, "arousal", range(-3, 6))
+    best = max(within.lags, key=lambda row: row.r)
+    assert best.lag_s == 2 and best.r > 0.99 > within.r
+    assert within.sd_ratio == pytest.approx(2, rel=0.3)
+    assert np.isnan(within.ceiling_r)  # no single ratings
 
 
 def test_jitter_is_smoothed_away():
@@ -207,48 +204,55 @@ def test_jitter_is_smoothed_away():
         for i, level in enumerate(rng.uniform(-1, 1, 8))
     }
     rows = decomposition.smoothing(predictions, (0, 10))
-    assert rows[0]["rmse"] == pytest.approx(0.3, rel=0.1)
-    assert rows[1]["rmse"] < 0.1 and rows[1]["r"] > rows[0]["r"]
+    assert rows[0].rmse == pytest.approx(0.3, rel=0.1)
+    assert rows[1].rmse < 0.1 and rows[1].r > rows[0].r
 
 
 def test_time_in_the_piece():
     times_s = np.arange(1, 61) / 2  # 30 s
     wrong = np.where(times_s <= 5, 0.4, np.where(times_s > 25, 0.2, 0.0))
     curve = Curve(times_s, np.sin(times_s), np.sin(times_s) + wrong)
-    rows = {
-        r["when"]: r
-        for r in experiments_error_analysis_pieces.by_time({"a": curve, "b": curve}, n_boot=10)
-    }
+    rows = {r.when: r for r in by_piece.by_time({"a": curve, "b": curve}, n_boot=10)}
     assert list(rows) == ["0 to 5 s", "5 to 10 s", "10 to 20 s", "20 to 40 s", "last 5 s"]
-    assert rows["0 to 5 s"]["rmse"].value == pytest.approx(0.4)
-    assert rows["last 5 s"]["bias"] == pytest.approx(0.2)
-    assert rows["10 to 20 s"]["rmse"].value == pytest.approx(0)
+    assert rows["0 to 5 s"].rmse.value == pytest.approx(0.4)
+    assert rows["last 5 s"].bias == pytest.approx(0.2)
+    assert rows["10 to 20 s"].rmse.value == pytest.approx(0)
 
 
 def test_the_whole_analysis_names_no_piece(tmp_path):
     corpus, predictions = made(n_songs=15, raters=6)
     rng = np.random.default_rng(0)
     pieces = pd.DataFrame(
-        rng.normal(size=(15, 7)), columns=[*strata.SCALES], index=[t.id for t in corpus.tracks]
+        rng.normal(size=(15, 7)),
+        columns=[*strata.DESCRIPTOR_UNITS],
+        index=[t.id for t in corpus.tracks],
     )
     both = {target: predictions for target in ("valence", "arousal")}
     found = analysis.analyse(corpus, both, pieces, n_boot=20)
     assert not [i for i in predictions if f"'{i}'" in str(found)]
-    worst = found["arousal"]["worst"]
-    assert worst["songs"] == 2 and 0 < worst["level_share"] < 1
-    order = strata.ranked(predictions)
+    worst = found["arousal"].worst
+    assert worst.songs == 2 and 0 < worst.level_share < 1
+    order = by_piece.rank_by_rmse(predictions)
     by_hand = [score(predictions[i].true, predictions[i].predicted)["rmse"] for i in order]
     assert by_hand == sorted(by_hand, reverse=True)
     for table in (
-        tables.parts_table,
+        tables.decomposition_table,
         tables.oracle_corrections_table,
-        tables.worst_table,
-        tables.within_table,
+        tables.worst_pieces_table,
+        tables.within_pieces_table,
     ):
         assert len(table(found).columns) >= 2
     by_id = {t.id: t for t in corpus.tracks}
-    figures = [draw(found) for draw in (errors.error_parts, errors.stratum_scores, errors.level_cues,
-                                        errors.error_over_time, errors.movement)]  # fmt: skip
+    figures = [
+        draw(found)
+        for draw in (
+            errors.error_components,
+            errors.stratum_scores,
+            errors.level_cues,
+            errors.error_over_time,
+            errors.movement,
+        )
+    ]
     figures.append(errors.curves_by_rank([by_id[i] for i in order[:3]], predictions, "arousal"))
     for number, figure in enumerate(figures):
         style.save(figure, tmp_path, str(number))

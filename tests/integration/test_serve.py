@@ -47,7 +47,7 @@ from serve.app import create_app
 from serve.config import VARIABLES, ConfigError, ServiceConfig
 from serve.uploads import read_upload
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PROBLEM = "application/problem+json"
 NDJSON = "application/x-ndjson"
 MAX_BYTES = 3_000_000

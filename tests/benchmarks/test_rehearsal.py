@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soundfile as sf
-from benchmarks import rehearse_deam as rehearsal
 from test_deam import write_songs
 
+from benchmarks import rehearse_deam as rehearsal
 from msr_utils.io import sha256_file
 from msr_utils.paths import CACHE_DIR
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import needs
 import pytest
 
-HERE = Path(__file__).resolve().parent
+TESTS = Path(__file__).resolve().parents[1]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +19,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MSR_", "PYTEST_"))}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-        cwd=HERE.parent,
+        cwd=TESTS.parent,
         env=kept | environment,
         capture_output=True,
         text=True,
@@ -29,17 +29,20 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.slow
 def test_skips_are_listed_by_reason_with_a_command(tmp_path):
-    nodes = [f"{HERE}/test_verify.py::test_deam_itself", f"{HERE}/test_deam.py"]
-    nodes.append(f"{HERE}/test_folder.py::test_vgmidi_itself")
+    nodes = [
+        f"{TESTS}/unit/corpora/test_verify.py::test_deam_itself",
+        f"{TESTS}/unit/corpora/test_deam.py",
+    ]
+    nodes.append(f"{TESTS}/unit/corpora/test_folder.py::test_vgmidi_itself")
     done = run(*nodes, "-m", "data", MSR_DATA=str(tmp_path))
     assert done.returncode == 0, done.stdout
     title, *lines = done.stdout[done.stdout.index("= skipped tests") :].splitlines()
     assert title.strip("= ") == "skipped tests, and the commands that would run them"
     assert lines[:4] == [
-        "4 in tests/test_deam.py, tests/test_verify.py: needs the corpus deam in the folder MSR_DATA",
+        "4 in tests/unit/corpora/test_deam.py, tests/unit/corpora/test_verify.py: needs the corpus deam in the folder MSR_DATA",
         "    .venv/bin/msr data fetch deam --to FOLDER/deam && "
         "MSR_DATA=FOLDER .venv/bin/python -m pytest -m data",
-        "1 in tests/test_folder.py: needs the corpus vgmidi in the folder MSR_DATA",
+        "1 in tests/unit/corpora/test_folder.py: needs the corpus vgmidi in the folder MSR_DATA",
         "    MSR_DATA=FOLDER .venv/bin/python -m pytest -m data",
     ]
 
@@ -47,7 +50,7 @@ def test_skips_are_listed_by_reason_with_a_command(tmp_path):
 @pytest.mark.slow
 def test_a_missing_driver_is_a_skip_and_in_ci_a_failure(tmp_path):
     (tmp_path / "chromium").symlink_to(sys.executable)  # it is looked for, never started
-    node, reason = f"{HERE}/test_page.py", "no chromedriver on the PATH, only chromium"
+    node, reason = f"{TESTS}/browser/test_page.py", "no chromedriver on the PATH, only chromium"
     optional = run(node, "--maxfail=1", PATH=str(tmp_path))
     assert optional.returncode == 0, optional.stdout
     assert f"needs a browser: {reason}\n    apt-get install chromium" in optional.stdout
@@ -87,6 +90,6 @@ def test_reasons_and_the_place_of_the_data_have_one_home():
         r"environ.*MSR_DATA|\"shared\"|\.\./shared": {"real_data.py"},
     }
     for pattern, wanted in homes.items():
-        files = [p for p in HERE.rglob("*.py") if p.name != Path(__file__).name]
+        files = [p for p in TESTS.rglob("*.py") if p.name != Path(__file__).name]
         assert len(files) > 50
         assert {p.name for p in files if re.search(pattern, p.read_text())} == wanted, pattern

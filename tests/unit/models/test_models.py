@@ -233,3 +233,17 @@ def test_ridge_finds_a_linear_rule():
     got = ridge.ridge([parts[:2]], parts[2], "valence")
     for s in parts[2]:
         assert np.corrcoef(got[s.id], s.target("valence"))[0, 1] > 0.95
+
+
+def test_normal_equations_take_any_penalty():
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0, 1, (50, 4)), rng.normal(0, 1, (50, 2))
+    gram, moment = x.T @ x, x.T @ y
+    wanted = Ridge(3.0, fit_intercept=False).fit(x, y).coef_.T
+    for penalty in (3.0, np.full(4, 3.0), 3 * np.eye(4)):
+        np.testing.assert_allclose(ridge.solve_normal_equations(gram, moment, penalty), wanted)
+    # An infinite penalty on one weight removes it.
+    alone = ridge.solve_normal_equations(gram, moment[:, 0], np.array([0, 0, 0, 1e12]))
+    np.testing.assert_allclose(alone[:3], np.linalg.lstsq(x[:, :3], y[:, 0], rcond=None)[0])

@@ -37,12 +37,12 @@ def test_what_changes_nothing_changes_nothing(model, corpus, tmp_path):
     """A level of +0 dB, and a tempo of once the tempo, through the same way as the others."""
     same = {"gain 0": AugmentConfig("gain", gain_db=(0, 0))}
     rows = robustness.robustness(model, corpus, same, 10, cache_dir=tmp_path)
-    assert [row["target"] for row in rows] == [*TARGETS]
+    assert [row.target for row in rows] == [*TARGETS]
     for row in rows:
-        assert row["change"] == pytest.approx(0, abs=1e-6)
-        assert row["r"] == pytest.approx(1)
-        assert row["rmse_change"]["value"] == pytest.approx(0, abs=1e-6)
-        assert row["rmse_before"] == pytest.approx(row["rmse_after"])
+        assert row.change == pytest.approx(0, abs=1e-6)
+        assert row.r == pytest.approx(1)
+        assert row.rmse_change.value == pytest.approx(0, abs=1e-6)
+        assert row.rmse_before == pytest.approx(row.rmse_after)
 
 
 def test_errors_are_those_of_the_served_curve(model, corpus, tmp_path):
@@ -53,11 +53,9 @@ def test_errors_are_those_of_the_served_curve(model, corpus, tmp_path):
     for track in corpus.tracks:
         served = model.predict(track.audio_path)
         squares.append((served.arousal[: len(track.times_s)] - track.arousal) ** 2)
-    assert arousal["rmse_before"] == pytest.approx(
-        np.sqrt(np.concatenate(squares).mean()), abs=1e-4
-    )
-    assert arousal["change"] > 0
-    assert arousal["rmse_change"]["low"] <= arousal["rmse_change"]["high"]
+    assert arousal.rmse_before == pytest.approx(np.sqrt(np.concatenate(squares).mean()), abs=1e-4)
+    assert arousal.change > 0
+    assert arousal.rmse_change.low <= arousal.rmse_change.high
 
 
 def test_a_faster_copy_is_compared_with_the_same_place(model, corpus, tmp_path):
@@ -66,7 +64,7 @@ def test_a_faster_copy_is_compared_with_the_same_place(model, corpus, tmp_path):
         cache_dir=tmp_path,
     )  # fmt: skip
     # The tones only get louder: at the same place they are as loud, whatever the tempo.
-    assert all(row["r"] > 0.7 for row in rows)
+    assert all(row.r > 0.7 for row in rows)
 
 
 def test_every_alteration_runs_and_is_shown(model, corpus, tmp_path):
@@ -74,7 +72,7 @@ def test_every_alteration_runs_and_is_shown(model, corpus, tmp_path):
     rows = robustness.robustness(model, few, n_boot=10, cache_dir=tmp_path)
     table = robustness.robustness_table(rows)
     assert list(table.loc["arousal"].index) == [*robustness.ALTERATIONS]
-    assert all(np.isfinite(row["change"]) and row["songs"] == 2 for row in rows)
+    assert all(np.isfinite(row.change) and row.songs == 2 for row in rows)
     assert len(errors.robustness(rows).axes) == 3
     # What was altered once is kept.
     kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "features").rglob("*.npy")}

@@ -30,6 +30,7 @@ from msr_utils.experiments.release import (
 )
 from msr_utils.experiments.release.least_squares import LossWeights, SufficientStatistics
 from msr_utils.experiments.release.trainer import Trainer
+from msr_utils.experiments.robustness import AlterationEffect
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor
@@ -37,6 +38,7 @@ from msr_utils.inference import model as inference_model
 from msr_utils.inference.model import PretrainedWeightsMissing, Stream
 from msr_utils.io import write_json
 from msr_utils.metrics.curves import Curve
+from msr_utils.metrics.estimate import Estimate
 
 FEATURES = FeatureConfig(("logmel", "mfcc", "loudness", "tonal"), **training_data.RUNNING_STATS)
 FOLDS = 3
@@ -294,7 +296,7 @@ def test_what_unseen_music_says_is_in_the_card(released, corpora, tmp_path):
 
 def test_what_alterations_do_is_in_words():
     rows = [
-        {"alteration": name, "target": target, "shift": shift}
+        AlterationEffect(name, target, 1, abs(shift), shift, 1, 1, 0.2, 0.2, Estimate(0))
         for name, shifts in {"level +12 dB": (0.01, -0.02), "noise": (0.3, -0.4)}.items()
         for target, shift in zip(TARGETS, shifts, strict=True)
     ]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import requests
 import soundfile as sf
-from browser import Browser
+from chromium import Browser
 from needs import needs_browser
 from PIL import Image
 

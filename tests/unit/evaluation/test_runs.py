@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +17,7 @@ from msr_utils.dataset.sequences import sequences_of
 from msr_utils.dataset.splits import Split
 from msr_utils.evaluation import runs, tables
 from msr_utils.evaluation.comparison import Comparison
-from msr_utils.experiments import feature_blocks
+from msr_utils.experiments import ablation, feature_blocks
 from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import evaluation, experiments
 from msr_utils.figures import training as figures_training
@@ -73,15 +76,19 @@ def test_learning_curves_are_of_what_is_trained_and_tested(tmp_path):
 
 
 def test_the_ablations_that_were_run_are_shown_side_by_side(tmp_path):
-    assert runs.load_ablations(tmp_path) == []
+    assert ablation.load_results(tmp_path) == []
     value = {"value": 0.02, "low": 0.01, "high": 0.03}
-    base = {"group": "base", "name": "base"}
+    base = {"group": "base", "name": "base", "settings": {}}
     for target in TARGETS:
-        variant = {"group": "size", "name": target, "difference": {"r": value, "rmse": value}}
-        wild = {"group": "activation", "name": "linear", "diverged": "the loss is nan"}
-        found = {"target": target, "variants": [base, wild, variant]}
+        variant = base | {
+            "group": "size",
+            "name": target,
+            "difference": {"r": value, "rmse": value},
+        }
+        wild = base | {"group": "activation", "name": "linear", "diverged": "the loss is nan"}
+        found = {"target": target, "base": {}, "variants": [base, wild, variant], "baselines": {}}
         write_json(tmp_path / f"ablation-{target}" / "metrics.json", found)
-    axes = experiments.ablation(runs.load_ablations(tmp_path)).axes
+    axes = experiments.ablation(ablation.load_results(tmp_path)).axes
     assert [len(ax.lines) for ax in axes] == [2 + 1, 2 + 1]  # a variant each, and the base
     names = [t.get_text() for t in axes[0].get_yticklabels()]
     assert names == ["activation: linear", *(f"size: {t}" for t in TARGETS)]
@@ -131,3 +138,23 @@ def test_the_first_model_and_the_best_of_each_target_are_shown():
     }
     shown = runs.first_and_best(models, Comparison(rows, {}))
     assert {t: list(own) for t, own in shown.items()} == {"valence": ["a", "c"], "arousal": ["a"]}
+
+
+def test_evaluation_and_error_analysis_load_no_network_library():
+    """They read predictions: nobody should wait for TensorFlow to look at a table."""
+    script = (
+        "import pkgutil, sys, importlib\n"
+        "from msr_utils import evaluation\n"
+        "from msr_utils.experiments import error_analysis\n"
+        "for package in (evaluation, error_analysis):\n"
+        "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "        print('imported', importlib.import_module(module.name).__name__)\n"
+        "print(*sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    *imported, loaded = done.stdout.splitlines()
+    assert "imported msr_utils.evaluation.tables" in imported
+    assert "imported msr_utils.experiments.error_analysis.analysis" in imported
+    assert not {"keras", "tensorflow"} & set(loaded.split())

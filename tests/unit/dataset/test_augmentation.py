@@ -295,7 +295,8 @@ def fingerprints() -> list[str]:
 
 def test_the_same_seed_gives_the_same_copy_in_another_process():
     here = Path(__file__).parent
-    path = os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])
+    folders = [str(here.parents[1]), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(folders)
     found = subprocess.run(
         [sys.executable, "-c", SCRIPT, "5", str(here)],
         env={**os.environ, "PYTHONPATH": path},

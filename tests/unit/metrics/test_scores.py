@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from msr_utils.metrics import scores
+from msr_utils.io import plain
+from msr_utils.metrics import correlation, scores
+from msr_utils.metrics.bootstrap import counts_of, draw_counts, draw_units
 from msr_utils.metrics.curves import Curve, load_predictions, save_predictions
 from msr_utils.metrics.estimate import Estimate, Spread
 from msr_utils.metrics.reliability import rater_ceiling
@@ -112,3 +117,60 @@ def test_paired_difference_is_of_the_same_songs_in_every_sample():
     assert scores.paired_difference(first, first, 50)["r"] == Estimate(0, 0, 0)
     with pytest.raises(ValueError, match="other songs"):
         scores.paired_difference(first, {k: v for k, v in second.items() if k != "s3"})
+
+
+def test_scores_survive_json():
+    got = evaluate({"a": curve([0, 1], [0.5, 0.5]), "b": curve([0, 1], [0, 0.5])}, n_boot=5)
+    back = scores.Scores.from_json(json.loads(json.dumps(plain(got))))
+    assert plain(back) == plain(got) and back.per_song["r"].n == 1
+    none = Estimate.from_json({"value": None, "low": None, "high": None})
+    assert np.isnan([none.value, none.low, none.high]).all()
+
+
+def test_how_values_are_written():
+    assert f"{Estimate(0.5, 0.25, 0.75):+.2f}" == "+0.50 [+0.25, +0.75]"
+    assert f"{Estimate(0.5)}" == "0.500" and f"{Estimate(np.nan, 0, 1)}" == "–"
+    assert f"{Spread.of([0.1, 0.3, np.nan])}" == "0.20 ± 0.14"
+    assert f"{Spread.of([0.25])}" == "0.25" and f"{Spread.of([np.nan])}" == "–"
+    titles = {m: scores.metric_title(m) for m in ("rmse", "r", "auc", "accuracy")}
+    assert titles == {"rmse": "RMSE", "r": "r", "auc": "AUC", "accuracy": "accuracy"}
+
+
+def test_interval_is_of_the_samples_that_are_defined():
+    samples = np.concatenate([np.arange(1001) / 1000, [np.nan, np.nan]])
+    assert Estimate.from_samples(0.5, samples) == Estimate(0.5, 0.025, 0.975)
+    assert np.isnan(Estimate.from_samples(0.5, np.full(3, np.nan)).low)
+
+
+def test_rows_of_one_unit_are_drawn_together():
+    units = ["b", "a", "b", "c"]
+    counts = draw_counts(units, 500, 3)
+    assert counts.shape == (501, 4) and (counts[0] == 1).all()
+    np.testing.assert_array_equal(counts[:, 0], counts[:, 2])
+    assert (counts[:, [0, 1, 3]].sum(axis=1) == 3).all()
+    assert counts[1:].mean(axis=0) == pytest.approx(np.ones(4), abs=0.15)
+    draws = draw_units(4, 500, 3)
+    for row, drawn in zip(counts_of(draws), draws, strict=True):
+        np.testing.assert_array_equal(row, np.bincount(drawn, minlength=4))
+    # A generator continues its stream.
+    rng = np.random.default_rng(3)
+    np.testing.assert_array_equal(draw_units(4, 500, rng), draws)
+    assert not np.array_equal(draw_units(4, 500, rng), draws)
+
+
+def test_correlations_of_bootstrap_samples_are_those_of_the_drawn_rows():
+    rng = np.random.default_rng(0)
+    true, predicted = rng.normal(5, 1, (20, 3)), np.round(rng.normal(5, 1, (20, 3)), 1)
+    predicted[:, 2] = 4.9  # a constant has no correlation
+    positive, draws = true[:, 0] > 5, draw_units(20, 30, 1)
+    r = correlation.weighted_pearson(counts_of(draws), true, predicted)
+    area = correlation.weighted_auc(counts_of(draws), positive, predicted[:, 0])
+    for row, drawn in enumerate(draws):
+        wanted = [np.corrcoef(true[drawn, k], predicted[drawn, k])[0, 1] for k in (0, 1)]
+        assert r[row, :2] == pytest.approx(wanted)
+        rows = correlation.pearson(predicted[drawn].T, true[drawn].T)
+        assert rows[:2] == pytest.approx(wanted) and np.isnan([rows[2], r[row, 2]]).all()
+        assert correlation.pearson(predicted[drawn].T, true[drawn, 0])[0] == pytest.approx(rows[0])
+        assert area[row] == pytest.approx(roc_auc_score(positive[drawn], predicted[drawn, 0]))
+    assert correlation.auc(positive, true[:, 0]) == 1
+    assert np.isnan(correlation.auc(np.ones(20, bool), true[:, 0]))

@@ -15,8 +15,8 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 import yaml
-from browser import Browser
 from bs4 import BeautifulSoup
+from chromium import Browser
 from needs import needs_browser
 
 from msr_utils import paths

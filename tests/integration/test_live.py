@@ -37,7 +37,7 @@ from serve.live import (
     StateSigner,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KEY = "a key for the tests only"
 RATES = (8_000, 16_000, 22_050, 44_100, 48_000)
 CHUNK_SECONDS = 10

@@ -15,14 +15,16 @@ from msr_utils.audio.source import AudioError
 from msr_utils.constants import SAMPLE_RATE, TARGETS
 from msr_utils.export import bundle as export_bundle
 from msr_utils.export.bundle import ExportError
+from msr_utils.export.card import render_card
 from msr_utils.features.config import FeatureConfig
 from msr_utils.inference import model
-from msr_utils.inference.card import ModelDescription
+from msr_utils.inference.card import ModelCard, ModelDescription
 from msr_utils.inference.model import BundleError, Model, Stream
 from msr_utils.metrics.estimate import Estimate
 from msr_utils.models.ensemble import average
 from msr_utils.models.lstm import LSTMConfig, build_lstm
 from msr_utils.models.transformer import TransformerConfig, build_transformer
+from msr_utils.paths import MODELS_DIR
 from msr_utils.training.loop import set_seed
 
 pytestmark = pytest.mark.slow
@@ -170,6 +172,32 @@ def test_damaged_bundles_are_refused(tmp_path):
     assert model.load("tiny", tmp_path).name == "tiny"
     with pytest.raises(BundleError, match=r"no bundle 'other'.*found: tiny"):
         model.load("other", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(MODELS_DIR.glob("*/card.json")), ids=lambda f: f.parent.name
+)
+def test_shipped_cards_keep_every_field(folder):
+    stored = json.loads(folder.read_text("utf-8"))
+    card = ModelCard.from_json(stored)
+    assert list(card.to_json().items()) == list(stored.items())
+    assert render_card(card) == (folder.parent / "CARD.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"kind": "prose"}, "kind: 'prose' is unknown"),
+        ({"kind": "window"}, "max_frames: is missing"),
+        ({"metrics": [0.5]}, "another form"),
+    ],
+)
+def test_cards_that_cannot_be_right_are_refused(change, words):
+    facts = {"kind": "frame", "parameters": 2, "feature_hash": "0", "model_sha256": "0"}
+    stored = ModelCard(**vars(CARD), **facts).to_json()
+    assert ModelCard.from_json(stored | {"of a newer version": 1}).to_json() == stored
+    with pytest.raises(ValueError, match=words):
+        ModelCard.from_json(stored | change)
 
 
 def test_models_of_two_shapes_do_not_make_a_bundle(tmp_path):

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from benchmarks import bench_features as bench
-from benchmarks import peers
 from click.testing import CliRunner, Result
 from conftest import tone
 
+from benchmarks import bench_features as bench
+from benchmarks import peers
 from msr_utils.features.blocks.registry import BLOCKS
 from msr_utils.io import read_json
 

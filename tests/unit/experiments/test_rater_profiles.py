@@ -110,22 +110,22 @@ def test_a_profile_that_matters_is_found_and_by_its_name():
     effect = rater_profiles.profile_effect(rated(effect=0.5), "valence", 200, 99, progress=False)
     # Half of the raters differ by 0.5 from the others: about half of it from their mean, on
     # both sides, beside a bias of 0.3.
-    rows = effect["rows"]
+    rows = effect.rows
     expected = 0.25**2 / (0.25**2 + 0.3**2 + 0.1**2)
-    assert rows[rater_profiles.ALL]["value"] == pytest.approx(expected, abs=0.12)
-    assert rows["plays"]["low"] > 0.15
-    assert rows["tea"]["high"] < 0.1
-    assert rows[rater_profiles.OWN_MEAN]["value"] > rows[rater_profiles.OWN_BIAS]["value"] > 0.7
-    assert effect["gain"]["p_value"] == pytest.approx(0.01)
-    assert effect["gain"]["value"] > effect["gain"]["chance"]
-    assert (effect["raters"], effect["tracks"]) == (288, 24)
+    assert rows[rater_profiles.ALL].value == pytest.approx(expected, abs=0.12)
+    assert rows["plays"].low > 0.15
+    assert rows["tea"].high < 0.1
+    assert rows[rater_profiles.OWN_MEAN].value > rows[rater_profiles.OWN_BIAS].value > 0.7
+    assert effect.gain.p_value == pytest.approx(0.01)
+    assert effect.gain.value > effect.gain.chance
+    assert (effect.raters, effect.tracks) == (288, 24)
 
 
 def test_another_use_of_the_scale_is_found_too():
     effect = rater_profiles.profile_effect(
         rated(gain=0.8, bias=0.1), "arousal", 200, 0, progress=False
     )
-    assert effect["rows"]["plays"]["low"] > 0.2
+    assert effect.rows["plays"].low > 0.2
 
 
 def test_a_profile_that_does_not_matter_explains_nothing():
@@ -133,8 +133,8 @@ def test_a_profile_that_does_not_matter_explains_nothing():
     for seed in range(8):
         corpus = rated(seed=seed)
         effect = rater_profiles.profile_effect(corpus, "valence", 200, 39, progress=False)
-        assert effect["gain"]["value"] < 0.03
-        p.append(effect["gain"]["p_value"])
+        assert effect.gain.value < 0.03
+        p.append(effect.gain.p_value)
     assert sum(value <= 0.05 for value in p) <= 2
 
 
