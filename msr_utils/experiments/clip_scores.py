@@ -1,201 +1,163 @@
-"""Scores of clip models, with intervals by group."""
+"""Scores of clip models, with intervals that resample groups."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from msr_utils.affect import SIGNS
+from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.corpora.emotify import EMOTIONS, reliability
-from msr_utils.experiments.clip_models import (
-    CONSTANT,
-    LOGMEL,
-    MEAN,
-    SIGNS,
-    ClipPredictions,
-)
+from msr_utils.experiments.clip_models import CONSTANT, LOGMEL, MEAN, ClipPredictions
+from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_counts
+from msr_utils.metrics.correlation import weighted_auc, weighted_pearson
+from msr_utils.metrics.estimate import MISSING, Estimate
 from msr_utils.metrics.reliability import CEILING
 
+MetricEstimates = dict[str, dict[str, Estimate]]
+"""Metric to target to its score."""
 
-def evaluate(predicted: ClipPredictions, n_boot: int = 2000, seed: int = 7) -> dict:
-    """Score predictions, with 95 % intervals from resampling groups.
+MetricSamples = dict[str, dict[str, np.ndarray]]
+"""Metric to target to its values, (1 + n_boot,): first the data as they are, then the samples."""
 
-    Where one artist has several clips they are drawn together: their errors are alike.
+
+@dataclass(frozen=True)
+class ClipScores:
+    """Scores of every model and baseline.
+
+    Emotions have ``r`` (Pearson) and ``rmse``, each with a target ``mean``. Quadrants have ``auc``
+    of valence and of arousal, and ``accuracy`` of the ``quadrant``.
 
     Parameters
     ----------
-    predicted : Predicted
+    clips, groups : int
+    scores : dict of model to metric to target to Estimate
+        A constant gives every clip of a fold the same rank, so its r and AUC are NaN.
+    above_logmel : dict of metric to target to Estimate
+        Paired difference: the mean of the models minus ridge on log-mel.
+    """
+
+    clips: int
+    groups: int
+    scores: dict[str, MetricEstimates]
+    above_logmel: MetricEstimates
+
+
+def evaluate(predicted: ClipPredictions, n_boot: int = N_BOOT, seed: int = SEED) -> ClipScores:
+    """Score predictions, with 95 % intervals from resampling groups.
+
+    Clips of one artist are drawn together, because their errors are alike.
+
+    Parameters
+    ----------
+    predicted : ClipPredictions
     n_boot : int >= 0
         Bootstrap samples; 0: no intervals.
     seed : int
-
-    Returns
-    -------
-    dict
-        ``clips, groups``; ``scores[model][metric][target]`` and ``above_logmel[metric][target]``
-        (the mean of the models minus ridge on log-mel, clip by clip): ``value, low, high``.
-        Emotions: ``r`` (Pearson) and ``rmse``, each with a target ``mean``. Quadrants: ``auc``
-        of valence and of arousal, ``accuracy`` of the quadrant. The constant ranks nothing:
-        its r and AUC, which would only tell fold from fold, are NaN.
     """
-    names, member = np.unique(predicted.groups, return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=n_boot
-    )
-    # How often each clip counts: once, then in each sample.
-    counts = np.concatenate([np.ones((1, len(names))), drawn])[:, member]
-    of = _score_emotions if predicted.labels == "gems" else _score_quadrants
+    counts = draw_counts(predicted.groups, n_boot, seed)
+    metrics = _emotion_metrics if predicted.labels == "gems" else _quadrant_metrics
     samples = {
-        name: of(counts, predicted.true, scores) for name, scores in predicted.scores.items()
+        name: metrics(counts, predicted.true, scores) for name, scores in predicted.scores.items()
     }
+    # The constant differs from fold to fold. Its ranking would only tell the folds apart.
     for metric in {"r", "auc"} & set(samples[CONSTANT]):
         for target in samples[CONSTANT][metric]:
             samples[CONSTANT][metric][target] = np.full(n_boot + 1, np.nan)
     difference = {
-        metric: {t: samples[MEAN][metric][t] - samples[LOGMEL][metric][t] for t in targets}
+        metric: {
+            target: values - samples[LOGMEL][metric][target] for target, values in targets.items()
+        }
         for metric, targets in samples[MEAN].items()
     }
+    return ClipScores(
+        clips=len(predicted.groups),
+        groups=len(set(predicted.groups)),
+        scores={name: _estimates(values) for name, values in samples.items()},
+        above_logmel=_estimates(difference),
+    )
+
+
+def _estimates(samples: MetricSamples) -> MetricEstimates:
     return {
-        "clips": len(member),
-        "groups": len(names),
-        "scores": {name: _summary(own) for name, own in samples.items()},
-        "above_logmel": _summary(difference),
+        metric: {
+            target: Estimate.from_samples(values[0], values[1:])
+            for target, values in targets.items()
+        }
+        for metric, targets in samples.items()
     }
 
 
-Samples = dict[str, dict[str, np.ndarray]]
-"""Metric to target to its values, (1 + n_boot,): first of the clips as they are."""
-
-
-def _summary(samples: Samples) -> dict:
-    """Value and interval of each metric and target."""
-    result: dict = {}
-    for metric, targets in samples.items():
-        result[metric] = {}
-        for target, values in targets.items():
-            known = values[1:][np.isfinite(values[1:])]
-            low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-            result[metric][target] = {"value": float(values[0]), "low": low, "high": high}
-    return result
-
-
-def _score_emotions(counts: np.ndarray, true: np.ndarray, scores: np.ndarray) -> Samples:
-    """Pearson r and RMSE of each emotion and their means."""
-    r = weighted_r(counts, true, scores)
+def _emotion_metrics(counts: np.ndarray, true: np.ndarray, scores: np.ndarray) -> MetricSamples:
+    """Pearson's r and RMSE of each emotion, and their means over the emotions."""
+    r = weighted_pearson(counts, true, scores)
     rmse = np.sqrt(counts @ (true - scores) ** 2 / counts.sum(axis=1, keepdims=True))
     return {
-        metric: {name: values[:, k] for k, name in enumerate(EMOTIONS)}
+        metric: {emotion: values[:, k] for k, emotion in enumerate(EMOTIONS)}
         | {"mean": values.mean(axis=1)}
         for metric, values in (("r", r), ("rmse", rmse))
     }
 
 
-def _score_quadrants(counts: np.ndarray, true: np.ndarray, scores: np.ndarray) -> Samples:
-    """AUC of the signs of valence and arousal, and how often the quadrant is right."""
+def _quadrant_metrics(counts: np.ndarray, true: np.ndarray, scores: np.ndarray) -> MetricSamples:
+    """AUC of the signs of valence and arousal, and accuracy of the nearest quadrant."""
     corners = np.array([(v, a, v * a) for v, a in SIGNS.values()])
-    right = (scores @ corners.T).argmax(axis=1) == (true @ corners.T).argmax(axis=1)
+    correct = (scores @ corners.T).argmax(axis=1) == (true @ corners.T).argmax(axis=1)
     return {
         "auc": {
-            name: weighted_auc(counts, true[:, k] > 0, scores[:, k])
-            for k, name in enumerate(("valence", "arousal"))
+            target: weighted_auc(counts, true[:, k] > 0, scores[:, k])
+            for k, target in enumerate(TARGETS)
         },
-        "accuracy": {"quadrant": counts @ right / counts.sum(axis=1)},
+        "accuracy": {"quadrant": counts @ correct / counts.sum(axis=1)},
     }
 
 
-def weighted_r(counts: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Pearson's r of each target in each sample.
+def emotion_ceilings(corpus: Corpus) -> dict[str, float]:
+    """Highest r that any model can reach with each emotion, and their ``mean``.
 
-    Parameters
-    ----------
-    counts : np.ndarray [shape=(B, N)]
-        How often each clip lies in each sample.
-    true, predicted : np.ndarray [shape=(N, K)]
-
-    Returns
-    -------
-    np.ndarray [shape=(B, K)]
-        NaN where one side does not vary.
+    See `msr_utils.corpora.emotify.reliability`.
     """
-    # About a common level: else the variance is a small difference of large numbers.
-    y, p = true - true.mean(axis=0), predicted - predicted.mean(axis=0)
-    n = counts.sum(axis=1, keepdims=True)
-    mean_y, mean_p = counts @ y / n, counts @ p / n
-    var_y, var_p = counts @ y**2 / n - mean_y**2, counts @ p**2 / n - mean_p**2
-    cov = counts @ (y * p) / n - mean_y * mean_p
-    varies = (var_y > 1e-12) & (var_p > 1e-12)
-    return np.where(varies, cov / np.sqrt(np.where(varies, var_y * var_p, 1)), np.nan)
-
-
-def weighted_auc(counts: np.ndarray, positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve in each sample: how often a positive clip scores above another.
-
-    Parameters
-    ----------
-    counts : np.ndarray [shape=(B, N)]
-    positive : np.ndarray [shape=(N,), dtype=bool]
-    scores : np.ndarray [shape=(N,)]
-        Ties count half.
-
-    Returns
-    -------
-    np.ndarray [shape=(B,)]
-        NaN where a sample holds one kind only.
-
-    Notes
-    -----
-    Mann and Whitney (1947), "On a test of whether one of two random variables is
-    stochastically larger than the other", Annals of Mathematical Statistics 18(1).
-    """
-    high, low = scores[positive][:, None], scores[~positive]
-    above = (high > low) + 0.5 * (high == low)
-    first, second = counts[:, positive], counts[:, ~positive]
-    pairs = first.sum(axis=1) * second.sum(axis=1)
-    won = ((first @ above) * second).sum(axis=1)
-    return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)
+    return {str(emotion): float(r) for emotion, r in reliability(corpus.tracks)["ceiling"].items()}
 
 
 def ceiling(corpus: Corpus) -> dict[str, float] | None:
-    """Best r that any model can reach with each emotion, and their mean.
-
-    None where single answers are not published; see `msr_utils.corpora.emotify.reliability`.
-    """
-    return reliability(corpus.tracks)["ceiling"].to_dict() if corpus.labels == "gems" else None
+    """`emotion_ceilings`, or None for quadrants: the answers of single raters are not published."""
+    return emotion_ceilings(corpus) if corpus.labels == "gems" else None
 
 
-def score_table(results: Mapping, best: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """What `evaluate` and `ceiling` give, for display: scores as rows, models as columns."""
+def score_table(scores: ClipScores, ceilings: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Readable table: metrics and targets as rows, models and the `ceiling` as columns."""
     table = pd.DataFrame(
         {
             model: {
-                (metric, target.replace("_", " ")): _cell(found)
+                (metric, _title(target)): f"{estimate}"
                 for metric, targets in metrics.items()
-                for target, found in targets.items()
+                for target, estimate in targets.items()
                 if metric != "rmse" or target == "mean"
             }
-            for model, metrics in results["scores"].items()
+            for model, metrics in scores.scores.items()
         }
     ).rename_axis(["metric", "target"])
-    if best:
-        reached = {("r", name.replace("_", " ")): f"{value:.3f}" for name, value in best.items()}
-        table[CEILING] = pd.Series(reached).reindex(table.index, fill_value="–")
+    if ceilings:
+        cells = {("r", _title(target)): f"{Estimate(r)}" for target, r in ceilings.items()}
+        table[CEILING] = pd.Series(cells).reindex(table.index, fill_value=MISSING)
     return table
 
 
-def difference_table(results: Mapping) -> pd.DataFrame:
-    """How far the mean of the models lies above ridge on log-mel, for display."""
+def difference_table(scores: ClipScores) -> pd.DataFrame:
+    """Readable table: how far the mean of the models lies above ridge on log-mel."""
     return pd.DataFrame(
         [
-            {"metric": metric, "target": target.replace("_", " "), "difference": _cell(found)}
-            for metric, targets in results["above_logmel"].items()
-            for target, found in targets.items()
+            {"metric": metric, "target": _title(target), "difference": f"{estimate}"}
+            for metric, targets in scores.above_logmel.items()
+            for target, estimate in targets.items()
         ]
     ).set_index(["metric", "target"])
 
 
-def _cell(found: Mapping[str, float]) -> str:
-    if not np.isfinite(found["value"]):
-        return "–"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+def _title(target: str) -> str:
+    return target.replace("_", " ")

@@ -31,7 +31,8 @@ from msr_utils.io import (
 from msr_utils.models.families import FAMILIES
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.models.transformer import TransformerConfig
-from msr_utils.provenance.identity import code_hash, environment
+from msr_utils.provenance.cache_keys import computed_by, computed_on
+from msr_utils.provenance.environment import environment
 from msr_utils.training.loop import compile_model, sequence_predictor, set_seed
 
 TASKS = ("inference", "training")
@@ -337,7 +338,8 @@ def _network_cost(
 def _measure_once(work_dir: Path, network: Network, task: str, workload: Workload) -> Measurement:
     """Measure in a new process, or read the measurement of an earlier call."""
     config = [network.family, asdict(network.config), network.features.hash]
-    key = plain([config, task, asdict(workload), code_hash(), environment()["threads"]])
+    code = computed_by(measure, FAMILIES[network.family], tables=("FAMILIES",))
+    key = plain([config, task, asdict(workload), code, computed_on()])
     file = work_dir / f"{sha256_text(repr(key))[:16]}.json"
     if not file.is_file():
         # Spawned, because a forked process would start with the memory and TensorFlow of this one.

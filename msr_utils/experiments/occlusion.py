@@ -182,7 +182,7 @@ def predict_curve(model: Model, features: np.ndarray) -> np.ndarray:
     np.ndarray [shape=(T, 2), dtype=float32]
         (valence, arousal), clipped as in the service.
     """
-    step = len(features) if model.is_causal else model.card["max_frames"]
+    step = model.card.max_frames or len(features)
     windows = [features[None, i : i + step] for i in range(0, len(features), step)]
     return np.clip(np.concatenate([model.run(window)[0][0] for window in windows]), *SCALE)
 

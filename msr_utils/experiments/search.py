@@ -43,12 +43,12 @@ from msr_utils.dataset.splits import Split
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import plain, sha256_text
 from msr_utils.models.backend import tf
-from msr_utils.models.lstm import NORMS, LSTMConfig
+from msr_utils.models.lstm import NORMS, LSTMConfig, build_lstm
 from msr_utils.paths import SEARCHES
-from msr_utils.provenance.identity import source_hash
+from msr_utils.provenance.cache_keys import computed_by, computed_on
 from msr_utils.training import cross_validation
-from msr_utils.training.cross_validation import CrossValidation
 from msr_utils.training.loop import FitConfig
+from msr_utils.training.settings import CrossValidation
 
 HEARTBEAT_S = 10
 """Seconds between heartbeats of a running trial. After three missed ones it counts as killed."""
@@ -115,8 +115,14 @@ class SearchTask:
                 "splits": len(self.splits),
                 "inner_folds": self.inner_folds,
                 "training": training,
-                "code": source_hash(suggest, cross_validation.validation_losses)
-                + cross_validation._training_code("lstm"),
+                **computed_by(
+                    suggest,
+                    RunningMedianPruner,
+                    _ReproducibleTPE,
+                    cross_validation.validation_losses,
+                    build_lstm,
+                    tables=("FAMILIES",),
+                ),
             }
         )
 
@@ -158,7 +164,9 @@ def search(
     if trials < 1:
         raise ValueError(f"trials: must be at least 1, not {trials}")
     facts = task.facts()
-    work = Path(folder) / f"{name}-{task.target}-{sha256_text(json.dumps(facts))[:16]}"
+    # Machines that share a database need not be alike; trainings stay on theirs.
+    key = sha256_text(json.dumps([facts, computed_on()]))[:16]
+    work = Path(folder) / f"{name}-{task.target}-{key}"
     work.mkdir(parents=True, exist_ok=True)
     study = _open(storage or f"sqlite:///{work / 'study.db'}", f"{name}-{task.target}", facts)
     study.sampler, study.pruner = _ReproducibleTPE(task.fit_config.seed), RunningMedianPruner()

@@ -1,4 +1,4 @@
-"""Text of a track as numbers, and the labels that it is set against."""
+"""Text embeddings, audio statistics and labels of whole tracks."""
 
 from __future__ import annotations
 
@@ -9,50 +9,42 @@ import numpy as np
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
+from msr_utils.affect import SIGNS
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, CorpusError, Track
-from msr_utils.corpora.emotify import EMOTIONS, reliability
+from msr_utils.corpora.emotify import EMOTIONS
+from msr_utils.experiments.clip_scores import emotion_ceilings
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.metrics.reliability import rater_ceiling
 from msr_utils.models.backend import keras
-from msr_utils.models.pretrained import (
-    MINILM,
-    checkpoint_config,
-    checkpoint_folder,
-    load_encoder,
-    word_embeddings,
-)
+from msr_utils.models.checkpoints import MINILM, checkpoint_folder
+from msr_utils.models.pretrained import checkpoint_config, load_encoder, word_embeddings
 from msr_utils.models.transformer import bert_encoder
 from msr_utils.paths import CACHE_DIR
 
 FIELDS = ("title", "artist", "genre", "genres", "lyrics")
-"""What of `Track.text` describes the music; the rest describes the corpus."""
+"""Keys of `Track.text` that describe the music. Other keys describe the corpus."""
 
 MAX_TOKENS = 256
-"""Longest text that all-MiniLM was made for, of those tokens; the rest is cut."""
-
-CONTROL = "text of another track"
-
-HIGH = {"arousal": ("Q1", "Q2"), "valence": ("Q1", "Q4")}
-"""Quadrants in which each dimension is positive."""
+"""Longer texts are cut: all-MiniLM was trained on up to 256 tokens."""
 
 
-def describe(track: Track, fields: Sequence[str] = FIELDS) -> str:
-    """What is known of a track in words, such as "Nothing Much. My Bubba & Mi. Blues"."""
+def track_text(track: Track, fields: Sequence[str] = FIELDS) -> str:
+    """The text fields of a track as one string, such as "Nothing Much. My Bubba & Mi. Blues"."""
     return ". ".join(track.text[f] for f in FIELDS if f in fields and track.text.get(f))
 
 
 def sentence_embeddings(
     texts: Sequence[str], pretrained: str = MINILM, batch_size: int = 32, progress: bool = True
 ) -> np.ndarray:
-    """Embed texts as sentence-BERT does: mean over tokens, of length 1.
+    """Embed texts as sentence-BERT does: the mean over tokens, scaled to length 1.
 
     Parameters
     ----------
     texts : sequence of str
     pretrained : str
-        See `msr_utils.models.families.pretrained.checkpoint_folder`.
+        See `msr_utils.models.pretrained.checkpoint_folder`.
     batch_size : int > 0
 
     Returns
@@ -62,46 +54,49 @@ def sentence_embeddings(
     Raises
     ------
     PretrainedError
-        If the checkpoint is not there or is no BERT.
+        If the checkpoint is missing or is not a BERT.
 
     Notes
     -----
     Reimers and Gurevych (2019), "Sentence-BERT", https://arxiv.org/abs/1908.10084
     """
-    # Never exported: GELU as the checkpoint was trained, and no dropout.
+    # This model is never exported, so it can use the exact GELU of the checkpoint.
     config = checkpoint_config(
         pretrained, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
     )
     tokenizer = AutoTokenizer.from_pretrained(checkpoint_folder(pretrained))
     words = word_embeddings(pretrained)
     tokens = keras.Input((None, config.hidden_size))
-    heard = keras.Input((None,), dtype="bool")
-    model = keras.Model([tokens, heard], bert_encoder(tokens, config, heard))
+    token_mask = keras.Input((None,), dtype="bool")
+    model = keras.Model([tokens, token_mask], bert_encoder(tokens, config, token_mask))
     load_encoder(model, pretrained)
-    longest = min(MAX_TOKENS, config.max_position_embeddings)
-    # Each text once, with texts of like length: the shorter are padded to the longest of a batch.
-    different = sorted(set(texts), key=lambda text: (len(text), text))
+    max_tokens = min(MAX_TOKENS, config.max_position_embeddings)
+    # Each distinct text is embedded once. Sorting by length keeps the padding of a batch short.
+    distinct = sorted(set(texts), key=lambda text: (len(text), text))
     embeddings: dict[str, np.ndarray] = {}
-    starts = range(0, len(different), batch_size)
+    starts = range(0, len(distinct), batch_size)
     for start in tqdm(starts, desc="texts", unit="batch", disable=not progress):
-        part = different[start : start + batch_size]
-        batch = tokenizer(
-            part, padding=True, truncation=True, max_length=longest, return_tensors="np"
-        )  # fmt: skip
-        mask = batch["attention_mask"].astype(bool)
-        hidden = np.asarray(model([words[batch["input_ids"]], mask]))
+        batch = distinct[start : start + batch_size]
+        encoded = tokenizer(
+            batch, padding=True, truncation=True, max_length=max_tokens, return_tensors="np"
+        )
+        mask = encoded["attention_mask"].astype(bool)
+        hidden = np.asarray(model([words[encoded["input_ids"]], mask]))
         mean = np.where(mask[..., None], hidden, 0).sum(axis=1)
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
-        embeddings |= dict(zip(part, mean, strict=True))
+        embeddings |= dict(zip(batch, mean, strict=True))
     return np.stack([embeddings[text] for text in texts])
 
 
 def clip_statistics(
     corpus: Corpus, features: FeatureConfig, cache_dir: Path = CACHE_DIR
 ) -> np.ndarray | None:
-    """Mean and standard deviation of each feature over a track, (tracks, 2 D) float32.
+    """Mean and standard deviation of each feature over a track.
 
-    None where a track's audio is not at hand.
+    Returns
+    -------
+    np.ndarray [shape=(tracks, 2 D), dtype=float32] or None
+        None if the audio of any track is missing.
     """
     if not all(track.audio_path.is_file() for track in corpus.tracks):
         return None
@@ -113,58 +108,74 @@ def clip_statistics(
 
 
 def track_labels(corpus: Corpus) -> dict[str, np.ndarray]:
-    """What is to be predicted of whole tracks, (tracks,) each; booleans for quadrants.
+    """Labels of whole tracks, by target.
 
-    Song-level ratings where a corpus has them, else the means of curves.
+    Song-level ratings where the corpus has them, else the means of the curves.
+
+    Returns
+    -------
+    dict of str to np.ndarray [shape=(tracks,)]
+        Targets are valence and arousal, or the emotions. Quadrants give booleans: True where the
+        dimension is positive.
 
     Raises
     ------
     CorpusError
-        If song-level ratings are there for some tracks only.
+        If only some tracks have song-level ratings.
     """
     tracks = corpus.tracks
     if corpus.labels == "quadrants":
-        return {t: np.array([k.quadrant in HIGH[t] for k in tracks]) for t in TARGETS}
+        signs = np.array([SIGNS[track.quadrant] for track in tracks])
+        return dict(zip(TARGETS, (signs > 0).T, strict=True))
     if corpus.labels == "gems":
-        return dict(zip(EMOTIONS, np.array([k.gems for k in tracks]).T, strict=True))
+        return dict(zip(EMOTIONS, np.array([track.gems for track in tracks]).T, strict=True))
     if "static" in corpus.kinds:
-        missing = [k.id for k in tracks if k.static is None]
+        missing = [track.id for track in tracks if track.static is None]
         if missing:
             raise CorpusError(
-                f"{corpus.name}: track {missing[0]!r} has no song-level rating, as {len(missing)} "
-                "have not; unpack the static annotations"
+                f"{corpus.name}: track {missing[0]!r} has no song-level rating "
+                f"({len(missing)} tracks have none); unpack the static annotations"
             )
-        return dict(zip(TARGETS, np.array([k.static for k in tracks]).T, strict=True))
-    return {t: np.array([getattr(k, t)[k.mask].mean() for k in tracks]) for t in TARGETS}
+        return dict(zip(TARGETS, np.array([track.static for track in tracks]).T, strict=True))
+    return {
+        target: np.array([getattr(track, target)[track.mask].mean() for track in tracks])
+        for target in TARGETS
+    }
 
 
 def ceilings(corpus: Corpus) -> dict[str, float]:
-    """Highest r that raters' disagreement allows with labels of whole tracks, by label.
+    """Highest r that the disagreement of raters allows with labels of whole tracks, by target.
 
-    Empty where single answers are not at hand; see `msr_utils.metrics.reliability.rater_ceiling`.
+    Empty where the corpus does not hold the answers of single raters. See
+    `msr_utils.metrics.reliability.rater_ceiling` for the method.
     """
     if corpus.labels == "gems":
-        return reliability(corpus.tracks)["ceiling"].to_dict()
-    answers = [t.ratings[:, t.mask] for t in corpus.tracks if t.ratings is not None]
-    if "static" in corpus.kinds or not answers:
+        return emotion_ceilings(corpus)
+    ratings = [track.ratings[:, track.mask] for track in corpus.tracks if track.ratings is not None]
+    if "static" in corpus.kinds or not ratings:
         return {}
-    # A rater's mean where the label is the mean of theirs, as a curve of one frame; who left a gap
-    # has none.
+    # The label is a mean over time, so each rater's curve becomes its mean: a curve of one frame.
+    # A rater with a gap has NaN there and is left out.
     return {
-        target: rater_ceiling([own[..., column].mean(axis=1, keepdims=True) for own in answers]).r
+        target: rater_ceiling([r[..., column].mean(axis=1, keepdims=True) for r in ratings]).r
         for column, target in enumerate(TARGETS)
     }
 
 
 def texts_of(corpus: Corpus, fields: Sequence[str]) -> dict[str, list[str]]:
-    """Texts of all tracks, by the fields that they are made of.
+    """Texts of all tracks, for several sets of text fields.
 
     Parameters
     ----------
     corpus : Corpus
     fields : sequence of str
-        Sets of `FIELDS` such as ``"title,artist"``; ``genre`` stands for ``genres``, too.
-        Fields that the corpus lacks are left out, and so are sets that are then the same.
+        Sets of `FIELDS` such as ``"title,artist"``. ``genre`` includes ``genres``. Fields that
+        the corpus lacks are left out. So are sets that then equal an earlier one.
+
+    Returns
+    -------
+    dict of str to list of str
+        Names of the fields to the text of each track.
 
     Raises
     ------
@@ -174,16 +185,16 @@ def texts_of(corpus: Corpus, fields: Sequence[str]) -> dict[str, list[str]]:
         If a field is unknown.
     """
     texts: dict[str, list[str]] = {}
-    for wanted in fields:
-        names = [name.strip() for name in wanted.split(",")]
+    for field_set in fields:
+        names = [name.strip() for name in field_set.split(",")]
         for name in names:
             if name not in FIELDS:
                 raise ValueError(f"texts: unknown field {name!r}; known: {', '.join(FIELDS)}")
         if "genre" in names:
             names.append("genres")
-        there = [f for f in FIELDS if f in names and any(t.text.get(f) for t in corpus.tracks)]
-        if there:
-            texts[", ".join(there)] = [describe(t, there) for t in corpus.tracks]
+        present = [f for f in FIELDS if f in names and any(t.text.get(f) for t in corpus.tracks)]
+        if present:
+            texts[", ".join(present)] = [track_text(track, present) for track in corpus.tracks]
     if not texts:
         raise CorpusError(f"{corpus.name}: no track has any of {'; '.join(fields)}")
     return texts

@@ -1,17 +1,16 @@
-"""Does it help to read about music before hearing it? Text through BERT, fused with audio.
+"""Multimodal fusion: does the text about a track add to what its audio tells?
 
-Title, artist, genre and lyrics, as far as a corpus has them, become one embedding a track;
-audio becomes statistics of its frames. Linear probes predict labels of whole tracks from one,
-from the other, from both side by side, and by the mean of two predictions.
+Title, artist, genre and lyrics, as far as a corpus has them, become one BERT embedding a track.
+Audio becomes statistics of its frames. Linear probes predict the labels of whole tracks from
+audio, from text and from both. Both are combined in two ways: side by side as one input (early
+fusion), and as the mean of two predictions (late fusion).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
-from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -21,25 +20,28 @@ from tqdm import tqdm
 
 from msr_utils.corpora.base import Corpus
 from msr_utils.dataset.splits import inner_parts, splits_of
-from msr_utils.experiments.text_features import (
+from msr_utils.experiments.text_features import ceilings, sentence_embeddings, track_labels
+from msr_utils.experiments.text_scores import (
+    AUDIO,
+    CONSTANT,
     CONTROL,
-    ceilings,
-    sentence_embeddings,
-    track_labels,
+    TextComparison,
+    score_inputs,
 )
-from msr_utils.metrics.reliability import CEILING
-from msr_utils.models.pretrained import MINILM
-
-CONSTANT = "constant"
+from msr_utils.metrics.bootstrap import draw_units
+from msr_utils.models.checkpoints import MINILM
 
 PENALTIES = tuple(10.0**k for k in range(1, 6))
-"""Of the probes, on standardised inputs; chosen on inner parts."""
+"""Penalties of the probes on standardised inputs. One is chosen by inner cross-validation."""
+
+INNER_FOLDS = 5
+"""Inner folds that choose the penalty; fewer where there are fewer groups."""
 
 
 def out_of_fold(corpus: Corpus, x: np.ndarray, y: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Predict every test track by a linear probe that saw no track of its group.
+    """Predict every test track by a linear probe that was not trained on its group.
 
-    The penalty is chosen on inner parts, divided by group as well.
+    The penalty is chosen by inner cross-validation, which keeps groups together as well.
 
     Parameters
     ----------
@@ -53,40 +55,47 @@ def out_of_fold(corpus: Corpus, x: np.ndarray, y: np.ndarray, folds: int, seed: 
     Returns
     -------
     np.ndarray [shape=(tracks,)]
-        Probabilities or values; NaN where no fold tests a track, as DEAM's 58 full-length songs.
+        Probabilities or values. NaN for tracks that no fold tests, such as DEAM's 58 full-length
+        songs.
 
     Raises
     ------
     ValueError
-        With fewer than two folds: tracks would be left without a prediction.
+        With fewer than two folds: some tracks would have no prediction.
     """
     if folds < 2:
         raise ValueError(f"folds: must be at least 2, not {folds}")
     binary = y.dtype == bool
-    row = {t.id: i for i, t in enumerate(corpus.tracks)}
-    group = {t.id: t.group for t in corpus.tracks}
+    row = {track.id: i for i, track in enumerate(corpus.tracks)}
+    group = {track.id: track.group for track in corpus.tracks}
     predicted = np.full(len(y), np.nan)
     for split in splits_of(corpus, folds, seed):
         known = split.train + split.validation
-        place = {track: i for i, track in enumerate(known)}
-        groups = len({group[i] for i in known})
-        parts = [
-            tuple([place[i] for i in part] for part in parts)
-            for parts in inner_parts(split, group, min(5, groups))
+        place = {track_id: i for i, track_id in enumerate(known)}
+        n_groups = len({group[track_id] for track_id in known})
+        inner = [
+            ([place[i] for i in train], [place[i] for i in held_out])
+            for train, held_out in inner_parts(split, group, min(INNER_FOLDS, n_groups))
         ]
-        probe, penalties = (
-            (LogisticRegression(max_iter=1000), {"logisticregression__C": 1 / np.array(PENALTIES)})
-            if binary
-            else (Ridge(), {"ridge__alpha": PENALTIES})
+        train_rows, test_rows = [row[i] for i in known], [row[i] for i in split.test]
+        probe = _probe(binary, inner).fit(x[train_rows], y[train_rows])
+        x_test = x[test_rows]
+        predicted[test_rows] = (
+            probe.predict_proba(x_test)[:, 1] if binary else probe.predict(x_test)
         )
-        search = GridSearchCV(
-            make_pipeline(StandardScaler(), probe), penalties, cv=parts,
-            scoring="roc_auc" if binary else "neg_mean_squared_error",
-        )  # fmt: skip
-        train, test = [row[i] for i in known], [row[i] for i in split.test]
-        search.fit(x[train], y[train])
-        predicted[test] = search.predict_proba(x[test])[:, 1] if binary else search.predict(x[test])
     return predicted
+
+
+def _probe(binary: bool, inner: Sequence[tuple[list[int], list[int]]]) -> GridSearchCV:
+    """A linear model that chooses its penalty on the inner folds."""
+    if binary:
+        model = LogisticRegression(max_iter=1000)
+        grid = {"logisticregression__C": 1 / np.array(PENALTIES)}
+    else:
+        model = Ridge()
+        grid = {"ridge__alpha": np.array(PENALTIES)}
+    scoring = "roc_auc" if binary else "neg_mean_squared_error"
+    return GridSearchCV(make_pipeline(StandardScaler(), model), grid, cv=inner, scoring=scoring)
 
 
 def compare(
@@ -97,117 +106,79 @@ def compare(
     bootstrap: int,
     seed: int,
     pretrained: str = MINILM,
-) -> dict:
+) -> TextComparison:
     """Predict the labels of whole tracks from audio, from text and from both.
+
+    As a control, audio is joined by the last text of a randomly drawn other track.
 
     Parameters
     ----------
     corpus : Corpus
     texts : mapping of str to sequence of str
-        By what they are made of, see `texts_of`.
+        By the fields that they are made of, see `msr_utils.experiments.text_features.texts_of`.
     audio : np.ndarray [shape=(tracks, D)], optional
-        Statistics of each track; without, text stands alone.
+        Statistics of each track. Without it, only text is compared.
     folds : int > 1
     bootstrap : int > 0
-        Samples of tracks for the 95 % intervals; the same for all inputs, so that differences
-        are paired.
+        Samples of tracks for the 95 % intervals. All inputs share them, so that differences are
+        paired.
     seed : int
     pretrained : str
+        BERT checkpoint that embeds the texts.
 
     Returns
     -------
-    dict
-        ``metric`` ("auc" or "r"), ``tracks`` (that were tested), and ``scores[target][input]`` with ``value, low,
-        high`` and, with audio, ``minus_audio`` with the same of the difference. As a control,
-        each track gets the last text of another one, drawn at random. ``ceiling`` as
-        `ceilings` gives it.
+    TextComparison
     """
     labels = track_labels(corpus)
-    inputs = {name: sentence_embeddings(own, pretrained) for name, own in texts.items()}
-    alone = {} if audio is None else {"audio": audio}
-    beside = {}
-    if audio is not None:
-        drawn = np.random.default_rng(seed).permutation(len(audio))
-        others = {**inputs, CONTROL: list(inputs.values())[-1][drawn]}
-        beside = {f"audio | {n}": np.concatenate([audio, own], axis=1) for n, own in others.items()}
-    nothing = {CONSTANT: np.zeros((len(corpus.tracks), 1), np.float32)}
-    probes = nothing | alone | inputs | beside
-    score = _auc if next(iter(labels.values())).dtype == bool else _pearson
-    held_out = {track for split in splits_of(corpus, folds, seed) for track in split.test}
-    tested = np.array([track.id in held_out for track in corpus.tracks])
-    samples = np.random.default_rng(seed).integers(tested.sum(), size=(bootstrap, tested.sum()))
-    bar = tqdm(total=len(labels) * len(probes), desc="probes", unit="probe")
-    scores: dict[str, dict] = {}
-    for target, y in labels.items():
-        predicted = {}
-        for name, x in probes.items():
-            with threadpool_limits(1, user_api="blas"):
-                predicted[name] = out_of_fold(corpus, x, y, folds, seed)
-            bar.update()
-        if audio is not None:
-            for name in inputs:
-                predicted[f"mean of audio, {name}"] = (predicted["audio"] + predicted[name]) / 2
-        own = {name: p[tested] for name, p in predicted.items()}
-        scores[target] = _intervals(y[tested], own, samples, score)
-    bar.close()
-    return {
-        "metric": "auc" if score is _auc else "r",
-        "tracks": int(tested.sum()),
-        "groups": len({t.group for t in corpus.tracks}),
-        "scores": scores,
-        "ceiling": ceilings(corpus),
+    embeddings = {name: sentence_embeddings(text, pretrained) for name, text in texts.items()}
+    inputs = _probe_inputs(embeddings, audio, len(corpus.tracks), seed)
+    is_tested = _tested(corpus, folds, seed)
+    n_tested = int(is_tested.sum())
+    samples = draw_units(n_tested, bootstrap, seed)
+    scores = {}
+    with tqdm(total=len(labels) * len(inputs), desc="probes", unit="probe") as bar:
+        for target, y in labels.items():
+            predicted = {}
+            for name, x in inputs.items():
+                with threadpool_limits(1, user_api="blas"):
+                    predicted[name] = out_of_fold(corpus, x, y, folds, seed)[is_tested]
+                bar.update()
+            if audio is not None:
+                for name in embeddings:
+                    late = (predicted[AUDIO] + predicted[name]) / 2
+                    predicted[f"mean of {AUDIO}, {name}"] = late
+            scores[target] = score_inputs(y[is_tested], predicted, samples)
+    return TextComparison(
+        metric="auc" if _is_binary(labels) else "r",
+        tracks=n_tested,
+        groups=len({track.group for track in corpus.tracks}),
+        scores=scores,
+        ceiling=ceilings(corpus),
+    )
+
+
+def _is_binary(labels: Mapping[str, np.ndarray]) -> bool:
+    return next(iter(labels.values())).dtype == bool
+
+
+def _probe_inputs(
+    embeddings: Mapping[str, np.ndarray], audio: np.ndarray | None, n_tracks: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Inputs of the probes by name, (tracks, D) each: constant, audio, texts, both side by side."""
+    inputs = {CONSTANT: np.zeros((n_tracks, 1), np.float32)}
+    if audio is None:
+        return {**inputs, **embeddings}
+    order = np.random.default_rng(seed).permutation(len(audio))
+    beside_audio = {**embeddings, CONTROL: list(embeddings.values())[-1][order]}
+    fused = {
+        f"{AUDIO} | {name}": np.concatenate([audio, text], axis=1)
+        for name, text in beside_audio.items()
     }
+    return {**inputs, AUDIO: audio, **embeddings, **fused}
 
 
-def _intervals(
-    y: np.ndarray, predicted: Mapping[str, np.ndarray], samples: np.ndarray, score: Callable
-) -> dict[str, dict]:
-    p = np.stack(list(predicted.values()))
-    # A sample may hold one class alone, and a probe may predict a constant: no score then.
-    with np.errstate(invalid="ignore"):
-        value = score(y, p)
-        boot = np.stack([score(y[s], p[:, s]) for s in samples])
-    rows = {}
-    for i, name in enumerate(predicted):
-        rows[name] = _row(value[i], boot[:, i])
-        if "audio" in predicted and name != "audio":
-            heard = list(predicted).index("audio")
-            rows[name]["minus_audio"] = _row(value[i] - value[heard], boot[:, i] - boot[:, heard])
-    return rows
-
-
-def _row(value: float, boot: np.ndarray) -> dict[str, float]:
-    low, high = np.nanquantile(boot, [0.025, 0.975])
-    return {"value": float(value), "low": float(low), "high": float(high)}
-
-
-def _auc(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of each row of p (M, N), by the ranks of the positives."""
-    positives = y.sum()
-    ranks = rankdata(p, axis=1)[:, y].sum(axis=1) - positives * (positives + 1) / 2
-    return ranks / (positives * (len(y) - positives))
-
-
-def _pearson(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Pearson's r of each row of p (M, N)."""
-    y, p = y - y.mean(), p - p.mean(axis=1, keepdims=True)
-    return p @ y / np.sqrt((y @ y) * (p * p).sum(axis=1))
-
-
-def table(result: dict) -> pd.DataFrame:
-    """What `compare` gives, a row an input and a column a target, for display."""
-
-    def cell(score: Mapping[str, float], sign: str = "") -> str:
-        return f"{score['value']:{sign}.3f} [{score['low']:{sign}.3f}, {score['high']:{sign}.3f}]"
-
-    columns = {}
-    for target, rows in result["scores"].items():
-        columns[f"{target}, {result['metric']}"] = {name: cell(row) for name, row in rows.items()}
-        if "audio" in rows:
-            columns[f"{target}, minus audio"] = {
-                name: cell(row["minus_audio"], "+") for name, row in rows.items() if name != "audio"
-            }
-        if target in result["ceiling"]:
-            column = columns[f"{target}, {result['metric']}"]
-            column[CEILING] = f"{result['ceiling'][target]:.3f}"
-    return pd.DataFrame(columns).fillna("")
+def _tested(corpus: Corpus, folds: int, seed: int) -> np.ndarray:
+    """True for tracks that a fold tests, (tracks,)."""
+    tested = {track_id for split in splits_of(corpus, folds, seed) for track_id in split.test}
+    return np.array([track.id in tested for track in corpus.tracks])

@@ -11,15 +11,18 @@ import pandas as pd
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.evaluation.baselines import ORACLE
-from msr_utils.metrics.bootstrap import draw_units
+from msr_utils.evaluation.tables import pooled_columns
+from msr_utils.experiments.transfer import ModelPredictions
+from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_units
 from msr_utils.metrics.curves import Curve, Predictions
-from msr_utils.metrics.estimate import Estimate
-from msr_utils.metrics.scores import METRICS, Scores, evaluate, metric_title, score
+from msr_utils.metrics.estimate import MISSING, Estimate
+from msr_utils.metrics.scores import Scores, evaluate, score
 
 ZERO, TRAINING_MEAN = "zero", "mean of training corpus"
+"""Names of the constant baselines in tables."""
 
 MIN_SONGS = 3
-"""Fewer songs have no correlation worth a figure."""
+"""With fewer songs, the correlation of their means is not computed."""
 
 
 @dataclass(frozen=True)
@@ -37,43 +40,46 @@ class SongMeans(Estimate):
 
 @dataclass(frozen=True)
 class TransferScores(Scores):
-    """Scores on a corpus that a model was not trained on.
+    """Scores of the predictions of one target on a corpus that the model was not trained on.
 
     Parameters
     ----------
     song_means : SongMeans
+        Tells whether the model ranks songs correctly.
     """
 
     song_means: SongMeans
 
 
-def plain_predictions(
-    predictions: Predictions, training_mean: float | None
-) -> dict[str, dict[str, Curve]]:
-    """Predictions that need no audio, of the frames of others: constants and the oracle.
+@dataclass(frozen=True)
+class TransferComparison:
+    """Scores of models and of baselines that need no audio, on the same songs.
 
     Parameters
     ----------
-    predictions : mapping of song id to Curve
-        Of one target; only their labels are read.
-    training_mean : float, optional
-        Mean label of the corpus that a model was trained on.
+    songs : int
+    rows : dict of target to model to TransferScores
+        Constants first, the song-mean oracle last.
     """
-    constants = {ZERO: 0.0}
-    if training_mean is not None:
-        constants[TRAINING_MEAN] = training_mean
-    rows = {
-        name: {i: replace(c, predicted=np.full(len(c.true), value)) for i, c in predictions.items()}
-        for name, value in constants.items()
-    }
-    rows[ORACLE] = {
+
+    songs: int
+    rows: dict[str, dict[str, TransferScores]]
+
+
+def constant_predictions(predictions: Predictions, value: float) -> dict[str, Curve]:
+    """The same constant for every frame of some songs, beside their labels."""
+    return {i: replace(c, predicted=np.full(len(c.true), value)) for i, c in predictions.items()}
+
+
+def oracle_predictions(predictions: Predictions) -> dict[str, Curve]:
+    """The true mean of each song for all of its frames, beside the labels."""
+    return {
         i: replace(c, predicted=np.full(len(c.true), c.true.mean())) for i, c in predictions.items()
     }
-    return rows
 
 
 def label_means(corpus: Corpus | None) -> dict[str, float] | None:
-    """Mean label of each target over all frames of a corpus; None without one."""
+    """Mean label of each target over all frames of a corpus; None without a corpus."""
     if corpus is None:
         return None
     return {
@@ -82,14 +88,14 @@ def label_means(corpus: Corpus | None) -> dict[str, float] | None:
     }
 
 
-def song_mean_r(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> SongMeans:
+def song_mean_r(predictions: Predictions, n_boot: int = N_BOOT, seed: int = SEED) -> SongMeans:
     """Pearson's r of the songs' predicted means with their true means.
 
     Returns
     -------
     SongMeans
-        The interval resamples songs. NaN with fewer than `MIN_SONGS` songs, or where means do
-        not vary.
+        The interval resamples songs. NaN with fewer than `MIN_SONGS` songs, or where the means
+        do not vary.
     """
     true, predicted = (
         np.array([getattr(c, name).mean() for c in predictions.values()], float)
@@ -102,32 +108,31 @@ def song_mean_r(predictions: Predictions, n_boot: int = 2000, seed: int = 7) -> 
     return replace(SongMeans.from_samples(score(true, predicted)["r"], samples), n=n)
 
 
-def _scored(predictions: Predictions, n_boot: int, seed: int) -> TransferScores:
+def evaluate_transfer(
+    predictions: Predictions, n_boot: int = N_BOOT, seed: int = SEED
+) -> TransferScores:
+    """Score the predictions of one target over frames and over means of songs."""
     return TransferScores(
         **vars(evaluate(predictions, n_boot, seed)),
         song_means=song_mean_r(predictions, n_boot, seed),
     )
 
 
-def scores(
-    models: Mapping[str, Mapping[str, Predictions]],
+def compare(
+    models: ModelPredictions,
     training_means: Mapping[str, float] | None = None,
-    n_boot: int = 2000,
-    seed: int = 7,
-) -> dict:
-    """Score models on the tracks that all of them may be tested on, beside what needs no audio.
+    n_boot: int = N_BOOT,
+    seed: int = SEED,
+) -> TransferComparison:
+    """Score models, constants and the song-mean oracle on the tracks that all models predict.
 
     Parameters
     ----------
     models : mapping of name to target to predictions
     training_means : mapping of target to float, optional
+        Mean labels of the training corpus: one more constant.
     n_boot, seed : int
         For the intervals.
-
-    Returns
-    -------
-    dict
-        ``songs``; ``rows[target][name]``: `TransferScores`.
 
     Raises
     ------
@@ -139,40 +144,43 @@ def scores(
     common = set.intersection(*(set(p) for m in models.values() for p in m.values()))
     if not common:
         raise ValueError("no track is left that none of the models was trained on")
-    rows: dict[str, dict[str, TransferScores]] = {}
+    rows = {}
     for target in TARGETS:
-        own = {n: {i: c for i, c in m[target].items() if i in common} for n, m in models.items()}
-        mean = training_means[target] if training_means else None
-        plain = plain_predictions(next(iter(own.values())), mean)
-        oracle = {ORACLE: plain.pop(ORACLE)}
-        rows[target] = {
-            name: _scored(predictions, n_boot, seed)
-            for name, predictions in {**plain, **own, **oracle}.items()
+        predictions = {
+            name: {i: curve for i, curve in model[target].items() if i in common}
+            for name, model in models.items()
         }
-    return {"songs": len(common), "rows": rows}
+        labelled = next(iter(predictions.values()))  # any model: only the labels are read
+        constants = {ZERO: 0.0}
+        if training_means is not None:
+            constants[TRAINING_MEAN] = training_means[target]
+        ordered = {
+            **{name: constant_predictions(labelled, value) for name, value in constants.items()},
+            **predictions,
+            ORACLE: oracle_predictions(labelled),
+        }
+        rows[target] = {n: evaluate_transfer(p, n_boot, seed) for n, p in ordered.items()}
+    return TransferComparison(len(common), rows)
 
 
-def score_table(result: dict) -> pd.DataFrame:
-    """What `scores` found, for display."""
-    rows = []
-    for target, models in result["rows"].items():
-        for name, one in models.items():
-            # The oracle reads the means off the labels: its correlation is 1 and says nothing.
-            means = one.song_means if name != ORACLE else Estimate(np.nan)
-            rows.append(
-                {
-                    "target": target,
-                    "model": name,
-                    "r of song means": f"{means:.2f}",
-                    **{metric_title(m): f"{one.pooled[m]}" for m in METRICS},
-                    "r in a song": f"{one.per_song['r']}",
-                }
-            )
-    return pd.DataFrame(rows).set_index(["target", "model"])
+def score_table(comparison: TransferComparison) -> pd.DataFrame:
+    """Readable table of all scores."""
+    return pd.DataFrame(
+        {
+            "target": target,
+            "model": name,
+            # The oracle takes the means from the labels, so its r is 1 and tells nothing.
+            "r of song means": MISSING if name == ORACLE else f"{scores.song_means:.2f}",
+            **pooled_columns(scores),
+            "r per song": f"{scores.per_song['r']}",
+        }
+        for target, models in comparison.rows.items()
+        for name, scores in models.items()
+    ).set_index(["target", "model"])
 
 
-def long_table(result: dict) -> pd.DataFrame:
-    """Pooled ``rmse`` and ``r`` of song means (``song_r``) as rows, for figures.
+def long_table(comparison: TransferComparison) -> pd.DataFrame:
+    """Pooled ``rmse`` and r of song means (``song_r``) as rows, for figures.
 
     Returns
     -------
@@ -180,11 +188,11 @@ def long_table(result: dict) -> pd.DataFrame:
         ``target, model, metric, value, low, high``.
     """
     return pd.DataFrame(
-        {"target": target, "model": name, "metric": metric, **asdict(values)}
-        for target, models in result["rows"].items()
-        for name, one in models.items()
-        for metric, values in (
-            ("rmse", one.pooled["rmse"]),
-            *((("song_r", one.song_means),) if name != ORACLE else ()),
+        {"target": target, "model": name, "metric": metric, **asdict(estimate)}
+        for target, models in comparison.rows.items()
+        for name, scores in models.items()
+        for metric, estimate in (
+            ("rmse", scores.pooled["rmse"]),
+            *((("song_r", scores.song_means),) if name != ORACLE else ()),
         )
     )

@@ -21,8 +21,10 @@ from msr_utils.figures.errors import (
     stratum_scores,
 )
 from msr_utils.figures.evaluation import (
+    explorer,
     predicted_curves,
     score_intervals,
+    track_title,
 )
 from msr_utils.figures.experiments import (
     ablation,
@@ -35,8 +37,15 @@ from msr_utils.figures.features import (
     augmentations,
     band_correlations,
 )
+from msr_utils.figures.marks import (
+    mark_estimate,
+)
 from msr_utils.figures.raters import (
     rater_shares,
+)
+from msr_utils.figures.summary import (
+    learned,
+    learned_text,
 )
 from msr_utils.figures.training import (
     learning_curves,
@@ -59,12 +68,16 @@ __all__ = [
     "curves_by_rank",
     "error_components",
     "error_over_time",
+    "explorer",
     "fusion_scores",
     "gems_shares",
     "hidden_parts",
     "label_spread",
+    "learned",
+    "learned_text",
     "learning_curves",
     "level_cues",
+    "mark_estimate",
     "movement",
     "penalties",
     "predicted_curves",
@@ -77,5 +90,6 @@ __all__ = [
     "search_slices",
     "static_against_dynamic",
     "stratum_scores",
+    "track_title",
     "training_history",
 ]

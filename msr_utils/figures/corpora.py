@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from msr_utils.affect import SIGNS
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, Track
 from msr_utils.corpora.emotify import EMOTIONS
-from msr_utils.figures.evaluation import _title
+from msr_utils.figures.evaluation import track_title
 from msr_utils.style import COLOURS, GREY
 
 
 def affect_plane(corpus: Corpus) -> Figure:
-    """Where a corpus lies in the valence-arousal plane: every frame, and each track's mean."""
+    """The valence-arousal plane of a corpus: density of its frames, and the mean of each track."""
     valence = np.concatenate([t.valence[t.mask] for t in corpus.tracks])
     arousal = np.concatenate([t.arousal[t.mask] for t in corpus.tracks])
     means = np.array([[t.valence[t.mask].mean(), t.arousal[t.mask].mean()] for t in corpus.tracks])
@@ -37,15 +39,15 @@ def affect_plane(corpus: Corpus) -> Figure:
 
 
 def label_spread(corpus: Corpus) -> Figure:
-    """Histograms of tracks' means and of their standard deviations over time."""
+    """Histograms of the mean and of the standard deviation of each track's curve."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4), sharey=True)
     curves = {name: [getattr(t, name)[t.mask] for t in corpus.tracks] for name in TARGETS}
-    largest = max(c.std() for own in curves.values() for c in own)
-    bins = np.linspace(-1, 1, 33), np.linspace(0, max(largest, 0.01), 33)
-    for target, own in curves.items():
+    largest_sd = max(c.std() for of_target in curves.values() for c in of_target)
+    mean_bins, sd_bins = np.linspace(-1, 1, 33), np.linspace(0, max(largest_sd, 0.01), 33)
+    for target, of_target in curves.items():
         style = {"histtype": "step", "lw": 2, "color": COLOURS[target], "label": target}
-        axes[0].hist([c.mean() for c in own], bins=bins[0], **style)
-        axes[1].hist([c.std() for c in own], bins=bins[1], **style)
+        axes[0].hist([c.mean() for c in of_target], bins=mean_bins, **style)
+        axes[1].hist([c.std() for c in of_target], bins=sd_bins, **style)
     axes[0].set(
         xlabel="mean of a track", ylabel="tracks", xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1)
     )
@@ -55,18 +57,18 @@ def label_spread(corpus: Corpus) -> Figure:
 
 
 def clip_labels(corpus: Corpus) -> Figure:
-    """How labels of whole clips are spread: quadrants, or emotions by genre."""
+    """Distribution of the labels of whole clips: quadrants, or emotions by genre."""
     return quadrant_plane(corpus) if corpus.labels == "quadrants" else gems_shares(corpus)
 
 
 def quadrant_plane(corpus: Corpus) -> Figure:
-    """Clips in each quadrant of the valence-arousal plane."""
-    corner = {"Q1": (0.5, 0.5), "Q2": (-0.5, 0.5), "Q3": (-0.5, -0.5), "Q4": (0.5, -0.5)}
-    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in corner}
+    """Number of clips in each quadrant of the valence-arousal plane."""
+    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in SIGNS}
     figure, ax = plt.subplots(figsize=(5, 4.6))
-    for quadrant, (x, y) in corner.items():
+    for quadrant, (valence_sign, arousal_sign) in SIGNS.items():
+        x, y = valence_sign / 2, arousal_sign / 2
         share = counts[quadrant] / len(corpus.tracks)
-        ax.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, color=COLOURS["valence"], alpha=share))
+        ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, color=COLOURS["valence"], alpha=share))
         ax.text(x, y, f"{quadrant}\n{counts[quadrant]} clips", ha="center", va="center")
     ax.axhline(0, color=GREY, lw=0.8)
     ax.axvline(0, color=GREY, lw=0.8)
@@ -97,13 +99,13 @@ def gems_shares(corpus: Corpus) -> Figure:
 
 
 def static_against_dynamic(songs: pd.DataFrame) -> Figure:
-    """Song-level ratings as released against the means of the same songs' curves.
+    """Song-level ratings as released, against the means of the same songs' curves.
 
     Parameters
     ----------
     songs : pandas.DataFrame
-        One row a song: ``part``, ``static_valence, static_arousal`` as the columns are named in
-        the release, ``dynamic_valence, dynamic_arousal``; all in [-1, 1].
+        One row a song: ``part``; ``static_valence`` and ``static_arousal``, named as the columns
+        of the release; ``dynamic_valence`` and ``dynamic_arousal``. All values are in [-1, 1].
     """
     parts = list(dict.fromkeys(songs.part))
     figure, axes = plt.subplots(
@@ -111,9 +113,9 @@ def static_against_dynamic(songs: pd.DataFrame) -> Figure:
     )
     for row, dynamic in zip(axes, TARGETS, strict=True):
         for ax, part in zip(row, parts, strict=True):
-            own = songs[songs.part == part]
+            of_part = songs[songs.part == part]
             for static, marker in zip(TARGETS, "o^", strict=True):
-                x, y = own[f"dynamic_{dynamic}"], own[f"static_{static}"]
+                x, y = of_part[f"dynamic_{dynamic}"], of_part[f"static_{static}"]
                 ax.scatter(
                     x,
                     y,
@@ -133,7 +135,7 @@ def static_against_dynamic(songs: pd.DataFrame) -> Figure:
 
 
 def rated_curves(tracks: Sequence[Track]) -> Figure:
-    """Annotated curves over time, with the raters' interquartile range where they are known."""
+    """Annotated curves over time, with the interquartile range of the raters where it is known."""
     figure, axes = plt.subplots(
         len(tracks), 1, figsize=(9, 2.3 * len(tracks)), sharey=True, squeeze=False
     )
@@ -144,7 +146,7 @@ def rated_curves(tracks: Sequence[Track]) -> Figure:
                 ax.fill_between(track.times_s, low, high, color=COLOURS[target], alpha=0.18, lw=0)
             ax.plot(track.times_s, getattr(track, target), color=COLOURS[target], label=target)
         ax.axhline(0, color=GREY, lw=0.6)
-        ax.set(ylim=(-1, 1), xlim=(0, None), ylabel="rating", title=_title(track))
+        ax.set(ylim=(-1, 1), xlim=(0, None), ylabel="rating", title=track_title(track))
     axes[0, 0].legend(loc="upper right", ncols=2, fontsize="small")
     axes[-1, 0].set_xlabel("time (s)")
     return figure

@@ -1,4 +1,4 @@
-"""Figures of clips, ablation, cost and text."""
+"""Figures of clip models, ablation, cost and text fusion."""
 
 from __future__ import annotations
 
@@ -13,69 +13,77 @@ from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
 from msr_utils.constants import FRAME_RATE_HZ
-from msr_utils.experiments.ablation import BASE, AblationResult
+from msr_utils.experiments.ablation_results import BASE, AblationResult
+from msr_utils.experiments.clip_scores import ClipScores, MetricEstimates
+from msr_utils.experiments.text_scores import AUDIO, CONSTANT, TextComparison
 from msr_utils.figures.marks import mark_estimate
+from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.reliability import CEILING
+from msr_utils.metrics.scores import metric_title
 from msr_utils.style import COLOURS, GREY
 
 
-def clip_scores(results: Mapping, ceiling: Mapping[str, float] | None) -> Figure:
+def clip_scores(results: ClipScores, ceiling: Mapping[str, float] | None) -> Figure:
     """Scores of models of whole clips with 95 % intervals.
 
     Parameters
     ----------
-    results : mapping
-        From `msr_utils.experiments.clip_scores.evaluate`: a panel for r of every emotion with all models in it,
-        or one for each score of the quadrants with a row a model.
+    results : ClipScores
+        Quadrants: a panel for each metric, with a row for each model. Emotions: one panel for r,
+        with all models in the row of each emotion.
     ceiling : mapping of emotion to r, optional
-        Drawn as a black bar.
+        Drawn as black bars. None for quadrants.
     """
-    scores = results["scores"]
     if ceiling is None:
-        panels = {
-            f"{metric.upper() if metric == 'auc' else metric} of {target}": (metric, target)
-            for metric, targets in next(iter(scores.values())).items()
-            for target in targets
-        }
-        rows = {model: model for model in scores}
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(10, 0.42 * len(rows) + 1.2), sharey=True
-        )
-        for ax, (label, (metric, target)) in zip(axes, panels.items(), strict=True):
-            for y, model in enumerate(rows):
-                _interval(ax, scores[model][metric][target], y, COLOURS.get(target, GREY))
-            ax.set(xlabel=label)
-        labelled = axes[0]
-    else:
-        rows = {name: name.replace("_", " ") for name in ceiling}
-        figure, labelled = plt.subplots(figsize=(9, 0.75 * len(rows) + 1.2))
-        drawn_models = [m for m in scores if np.isfinite(scores[m]["r"]["mean"]["value"])]
-        for offset, model, colour in zip(
-            np.linspace(-0.33, 0.33, len(drawn_models)),
-            drawn_models,
-            sns.color_palette("colorblind", len(drawn_models)),
-            strict=True,
-        ):
-            for y, name in enumerate(rows):
-                label = model if y == 0 else None
-                _interval(labelled, scores[model]["r"][name], y + offset, colour, label)
-        for y, best in enumerate(ceiling.values()):
-            label = CEILING if y == 0 else None
-            labelled.plot([best, best], [y - 0.4, y + 0.4], color="black", lw=2, label=label)
-        labelled.set(xlabel="Pearson r over clips", xlim=(None, 1))
-        labelled.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
-    labelled.set_yticks(range(len(rows)), list(rows.values()))
-    labelled.invert_yaxis()
+        return _quadrant_scores(results.scores)
+    return _emotion_scores(results.scores, ceiling)
+
+
+def _quadrant_scores(scores: Mapping[str, MetricEstimates]) -> Figure:
+    panels = [
+        (metric, target)
+        for metric, targets in next(iter(scores.values())).items()
+        for target in targets
+    ]
+    figure, axes = plt.subplots(1, len(panels), figsize=(10, 0.42 * len(scores) + 1.2), sharey=True)
+    for ax, (metric, target) in zip(axes, panels, strict=True):
+        for y, model in enumerate(scores):
+            _interval(ax, scores[model][metric][target], y, COLOURS.get(target, GREY))
+        ax.set(xlabel=f"{metric_title(metric)} of {target}")
+    axes[0].set_yticks(range(len(scores)), list(scores))
+    axes[0].invert_yaxis()
+    return figure
+
+
+def _emotion_scores(scores: Mapping[str, MetricEstimates], ceiling: Mapping[str, float]) -> Figure:
+    figure, ax = plt.subplots(figsize=(9, 0.75 * len(ceiling) + 1.2))
+    models = [model for model in scores if np.isfinite(scores[model]["r"]["mean"].value)]
+    for offset, model, colour in zip(
+        np.linspace(-0.33, 0.33, len(models)),
+        models,
+        sns.color_palette("colorblind", len(models)),
+        strict=True,
+    ):
+        for y, emotion in enumerate(ceiling):
+            label = model if y == 0 else None
+            _interval(ax, scores[model]["r"][emotion], y + offset, colour, label)
+    for y, best_r in enumerate(ceiling.values()):
+        label = CEILING if y == 0 else None
+        ax.plot([best_r, best_r], [y - 0.4, y + 0.4], color="black", lw=2, label=label)
+    ax.set(xlabel="Pearson r over clips", xlim=(None, 1))
+    ax.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.set_yticks(range(len(ceiling)), [emotion.replace("_", " ") for emotion in ceiling])
+    ax.invert_yaxis()
     return figure
 
 
 def _interval(
-    ax: Axes, found: Mapping, y: float, colour: ColorType, label: str | None = None
+    ax: Axes, estimate: Estimate, y: float, colour: ColorType, label: str | None = None
 ) -> None:
     """One score as a dot, its interval as a line."""
-    if np.isfinite(found["low"]):
-        ax.plot([found["low"], found["high"]], [y, y], color=colour, lw=2.5, alpha=0.5)
-    ax.plot(found["value"], y, "o", ms=4.5, color=colour, label=label)
+    if np.isfinite(estimate.low):
+        ax.plot([estimate.low, estimate.high], [y, y], color=colour, lw=2.5, alpha=0.5)
+    ax.plot(estimate.value, y, "o", ms=4.5, color=colour, label=label)
 
 
 def ablation(
@@ -163,36 +171,30 @@ def cost_growth(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def fusion_scores(result: Mapping) -> Figure:
-    """Scores of audio, text and both with 95 % intervals, a panel a label; ceilings dashed.
+def fusion_scores(comparison: TextComparison) -> Figure:
+    """Scores of audio, text and both with 95 % intervals, a panel for each target.
 
-    Parameters
-    ----------
-    result : mapping
-        As `msr_utils.experiments.text_fusion.compare` gives it.
+    Dotted: audio alone. Dashed: the ceiling, where it is known. The constant is left out: its
+    correlation only tells the folds apart.
     """
-    scores = result["scores"]
-    # The table has the constant, whose correlation tells the folds apart and nothing else.
-    order = [name for name in next(iter(scores.values())) if name != "constant"]
+    scores = comparison.scores
+    inputs = [name for name in next(iter(scores.values())) if name != CONSTANT]
     columns = min(3, len(scores))
     rows = -(-len(scores) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(10, rows * (0.3 * len(order) + 1.2)), sharey=True, squeeze=False
+        rows, columns, figsize=(10, rows * (0.3 * len(inputs) + 1.2)), sharey=True, squeeze=False
     )
-    for ax, (target, own) in zip(axes.flat, scores.items(), strict=False):
-        for y, name in enumerate(order):
-            colour = (
-                GREY if name == "audio" else COLOURS["arousal" if "audio" in name else "valence"]
-            )
-            ax.plot([own[name]["low"], own[name]["high"]], [y, y], color=colour, lw=2.5, alpha=0.5)
-            ax.plot(own[name]["value"], y, "o", color=colour)
-        if "audio" in own:
-            ax.axvline(own["audio"]["value"], color=GREY, lw=1, ls=":")
-        if target in result["ceiling"]:
-            ax.axvline(result["ceiling"][target], color=GREY, lw=1, ls="--")
-        ax.set(title=target.replace("_", " "), yticks=range(len(order)))
-        ax.set_yticklabels(order, fontsize="small")
-        ax.set_xlabel({"auc": "area under the ROC curve", "r": "Pearson r"}[result["metric"]])
+    for ax, (target, by_input) in zip(axes.flat, scores.items(), strict=False):
+        for y, name in enumerate(inputs):
+            colour = COLOURS["arousal" if AUDIO in name else "valence"]
+            _interval(ax, by_input[name], y, GREY if name == AUDIO else colour)
+        if AUDIO in by_input:
+            ax.axvline(by_input[AUDIO].value, color=GREY, lw=1, ls=":")
+        if target in comparison.ceiling:
+            ax.axvline(comparison.ceiling[target], color=GREY, lw=1, ls="--")
+        ax.set(title=target.replace("_", " "), yticks=range(len(inputs)))
+        ax.set_yticklabels(inputs, fontsize="small")
+        ax.set_xlabel({"auc": "area under the ROC curve", "r": "Pearson r"}[comparison.metric])
     for ax in axes.flat[len(scores) :]:
         ax.set_visible(False)
     axes[0, 0].invert_yaxis()

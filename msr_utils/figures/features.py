@@ -20,7 +20,7 @@ from msr_utils.dataset.augmentation import (
 )
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor, logmel_spectrogram
-from msr_utils.figures.evaluation import _title
+from msr_utils.figures.evaluation import track_title
 from msr_utils.style import COLOURS, GREY
 
 PITCH_CLASSES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
@@ -59,7 +59,7 @@ def audio_overview(tracks: Sequence[Track], samples: Sequence[np.ndarray]) -> Fi
         )
         time_s = np.arange(len(peaks)) * config.hop_length / config.sample_rate
         wave.fill_between(time_s, -peaks, peaks, color=GREY, lw=0)
-        wave.set(title=_title(track))
+        wave.set(title=track_title(track))
         image = mel.imshow(
             mel_db.T, vmin=-60, vmax=40, extent=(0, end_s, 0, config.n_mels), **_IMAGE
         )

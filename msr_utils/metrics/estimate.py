@@ -43,7 +43,7 @@ class Estimate:
     high: float = math.nan
 
     @classmethod
-    def from_samples(cls, value: float, samples: np.ndarray | None) -> Self:
+    def from_samples(cls, value: float | np.ndarray, samples: np.ndarray | None) -> Self:
         """The percentile interval of bootstrap samples, [shape=(n,)]; NaNs among them are left out.
 
         Notes

@@ -80,8 +80,8 @@ class Service:
 @contextmanager
 def service(models: Path, log: Path, *options: str) -> Iterator[Service]:
     """Run the service until the block ends; it must then stop by itself."""
-    # As it is by default: without settings of this shell.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    # As it is by default: without settings of this shell, but with the pretrained weights.
+    environment = {k: v for k, v in os.environ.items() if k == "MSR_EARS" or k[:4] != "MSR_"}
     with log.open("w") as file:
         start = time.perf_counter()
         process = subprocess.Popen(

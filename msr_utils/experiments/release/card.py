@@ -1,175 +1,228 @@
-"""Bundles of the released models and their cards."""
+"""Bundles of the released models and the texts of their cards."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from msr_utils.constants import TARGETS
+from msr_utils.corpora.base import Corpus
 from msr_utils.experiments.release.intervals import COVERAGE
-from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED
-from msr_utils.experiments.release.trainer import Released, _curves
+from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED, LossWeights
+from msr_utils.experiments.release.scores import Report, UnseenScores, clip_metric_title
+from msr_utils.experiments.release.trainer import Released
 from msr_utils.experiments.robustness import AlterationEffect
-from msr_utils.experiments.transfer_scores import ZERO, TransferScores
+from msr_utils.experiments.transfer_scores import ZERO
 from msr_utils.export.bundle import export_bundle
+from msr_utils.features.config import FeatureConfig
 from msr_utils.inference.card import ModelCard, ModelDescription
-from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.scores import METRICS
 from msr_utils.models.backend import keras
 from msr_utils.models.linear import LinearConfig, build_linear
 
+TRAINING_LIMITS = (
+    "The model was not trained on speech, noise, silence, music without Western harmony, or pieces "
+    "longer than a few minutes.",
+    "Ratings are means over listeners. They do not say what one person feels.",
+)
+"""Limits of every released model."""
+
+PRETRAINED_LIMIT = (
+    "MusiCNN was trained to tag the Million Song Dataset, and some of the tags are words for "
+    "moods. Recordings of the test clips may be in that data set. This was not checked, so the "
+    "scores on clips may be too high."
+)
+"""Limit of models with embeddings of MusiCNN."""
+
 
 def networks(released: Released) -> dict[str, keras.Model]:
-    """The map as one network a target, for `export_bundle`."""
-    m = released.trainer.materials
-    rows = np.concatenate([r for own in m.values() for r in own.rows])
+    """The linear model as one network a target, for `export_bundle`."""
+    rows = np.concatenate([r for data in released.trainer.data.values() for r in data.rows])
     mean, sd = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     sd = np.where(sd > 1e-6, sd, 1)
-    found = {}
+    result = {}
     for k, target in enumerate(TARGETS):
-        slope = released.map.slope[:, k]
+        slope = released.model.slope[:, k]
         network = build_linear(LinearConfig(), mean.astype(np.float32), sd.astype(np.float32))
-        level = released.map.level[k] + mean @ slope
+        # The network standardises its input, so its weights are those of standardised features.
+        intercept = released.model.intercept[k] + mean @ slope
         network.get_layer("curve").set_weights(
-            [(slope * sd)[:, None].astype(np.float32), np.array([level], np.float32)]
+            [(slope * sd)[:, None].astype(np.float32), np.array([intercept], np.float32)]
         )
-        found[target] = network
-    return found
+        result[target] = network
+    return result
 
 
 def export(
-    name: str, released: Released, scored: dict, models_dir: Path, limits: Sequence[str] = ()
+    name: str,
+    released: Released,
+    report: Report,
+    models_dir: Path,
+    limits: Sequence[str] = (),
 ) -> ModelCard:
     """Write the bundle `name`.
 
     Parameters
     ----------
     name : str
-        Key of `BUNDLES`.
+        Key of `msr_utils.experiments.release.training_data.BUNDLES`.
     released : Released
-    scored : dict
-        See `report`.
+    report : Report
     models_dir : Path
     limits : sequence of str
-        What measurements on other music say, as `unseen_limits` words it.
-
-    Returns
-    -------
-    ModelCard
+        Limits that were measured: see `unseen_limits`, `alteration_limits` and
+        `msr_utils.experiments.release.peers.peer_limits`.
 
     Raises
     ------
     msr_utils.export.bundle.ExportError
-        If the graph does not compute what the network computes.
+        If the ONNX graph does not compute what the network computes.
     """
     trainer = released.trainer
-    corpora = [
-        m.corpus
-        for m in trainer.materials.values()
-        if getattr(released.setting, m.corpus.labels)  # a kind without a share teaches nothing
-    ]
-    first = _curves(trainer)[0]
-    ear = "ear" in trainer.features.blocks
-    inside = scored["coverage"]["reached"]
-    clips = "; ".join(
-        f"{metric.replace('_', ' of ')} {v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]"
-        for quadrants in scored["quadrants"].values()
-        for metric, v in quadrants.items()
-    )
-    description = ModelDescription(
-        name=name,
-        title=f"Linear map of remembered features ({name})",
-        summary="Valence and arousal every 500 ms; causal. One linear map of what was heard in "
-        "the last 3, 10 and 40 s: spectrum, timbre, harmony, rhythm and loudness"
-        + (", and what a network makes of it that learned to tag music." if ear else "."),
-        protocol=f"{trainer.folds}-fold cross-validation over all corpora at once, by artist "
-        "or series. Only the shares of the kinds of labels were chosen within the folds that are "
-        "not tested; features, memory and penalties were settled after the scores of about "
-        f"{N_CONFIGS_TRIED} configurations on the same folds had been seen, so these scores are somewhat "
-        f"optimistic. The table is of {first}, frames pooled. Clips of a known quadrant: {clips}. The bundle itself was "
-        "trained on all folds. Intervals of 95 % resample tracks or artists.",
-        trained_on=", ".join(c.card.title for c in corpora),
-        licence="weights for research, not for commercial use; training data: "
-        + "; ".join(f"{c.card.title}: {c.card.licence}" for c in corpora),
-        corpus_hash=" ".join(c.content_hash()[:16] for c in corpora),
-        metrics={
-            t: {m: one.pooled[m] for m in METRICS} for t, one in scored["curves"][first].items()
-        },
-        margins=released.margins,
-        setting=scored["setting"],
-        quadrants={
-            corpus: {metric: Estimate.from_json(value) for metric, value in own.items()}
-            for corpus, own in scored["quadrants"].items()
-        },
-        coverage=scored["coverage"],
-        limits=(
-            f"Its intervals are as wide for every frame. They are meant to cover "
-            f"{100 * COVERAGE:.0f} % of a track's frames and were fitted to curves of {first}: "
-            + ", ".join(f"{100 * inside[t][first]:.0f} % of {t}" for t in TARGETS)
-            + " there, out of fold. On other music they may cover fewer.",
-            *limits,
-            *(
-                [
-                    "Its ear learned to tag the Million Song Dataset, with words for moods among the "
-                    "tags. Recordings of the clips may be in it, which was not checked: the scores on "
-                    "clips may be too good."
-                ]
-                if ear
-                else []
-            ),
-            "Of recordings with singing or a band it has heard only which quadrant a clip is in: "
-            "that a curve rises there says more than its value does.",
-            "It was never shown speech, noise, silence, music without Western harmony or pieces "
-            "of more than some minutes.",
-            "Ratings are means over listeners: they do not say what one person feels.",
-        ),
-    )
+    corpora = [data.corpus for data in trainer.data.values()]
+    description = describe(name, trainer.features, corpora, report, trainer.folds, limits)
     return export_bundle(networks(released), trainer.features, description, Path(models_dir) / name)
 
 
-def unseen_limits(name: str, heard: dict, title: str) -> list[str]:
-    """What music that a bundle was not trained on says of its limits, for its card.
+def describe(
+    name: str,
+    features: FeatureConfig,
+    corpora: Sequence[Corpus],
+    report: Report,
+    folds: int,
+    limits: Sequence[str] = (),
+) -> ModelDescription:
+    """Describe a released model for its card.
+
+    Parameters
+    ----------
+    name : str
+    features : FeatureConfig
+    corpora : sequence of Corpus
+        All that the trainer read. Corpora whose labels have no weight are not named.
+    report : Report
+    folds : int
+        Of the cross-validation.
+    limits : sequence of str
+        See `export`.
+    """
+    used = [corpus for corpus in corpora if report.setting.of(corpus.labels)]
+    titles = [corpus.card.title for corpus in used]
+    has_pretrained = bool(features.pretrained)
+    reference = next(iter(report.curves))
+    return ModelDescription(
+        name=name,
+        title=f"Ridge regression on running feature statistics ({name})",
+        summary=_summary(features, has_pretrained),
+        protocol=_protocol(report, folds, reference),
+        trained_on="; ".join(titles),
+        licence="weights for research, not for commercial use; training data: "
+        + "; ".join(f"{corpus.card.title} ({corpus.card.licence})" for corpus in used),
+        corpus_hash=" ".join(corpus.content_hash()[:16] for corpus in used),
+        metrics={
+            target: {metric: scores.pooled[metric] for metric in METRICS}
+            for target, scores in report.curves[reference].items()
+        },
+        margins=report.margins,
+        setting=asdict(report.setting),
+        quadrants=report.quadrants,
+        coverage=asdict(report.coverage),
+        limits=(
+            _interval_limit(report, reference),
+            *limits,
+            *((PRETRAINED_LIMIT,) if has_pretrained else ()),
+            _vocal_limit(report.setting),
+            *TRAINING_LIMITS,
+        ),
+    )
+
+
+def _summary(features: FeatureConfig, has_pretrained: bool) -> str:
+    seconds = [f"{s:g}" for s in features.memory_s]
+    embeddings = ", and embeddings of MusiCNN, a network pretrained on music tagging"
+    return (
+        "Predicts valence and arousal every 500 ms. Causal: no value needs audio that comes later. "
+        "Ridge regression on running feature statistics, trained jointly on several corpora. The "
+        f"statistics are means and standard deviations over the last {', '.join(seconds[:-1])} and "
+        f"{seconds[-1]} s. The features are spectrum, timbre, harmony, rhythm and loudness"
+        f"{embeddings if has_pretrained else ''}."
+    )
+
+
+def _protocol(report: Report, folds: int, reference: str) -> str:
+    clips = "; ".join(
+        f"{clip_metric_title(metric)} {estimate}"
+        for estimates in report.quadrants.values()
+        for metric, estimate in estimates.items()
+    )
+    return (
+        f"{folds}-fold cross-validation over all corpora at once. Each artist or game series is in "
+        "one fold. Only the weights of the kinds of labels were chosen without the tested fold. "
+        "Features, time constants and penalties were chosen after about "
+        f"{N_CONFIGS_TRIED} configurations had been scored on the same folds, so the scores are "
+        f"somewhat optimistic. The table shows scores on {reference}, pooled over frames. Scores "
+        f"on clips with a quadrant label: {clips}. The bundle itself was trained on all folds. "
+        "Intervals are 95 % and resample tracks or artists."
+    )
+
+
+def _interval_limit(report: Report, reference: str) -> str:
+    reached = _each_target(
+        {
+            t: f"{100 * by_corpus[reference]:.0f} %"
+            for t, by_corpus in report.coverage.reached.items()
+        }
+    )
+    return (
+        "The intervals of a curve have the same width in every frame. They are meant to cover "
+        f"{100 * COVERAGE:.0f} % of a track's frames. They were fitted to curves of {reference}, "
+        f"where they cover {reached} in cross-validation. On other music they may cover less."
+    )
+
+
+def _vocal_limit(weights: LossWeights) -> str:
+    labels = "quadrant and emotion labels of whole clips" if weights.gems else "quadrant labels"
+    return (
+        f"For songs with vocals or a band the model was trained only on {labels}. "
+        "Trust the direction of change more than the absolute value."
+    )
+
+
+def unseen_limits(name: str, unseen: UnseenScores, title: str) -> list[str]:
+    """Scores on a corpus that was not used in training, as sentences for a model card.
 
     Parameters
     ----------
     name : str
         Of the bundle.
-    heard : dict
-        See `unseen`.
+    unseen : UnseenScores
     title : str
         Of the corpus.
     """
-
-    def each(form: Callable[[str], str]) -> str:
-        return " and ".join(f"{form(target)} of {target}" for target in TARGETS)
-
-    def of(target: str, row: str) -> TransferScores:
-        return heard["rows"][target][row]
-
+    rmse = {t: f"{rows[name].pooled['rmse']}" for t, rows in unseen.rows.items()}
+    zero = {t: f"{rows[ZERO].pooled['rmse'].value:.3f}" for t, rows in unseen.rows.items()}
+    song_means = {t: f"{rows[name].song_means:.2f}" for t, rows in unseen.rows.items()}
     limits = [
-        "How high its curves lie is uncertain on music unlike its training music. On the "
-        f"{heard['songs']} songs of {title}, which it was never trained on, RMSE is "
-        + each(lambda t: f"{of(t, name).pooled['rmse']}")
-        + "; a constant zero has "
-        + each(lambda t: f"{of(t, ZERO).pooled['rmse'].value:.3f}")
-        + ". Which song has more is told with r of song means "
-        + each(lambda t: f"{of(t, name).song_means:.2f}")
-        + "; an interval that holds zero shows nothing."
+        "The level of the curves is uncertain on music that is unlike the training music. On the "
+        f"{unseen.songs} songs of {title}, none of which was used in training, RMSE is "
+        f"{_each_target(rmse)}. A constant zero has {_each_target(zero)}. The correlation r between "
+        f"predicted and true song means is {_each_target(song_means)}. It tells whether songs are "
+        "ranked correctly; an interval that includes zero is no evidence of it."
     ]
-    inside = heard["coverage"].get(name)
-    if inside:
+    coverage = unseen.coverage.get(name)
+    if coverage:
+        covered = _each_target({t: f"{100 * share:.0f} %" for t, share in coverage.items()})
         limits.append(
-            f"There its intervals of {100 * COVERAGE:.0f} % cover "
-            + each(lambda t: f"{100 * inside[t]:.0f} %")
-            + "."
+            f"On these songs the {100 * COVERAGE:.0f} % intervals cover {covered} of the frames."
         )
     return limits
 
 
-def altered_limits(rows: Sequence[AlterationEffect], title: str) -> list[str]:
-    """What altering recordings does to the curves, for the card.
+def alteration_limits(rows: Sequence[AlterationEffect], title: str) -> list[str]:
+    """How altered recordings shift the curves, as sentences for a model card.
 
     Parameters
     ----------
@@ -178,13 +231,19 @@ def altered_limits(rows: Sequence[AlterationEffect], title: str) -> list[str]:
     title : str
         Of the corpus whose songs were altered.
     """
-    names = dict.fromkeys(row.alteration for row in rows)
-    moved = {(row.alteration, row.target): row.shift for row in rows}
+    shifts: dict[str, dict[str, float]] = {}
+    for row in rows:
+        shifts.setdefault(row.alteration, {})[row.target] = row.shift
+    changes = "; ".join(
+        f"{alteration}: " + " and ".join(f"{shift[target]:+.3f}" for target in TARGETS)
+        for alteration, shift in shifts.items()
+    )
     return [
-        f"Altered recordings of the songs of {title} move its mean valence and arousal by: "
-        + "; ".join(
-            f"{name} " + " and ".join(f"{moved[name, target]:+.3f}" for target in TARGETS)
-            for name in names
-        )
-        + "."
+        f"Altered recordings of the songs of {title} shift the predicted means of "
+        f"{' and '.join(TARGETS)}. {changes}."
     ]
+
+
+def _each_target(texts: Mapping[str, str]) -> str:
+    """Such as "0.2 for valence and 0.3 for arousal"."""
+    return " and ".join(f"{text} for {target}" for target, text in texts.items())

@@ -1,4 +1,4 @@
-"""Conformal intervals of the released models."""
+"""Conformal prediction intervals of the released models."""
 
 from __future__ import annotations
 
@@ -9,24 +9,37 @@ import numpy as np
 from msr_utils.metrics.curves import Curve
 
 COVERAGE = 0.9
-"""Share of frames that the intervals of a curve are meant to cover."""
+"""Share of the frames of a track that an interval is meant to cover."""
 
 
-def margin(curves: Sequence[Curve], share: float = COVERAGE) -> float:
-    """Half-width of an interval that covers this share of the frames of the next track.
+def margin(curves: Sequence[Curve], coverage: float = COVERAGE) -> float:
+    """Half-width of an interval that covers a given share of the frames of the next track.
 
-    Split-conformal with tracks as units, each of which counts the same: Dunn, Wasserman and
-    Ramdas (2023), "Distribution-free prediction sets for two-layer hierarchical models",
-    JASA 118(544). Too few tracks for `share` give the largest error.
+    Parameters
+    ----------
+    curves : sequence of Curve
+        Tracks that the model was not trained on. Each track counts the same.
+    coverage : float in (0, 1)
+
+    Returns
+    -------
+    float
+        The largest error if there are too few tracks for `coverage`.
+
+    Notes
+    -----
+    Split-conformal prediction with tracks as units: Dunn, Wasserman and Ramdas (2023),
+    "Distribution-free prediction sets for two-layer hierarchical models", JASA 118(544).
     """
     errors = np.concatenate([abs(c.true - c.predicted) for c in curves])
     weight = np.concatenate([np.full(len(c.true), 1 / len(c.true)) for c in curves])
     order = np.argsort(errors)
     reached = np.cumsum(weight[order]) / len(curves)
-    wanted = share * (1 + 1 / len(curves))
-    return float(errors[order][min(np.searchsorted(reached, wanted), len(errors) - 1)])
+    wanted = coverage * (1 + 1 / len(curves))
+    place = min(int(np.searchsorted(reached, wanted)), len(errors) - 1)
+    return float(errors[order[place]])
 
 
-def covered(curve: Curve, width: float) -> float:
-    """Share of the frames whose true value lies within `width` of the predicted one."""
-    return float((abs(curve.true - curve.predicted) <= width).mean())
+def share_covered(curve: Curve, half_width: float) -> float:
+    """Share of the frames whose true value lies within `half_width` of the predicted one."""
+    return float((abs(curve.true - curve.predicted) <= half_width).mean())

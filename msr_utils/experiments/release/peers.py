@@ -1,4 +1,4 @@
-"""Other programs, scored on the same clips."""
+"""Scores of other programs on the same clips."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from msr_utils.corpora.base import Corpus
-from msr_utils.experiments.release.scores import score_clips
+from msr_utils.experiments.release.scores import Results, clip_metric_title, score_clips
 from msr_utils.experiments.release.training_data import clip_labels
+from msr_utils.metrics.bootstrap import N_BOOT, SEED
 
 VIBENET = """
 import json, sys
@@ -21,70 +22,77 @@ heard = [model.predict(path)[0] for path in json.load(sys.stdin)]
 said = [[one.valence, one.energy] for one in heard]
 json.dump({"version": version("vibenet"), "said": said}, sys.stdout)
 """
-"""The peer's own program, run by an interpreter that has it."""
+"""Program that predicts clips with vibenet. An interpreter that has vibenet runs it."""
 
 
 def peer_scores(
-    corpora: Sequence[Corpus], python: str, n_boot: int = 2000, seed: int = 7
-) -> dict[str, dict]:
-    """What another program makes of the clips of a known quadrant, scored as our models are.
+    corpora: Sequence[Corpus], python: str, n_boot: int = N_BOOT, seed: int = SEED
+) -> dict[str, Results]:
+    """Score another program on clips with a quadrant, as our models are scored.
 
-    vibenet gives one valence and one energy of a whole clip, on scales of its own: they are
-    split at their medians over the clips.
+    vibenet gives one valence and one energy for a whole clip, on its own scales. Both are split
+    at their medians over the clips.
 
     Parameters
     ----------
     corpora : sequence of Corpus
-        Those without quadrants are left out.
+        Corpora without quadrants are skipped.
     python : str
-        Interpreter that has vibenet; empty: no peer.
+        Path of an interpreter that has vibenet. Empty: no peer is scored.
     n_boot, seed : int
 
     Returns
     -------
-    dict
-        Name and version to ``quadrants`` as in `report`, and ``curves``, of which it has none.
+    dict of name and version to Results
+        Peers predict no curves, so `Results.curves` is empty.
 
     Raises
     ------
     ValueError
-        If the interpreter is not there or the peer fails; its last words are told.
+        If the interpreter is missing or vibenet fails; its last line of output is quoted.
     """
     if not python:
         return {}
-    clips = {c.card.title: c for c in corpora if c.labels == "quadrants"}
-    found: dict[str, dict] = {}
-    for title, corpus in clips.items():
-        paths = json.dumps([str(t.audio_path.resolve()) for t in corpus.tracks])
-        try:
-            told = subprocess.run(
-                [python, "-c", VIBENET], input=paths, capture_output=True, text=True, check=True
-            ).stdout
-        except OSError as error:
-            raise ValueError(f"BENCH_PEERS_PYTHON={python}: {error.strerror}") from error
-        except subprocess.CalledProcessError as error:
-            why = (error.stderr.strip().splitlines() or ["no output"])[-1]
-            raise ValueError(f"BENCH_PEERS_PYTHON={python}: vibenet: {why}") from error
-        answer = json.loads(told)
-        said = np.array(answer["said"])
-        groups = [t.group for t in corpus.tracks]
-        own = found.setdefault(f"vibenet {answer['version']}", {"quadrants": {}, "curves": {}})
-        own["quadrants"][title] = score_clips(
-            groups, clip_labels(corpus), said - np.median(said, axis=0), n_boot, seed
+    peers: dict[str, Results] = {}
+    for corpus in corpora:
+        if corpus.labels != "quadrants":
+            continue
+        name, predicted = _run_vibenet(corpus, python)
+        peer = peers.setdefault(name, Results(curves={}, quadrants={}))
+        peer.quadrants[corpus.card.title] = score_clips(
+            [track.group for track in corpus.tracks],
+            clip_labels(corpus),
+            predicted - np.median(predicted, axis=0),
+            n_boot,
+            seed,
         )
-    return found
+    return peers
 
 
-def peer_limits(peers: Mapping[str, dict]) -> list[str]:
-    """How the peers of `peer_scores` score, for the card."""
+def _run_vibenet(corpus: Corpus, python: str) -> tuple[str, np.ndarray]:
+    """Name with version, and valence and energy of every clip, (N, 2)."""
+    paths = json.dumps([str(track.audio_path.resolve()) for track in corpus.tracks])
+    try:
+        output = subprocess.run(
+            [python, "-c", VIBENET], input=paths, capture_output=True, text=True, check=True
+        ).stdout
+    except OSError as error:
+        raise ValueError(f"BENCH_PEERS_PYTHON={python}: {error.strerror}") from error
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ValueError(f"BENCH_PEERS_PYTHON={python}: vibenet: {reason}") from error
+    answer = json.loads(output)
+    return f"vibenet {answer['version']}", np.array(answer["said"])
+
+
+def peer_limits(peers: Mapping[str, Results]) -> list[str]:
+    """Scores of the peers as sentences for a model card."""
     return [
-        f"For comparison, on the clips of {title} {name} (its energy for arousal, split at the "
-        "medians) scores "
+        f"For comparison, scores of {name} on the clips of {title}: "
         + "; ".join(
-            f"{metric.replace('_', ' of ')} {v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]"
-            for metric, v in scored.items()
+            f"{clip_metric_title(metric)} {estimate}" for metric, estimate in estimates.items()
         )
-        + "."
+        + ". Its energy is taken for arousal, and both outputs are split at their medians."
         for name, peer in peers.items()
-        for title, scored in peer["quadrants"].items()
+        for title, estimates in peer.quadrants.items()
     ]

@@ -4,206 +4,241 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from msr_utils.constants import TARGETS
+from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Corpus, CorpusError
-from msr_utils.experiments.clip_scores import weighted_auc
-from msr_utils.experiments.release.intervals import COVERAGE, covered, margin
-from msr_utils.experiments.release.least_squares import LOSS_WEIGHTS
-from msr_utils.experiments.release.trainer import Released, _curves
+from msr_utils.experiments.release.intervals import COVERAGE, margin, share_covered
+from msr_utils.experiments.release.least_squares import LOSS_WEIGHTS, LossWeights
+from msr_utils.experiments.release.trainer import Released
 from msr_utils.experiments.transfer import bundle_predictions, was_trained_on
-from msr_utils.experiments.transfer_scores import scores
+from msr_utils.experiments.transfer_scores import TransferComparison, compare
 from msr_utils.inference.model import Model
-from msr_utils.metrics.curves import Curve
-from msr_utils.metrics.scores import evaluate
+from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_counts
+from msr_utils.metrics.correlation import weighted_auc
+from msr_utils.metrics.estimate import MISSING, Estimate
+from msr_utils.metrics.scores import Scores, evaluate, metric_title
+
+ClipEstimates = dict[str, Estimate]
+"""``auc_valence``, ``auc_arousal`` and ``accuracy`` of the quadrant."""
 
 
-def coverage(released: Released) -> dict[str, dict[str, float]]:
-    """Share of a curve's frames within the interval, tracks weighing the same.
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Scores of a released model or of another program.
 
-    Returns
-    -------
-    dict
-        Target to corpus of curves to the share: intervals are made of the folds that are not
-        tested.
+    Parameters
+    ----------
+    curves : dict of corpus to target to Scores
+    quadrants : dict of corpus to ClipEstimates
     """
-    found: dict[str, dict[str, float]] = {target: {} for target in TARGETS}
+
+    curves: dict[str, dict[str, Scores]]
+    quadrants: dict[str, ClipEstimates]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Coverage of the intervals of curves, measured on folds that did not fit them.
+
+    Parameters
+    ----------
+    wanted : float
+    reached : dict of target to corpus to float
+        Share of frames inside the interval; each track counts the same.
+    """
+
+    wanted: float
+    reached: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Results):
+    """Cross-validated scores of a released model.
+
+    Parameters
+    ----------
+    coverage : Coverage
+    margins : dict of target to float
+        Half-widths of the intervals.
+    setting : LossWeights
+        Of the released model.
+    chosen : list of LossWeights
+        Of the model of each fold.
+    tried : int
+        Number of weights to choose from.
+    """
+
+    coverage: Coverage
+    margins: dict[str, float]
+    setting: LossWeights
+    chosen: list[LossWeights]
+    tried: int
+
+
+@dataclass(frozen=True)
+class UnseenScores(TransferComparison):
+    """Scores of bundles on a corpus that none of them was trained on.
+
+    Parameters
+    ----------
+    coverage : dict of bundle to target to float
+        Share of frames inside the bundle's intervals.
+    """
+
+    coverage: dict[str, dict[str, float]]
+
+
+def coverage(released: Released) -> Coverage:
+    """Measure the coverage on each fold with the intervals that the other folds give."""
+    corpora, folds = released.trainer.curve_corpora, range(released.trainer.folds)
+    reached = {}
     for target in TARGETS:
-        parts = [
-            (name, fold, curve)
-            for name in _curves(released.trainer)
-            for fold, curve in _by_fold(released, name, target)
-        ]
-        widths = {
-            k: margin([c for _, fold, c in parts if fold != k])
-            for k in range(released.trainer.folds)
-        }
-        for name in _curves(released.trainer):
-            found[target][name] = float(
-                np.mean([covered(c, widths[k]) for own, k, c in parts if own == name])
+        curves = [
+            (title, fold, curve)
+            for title in corpora
+            for fold, curve in zip(
+                released.trainer.data[title].fold[released.trainer.data[title].tested],
+                released.held_out.curves[title][target].values(),
+                strict=True,
             )
-    return found
-
-
-def _by_fold(released: Released, name: str, target: str) -> list[tuple[int, Curve]]:
-    m = released.trainer.materials[name]
-    fold = {t.id: int(k) for t, k in zip(m.corpus.tracks, m.part, strict=True)}
-    return [(fold[i], curve) for i, curve in released.tested[name][target].items()]
+        ]
+        margins = [margin([c for _, fold, c in curves if fold != k]) for k in folds]
+        reached[target] = {
+            title: float(
+                np.mean([share_covered(c, margins[k]) for other, k, c in curves if other == title])
+            )
+            for title in corpora
+        }
+    return Coverage(COVERAGE, reached)
 
 
 def score_clips(
     groups: Sequence[str],
     true: np.ndarray,
-    said: np.ndarray,
-    n_boot: int = 2000,
-    seed: int = 7,
-) -> dict[str, dict[str, float]]:
+    predicted: np.ndarray,
+    n_boot: int = N_BOOT,
+    seed: int = SEED,
+) -> ClipEstimates:
     """AUC of valence and arousal and accuracy of the quadrant, with 95 % intervals by group.
 
     Parameters
     ----------
     groups : sequence of str
-        Artists, drawn as a whole.
-    true, said : np.ndarray [shape=(N, 2)]
-        The signs of (valence, arousal) count.
+        Artists. All clips of an artist are drawn together.
+    true, predicted : np.ndarray [shape=(N, 2)]
+        (valence, arousal). Of `true`, only the signs count.
     n_boot, seed : int
-
-    Returns
-    -------
-    dict
-        ``auc_valence, auc_arousal, accuracy`` to ``value, low, high``.
     """
-    names, member = np.unique(list(groups), return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=n_boot
-    )
-    counts = np.concatenate([np.ones((1, len(names))), drawn])[:, member]
-    right = ((true > 0) == (said > 0)).all(axis=1)
+    counts = draw_counts(groups, n_boot, seed)
+    correct = ((true > 0) == (predicted > 0)).all(axis=1)
     samples = {
-        f"auc_{target}": weighted_auc(counts, true[:, k] > 0, said[:, k])
+        f"auc_{target}": weighted_auc(counts, true[:, k] > 0, predicted[:, k])
         for k, target in enumerate(TARGETS)
-    } | {"accuracy": counts @ right / counts.sum(axis=1)}
-    return {
-        name: dict(
-            zip(
-                ("value", "low", "high"),
-                [float(v[0]), *np.nanquantile(v[1:], [0.025, 0.975]).tolist()]
-                if n_boot
-                else [float(v[0]), np.nan, np.nan],
-                strict=True,
-            )
-        )
-        for name, v in samples.items()
-    }
+    } | {"accuracy": counts @ correct / counts.sum(axis=1)}
+    return {name: Estimate.from_samples(v[0], v[1:]) for name, v in samples.items()}
 
 
-def report(released: Released, n_boot: int = 2000, seed: int = 7) -> dict:
-    """Scores of every track by a map that did not see its group.
+def clip_metric_title(metric: str) -> str:
+    """How a metric of `score_clips` is written in tables and texts, such as "AUC of valence"."""
+    name, _, target = metric.partition("_")
+    return f"{metric_title(name)} of {target}" if target else metric_title(name)
 
-    Returns
-    -------
-    dict
-        ``curves[corpus][target]`` as `msr_utils.metrics.scores.evaluate`, ``quadrants[corpus]`` as
-        `score_clips`; ``coverage``, ``margins``, ``setting``, ``chosen``, ``tried``.
-    """
-    trainer = released.trainer
-    quadrants = {}
-    for name, kind in trainer.kinds.items():
-        if kind != "quadrants":
-            continue
-        m = trainer.materials[name]
-        at = np.flatnonzero(m.part >= 0)
-        groups = [m.corpus.tracks[i].group for i in at]
-        true = np.concatenate([m.labels[i] for i in at])
-        quadrants[name] = score_clips(groups, true, released.tested[name], n_boot, seed)
-    return {
-        "curves": {
-            name: {t: evaluate(released.tested[name][t], n_boot, seed) for t in TARGETS}
-            for name in _curves(trainer)
+
+def report(released: Released, n_boot: int = N_BOOT, seed: int = SEED) -> Report:
+    """Score every track by a model that was not trained on its group."""
+    trainer, held_out = released.trainer, released.held_out
+    return Report(
+        curves={
+            title: {target: evaluate(curves[target], n_boot, seed) for target in TARGETS}
+            for title, curves in held_out.curves.items()
         },
-        "quadrants": quadrants,
-        "coverage": {"wanted": COVERAGE, "reached": coverage(released)},
-        "margins": released.margins,
-        "setting": vars(released.setting),
-        "chosen": [vars(setting) for setting in released.chosen],
-        "tried": len(LOSS_WEIGHTS),
-    }
+        quadrants={
+            title: _score_quadrants(released, title, n_boot, seed)
+            for title, kind in trainer.label_kinds.items()
+            if kind == "quadrants"
+        },
+        coverage=coverage(released),
+        margins=released.margins,
+        setting=released.weights,
+        chosen=released.fold_weights,
+        tried=len(LOSS_WEIGHTS),
+    )
+
+
+def _score_quadrants(released: Released, title: str, n_boot: int, seed: int) -> ClipEstimates:
+    data = released.trainer.data[title]
+    groups = [data.corpus.tracks[i].group for i in data.tested]
+    true = np.concatenate([data.labels[i] for i in data.tested])
+    return score_clips(groups, true, released.held_out.clips[title], n_boot, seed)
 
 
 def score_unseen_corpus(
-    models: Sequence[Model], corpus: Corpus, n_boot: int = 2000, seed: int = 7
-) -> dict[str, dict]:
+    models: Sequence[Model], corpus: Corpus, n_boot: int = N_BOOT, seed: int = SEED
+) -> UnseenScores:
     """Test bundles on a corpus with curves that none of them was trained on.
-
-    Returns
-    -------
-    dict
-        As `msr_utils.experiments.transfer_scores.scores`, and ``coverage[model][target]``, the share of frames
-        within the bundle's intervals.
 
     Raises
     ------
     CorpusError
-        If a bundle was trained on it.
+        If a bundle was trained on the corpus.
     """
-    said = {}
+    predictions = {}
     for model in models:
         if was_trained_on(model, corpus):
             raise CorpusError(f"bundle {model.name}: was trained on {corpus.card.title}")
-        said[model.name] = bundle_predictions(model, corpus.tracks, progress=False)
-    result = scores(said, None, n_boot, seed)
-    result["coverage"] = {
-        model.name: {
-            target: float(
-                np.mean(
-                    [covered(c, model.margins[target]) for c in said[model.name][target].values()]
+        predictions[model.name] = bundle_predictions(model, corpus.tracks, progress=False)
+    return UnseenScores(
+        **vars(compare(predictions, None, n_boot, seed)),
+        coverage={
+            model.name: {
+                target: float(
+                    np.mean([share_covered(c, model.margins[target]) for c in curves.values()])
                 )
-            )
-            for target in TARGETS
-        }
-        for model in models
-        if model.margins
-    }
-    return result
+                for target, curves in predictions[model.name].items()
+            }
+            for model in models
+            if model.margins
+        },
+    )
 
 
 def realtime_factor(model: Model, path: Path, repeats: int = 3) -> float:
-    """Seconds of audio a second on one thread, decoding included; the best of some repeats."""
-    seconds, length = [], 0.0
+    """Seconds of audio per second on one thread, decoding included; the best of some repeats."""
+    seconds, audio_s = [], 0.0
     with threadpool_limits(1, user_api="blas"):
         for _ in range(repeats):
             start = time.perf_counter()
-            length = len(model.predict(path).times_s) / 2
+            audio_s = len(model.predict(path).times_s) / FRAME_RATE_HZ
             seconds.append(time.perf_counter() - start)
-    return length / min(seconds)
+    return audio_s / min(seconds)
 
 
-def score_table(results: Mapping[str, dict]) -> pd.DataFrame:
-    """Scores of `report` and `peer_scores` by bundle, for display."""
+def score_table(results: Mapping[str, Results]) -> pd.DataFrame:
+    """Readable table of `report` and `msr_utils.experiments.release.peers.peer_scores`.
+
+    Corpora and metrics are rows, bundles and peers are columns.
+    """
     rows = []
     for name, result in results.items():
-        found = {
-            ("quadrants", m): v for own in result["quadrants"].values() for m, v in own.items()
+        scores = {
+            ("quadrants", clip_metric_title(metric)): estimate
+            for estimates in result.quadrants.values()
+            for metric, estimate in estimates.items()
         } | {
-            (corpus, f"{metric} of {target}"): asdict(one.pooled[metric])
-            for corpus, targets in result["curves"].items()
-            for target, one in targets.items()
+            (corpus, f"{metric_title(metric)} of {target}"): of_target.pooled[metric]
+            for corpus, targets in result.curves.items()
+            for target, of_target in targets.items()
             for metric in ("rmse", "r")
         }
         rows += [
-            {
-                "corpus": corpus,
-                "metric": metric.replace("_", " of "),
-                "bundle": name,
-                "score": f"{v['value']:.3f} [{v['low']:.3f}, {v['high']:.3f}]",
-            }
-            for (corpus, metric), v in found.items()
+            {"corpus": corpus, "metric": metric, "bundle": name, "score": f"{estimate}"}
+            for (corpus, metric), estimate in scores.items()
         ]
     table = pd.DataFrame(rows).pivot(index=["corpus", "metric"], columns="bundle", values="score")
-    return table[list(results)].fillna("–")
+    return table[list(results)].fillna(MISSING)

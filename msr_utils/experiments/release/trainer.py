@@ -1,12 +1,14 @@
-"""The models that the service ships: one linear map of remembered features, taught by many corpora.
+"""Training of the released models: ridge regression on running feature statistics.
 
-Curves teach with their frames, clips of a known quadrant with the signs of their mean valence
-and arousal, and listeners' emotions with where those emotions lie in the plane. How much each
-kind of labels counts, if at all, is chosen by cross-validation. All of it is one weighted least-squares problem, solved in closed form: the past is in the features' memory
-(`msr_utils.features.running_stats`), so the map itself needs none and follows a live stream.
+One linear model is trained jointly on several corpora. Curves contribute frames. Clips with a
+quadrant contribute the signs of their mean valence and arousal. Clips with emotions contribute the
+place of these emotions in the valence-arousal plane. The weight of each kind of labels is chosen
+by cross-validation.
 
-Some tracks of every corpus are heard louder and softer too. The map is penalised for what it makes
-of the difference, so that a louder copy is no more exciting.
+All of it is one weighted least-squares problem with a closed-form solution. The past is in the
+features (`msr_utils.features.running_stats`), so the model has no state of its own and can follow
+a live stream. Some tracks of every corpus are also read louder and softer: the model is penalised
+for changing its curve with the gain.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import product
+from itertools import combinations_with_replacement, product
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +26,41 @@ from tqdm import tqdm
 
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, CorpusError
-from msr_utils.dataset.sequences import Sequence2Hz, align, collect
+from msr_utils.dataset.sequences import align, collect
 from msr_utils.experiments.release.intervals import margin
 from msr_utils.experiments.release.least_squares import (
     LOSS_WEIGHTS,
     LinearModel,
     LossWeights,
-    SufficientStatistics,
     solve,
 )
-from msr_utils.experiments.release.training_data import read_training_data
+from msr_utils.experiments.release.training_data import TrainingData, read_training_data
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
+from msr_utils.metrics.curves import Curve
 from msr_utils.paths import CACHE_DIR
+
+InnerLosses = Mapping[tuple[LossWeights, frozenset[int], int], float]
+"""Loss by weights, by the one or two folds left out of training, and by which of them was tested."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Cross-validated predictions: each track is predicted by a model not trained on its fold.
+
+    Parameters
+    ----------
+    curves : dict of corpus to target to track id to Curve
+    clips : dict of corpus to np.ndarray [shape=(N, 2)]
+        Valence and arousal of the mean frame of each tested clip.
+    """
+
+    curves: dict[str, dict[str, dict[str, Curve]]]
+    clips: dict[str, np.ndarray]
 
 
 class Trainer:
-    """Fits maps on any of the folds of some corpora.
+    """Fits linear models on any of the folds of some corpora.
 
     Parameters
     ----------
@@ -54,7 +75,8 @@ class Trainer:
     Raises
     ------
     CorpusError
-        If two have one title, none has curves or none quadrants, or audio cannot be decoded.
+        If two corpora have the same title, none has curves, none has quadrants, or audio cannot
+        be decoded.
     """
 
     def __init__(
@@ -66,144 +88,156 @@ class Trainer:
         cache_dir: Path = CACHE_DIR,
         progress: bool = True,
     ) -> None:
-        by_name = {c.card.title: c for c in corpora}
-        self.kinds = {name: c.labels for name, c in by_name.items()}
-        if len(by_name) < len(corpora) or not {"curves", "quadrants"} <= {*self.kinds.values()}:
+        by_title = {corpus.card.title: corpus for corpus in corpora}
+        self.label_kinds = {title: corpus.labels for title, corpus in by_title.items()}
+        if len(by_title) < len(corpora) or not {"curves", "quadrants"} <= {
+            *self.label_kinds.values()
+        }:
             raise CorpusError(
-                "corpora: need different ones, one with curves and one with quadrants at least, "
-                f"not {', '.join(c.card.title for c in corpora)}"
+                "corpora: need different corpora, at least one with curves and one with quadrants, "
+                f"not {', '.join(corpus.card.title for corpus in corpora)}"
             )
         self.features, self.folds, self.progress = features, folds, progress
         self.cache_dir = cache_dir
-        self.materials = {
-            name: read_training_data(c, features, folds, seed, cache_dir, progress)
-            for name, c in by_name.items()
+        self.data: dict[str, TrainingData] = {
+            title: read_training_data(corpus, features, folds, seed, cache_dir, progress)
+            for title, corpus in by_title.items()
         }
-        every = [r for m in self.materials.values() for r in m.rows]
-        self._origin = np.mean([r.mean(axis=0) for r in every], axis=0, dtype=np.float32)
+        track_means = [rows.mean(axis=0) for data in self.data.values() for rows in data.rows]
+        self._origin = np.asarray(np.mean(track_means, axis=0, dtype=np.float32))
         with threadpool_limits(1, user_api="blas"):
-            self._moments = {n: m.moments(self._origin, folds) for n, m in self.materials.items()}
-            self._level = {n: m.level(folds) for n, m in self.materials.items()}
+            self._statistics = {
+                title: data.fold_statistics(self._origin, folds)
+                for title, data in self.data.items()
+            }
+            self._gain_products = {
+                title: data.gain_products(folds) for title, data in self.data.items()
+            }
 
-    def fit(self, setting: LossWeights, without: Sequence[int] = ()) -> LinearModel:
-        """The map of all folds but those."""
-        used = [k for k in range(self.folds) if k not in without]
-        moments = {
-            name: reduce(SufficientStatistics.__add__, [parts[k] for k in used])
-            for name, parts in self._moments.items()
+    @property
+    def curve_corpora(self) -> list[str]:
+        """Titles of the corpora with curves."""
+        return [title for title, kind in self.label_kinds.items() if kind == "curves"]
+
+    def fit(self, weights: LossWeights, without: Sequence[int] = ()) -> LinearModel:
+        """Fit a model on all folds except some."""
+        folds = [k for k in range(self.folds) if k not in without]
+        statistics = {
+            title: reduce(add, [parts[k] for k in folds])
+            for title, parts in self._statistics.items()
         }
-        taught_by = [n for n, kind in self.kinds.items() if getattr(setting, kind)]
-        known = [self._level[n][k] for n in taught_by for k in used]
-        level = sum(products for products, _ in known) / sum(n for _, n in known)
+        used = [title for title, kind in self.label_kinds.items() if weights.of(kind)]
+        gain = [self._gain_products[title][k] for title in used for k in folds]
+        gain_products = reduce(add, [p for p, _ in gain]) / sum(n for _, n in gain)
         with threadpool_limits(1, user_api="blas"):
-            found = solve(moments, self.kinds, setting, level)
-        return LinearModel(found.slope, found.level - self._origin @ found.slope)
+            model = solve(statistics, self.label_kinds, weights, gain_products)
+        return LinearModel(model.slope, model.intercept - self._origin @ model.slope)
 
-    def choose(self, losses: Mapping[tuple, float], without: Sequence[int]) -> LossWeights:
-        """The setting of the lowest mean loss over inner folds of what is left."""
+    def choose_weights(self, losses: InnerLosses, without: Sequence[int]) -> LossWeights:
+        """The weights with the lowest mean loss over the inner folds of the remaining folds."""
         left = [k for k in range(self.folds) if k not in without]
         return min(
             LOSS_WEIGHTS,
-            key=lambda s: np.mean([losses[s, frozenset((*without, k)), k] for k in left]),
+            key=lambda w: np.mean([losses[w, frozenset((*without, k)), k] for k in left]),
         )
 
-    def losses(self) -> dict[tuple, float]:
-        """By setting, folds left out (one or two) and which of them was predicted: squared
-        error over that of the fold's mean, averaged over targets and corpora of curves and
-        quadrants."""
-        pairs = [
-            frozenset(p) for p in {frozenset((i, j)) for i in range(self.folds)
-                                   for j in range(self.folds)}
-        ]  # fmt: skip
-        found = {}
-        plans = list(product(LOSS_WEIGHTS, sorted(pairs, key=sorted)))
-        for setting, pair in tqdm(plans, desc="settings", disable=not self.progress):
-            fitted = self.fit(setting, tuple(pair))
-            for k in pair:
-                found[setting, pair, k] = self._loss(fitted, k)
-        return found
+    def inner_losses(self) -> dict[tuple[LossWeights, frozenset[int], int], float]:
+        """Losses of all weights for all choices of one or two folds that are left out.
 
-    def _loss(self, fitted: LinearModel, fold: int) -> float:
+        The loss is the squared error over the variance of the tested fold, averaged over targets
+        and over corpora with curves or quadrants.
+        """
+        left_out = combinations_with_replacement(range(self.folds), 2)
+        plans = list(product(LOSS_WEIGHTS, (frozenset(pair) for pair in left_out)))
+        losses = {}
+        for weights, pair in tqdm(plans, desc="loss weights", disable=not self.progress):
+            model = self.fit(weights, tuple(pair))
+            for k in pair:
+                losses[weights, pair, k] = self._loss(model, k)
+        return losses
+
+    def _loss(self, model: LinearModel, fold: int) -> float:
         errors = []
-        for name, m in self.materials.items():
-            if self.kinds[name] == "gems":
+        for title, data in self.data.items():
+            if self.label_kinds[title] == "gems":
                 continue
-            own = np.flatnonzero(m.part == fold)
-            said = fitted(np.concatenate([m.rows[i] for i in own]))
-            true = np.concatenate([m.labels[i] for i in own])
-            errors.append(np.mean(((true - said) ** 2).mean(axis=0) / true.var(axis=0)))
+            tracks = np.flatnonzero(data.fold == fold)
+            predicted = model(np.concatenate([data.rows[i] for i in tracks]))
+            true = np.concatenate([data.labels[i] for i in tracks])
+            errors.append(np.mean(((true - predicted) ** 2).mean(axis=0) / true.var(axis=0)))
         return float(np.mean(errors))
 
-    def test(self, maps: Sequence[LinearModel]) -> dict[str, dict]:
-        """What maps, one a fold, say of the tracks that they were not trained on.
+    def predict_held_out(self, models: Sequence[LinearModel]) -> HeldOut:
+        """Predict each track with the model that was trained without its fold.
 
-        Returns
-        -------
-        dict
-            By corpus: of curves, target to predictions; of clips, (N, 2) of mean frames.
+        Parameters
+        ----------
+        models : sequence of LinearModel
+            One a fold.
         """
-        found: dict[str, dict] = {}
-        for name, m in self.materials.items():
-            tested = [i for i in range(len(m.part)) if m.part[i] >= 0]
-            if self.kinds[name] != "curves":
-                found[name] = np.concatenate([maps[m.part[i]](m.rows[i]) for i in tested])
-                continue
-            said: list[Sequence2Hz] = []
-            for i in tested:
-                track = m.corpus.tracks[i]
-                frames = cached_features(track.audio_path, self.features, self.cache_dir)
-                said.append(align(track, np.clip(maps[m.part[i]](frames), -1, 1)))
-            found[name] = {
-                target: collect(said, {s.id: s.features[:, k] for s in said}, target)
-                for k, target in enumerate(TARGETS)
-            }
-        return found
+        held_out = HeldOut({}, {})
+        for title, data in self.data.items():
+            if self.label_kinds[title] == "curves":
+                held_out.curves[title] = self._predict_curves(models, data)
+            else:
+                held_out.clips[title] = np.concatenate(
+                    [models[data.fold[i]](data.rows[i]) for i in data.tested]
+                )
+        return held_out
+
+    def _predict_curves(
+        self, models: Sequence[LinearModel], data: TrainingData
+    ) -> dict[str, dict[str, Curve]]:
+        aligned = []
+        for i in data.tested:
+            track = data.corpus.tracks[i]
+            frames = cached_features(track.audio_path, self.features, self.cache_dir)
+            aligned.append(align(track, np.clip(models[data.fold[i]](frames), -1, 1)))
+        return {
+            target: collect(aligned, {s.id: s.features[:, k] for s in aligned}, target)
+            for k, target in enumerate(TARGETS)
+        }
 
 
 @dataclass(frozen=True)
 class Released:
-    """What `train` gives.
+    """A trained model, and its predictions in cross-validation.
 
     Parameters
     ----------
     trainer : Trainer
-    map : Map
-        Of all folds.
-    setting : Setting
-        Of `map`.
-    chosen : list of Setting
-        Of each fold's map.
-    tested : dict
-        See `Trainer.test`.
+    model : LinearModel
+        Trained on all folds.
+    weights : LossWeights
+        Of `model`.
+    fold_weights : list of LossWeights
+        Of the model of each fold.
+    held_out : HeldOut
     margins : dict of str to float
         Half-width of each target's interval.
     """
 
     trainer: Trainer
-    map: LinearModel
-    setting: LossWeights
-    chosen: list[LossWeights]
-    tested: dict[str, dict]
+    model: LinearModel
+    weights: LossWeights
+    fold_weights: list[LossWeights]
+    held_out: HeldOut
     margins: dict[str, float]
 
 
 def train(trainer: Trainer) -> Released:
-    """Cross-validate over all corpora at once, then fit what is released on all of them.
+    """Cross-validate over all corpora at once, then train the released model on all folds.
 
-    A track of fold k, whatever its corpus, is predicted by a map, with a setting, that saw no
-    track of fold k.
+    A track of fold k, of any corpus, is predicted by a model that was trained on no track of
+    fold k. The loss weights of that model were chosen without fold k, too.
     """
-    losses = trainer.losses()
-    chosen = [trainer.choose(losses, (k,)) for k in range(trainer.folds)]
-    maps = [trainer.fit(setting, (k,)) for k, setting in enumerate(chosen)]
-    tested = trainer.test(maps)
-    setting = trainer.choose(losses, ())
+    losses = trainer.inner_losses()
+    fold_weights = [trainer.choose_weights(losses, (k,)) for k in range(trainer.folds)]
+    models = [trainer.fit(weights, (k,)) for k, weights in enumerate(fold_weights)]
+    held_out = trainer.predict_held_out(models)
+    weights = trainer.choose_weights(losses, ())
     margins = {
-        target: margin([p for n in _curves(trainer) for p in tested[n][target].values()])
+        target: margin([c for curves in held_out.curves.values() for c in curves[target].values()])
         for target in TARGETS
     }
-    return Released(trainer, trainer.fit(setting), setting, chosen, tested, margins)
-
-
-def _curves(trainer: Trainer) -> list[str]:
-    return [name for name, kind in trainer.kinds.items() if kind == "curves"]
+    return Released(trainer, trainer.fit(weights), weights, fold_weights, held_out, margins)
