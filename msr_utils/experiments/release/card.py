@@ -14,6 +14,7 @@ from msr_utils.experiments.release.intervals import COVERAGE
 from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED, LossWeights
 from msr_utils.experiments.release.scores import Report, UnseenScores, clip_metric_title
 from msr_utils.experiments.release.trainer import Released
+from msr_utils.experiments.robustness import AlterationEffect
 from msr_utils.experiments.transfer_scores import ZERO
 from msr_utils.export.bundle import export_bundle
 from msr_utils.features.config import FeatureConfig
@@ -220,7 +221,7 @@ def unseen_limits(name: str, unseen: UnseenScores, title: str) -> list[str]:
     return limits
 
 
-def alteration_limits(rows: Sequence[Mapping], title: str) -> list[str]:
+def alteration_limits(rows: Sequence[AlterationEffect], title: str) -> list[str]:
     """How altered recordings shift the curves, as sentences for a model card.
 
     Parameters
@@ -232,7 +233,7 @@ def alteration_limits(rows: Sequence[Mapping], title: str) -> list[str]:
     """
     shifts: dict[str, dict[str, float]] = {}
     for row in rows:
-        shifts.setdefault(row["alteration"], {})[row["target"]] = row["shift"]
+        shifts.setdefault(row.alteration, {})[row.target] = row.shift
     changes = "; ".join(
         f"{alteration}: " + " and ".join(f"{shift[target]:+.3f}" for target in TARGETS)
         for alteration, shift in shifts.items()
