@@ -14,7 +14,7 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: study test serve book lint lock clean
+.PHONY: study test test-fast serve book lint lock clean
 .DEFAULT_GOAL := study
 
 # The lock is complete, so --no-deps is safe; hashes are checked.
@@ -38,9 +38,9 @@ study: $(READY)
 PUBLISH = $(BIN)/msr run --edition published --jobs 2
 .PHONY: published
 published: $(READY)
-	$(BIN)/msr ear fetch
+	$(BIN)/msr weights fetch
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi \
-		--experiment ear --experiment transformer-pretrained --experiment lstm-ablation
+		--experiment musicnn --experiment transformer-pretrained --experiment lstm-ablation
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment all \
 		-p quadrants_dir $(DATA)/quadrants -p emotify_dir $(DATA)/emotify -p unseen_dir $(DATA)/deam
@@ -53,9 +53,14 @@ published: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
+# Without the tests that are marked slow: under two minutes on two cores.
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy msr_utils serve
 
 serve: $(READY)
 	$(BIN)/python -m serve --host $(HOST) --port $(PORT) --models $(MODELS)

@@ -62,7 +62,9 @@ def run(
     """Run the study's notebooks that are not up to date."""
     from msr_utils.corpora import load_corpus
     from msr_utils.corpora.base import CorpusError
-    from msr_utils.study import plan, runner
+    from msr_utils.provenance.source_tree import IdentityError
+    from msr_utils.study import plan
+    from msr_utils.study import runner as study_runner
     from msr_utils.study.plan import StudyError
 
     if data_dir:
@@ -87,15 +89,18 @@ def run(
             command += ["--data", data_dir and str(PROJECT_ROOT / data_dir)]
             command += ["--profile", profile, "--edition", edition]
             command += [word for name, value in parameters for word in ("-p", name, value)]
-            runner.execute_parallel(runs, command, wanted, jobs)
+            study_runner.execute_parallel(runs, command, wanted, jobs)
             return
-        done = runner.execute(runs, edition, tracks.content_hash(), only, experiments=experiments)
-    except (StudyError, CorpusError) as error:
+        done = study_runner.execute(
+            runs, edition, tracks.content_hash(), only, experiments=experiments
+        )
+    except (StudyError, CorpusError, IdentityError) as error:
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
         click.echo(
-            "this corpus has no curves to learn from: its data chapter and the experiments clips and text apply"
+            "this corpus has no curves to learn from: its data chapter and the experiments clips "
+            "and text apply"
         )
     if done:
         click.echo(f"{len(done)} runs executed; results in {where}")
@@ -144,7 +149,7 @@ def features(
     from msr_utils.corpora.base import CorpusError
     from msr_utils.features import distributed
     from msr_utils.features.config import FeatureConfig
-    from msr_utils.features.distributed import ScaleError
+    from msr_utils.features.distributed import DistributedError
     from msr_utils.paths import CACHE_DIR
 
     cache_dir = cache_dir or CACHE_DIR
@@ -163,7 +168,7 @@ def features(
         failed = [outcome for outcome in outcomes if outcome.state == distributed.FAILED]
         if failures_file:
             distributed.write_failures(failures_file, failed)
-    except (CorpusError, ScaleError) as error:
+    except (CorpusError, DistributedError) as error:
         raise click.ClickException(str(error)) from error
     counts = [f"{sum(o.state == state for o in outcomes)} {state}" for state in distributed.STATES]
     click.echo(f"{', '.join(counts)}; features in {os.path.relpath(cache_dir)}")
@@ -173,31 +178,42 @@ def features(
 
 
 @main.group()
-def ear() -> None:
-    """The pretrained network that the feature block 'ear' runs."""
+def weights() -> None:
+    """Weights of pretrained networks."""
 
 
-@ear.command("fetch")
+@weights.command("fetch")
 @click.option(
     "--wheel",
     type=click.Path(path_type=Path),
-    help="the package's wheel, where pip cannot download it",
+    help="wheel of the package musicnn, if pip cannot download it",
 )
-def fetch_ear(wheel: Path | None) -> None:
-    """Fetch its weights and keep them as an ONNX graph, in .cache/ears or in MSR_EARS."""
-    from msr_utils.features import musicnn_graph, weights
-    from msr_utils.features.weights import PretrainedWeightsError
+def fetch_weights(wheel: Path | None) -> None:
+    """Fetch MusiCNN, which the feature block 'musicnn' runs.
+
+    The network is stored as an ONNX graph, in .cache/weights or in the folder MSR_WEIGHTS.
+    """
+    from msr_utils.features.musicnn_graph import MUSICNN_TERMS
+    from msr_utils.features.weights import PretrainedWeightsError, fetch_musicnn
 
     try:
-        file, made = weights.fetch_musicnn(wheel)
+        file, made = fetch_musicnn(wheel)
     except PretrainedWeightsError as error:
         raise click.ClickException(str(error)) from error
     where = os.path.relpath(file)
+    click.echo(f"{MUSICNN_TERMS}\n{where}" if made else f"nothing to be done: {where} exists")
+
+
+@main.group(hidden=True)
+def ear() -> None:
+    """Former name of 'msr weights'."""
     click.echo(
-        f"{musicnn_graph.MUSICNN_TERMS}\n{where}"
-        if made
-        else f"nothing to be done: the ear is {where}"
+        "'msr ear' is now called 'msr weights'; the old name will be removed in the next version",
+        err=True,
     )
+
+
+ear.add_command(fetch_weights)
 
 
 @main.group()
@@ -229,9 +245,11 @@ def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
             write_text(csv_file, table.to_csv(index=False))
     except OSError as error:
         raise click.ClickException(f"--csv: cannot write {csv_file}: {error.strerror}") from error
-    for row in table.itertuples():
-        where = " ".join(part for part in (row.file, row.subject and f"[{row.subject}]") if part)
-        click.echo(f"{row.level:5}  {where + ': ' if where else ''}{row.message}")
+    for level, file, subject, message in (
+        table[["level", "file", "subject", "message"]].astype(str).to_numpy()
+    ):
+        where = " ".join(part for part in (file, subject and f"[{subject}]") if part)
+        click.echo(f"{level:5}  {where + ': ' if where else ''}{message}")
     errors = int((table.level == "error").sum())
     click.echo(
         f"{result.corpus}: {result.tracks} tracks with audio ({result.hours:.2f} h), "
@@ -263,24 +281,53 @@ def fetch(
     corpus: str, folder: Path, accept_licence: bool, mirror: str, accept_hashes: tuple[str, ...]
 ) -> None:
     """Download a public corpus; run it again to go on after an interruption."""
-    from msr_utils.corpora import download as corpora_download
-    from msr_utils.corpora.download import DownloadError
+    from msr_utils.corpora.download import fetch as fetch_corpus
+    from msr_utils.corpora.download.fetch import fetched_files
+    from msr_utils.corpora.download.sources import DownloadError, find_source
 
     try:
-        source = corpora_download.find_source(corpus)
-        if not corpora_download.fetched(corpus, folder):
+        source = find_source(corpus)
+        if not fetched_files(corpus, folder):
             click.echo(source.terms())
             if not accept_licence and sys.stdin.isatty():
                 accept_licence = click.confirm("Do you accept these terms?")
-        files = corpora_download.fetch(corpus, folder, accept_licence, mirror, accept_hashes)
+        files = fetch_corpus(corpus, folder, accept_licence, mirror, accept_hashes)
     except DownloadError as error:
         raise click.ClickException(str(error)) from error
     for file in files:
-        click.echo(f"{file['name']}: {file['size']} bytes, SHA-256 {file['sha256']}")
+        click.echo(f"{file.name}: {file.size} bytes, SHA-256 {file.sha256}")
     click.echo(f"data in {folder}" if files else f"nothing to be done: {corpus} is in {folder}")
     click.echo(f"next: msr data verify {folder}")
     if corpus == "deam":
         click.echo(f"then: make study CORPUS=deam DATA={folder}")
+
+
+@main.command("verify")
+@click.argument("folder", default="reports", type=click.Path(path_type=Path))
+def verify_results(folder: Path) -> None:
+    """Check kept results: reports/, an edition, a corpus of it or one run.
+
+    Tells which files were altered since a run wrote them, or are missing (exit code 1); which
+    results rest on code, data, parameters or packages that have changed since; and which chapters
+    would only be drawn or worded otherwise. What is not here, such as data, is not compared.
+    """
+    from msr_utils.study.plan import StudyError
+    from msr_utils.study.verification import failed, verify
+
+    try:
+        found = verify(folder)
+    except StudyError as error:
+        raise click.ClickException(str(error)) from error
+    for one in found:
+        for word, what in one.lines():
+            click.echo(f"{word:18}  {what}")
+    states = [one.state.name for one in found]
+    click.echo(
+        f"{len(found)} runs: "
+        + ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    )
+    if failed(found):
+        sys.exit(1)
 
 
 @main.command()
@@ -354,8 +401,8 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
             if csv is None or printed or plot is not None:
                 raise click.UsageError("of a folder, give --csv FOLDER and no --plot")
             failed = inference_folder.predict_folder(loaded, audio, csv)
-            for name, reason in failed.items():
-                click.echo(f"failed  {name}: {reason}")
+            for path, reason in failed.items():
+                click.echo(f"failed  {path}: {reason}")
             click.echo(f"{audio.name}: curves in {csv}; {len(failed)} files failed")
             sys.exit(1 if failed else 0)
         result = loaded.predict(audio)
@@ -365,7 +412,7 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
         if not printed and csv is not None:
             write_text(csv, result.to_csv())
         if plot is not None:
-            figure.plot(result, plot, audio.name)
+            figure.plot(plot, result.times_s, result.curves(), audio.name)
     except OSError as error:
         raise click.ClickException(f"cannot write {csv or plot}: {error.strerror}") from error
     except ValueError as error:
@@ -373,10 +420,10 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
     if printed:
         click.echo(result.to_csv(), nl=False)
         return
-    name, words = result.quadrant
+    quadrant, words = result.quadrant
     click.echo(
         f"{audio.name}: valence {result.mean['valence']:+.2f}, "
-        f"arousal {result.mean['arousal']:+.2f}, {name} ({words}); "
+        f"arousal {result.mean['arousal']:+.2f}, {quadrant} ({words}); "
         f"written: {', '.join(str(p) for p in (csv, plot) if p)}"
     )
 

@@ -42,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; NaN and infinity become null, numpy scalars plain numbers."""
+    """Write JSON atomically; NaN and infinity become null, see `plain` for the rest."""
     write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -52,8 +52,13 @@ def read_json(path: Path) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Turn dataclasses, numpy values, paths and tuples into what JSON and YAML can hold."""
+    """Turn dataclasses, numpy values, paths and tuples into what JSON and YAML can hold.
+
+    A dataclass becomes what its ``to_json`` method gives, or its fields by name.
+    """
     if is_dataclass(value) and not isinstance(value, type):
+        if hasattr(value, "to_json"):
+            return plain(value.to_json())
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}

@@ -29,5 +29,8 @@ TRAININGS = CACHE_DIR / "trainings"
 """Trainings, under names made of all that they depend on. A killed training goes on from here,
 and one that another experiment asks for again is read."""
 
+WEIGHTS = CACHE_DIR / "weights"
+"""Weights of pretrained networks, which ``msr weights fetch`` gets."""
+
 SEARCHES = CACHE_DIR / "search"
 """Databases and unfinished trainings of hyperparameter searches."""

@@ -1,4 +1,4 @@
-"""The style of every figure: colours that colour-blind eyes tell apart, and how figures are saved."""
+"""Style of all figures: colours for any kind of colour vision, and how figures are saved."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 COLOURS = {"valence": "#0072B2", "arousal": "#D55E00"}
-"""Of the Okabe-Ito palette, distinguishable with any kind of colour vision."""
+"""Colours of the Okabe-Ito palette. They are distinguishable with any kind of colour vision."""
 
 GREY = "#555555"
 
 
 def use_style() -> None:
-    """Set the style of every figure after this call, sharp on dense screens in notebooks.
+    """Set the style of figures and tables in notebooks for the rest of the process.
 
-    Tables show their cells whole.
+    Figures are sharp on high-resolution screens. Cells of tables are not cut.
     """
     set_matplotlib_formats("retina")
     pd.set_option("display.max_colwidth", None)
@@ -40,9 +40,22 @@ def use_style() -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> Figure:
-    """Write a figure as ``figures/<name>.png`` in a run folder and hand it on for display."""
+    """Save a figure as ``figures/<name>.png`` in a run folder.
+
+    Parameters
+    ----------
+    figure : Figure
+    folder : Path
+        Folder of the run.
+    name : str
+
+    Returns
+    -------
+    Figure
+        The same figure, to be displayed as the value of a cell.
+    """
     path = Path(folder) / "figures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
-    plt.close(figure)  # shown once, as the cell's value
+    plt.close(figure)  # else the notebook would show it twice
     return figure

@@ -15,29 +15,19 @@ from serve.server import make_server, run, share_heaps
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop.
+    """Run the service until it is told to stop.
 
     Parameters
     ----------
     arguments : list of str, optional
-        Of the command line by default.
+        Command-line arguments, by default those of the process.
 
     Returns
     -------
     int
-        Exit code: 1 if the service cannot start; the reason is then on standard error.
+        Exit code. It is 1 if the service cannot start; the reason is then on standard error.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m serve",
-        description="Serve the models: a page to try them and an API.",
-        epilog=f"Settings are also read from the environment: {', '.join(VARIABLES)}.",
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=_port, default=8000, help="0 for a free one (%(default)s)")
-    parser.add_argument("--threads", type=int, help="requests answered at the same time (4)")
-    parser.add_argument("--models", type=Path, help="folder of the bundles (serve/models)")
-    options = parser.parse_args(arguments)
-
+    options = _parser().parse_args(arguments)
     share_heaps()
     logs.configure()
     try:
@@ -47,19 +37,36 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        # Errors of name look-up have negative numbers and a text of their own.
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        # Errors of name look-up have negative numbers and their own text.
+        code = error.errno or 0
+        reason = os.strerror(code) if code > 0 else error.strerror
         print(
             f"cannot listen on {options.host}:{options.port}: {reason}; "
-            "choose another with --host and --port",
+            "choose another address with --host and --port",
             file=sys.stderr,
         )
         return 1
     host = f"[{options.host}]" if ":" in options.host else options.host
     print(f"Music Sentiment Recognition at http://{host}:{server.effective_port}", flush=True)
-    logs.own_stderr()
+    logs.reserve_stderr()
     run(server, config.stop_seconds)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serve",
+        description="Serve the models over HTTP: an API, and a page to try them.",
+        epilog=f"Environment variables hold all settings: {', '.join(VARIABLES)}. "
+        "Options replace them.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=8000, help="port to listen on, 0 for a free one (%(default)s)"
+    )
+    parser.add_argument("--threads", type=int, help="requests that run at the same time (4)")
+    parser.add_argument("--models", type=Path, help="folder of the model bundles (serve/models)")
+    return parser
 
 
 def _port(text: str) -> int:

@@ -1,27 +1,27 @@
-"""Which pages from elsewhere may read the API's answers: by default none (Fetch standard, CORS).
+"""Cross-origin access to the API (CORS): which pages of other sites may read the answers.
 
-https://fetch.spec.whatwg.org/#http-cors-protocol
+By default none may. See the Fetch standard, https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-PREFLIGHT_S = 3600
-"""How long a browser may remember what it was told before it asked."""
+PREFLIGHT_MAX_AGE_S = 3600
+"""How long a browser may cache the answer to a preflight request."""
 
 
 def cors_headers(path: str, origin: str | None, allowed: Collection[str]) -> dict[str, str]:
-    """Headers by which a browser lets a page read an answer.
+    """Headers that let a browser show an answer to a page of another site.
 
     Parameters
     ----------
     path : str
-        Of the request; only the API is opened.
+        Path of the request. Only the API is opened.
     origin : str, optional
-        Where the page comes from.
+        Origin of the page that sent the request.
     allowed : collection of str
-        Origins, or ``*`` for every one.
+        Allowed origins, or ``*`` for all.
     """
     if not allowed or not path.startswith("/v1/"):
         return {}
@@ -33,5 +33,5 @@ def cors_headers(path: str, origin: str | None, allowed: Collection[str]) -> dic
         "Access-Control-Allow-Methods": "GET, POST",
         "Access-Control-Allow-Headers": "Content-Type, X-Request-ID",
         "Access-Control-Expose-Headers": "X-Request-ID, Retry-After",
-        "Access-Control-Max-Age": str(PREFLIGHT_S),
+        "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE_S),
     }

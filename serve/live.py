@@ -1,9 +1,9 @@
-"""Follow live audio over requests that share nothing but a state that the client carries.
+"""Predict live audio over requests that share nothing but a state, which the client carries.
 
-All that the next chunk's answer depends on goes to the client, signed, and comes back with the
-next chunk: any process that holds the same key can answer it. A resampler of soxr cannot be
-taken out of its process, so the last samples of the input are carried instead and resampled
-again, in the same blocks, which gives the same numbers to the last bit.
+Everything that the next answer depends on is signed and sent to the client, and comes back with
+the next chunk. Any process with the same key can answer it. The state of soxr's resampler cannot
+be read. Therefore the last input samples are carried instead and resampled again, in the same
+blocks. The result is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -16,50 +16,67 @@ import re
 import struct
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
+from typing import Any
 
 import numpy as np
 import soxr
 from itsdangerous import BadSignature, TimestampSigner
 
 from msr_utils.audio.decode import MAX_SAMPLE, mono
-from msr_utils.audio.source import AudioError, AudioTooLong
 from msr_utils.constants import FRAME_SECONDS
 from msr_utils.inference.model import Model, Stream
+from serve.problems import RequestError
 
-FORMATS = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+SAMPLE_FORMATS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 """Sample formats of a chunk, by their names in ffmpeg."""
+
+INT16_SCALE = 32768
+"""Full scale of 16-bit samples."""
 
 RATES_HZ = (4_000, 192_000)
 """Lowest and highest sample rate of a chunk."""
 
 MAX_CHANNELS = 8
 
-FILTER_REACH = 128
-"""Half the length of soxr's HQ filter, in samples of the lower rate, with room to spare: its
-impulse response is below 1e-6 of its peak from 106 samples on, at any pair of rates here."""
+FILTER_HALF_LENGTH = 128
+"""Half the length of soxr's HQ filter, in samples of the lower rate, with a margin: at all rates
+allowed here its impulse response is below 1e-6 of its peak from 106 samples on."""
 
-MAX_GRID = 2**20
-"""Longest distance between the places where a resampler may start again, in samples."""
+MAX_RESTART_DISTANCE = 2**20
+"""Longest distance between the input samples at which a resampler may restart."""
 
 _STATE = re.compile(r"live1\.(\d{1,9})\.(.*)", re.DOTALL)
+"""Version, length of what follows, and the signed content."""
 
 
-class StateError(ValueError):
-    """A state that cannot be continued; the message says why."""
+class StateError(RequestError):
+    """A state that cannot be continued; the message says why.
+
+    Parameters
+    ----------
+    message : str
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, "state", message)
 
 
 # ------------------------------------------------------------------------------ samples
 
 
-def read_samples(data: bytes, format: str, channels: int, rate: int, max_s: float) -> np.ndarray:
+def read_samples(
+    data: bytes, sample_format: str, channels: int, rate: int, max_s: float
+) -> np.ndarray:
     """Read a chunk of interleaved PCM and mix it to mono.
 
     Parameters
     ----------
     data : bytes
-    format : str
-        Key of `FORMATS`.
+    sample_format : str
+        Key of `SAMPLE_FORMATS`.
     channels : int > 0
     rate : int > 0
         Hz.
@@ -73,31 +90,39 @@ def read_samples(data: bytes, format: str, channels: int, rate: int, max_s: floa
 
     Raises
     ------
-    AudioTooLong, AudioError
-        If the chunk lasts longer, ends within a sample, or holds what no music holds.
+    RequestError
+        If the chunk is longer, ends within a sample, or has values that are not audio.
     """
-    dtype = FORMATS[format]
+    dtype = SAMPLE_FORMATS[sample_format]
     if len(data) % (channels * dtype.itemsize):
-        raise AudioError(
-            f"chunk: {len(data)} bytes are no whole number of samples; one of {channels} "
-            f"channel(s) in {format} has {channels * dtype.itemsize} bytes"
+        raise _chunk_error(
+            f"{len(data)} bytes are not a whole number of samples; one sample of {channels} "
+            f"channel(s) in {sample_format} has {channels * dtype.itemsize} bytes"
         )
     samples = np.frombuffer(data, dtype).reshape(-1, channels)
     if len(samples) > max_s * rate:
-        raise AudioTooLong(f"chunk: longer than the {max_s:g} s that are accepted at a time")
-    if format == "s16le":
-        samples = samples.astype(np.float32) / 32768
+        raise RequestError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "chunk",
+            f"longer than the limit of {max_s:g} s; send shorter chunks",
+        )
+    if sample_format == "s16le":
+        samples = samples.astype(np.float32) / INT16_SCALE
     if not np.isfinite(samples).all():
-        bad = int(np.argmin(np.isfinite(samples).all(axis=1)))
-        raise AudioError(
-            f"chunk: NaN or infinite sample at {bad / rate:.3f} s; the state before it still holds"
+        first = int(np.argmin(np.isfinite(samples).all(axis=1)))
+        raise _chunk_error(
+            f"NaN or infinite sample at {first / rate:.3f} s; the previous state is still valid"
         )
     peak = np.abs(samples).max(initial=0)
     if peak > MAX_SAMPLE:
-        raise AudioError(
-            f"chunk: samples reach {peak:.3g}, full scale is 1; the state before it still holds"
+        raise _chunk_error(
+            f"samples reach {peak:.3g}, full scale is 1; the previous state is still valid"
         )
     return mono(samples)
+
+
+def _chunk_error(message: str) -> RequestError:
+    return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "chunk", message)
 
 
 # ------------------------------------------------------------------------------ resampling
@@ -105,196 +130,218 @@ def read_samples(data: bytes, format: str, channels: int, rate: int, max_s: floa
 
 @cache
 def block_samples(rate: int, target_rate: int) -> int:
-    """Input samples that soxr's resampler takes at a time (it filters by FFT)."""
+    """Number of input samples that soxr's resampler processes at a time (it filters by FFT)."""
     stream = soxr.ResampleStream(rate, target_rate, num_channels=1, dtype="float32")
-    silence, ends = np.zeros(1, np.float32), []
-    taken = 0
-    while len(ends) < 2:
-        taken += 1
-        if len(stream.resample_chunk(silence)):
-            ends.append(taken)
-    return ends[1] - ends[0]
+    one_sample = np.zeros(1, np.float32)
+    block_ends: list[int] = []
+    n_input = 0
+    while len(block_ends) < 2:
+        n_input += 1
+        if len(stream.resample_chunk(one_sample)):
+            block_ends.append(n_input)
+    return block_ends[1] - block_ends[0]
 
 
-class CarriedResampler:
-    """`msr_utils.audio.decode.Resampler` whose state can be carried elsewhere.
+class ResumableResampler:
+    """`msr_utils.audio.decode.Resampler` that another process can resume.
 
-    Each call starts a new resampler where a block of the one that never stopped would start
-    and its phase is the same, gives it silence up to the carried samples, then these, then the
-    new ones. What depends on the silence came out before and is dropped.
+    Each call creates a new soxr resampler. It starts where a resampler that never stopped would
+    start a block with the same phase. It gets silence up to the carried samples, then these
+    samples, then the new ones. Output that depends on the silence was returned before and is
+    dropped.
 
     Parameters
     ----------
     rate, target_rate : int > 0
         Sample rates in Hz.
-    taken, made : int >= 0
-        Samples that went in and came out so far.
-    past : np.ndarray [shape=(n,), dtype=float32], optional
-        The last of those that went in.
+    n_input, n_output : int >= 0
+        Samples that were put in and returned so far.
+    history : np.ndarray [shape=(n,), dtype=float32], optional
+        The last input samples.
 
     Notes
     -----
-    To the last bit at the usual rates, to float32 rounding where soxr's blocks are not all of
-    one length (4000 Hz) or meet its phase in no `MAX_GRID` samples (44 101 Hz).
+    At the usual rates the output is the same to the last bit. It is the same to float32 rounding
+    where soxr's blocks do not all have the same length (4000 Hz), or where a block with the same
+    phase comes only after `MAX_RESTART_DISTANCE` samples (44 101 Hz).
     """
 
     def __init__(
         self,
         rate: int,
         target_rate: int,
-        taken: int = 0,
-        made: int = 0,
-        past: np.ndarray | None = None,
+        n_input: int = 0,
+        n_output: int = 0,
+        history: np.ndarray | None = None,
     ) -> None:
         self._rate, self._target_rate = rate, target_rate
-        self.taken, self.made = taken, made
-        self.past = np.zeros(0, np.float32) if past is None else past
+        self.n_input, self.n_output = n_input, n_output
+        self.history = np.zeros(0, np.float32) if history is None else history
 
     def push(self, samples: np.ndarray, last: bool = False) -> np.ndarray:
-        """Resample the next samples; with ``last=True`` also what the filter holds back."""
+        """Resample the next samples; with ``last=True`` also return what the filter delays."""
         if self._rate == self._target_rate:
-            self.taken, self.made = self.taken + len(samples), self.made + len(samples)
+            self.n_input += len(samples)
+            self.n_output += len(samples)
             return samples
         block = block_samples(self._rate, self._target_rate)
-        phase = self._rate // math.gcd(self._rate, self._target_rate)
-        grid = math.lcm(block, phase)
-        grid = grid if grid <= MAX_GRID else phase
-        first = self.taken - len(self.past)
-        start = first // grid * grid
+        period = self._rate // math.gcd(self._rate, self._target_rate)
+        restart_distance = math.lcm(block, period)
+        if restart_distance > MAX_RESTART_DISTANCE:
+            restart_distance = period
+        history_start = self.n_input - len(self.history)
+        start = history_start // restart_distance * restart_distance
         stream = soxr.ResampleStream(self._rate, self._target_rate, num_channels=1)
-        silence = np.zeros(first - start, np.float32)
-        known = np.concatenate([self.past, samples])
+        silence = np.zeros(history_start - start, np.float32)
+        known = np.concatenate([self.history, samples])
         parts = [stream.resample_chunk(silence), stream.resample_chunk(known)]
         if last:
             parts.append(stream.resample_chunk(np.zeros(0, np.float32), last=True))
-        # soxr compensates its delay: output k stands at input k * rate / target_rate.
-        new = np.concatenate(parts)[self.made - start * self._target_rate // self._rate :]
-        self.taken += len(samples)
-        self.made += len(new)
-        # The block of the next output, the one before, and what their filters reach.
-        reach = math.ceil(FILTER_REACH * max(1, self._rate / self._target_rate))
-        keep = self.made * self._rate // self._target_rate - block - 3 * reach
-        self.past = known[max(keep - first, 0) :].copy()
+        # soxr compensates its delay: output k belongs to input k * rate / target_rate.
+        already_returned = self.n_output - start * self._target_rate // self._rate
+        new = np.concatenate(parts)[already_returned:]
+        self.n_input += len(samples)
+        self.n_output += len(new)
+        # The next output needs its own block, the block before, and the length of the filter.
+        reach = math.ceil(FILTER_HALF_LENGTH * max(1, self._rate / self._target_rate))
+        keep_from = self.n_output * self._rate // self._target_rate - block - 3 * reach
+        self.history = known[max(keep_from - history_start, 0) :].copy()
         return new
 
 
 # ------------------------------------------------------------------------------ stream and state
 
 
-class LiveStream:
-    """Curve of audio that arrives in chunks.
+@dataclass(frozen=True)
+class LiveFrames:
+    """Frames that a chunk completes.
 
     Parameters
     ----------
-    model : inference.Model
-        A causal one.
+    times_s : np.ndarray [shape=(frames,)]
+        Seconds since the first chunk.
+    values : np.ndarray [shape=(frames, 2), dtype=float32]
+        (valence, arousal).
+    """
+
+    times_s: np.ndarray
+    values: np.ndarray
+
+
+class LiveStream:
+    """Prediction of audio that arrives in chunks.
+
+    Parameters
+    ----------
+    model : Model
+        A causal model.
     rate : int > 0
         Sample rate of the chunks in Hz.
     """
 
     def __init__(self, model: Model, rate: int) -> None:
         self.model, self.rate, self.frames = model, rate, 0
-        self._resampler = CarriedResampler(rate, model.features.sample_rate)
+        self._resampler = ResumableResampler(rate, model.features.sample_rate)
         self._stream = Stream(model)
 
     @property
     def seconds(self) -> float:
-        """Audio taken so far."""
-        return self._resampler.taken / self.rate
+        """Seconds of audio received so far."""
+        return self._resampler.n_input / self.rate
 
-    def push(self, samples: np.ndarray, last: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Take the next samples, mono; give the frames that they complete.
-
-        Returns
-        -------
-        times_s : np.ndarray [shape=(frames,)]
-            Since the first chunk.
-        values : np.ndarray [shape=(frames, 2), dtype=float32]
-            (valence, arousal).
-        """
+    def push(self, samples: np.ndarray, last: bool = False) -> LiveFrames:
+        """Take the next mono samples and return the frames that they complete."""
         values = self._stream.push(self._resampler.push(samples, last))
-        times_s = np.arange(self.frames + 1, self.frames + len(values) + 1) * FRAME_SECONDS
+        first = self.frames + 1
         self.frames += len(values)
-        return times_s, values
+        return LiveFrames(np.arange(first, self.frames + 1) * FRAME_SECONDS, values)
 
     def pack(self) -> bytes:
-        """All that the next chunk's answer depends on."""
-        arrays = {"past": self._resampler.past, **self._stream.state()}
-        head = {
+        """Everything that the next answer depends on.
+
+        The names in it are a format: states that clients hold must stay valid.
+        """
+        arrays = {"past": self._resampler.history, **self._stream.state()}
+        header = {
             "model": self.model.name,
             **fingerprint(self.model),
             "rate": self.rate,
-            "taken": self._resampler.taken,
-            "made": self._resampler.made,
+            "taken": self._resampler.n_input,
+            "made": self._resampler.n_output,
             "frames": self.frames,
             "arrays": {name: array.shape for name, array in arrays.items()},
         }
-        text = json.dumps(head).encode()
+        text = json.dumps(header).encode()
         data = [array.astype("<f4").tobytes() for array in arrays.values()]
         return b"".join([struct.pack("<I", len(text)), text, *data])
 
     @classmethod
     def unpack(cls, state: bytes, models: Mapping[str, Model]) -> LiveStream:
-        """Go on where another stream stood.
+        """Resume a stream.
 
         Parameters
         ----------
         state : bytes
-            What `pack` gave; it must be known to be ours, see `Seal`.
-        models : mapping
-            The models that are served, by name.
+            Result of `pack`. Its signature must have been verified, see `StateSigner`.
+        models : mapping of str to Model
+            Models of the service by name.
 
         Raises
         ------
         StateError
-            If its model is not served, or it comes from another version.
+            If the model is not served here, or the state comes from another version.
         """
-        size = struct.unpack_from("<I", state)[0] + 4
-        head = json.loads(state[4:size])
-        model = models.get(head["model"])
+        header_end = struct.unpack_from("<I", state)[0] + 4
+        header = json.loads(state[4:header_end])
+        model = models.get(header["model"])
         if model is None:
             raise StateError(
-                f"state: of the model {head['model']!r}, which is not served here; start again"
+                f"made by the model {header['model']!r}, which is not served here; start again"
             )
         for key, value in fingerprint(model).items():
-            if head[key] != value:
+            if header[key] != value:
                 raise StateError(
-                    f"state: of another version of the model {model.name!r} ({key} "
-                    f"{head[key][:12]}..., here {value[:12]}...); start again"
+                    f"made by another version of the model {model.name!r} ({key} "
+                    f"{header[key][:12]}..., here {value[:12]}...); start again"
                 )
-        arrays, numbers = {}, np.frombuffer(state, "<f4", offset=size) if len(state) > size else []
-        at = 0
-        for name, shape in head["arrays"].items():
-            arrays[name] = np.reshape(numbers[at : at + math.prod(shape)], shape)
-            at += math.prod(shape)
-        live = cls(model, head["rate"])
-        live.frames = head["frames"]
-        live._resampler = CarriedResampler(
-            live.rate, model.features.sample_rate, head["taken"], head["made"], arrays.pop("past")
+        numbers = np.frombuffer(state[header_end:], "<f4")
+        arrays, start = {}, 0
+        for name, shape in header["arrays"].items():
+            end = start + math.prod(shape)
+            arrays[name] = np.reshape(numbers[start:end], shape)
+            start = end
+        live = cls(model, header["rate"])
+        live.frames = header["frames"]
+        live._resampler = ResumableResampler(
+            live.rate,
+            model.features.sample_rate,
+            header["taken"],
+            header["made"],
+            arrays.pop("past"),
         )
         try:
             live._stream.restore(arrays)
         except ValueError as error:
             raise StateError(
-                f"state: of another version of the service ({error}); start again"
+                f"made by another version of the service ({error}); start again"
             ) from None
         return live
 
 
 def fingerprint(model: Model) -> dict[str, str]:
-    """Hashes of the network and of its features: a state goes on only where both are the same."""
-    return {"model_sha256": model.card["model_sha256"], "feature_hash": model.features.hash}
+    """Hashes of the network and of its features. A state can be resumed only if both match."""
+    return {"model_sha256": model.card.model_sha256, "feature_hash": model.features.hash}
 
 
-class Seal:
-    """Sign states, and tell those that are not ours: HMAC with SHA-256 and the time of issue.
+class StateSigner:
+    """Sign states with HMAC-SHA-256 and the time of signing, and verify them.
 
     Parameters
     ----------
     key : str
-        Secret; the same in every process that shall go on where another stood.
+        Secret. Processes with the same key can resume each other's states.
     max_age_s : float > 0
-        Oldest state accepted.
+        Greatest age of a state that is accepted.
     """
 
     def __init__(self, key: str, max_age_s: float) -> None:
@@ -303,38 +350,36 @@ class Seal:
         )
         self._max_age_s = max_age_s
 
-    def close(self, content: bytes) -> str:
-        """Make a state of what it holds."""
+    def sign(self, content: bytes) -> str:
+        """Make a state of its content."""
         signed = self._signer.sign(base64.urlsafe_b64encode(content)).decode()
         return f"live1.{len(signed)}.{signed}"
 
-    def open(self, state: str) -> bytes:
-        """Check a state and give what it holds.
+    def verify(self, state: str) -> bytes:
+        """Verify a state and return its content.
 
         Raises
         ------
         StateError
-            If it is no state, was cut short or altered, was signed with another key, or is
-            too old.
+            If the text is not a state, was cut short or altered, was signed with another key, or
+            is too old.
         """
         match = _STATE.fullmatch(state.strip())
         if match is None:
-            raise StateError("state: not one that this service gave; send the last answer's")
+            raise StateError("not made by this service; send the state of the previous answer")
         length, signed = int(match[1]), match[2]
         if len(signed) < length:
             raise StateError(
-                f"state: cut short, {len(signed)} of {length} characters came; send it whole"
+                f"cut short: {len(signed)} of {length} characters arrived; send all of it"
             )
         try:
-            content, issued = self._signer.unsign(signed, return_timestamp=True)
+            content, signed_at = self._signer.unsign(signed, return_timestamp=True)
         except BadSignature:
             raise StateError(
-                "state: altered, or signed with another key (MSR_SECRET_KEY); start again"
+                "altered, or signed with another key (MSR_SECRET_KEY); start again"
             ) from None
-        # Not by the signer: it refuses what a clock that is ahead of ours has signed.
-        age = time.time() - issued.timestamp()
-        if age > self._max_age_s:
-            raise StateError(
-                f"state: given {age:.0f} s ago, {self._max_age_s:g} s are accepted; start again"
-            )
+        # The signer's own check of age would refuse a state from a machine whose clock is ahead.
+        age_s = time.time() - signed_at.timestamp()
+        if age_s > self._max_age_s:
+            raise StateError(f"{age_s:.0f} s old, the limit is {self._max_age_s:g} s; start again")
         return base64.urlsafe_b64decode(content)

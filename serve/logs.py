@@ -1,4 +1,4 @@
-"""The log: one JSON object a line."""
+"""The log: one JSON object per line, on standard error."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ log = logging.getLogger("serve")
 
 
 class JsonFormatter(logging.Formatter):
-    """Write a record, and the ``fields`` it was given, as one line of JSON."""
+    """Write a record and its ``fields`` as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -31,26 +32,27 @@ def configure() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # Requests that wait for a thread are normal under load, not worth a line each.
+    # Under load it is normal that requests wait for a thread. That needs no line each.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
-def own_stderr() -> None:
-    """Keep standard error, from here on, to the log alone.
+def reserve_stderr() -> None:
+    """Reserve standard error for the log.
 
-    libmpg123 writes to it of every damaged frame of an MP3: an upload could fill the disk, with
-    lines that are no JSON.
+    libmpg123 writes a line to it for each damaged frame of an MP3. An upload could fill the disk
+    with lines that are not JSON.
     """
-    own = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    sys.stderr = own
+    log_stream = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
+    with open(os.devnull, "wb") as devnull:
+        os.dup2(devnull.fileno(), 2)
+    sys.stderr = log_stream
     for handler in logging.getLogger().handlers:
-        handler.setStream(own)
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(log_stream)
 
 
 def log_request(method: str, route: str, status: int, seconds: float, **fields: object) -> None:
-    """Write the line of a request: its route, not its path, and no name of a file."""
+    """Log a request: its route but not its path, and no file name."""
     log.info(
         "request",
         extra={

@@ -1,30 +1,58 @@
-"""Numbers for Prometheus, in its text format 0.0.4.
-
-https://prometheus.io/docs/instrumenting/exposition_formats/
-"""
+"""Metrics of one process for Prometheus."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from itertools import accumulate
-from threading import Lock
+from collections.abc import Callable
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+
+__all__ = ["BUCKETS_S", "CONTENT_TYPE", "Metrics"]
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper edges of the latency histogram."""
+"""Upper edges of the latency histogram, in seconds."""
+
+# Otherwise each counter and each bucket set gets a second series with its time of creation.
+disable_created_metrics()
 
 
 class Metrics:
-    """Counts of this process since it started."""
+    """Counters of requests, their latency and their audio since the process started.
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._requests: Counter[tuple[str, int]] = Counter()
-        self._audio_s: Counter[str] = Counter()
-        self._counts: dict[str, list[int]] = defaultdict(lambda: [0] * (len(BUCKETS_S) + 1))
-        self._sums: Counter[str] = Counter()
+    Parameters
+    ----------
+    running, waiting : callable
+        Give the numbers of requests that run and wait now.
+    """
+
+    def __init__(self, running: Callable[[], int], waiting: Callable[[], int]) -> None:
+        # A registry of its own: several applications may live in one process.
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "msr_requests", "Requests answered.", ["route", "status"], registry=self._registry
+        )
+        self._audio_s = Counter(
+            "msr_audio_seconds", "Seconds of audio analysed.", ["route"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "msr_request_seconds",
+            "Seconds from the arrival of a request to the end of its answer.",
+            ["route"],
+            buckets=BUCKETS_S,
+            registry=self._registry,
+        )
+        for name, help_text, value in (
+            ("msr_requests_in_flight", "Requests that run now.", running),
+            ("msr_requests_waiting", "Requests that wait for a thread now.", waiting),
+        ):
+            Gauge(name, help_text, registry=self._registry).set_function(value)
 
     def record(self, route: str, status: int, seconds: float, audio_s: float = 0.0) -> None:
         """Count a request.
@@ -32,38 +60,19 @@ class Metrics:
         Parameters
         ----------
         route : str
-            As the service names it, never as the client wrote it: there must be few.
+            The route's rule, such as ``/v1/models/<name>``, never the path that the client sent:
+            the number of label values must stay small. Empty if no route matches.
         status : int
             HTTP status.
         seconds : float
-            From its arrival to the end of its answer.
+            Time from the arrival of the request to the end of its answer.
         audio_s : float
-            Audio that it was about.
+            Seconds of audio analysed.
         """
-        with self._lock:
-            self._requests[route, status] += 1
-            self._audio_s[route] += audio_s
-            self._counts[route][bisect_left(BUCKETS_S, seconds)] += 1
-            self._sums[route] += seconds
+        self._requests.labels(route, status).inc()
+        self._audio_s.labels(route).inc(audio_s)
+        self._seconds.labels(route).observe(seconds)
 
-    def text(self, **gauges: int) -> str:
-        """All counts, and what is given as gauges, for a scraper."""
-        with self._lock:
-            lines = ["# TYPE msr_requests_total counter"]
-            for (route, status), count in sorted(self._requests.items()):
-                lines.append(f'msr_requests_total{{route="{route}",status="{status}"}} {count}')
-            lines.append("# TYPE msr_audio_seconds_total counter")
-            for route, seconds in sorted(self._audio_s.items()):
-                lines.append(f'msr_audio_seconds_total{{route="{route}"}} {seconds:.3f}')
-            lines.append("# TYPE msr_request_seconds histogram")
-            for route, counts in sorted(self._counts.items()):
-                below = list(accumulate(counts))
-                for edge, count in zip([*BUCKETS_S, "+Inf"], below, strict=True):
-                    labels = f'route="{route}",le="{edge}"'
-                    lines.append(f"msr_request_seconds_bucket{{{labels}}} {count}")
-                total = self._sums[route]
-                lines.append(f'msr_request_seconds_sum{{route="{route}"}} {total:.6f}')
-                lines.append(f'msr_request_seconds_count{{route="{route}"}} {below[-1]}')
-        for name, value in gauges.items():
-            lines += [f"# TYPE msr_{name} gauge", f"msr_{name} {value}"]
-        return "\n".join(lines) + "\n"
+    def text(self) -> bytes:
+        """All metrics in the text format of Prometheus, version 0.0.4."""
+        return generate_latest(self._registry)

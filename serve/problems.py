@@ -1,52 +1,119 @@
-"""Errors in one format, problem details (RFC 9457), whoever finds them."""
+"""Problem details (RFC 9457): the one format of every error that the service answers."""
 
 from __future__ import annotations
 
 import re
 import uuid
+from dataclasses import dataclass
 from http import HTTPStatus
+
+from werkzeug.exceptions import HTTPException
+
+from msr_utils.audio.source import AudioError, AudioTooLong
+from msr_utils.inference.model import TimeLimitExceeded
+from serve.logs import log
 
 PROBLEM_TYPE = "application/problem+json"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def request_id(proposed: str | None) -> str:
-    """Identifier of a request: the client's own where it is harmless, else a new one."""
-    if proposed and _REQUEST_ID.fullmatch(proposed):
-        return proposed
-    return uuid.uuid4().hex
-
-
-def problem(status: int, detail: str, request_id: str) -> dict[str, str | int]:
-    """Make a problem document.
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a request.
 
     Parameters
     ----------
     status : int
         HTTP status.
     detail : str
-        What was wrong with this request and what to do.
-    request_id : str
-        The answer's ``X-Request-ID``, by which the log can be searched.
-
-    Returns
-    -------
-    dict
-        ``about:blank`` in it says that the status already tells the type of problem.
+        What is wrong, and what to do.
+    field : str, optional
+        Form field or option that the problem concerns.
     """
-    return {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": int(status),
-        "detail": detail,
-        "request_id": request_id,
-    }
+
+    status: int
+    detail: str
+    field: str | None = None
+
+    def document(self, request_id: str) -> dict[str, str | int]:
+        """The problem as a JSON object.
+
+        Parameters
+        ----------
+        request_id : str
+            Value of the answer's ``X-Request-ID`` header. The log has it too.
+
+        Returns
+        -------
+        dict
+            Its type ``about:blank`` means that the status already tells the type of the problem.
+        """
+        document: dict[str, str | int] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": int(self.status),
+            "detail": self.detail,
+            "request_id": request_id,
+        }
+        return document if self.field is None else {**document, "field": self.field}
 
 
-def too_large(max_bytes: int) -> str:
-    """Detail of the answer to a body that is too large."""
-    return (
-        f"file: larger than the {max_bytes / 1e6:g} MB that are accepted; "
-        "send a shorter excerpt or a compressed format such as MP3"
+class RequestError(HTTPException):
+    """A request that cannot be answered because of one of its fields.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    field : str
+        Name of the form field or of the option.
+    message : str
+        What is wrong, and what to do.
+    """
+
+    def __init__(self, status: int, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.code = status
+        self.field = field
+
+
+def explain(error: Exception, request_id: str) -> Problem:
+    """Describe an error to the client. An unexpected error is described in the log instead.
+
+    Parameters
+    ----------
+    error : Exception
+        Anything but an ``HTTPException``, for which Flask has handlers.
+    request_id : str
+        Identifier of the request, for the log.
+    """
+    for kind, status in (
+        (AudioTooLong, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+        (AudioError, HTTPStatus.UNPROCESSABLE_ENTITY),
+        (TimeLimitExceeded, HTTPStatus.SERVICE_UNAVAILABLE),
+    ):
+        if isinstance(error, kind):
+            return Problem(status, str(error), "file")  # Only uploaded files are decoded.
+    log.error("failed", exc_info=error, extra={"fields": {"request_id": request_id}})
+    return Problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "the service failed on this request; its log has the cause under this request_id",
     )
+
+
+def too_large(max_bytes: int, field: str = "file") -> Problem:
+    """The problem with a body that is too large."""
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"{field}: larger than the limit of {max_bytes / 1e6:g} MB; "
+        "send a shorter excerpt or a compressed format such as MP3",
+        field,
+    )
+
+
+def choose_request_id(proposed: str | None) -> str:
+    """Choose the identifier of a request: the client's own if it is harmless, else a new one."""
+    if proposed and _REQUEST_ID.fullmatch(proposed):
+        return proposed
+    return uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""Waitress, with errors in the format of ours, large and slow requests ended, a clean stop."""
+"""The HTTP server: Waitress with our error format, limits on slow requests, and a clean stop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import socket
 import sys
 import time
 from functools import partial
+from types import FrameType
+from typing import Any
 
 from apiflask import APIFlask
 from waitress import wasyncore
@@ -23,25 +25,28 @@ from waitress.utilities import Error, RequestEntityTooLarge
 from serve.config import ServiceConfig
 from serve.cors import cors_headers
 from serve.logs import log_request
-from serve.problems import PROBLEM_TYPE, problem, request_id, too_large
+from serve.problems import PROBLEM_TYPE, Problem, choose_request_id, too_large
+from serve.service import service_of
 
 FORM_OVERHEAD_BYTES = 64 * 1024
-"""What a multipart form may add around the file."""
+"""What a multipart form may add to the size of its file."""
 
 DRAIN_FACTOR = 20
-"""Read at most this many times the limit of a body that is too large, then hang up."""
+"""A body that is too large is read up to this many times the limit, then the connection closes."""
 
 SPARE_THREADS = 4
-"""Threads beside those that work and wait: they answer /healthz and turn requests away."""
+"""Threads beside those that run and wait. They answer /healthz and refuse requests."""
 
 IDLE_SECONDS = 60
-"""A connection that is silent this long is closed."""
+"""A connection that is silent for this long is closed."""
 
 M_ARENA_MAX = -8
-"""Of glibc's malloc.h."""
+"""Number of mallopt's parameter in glibc's malloc.h."""
+
+MAX_HEAPS = 2
 
 CLEANUP_SECONDS = 10
-"""How often, at most, silent connections and slow requests are looked for."""
+"""Longest interval between two searches for silent connections and slow requests."""
 
 
 class _RequestTimeout(Error):
@@ -49,8 +54,8 @@ class _RequestTimeout(Error):
     reason = "Request Timeout"
 
 
-class _Nowhere:
-    """Stand-in for a request's buffer that keeps nothing."""
+class _DiscardingBuffer:
+    """Replaces the buffer of a request and stores nothing."""
 
     def append(self, data: bytes) -> None:
         pass
@@ -66,92 +71,93 @@ class _Nowhere:
 
 
 class _Parser(HTTPRequestParser):
-    """Read to the end, and forget, a body that is too large.
+    """Read a body that is too large to its end, and discard it.
 
-    Waitress answers and closes while the client is still sending, and a client that is cut
-    off while sending never sees the answer.
+    Waitress answers and closes the connection while the client still sends. Such a client never
+    reads the answer.
     """
 
+    expect_continue: bool
     draining = False
-    drained = 0
+    n_drained = 0
 
     def __init__(self, adj: Adjustments) -> None:
         super().__init__(adj)
-        self.begun = time.time()
+        self.started = time.time()
 
     def received(self, data: bytes) -> int:
         if not self.draining:
-            consumed = super().received(data)
+            n_consumed: int = super().received(data)
             if isinstance(self.error, RequestEntityTooLarge) and not self.body_rcv.completed:
                 if self.expect_continue:
-                    self.expect_continue = False  # It asked first, and has sent nothing yet.
+                    self.expect_continue = False  # The client waits and has sent nothing yet.
                 else:
                     self.draining, self.completed = True, False
                     self.body_rcv.getbuf().close()
-                    self.body_rcv.buf = _Nowhere()
-            return consumed
-        consumed = self.body_rcv.received(data)
-        self.drained += consumed
+                    self.body_rcv.buf = _DiscardingBuffer()
+            return n_consumed
+        n_consumed = self.body_rcv.received(data)
+        self.n_drained += n_consumed
         self.completed = (
             self.body_rcv.completed
             or self.body_rcv.error is not None
-            or self.drained > DRAIN_FACTOR * self.adj.max_request_body_size
+            or self.n_drained > DRAIN_FACTOR * self.adj.max_request_body_size
         )
-        return consumed
+        return n_consumed
 
 
 class _ErrorTask(ErrorTask):
     """Answer a request that never reached the application."""
 
     def execute(self) -> None:
-        error = self.request.error
-        identifier = request_id(self.request.headers.get("X_REQUEST_ID"))
+        server, error = self.channel.server, self.request.error
+        identifier = choose_request_id(self.request.headers.get("X_REQUEST_ID"))
         if isinstance(error, RequestEntityTooLarge):
-            detail = too_large(self.channel.server.adj.max_request_body_size - FORM_OVERHEAD_BYTES)
+            problem = too_large(server.adj.max_request_body_size - FORM_OVERHEAD_BYTES)
         elif isinstance(error, _RequestTimeout):
-            detail = error.body
+            problem = Problem(error.code, error.body)
         else:
-            detail = f"not a valid HTTP request: {error.body}"
-        body = json.dumps(problem(error.code, detail, identifier)).encode()
+            problem = Problem(error.code, f"not a valid HTTP request: {error.body}")
+        body = json.dumps(problem.document(identifier)).encode()
         self.status = f"{error.code} {error.reason}"
+        origin = self.request.headers.get("ORIGIN")
+        path = getattr(self.request, "path", "")
         self.response_headers.extend(
             [
                 ("Content-Type", PROBLEM_TYPE),
                 ("X-Request-ID", identifier),
                 ("X-Content-Type-Options", "nosniff"),
-                *cors_headers(
-                    getattr(self.request, "path", ""),
-                    self.request.headers.get("ORIGIN"),
-                    self.channel.server.allowed_origins,
-                ).items(),
+                *cors_headers(path, origin, server.allowed_origins).items(),
             ]
         )
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
-        # It has no route: what the client wrote was not understood.
+        # It counts without a route, because the request was not understood.
         seconds = time.time() - self.channel.last_activity
-        self.channel.server.metrics.record("", error.code, seconds)
+        server.metrics.record("", error.code, seconds)
         log_request("", "", error.code, seconds, request_id=identifier)
 
 
 class _Channel(HTTPChannel):
+    request: _Parser | None
     parser_class = _Parser
     error_task_class = _ErrorTask
 
     def end_slow_request(self, now: float, max_s: float) -> None:
-        """Answer 408 to a request that began to arrive and does not come to its end."""
+        """Answer 408 to a request that takes too long to arrive, or that went silent."""
         with self.requests_lock:
             request = self.request
             if request is None or self.requests or self.will_close or self.close_when_flushed:
                 return
             silent = now - self.last_activity > IDLE_SECONDS
-            if not silent and now - request.begun <= max_s:
+            if not silent and now - request.started <= max_s:
                 return
+            reason = (
+                f"nothing came for {IDLE_SECONDS} s" if silent else f"it took more than {max_s:g} s"
+            )
             request.error = request.error or _RequestTimeout(
-                "the request did not arrive whole: "
-                + (f"nothing came for {IDLE_SECONDS} s" if silent else f"{max_s:g} s are accepted")
-                + "; send it again, or a smaller file"
+                f"the request did not arrive completely: {reason}; send it again, or a smaller file"
             )
             self.request = None
             self.requests.append(request)
@@ -164,23 +170,22 @@ def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> T
     Parameters
     ----------
     app : APIFlask
-        From `serve.app.create_app`.
+        Result of `serve.app.create_app`.
     config : ServiceConfig
     host : str
-        Name or address to listen on.
+        Host name or address to listen on.
     port : int
-        0 takes any free port; ``effective_port`` tells which.
+        0 for any free port; ``effective_port`` of the result is the port.
 
     Raises
     ------
     OSError
-        If the address cannot be listened on, for instance because the port is in use.
+        If the service cannot listen there, for instance because the port is in use.
     """
-    proxy = {}
+    proxy: dict[str, Any] = {}
     if config.trusted_proxy:
-        proxy = {
-            "trusted_proxy": config.trusted_proxy, "trusted_proxy_headers": {"x-forwarded-for"}
-        }  # fmt: skip
+        proxy["trusted_proxy"] = config.trusted_proxy
+        proxy["trusted_proxy_headers"] = {"x-forwarded-for"}
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     server = create_server(
         app,
@@ -192,10 +197,11 @@ def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> T
         clear_untrusted_proxy_headers=True,
         **proxy,
     )
+    service = service_of(app)
     server.channel_class = _Channel
     server.maintenance = partial(_maintain, server, config.max_receive_seconds)
-    server.metrics = app.extensions["metrics"]
-    server.stopping = app.extensions["stopping"]
+    server.metrics = service.metrics
+    server.stopping = service.stopping
     server.allowed_origins = config.allowed_origins
     return server
 
@@ -207,29 +213,29 @@ def _maintain(server: TcpWSGIServer, max_receive_s: float, now: float) -> None:
 
 
 def share_heaps() -> None:
-    """Have all threads share two of glibc's heaps.
+    """Let all threads share two of glibc's heaps.
 
-    By default each thread fills one of its own, and what a large file needed there is kept for
-    that thread alone: memory creeps up to threads x the largest file (mallopt(3), M_ARENA_MAX).
+    By default each thread has a heap of its own, which keeps the memory of its largest file.
+    Memory grows up to threads times the largest file (mallopt(3), M_ARENA_MAX).
     """
     if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl does not have it
         if mallopt is not None:
-            mallopt(M_ARENA_MAX, 2)
+            mallopt(M_ARENA_MAX, MAX_HEAPS)
 
 
 def run(server: TcpWSGIServer, stop_seconds: float) -> None:
-    """Answer requests until SIGTERM or SIGINT, then finish what was begun.
+    """Answer requests until SIGTERM or SIGINT, then finish the running requests.
 
     Parameters
     ----------
     server : TcpWSGIServer
-        From `make_server`.
+        Result of `make_server`.
     stop_seconds : float > 0
-        Longest time for the end; a second signal ends at once.
+        Longest time to finish. A second signal ends the process at once.
     """
 
-    def stop(number: int, frame: object) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         server.stopping.set()
         server.pull_trigger()
         for each in (signal.SIGTERM, signal.SIGINT):
@@ -238,18 +244,18 @@ def run(server: TcpWSGIServer, stop_seconds: float) -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
     while not server.stopping.is_set():
-        _turn(server, server.adj.asyncore_loop_timeout)
-    # Stop listening; the loop goes on with the connections that there are.
+        _handle_events(server, server.adj.asyncore_loop_timeout)
+    # Stop listening. The loop goes on for the open connections.
     wasyncore.dispatcher.close(server)
-    end = time.monotonic() + stop_seconds
+    deadline = time.monotonic() + stop_seconds
     while any(_is_busy(channel) for channel in [*server.active_channels.values()]):
-        if time.monotonic() > end:
+        if time.monotonic() > deadline:
             break
-        _turn(server, 0.1)
+        _handle_events(server, 0.1)
     server.task_dispatcher.shutdown(timeout=1)
 
 
-def _turn(server: TcpWSGIServer, timeout: float) -> None:
+def _handle_events(server: TcpWSGIServer, timeout: float) -> None:
     wasyncore.loop(timeout, use_poll=server.adj.asyncore_use_poll, map=server._map, count=1)
 
 

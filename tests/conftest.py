@@ -12,24 +12,83 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from benchmarks.real_data import DATA
+from needs import check, needs_data
 
+from msr_utils.audio import decode
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.paths import PROJECT_ROOT
 
-REAL = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
-"""Where real corpora lie (``deam``, ``emotify``, ...); tests of theirs are skipped without."""
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test if something that it needs is missing."""
+    check(item)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was skipped, by reason, with the command that would run it."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+        groups[reason.removeprefix("Skipped: ")].append(report.nodeid.split("::")[0])
+    if groups:
+        terminalreporter.section("skipped tests, and the commands that would run them")
+    for reason, files in sorted(groups.items()):
+        why, _, command = reason.partition("; to run it: ")
+        where = ", ".join(sorted(set(files)))
+        terminalreporter.line(f"{len(files)} in {where}: {why}")
+        if command:
+            terminalreporter.line(f"    {command}")
 
 
 def tone(seconds: float, hz: float = 440.0, rate: int = SAMPLE_RATE, level: float = 0.3):
     """A sine, (n,) float32."""
     t = np.arange(int(seconds * rate)) / rate
     return (level * np.sin(2 * np.pi * hz * t)).astype(np.float32)
+
+
+def notes(*midi: int, seconds: float = 0.5) -> np.ndarray:
+    """A chord of decaying harmonic tones, quieter the higher the harmonic."""
+    t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    hz = 440 * 2 ** ((np.array(midi) - 69) / 12)
+    tones = sum(np.sin(2 * np.pi * k * f * t) / k**2 for f in hz for k in (1, 2, 3, 4))
+    return (0.1 * tones * np.exp(-3 * t)).astype(np.float32)
+
+
+def cadences(tonic: int, third: int = 4, times: int = 3) -> np.ndarray:
+    """I IV V I, or with ``third=3`` i iv V i, in triads around middle C."""
+    chords = [
+        (tonic, tonic + third, tonic + 7),
+        (tonic + 5, tonic + 5 + third, tonic + 12),
+        (tonic + 7, tonic + 11, tonic + 14),
+        (tonic, tonic + third, tonic + 7, tonic + 12),
+    ]
+    return np.concatenate([notes(*chord) for chord in chords] * times)
+
+
+MUSIC = ["synthetic music", pytest.param("DEAM's song 2", marks=needs_data("deam"))]
+"""Cases of `ten_seconds`: a real song is one more case, it never replaces the made one."""
+
+
+def ten_seconds(name: str) -> np.ndarray:
+    """Ten seconds of one of `MUSIC`, (n,) float32."""
+    if name == MUSIC[0]:
+        samples = np.concatenate([cadences(60), cadences(57, third=3)])
+    else:
+        samples = decode.load(DATA / "deam" / "MEMD_audio" / "2.mp3")
+    return samples[: 10 * SAMPLE_RATE]
+
+
+@pytest.fixture(params=MUSIC)
+def music(request: pytest.FixtureRequest) -> np.ndarray:
+    """Ten seconds of music, (n,) float32."""
+    return ten_seconds(request.param)
 
 
 def write_folder_corpus(root: Path, tracks: int = 6, seconds: float = 4.0) -> Path:
@@ -67,11 +126,12 @@ def folder_corpus(tmp_path: Path) -> Path:
 def quick_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole study through papermill, quick profile: ``reports`` folder."""
     from msr_utils.corpora import load_corpus
-    from msr_utils.study import plan, runner
+    from msr_utils.study import plan
+    from msr_utils.study import runner as study_runner
 
     reports = tmp_path_factory.mktemp("study") / "reports"
     runs = plan.plan(plan.read_study(), "synthetic", "", "quick")
     data = load_corpus("synthetic", synthetic_tracks=runs[0].parameters["synthetic_tracks"])
-    done = runner.execute(runs, "test", data.content_hash(), reports=reports)
+    done = study_runner.execute(runs, "test", data.content_hash(), reports=reports)
     assert done == plan.select_runs(runs, (), ())
     return reports

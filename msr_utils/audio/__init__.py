@@ -1,1 +1,1 @@
-"""Audio files: decoding to mono samples, and what a container says of itself."""
+"""Audio files: formats, decoding to mono samples, and damage that a container shows."""

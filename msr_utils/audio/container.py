@@ -1,4 +1,4 @@
-"""What a container states about its audio, and what is damaged in it."""
+"""The length that a container states, and damage that it shows."""
 
 from __future__ import annotations
 
@@ -6,43 +6,54 @@ import os
 import re
 import struct
 import zlib
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 import soundfile as sf
 
-from msr_utils.audio.decode import BLOCK_SECONDS, _blocks
-from msr_utils.audio.source import AudioSource, _open, source_name
+from msr_utils.audio.decode import BLOCK_SECONDS, mono_blocks
+from msr_utils.audio.source import AudioSource, open_audio, source_name
 
-UNKNOWN_SIZE = 0x7FFFF000
-"""Sizes from here on, and 0, are stated by programs that write to a pipe and cannot know."""
+CUT_SECONDS = 0.5
+"""A file counts as cut short if it lacks more than this of the length that its header states."""
 
-CHUNKS = {b"RIFF": ("<", b"data"), b"RIFX": (">", b"data"), b"FORM": (">", b"SSND")}
-"""First bytes of WAV and AIFF -> byte order, chunk of the samples."""
+UNKNOWN_CHUNK_SIZE = 0x7FFFF000
+"""Programs that write to a pipe cannot know the size of the samples. They state 0, or a size from
+here on."""
 
-MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+UNKNOWN_DATA_BYTES = 0x7FFF0000
+"""The same limit for the sizes in libsndfile's log."""
+
+SAMPLE_CHUNKS = {b"RIFF": ("<", b"data"), b"RIFX": (">", b"data"), b"FORM": (">", b"SSND")}
+"""First bytes of WAV and AIFF -> byte order, name of the chunk that holds the samples."""
+
+REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Every byte with its bits in the opposite order."""
+
+_CLIPPED_SIZE = re.compile(r"\b(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
+"""libsndfile's log entry for a file with fewer bytes than its header states."""
 
 
 @dataclass(frozen=True)
 class AudioFacts:
-    """What decoding a whole file shows.
+    """Facts about a file that was decoded as a whole.
 
     Parameters
     ----------
     seconds : float
-        Of audio that came out of the decoder.
+        Length of the decoded audio.
     stated_seconds : float
-        By the file's header.
+        Length that the file's header states.
     rate : int
         Sample rate in Hz.
     channels : int
     peak : float
         Largest absolute sample of the mono mix; full scale is 1.
     damage : str
-        What the container shows to be missing or changed; empty if nothing is.
+        Damage that the container shows; empty if there is none.
     """
 
     seconds: float
@@ -54,17 +65,16 @@ class AudioFacts:
 
 
 def inspect(source: AudioSource) -> AudioFacts:
-    """Decode a whole file, keep nothing of it but facts.
+    """Decode a whole file and collect facts about it; no samples are kept.
 
     Raises
     ------
     AudioError, FileNotFoundError
-        As `stream` does.
+        As `msr_utils.audio.decode.stream` does.
     """
-    name = source_name(source)
-    with _open(source, name) as file:
+    with open_audio(source) as file:
         decoded, peak = 0, 0.0
-        for samples in _blocks(file, name, BLOCK_SECONDS, None):
+        for samples in mono_blocks(file, source_name(source), BLOCK_SECONDS):
             decoded += len(samples)
             peak = max(peak, float(np.abs(samples).max()))
         return AudioFacts(
@@ -78,28 +88,43 @@ def inspect(source: AudioSource) -> AudioFacts:
 
 
 def container_damage(source: AudioSource) -> str:
-    """What a file's container shows to be missing: Ogg, WAV and AIFF, no sample is decoded.
+    """Damage that the container of an Ogg, WAV or AIFF file shows; no sample is decoded.
 
-    libsndfile takes the length of these from what is left of the file.
+    libsndfile does not report such damage. It takes the length of these files from the bytes that
+    are left.
+
+    Parameters
+    ----------
+    source : path or binary file
 
     Returns
     -------
     str
-        Empty if nothing is missing or the container does not tell.
+        Empty if there is no damage or the container cannot show it.
     """
-    named = isinstance(source, str | os.PathLike)
-    with open(source, "rb") if named else nullcontext(source) as file:
+    with _binary(source) as file:
         file.seek(0)
-        mark = file.read(4)
+        magic = file.read(4)
         file.seek(0)
-        if mark == b"OggS":
+        if magic == b"OggS":
             return _ogg_damage(file)
-        return _chunk_damage(file, *CHUNKS[mark]) if mark in CHUNKS else ""
+        return _chunk_damage(file, *SAMPLE_CHUNKS[magic]) if magic in SAMPLE_CHUNKS else ""
+
+
+@contextmanager
+def _binary(source: AudioSource) -> Iterator[BinaryIO]:
+    """The file that a path names, closed afterwards; or an open file, left open."""
+    if isinstance(source, str | os.PathLike):
+        with open(source, "rb") as file:
+            yield file
+    else:
+        yield source
 
 
 def _ogg_damage(file: BinaryIO) -> str:
     """Follow the pages of an Ogg file to one that ends a stream (RFC 3533, section 6)."""
-    ended, at, numbers = False, 0, {}
+    ended, position = False, 0
+    page_numbers: dict[int, int] = {}  # by stream, of the page that must follow
     while (header := file.read(27)).startswith(b"OggS") and len(header) == 27:
         flags, serial, number, checksum = struct.unpack("<5xB8xIII", header[:26])
         lengths = file.read(header[26])
@@ -107,24 +132,24 @@ def _ogg_damage(file: BinaryIO) -> str:
         if len(lengths) < header[26] or len(body) < sum(lengths):
             return "the file is cut short: its last page is not whole"
         if _ogg_checksum(page) != checksum:
-            return f"the file is damaged: the checksum of the page at byte {at} is wrong"
-        if number != numbers.get(serial, number):
-            return f"the file is damaged: pages are missing before byte {at}"
-        numbers[serial] = number + 1
+            return f"the file is damaged: the checksum of the page at byte {position} is wrong"
+        if number != page_numbers.get(serial, number):
+            return f"the file is damaged: pages are missing before byte {position}"
+        page_numbers[serial] = number + 1
         ended = bool(flags & 4)
-        at += len(page)
+        position += len(page)
     # Tags may follow the end of the stream.
     if ended:
         return ""
     if len(header) == 27:
-        return f"the file is damaged: no page begins at byte {at}"
+        return f"the file is damaged: no page begins at byte {position}"
     return "the file is cut short: no page ends its stream"
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """CRC-32 of Ogg: zlib's polynomial, bits in the opposite order, no inversions."""
-    mirrored = zlib.crc32(page.translate(MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int(f"{mirrored:032b}"[::-1], 2)
+    """CRC-32 of Ogg: zlib's polynomial with the bits in the opposite order and no inversions."""
+    reflected = zlib.crc32(page.translate(REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reflected:032b}"[::-1], 2)
 
 
 def _chunk_damage(file: BinaryIO, order: str, samples: bytes) -> str:
@@ -135,40 +160,30 @@ def _chunk_damage(file: BinaryIO, order: str, samples: bytes) -> str:
         name, stated = struct.unpack(f"{order}4sI", header)
         if name == samples:
             there = size - file.tell()
-            if there < stated < UNKNOWN_SIZE:
+            if there < stated < UNKNOWN_CHUNK_SIZE:
                 return f"the file is cut short: {there} of {stated} bytes of samples are there"
             return ""
         file.seek(stated + stated % 2, os.SEEK_CUR)
     return ""
 
 
-CUT_SECONDS = 0.5
-"""A file is said to be cut short if more than this is missing of what its header states."""
-
-_CLIPPED = re.compile(r"\b(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
-"""How libsndfile notes in its log that fewer bytes follow than the header states."""
-
-_UNKNOWN_BYTES = 0x7FFF0000
-"""Programs that write to a pipe state a size from here up: they did not know it."""
-
-
 def stated_seconds(source: AudioSource) -> float | None:
-    """Length of a file by its header, without decoding it.
+    """Length of a file that its header states; no sample is decoded.
 
     Parameters
     ----------
     source : path or binary file
-        A file is left at its start.
+        An open file is set back to its start.
 
     Returns
     -------
     float or None
-        None if it cannot be told.
+        None if the header does not tell the length.
     """
     try:
         with sf.SoundFile(source) as file:
-            seconds = file.frames / file.samplerate
-            clipped = _CLIPPED.search(file.extra_info)
+            seconds: float = file.frames / file.samplerate
+            clipped = _CLIPPED_SIZE.search(file.extra_info)
     except (sf.LibsndfileError, TypeError):
         return None
     finally:
@@ -177,5 +192,5 @@ def stated_seconds(source: AudioSource) -> float | None:
     if clipped is None:
         return seconds
     stated, there = map(int, clipped.groups())
-    # libsndfile has shortened the length to what is there.
-    return seconds * stated / there if 0 < there < stated < _UNKNOWN_BYTES else None
+    # libsndfile has reduced the length to the bytes that are there.
+    return seconds * stated / there if 0 < there < stated < UNKNOWN_DATA_BYTES else None

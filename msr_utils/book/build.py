@@ -23,12 +23,17 @@ from msr_utils.book.edition import (
     BookError,
     chapters,
     find_corpus,
+    notebook_of,
     overview_page,
 )
 from msr_utils.book.results import EditionResults
-from msr_utils.corpora.synthetic import SyntheticConfig, render_track
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.render import render_track
+from msr_utils.figures import summary
+from msr_utils.figures.summary import learned_text
 from msr_utils.io import (
     atomic_path,
+    read_json,
     sha256_file,
     sha256_text,
     write_text,
@@ -88,8 +93,7 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
             page = facts.overview(notebook, entry["title"])
             write_text(destination / f"{entry['file']}.md", page)
     for run, page in facts.pages.items():
-        text = (run / "notebook.ipynb").read_text("utf-8")
-        write_text(destination / f"{page}.ipynb", _as_chapter(text, facts.titles[run]))
+        write_text(destination / f"{page}.ipynb", _as_chapter(run, facts.titles[run]))
     if recorded := context["recorded"]:
         figure = corpus_dir.parent / "synthetic" / "service" / "figures" / "explorer.png"
         shutil.copyfile(figure, destination / "images" / "explorer.png")
@@ -97,12 +101,12 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     templates = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    for page in sorted(destination.glob("*.md")):
+    for prose in sorted(destination.glob("*.md")):
         try:
-            text = templates.from_string(page.read_text("utf-8")).render(context)
+            text = templates.from_string(prose.read_text("utf-8")).render(context)
         except (BookError, jinja2.TemplateError) as error:
-            raise BookError(f"book/{page.name}: {error}") from error
-        write_text(page, text)
+            raise BookError(f"book/{prose.name}: {error}") from error
+        write_text(prose, text)
     config = yaml.safe_load((BOOK / "_config.yml").read_text("utf-8"))
     config["html"]["baseurl"] = context["url"]
     config["sphinx"]["config"]["html_context"] = {"book_url": context["url"]}
@@ -142,7 +146,7 @@ def table_of_contents(facts: EditionResults) -> dict[str, Any]:
                 continue
             notebook, word = entry["runs"], entry.get("title", "")
             placed.add(notebook)
-            pages = [
+            pages: list[dict[str, Any]] = [
                 {"file": facts.pages[run], "title": facts.short(run, word)}
                 for run in facts.chapters.get(notebook, [])
             ]
@@ -156,28 +160,53 @@ def table_of_contents(facts: EditionResults) -> dict[str, Any]:
     return contents
 
 
-def _as_chapter(notebook: str, title: str) -> str:
-    """A notebook under the title of its page, its code folded, without its default parameters.
+def _as_chapter(run: Path, title: str) -> str:
+    """An executed notebook as a chapter: folded code, no default parameters, today's wording.
 
-    The defaults stand on the page of parameters; what was set stands in the cell that papermill
-    put in.
+    Code and outputs are those that ran. Text comes from the notebook as it is now, cell by cell, so
+    that a change of wording executes nothing. Default parameters are on the page of parameters;
+    papermill's own cell shows what was set.
     """
-    content = nbformat.reads(notebook, as_version=4)
+    content = nbformat.read(run / "notebook.ipynb", as_version=4)
+    _renew_wording(content, run)
     first = next(c for c in content.cells if c.cell_type == "markdown")
     first.source = "\n".join([f"# {title}", *first.source.splitlines()[1:]])
     for cell in content.cells:
         if cell.cell_type == "code":
             tags = cell.metadata.setdefault("tags", [])
-            tags.append("remove-cell" if "parameters" in tags else "hide-input")
+            if "show-input" not in tags:
+                tags.append("remove-cell" if "parameters" in tags else "hide-input")
             for output in cell.outputs:
-                if '"dataframe"' in (table := output.get("data", {}).get("text/html", "")):
-                    output["data"]["text/html"] = UNBREAKABLE.sub(r"<span>\g<0></span>", table)
-                if (
-                    len(picture := output.get("data", {}).get("image/png", ""))
-                    > MAX_PICTURE_CHARACTERS
-                ):
-                    output["data"]["image/png"] = _in_256_colours(picture)
+                _lighten(output)
     return nbformat.writes(content)
+
+
+def _renew_wording(content: nbformat.NotebookNode, run: Path) -> None:
+    """Take Markdown, tags and the closing sentences from the notebook as it is now, by cell id."""
+    name = notebook_of(run)
+    source = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    now = {cell.id: cell for cell in source.cells}
+    for number, cell in enumerate(content.cells):
+        written = now.get(cell.id)
+        if written is None:
+            continue
+        tags = written.metadata.get("tags", [])
+        if "learned" in tags:
+            text = learned_text(name, read_json(run / "metrics.json"))
+            content.cells[number] = nbformat.v4.new_markdown_cell(text, id=cell.id)
+        elif written.cell_type == cell.cell_type == "markdown":
+            cell.source = written.source
+        elif "show-input" in tags:
+            cell.metadata["tags"] = tags
+
+
+def _lighten(output: nbformat.NotebookNode) -> None:
+    """Keep intervals of a table on one line; give a large picture fewer colours."""
+    data = output.get("data", {})
+    if '"dataframe"' in (table := data.get("text/html", "")):
+        data["text/html"] = UNBREAKABLE.sub(r"<span>\g<0></span>", table)
+    if len(picture := data.get("image/png", "")) > MAX_PICTURE_CHARACTERS:
+        data["image/png"] = _in_256_colours(picture)
 
 
 def _in_256_colours(picture: str) -> str:
@@ -277,6 +306,7 @@ def _source_hash(corpus_dir: Path) -> str:
     results = [run / name for run in runs for name in ("notebook.ipynb", "metrics.json")]
     shown = [*NOTEBOOKS.glob("*"), *MODELS_DIR.glob("*/CARD.md"), PROJECT_ROOT / "CITATION.cff"]
     files = sorted([*prose, *filter(Path.is_file, [*results, *shown]), LOCK, Path(__file__)])
+    files.append(Path(summary.__file__))
     files += [BENCHMARK] if BENCHMARK.is_file() else []
     names = [f"{p.parent.parent.name}/{p.parent.name}/{p.name} {sha256_file(p)}" for p in files]
     return sha256_text("\n".join([*names, os.environ.get("BOOK_URL", "")]))

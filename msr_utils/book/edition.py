@@ -12,6 +12,7 @@ import yaml
 
 from msr_utils.io import read_json
 from msr_utils.paths import NOTEBOOKS, REPORTS
+from msr_utils.provenance import manifest
 
 REQUIRED_RUNS = ("data", "evaluation", "export")
 """Runs that the prose tells of: a corpus that has them has a book."""
@@ -69,11 +70,11 @@ def chapters(corpus_dir: Path) -> dict[str, list[Path]]:
         runs = [p.parent for p in corpus.glob("*/manifest.json")]
         runs.sort(key=lambda p: (order.index(p.name) if p.name in order else len(order), p.name))
         for run in runs:
-            found.setdefault(_notebook(run), []).append(run)
+            found.setdefault(notebook_of(run), []).append(run)
     return found
 
 
-def _notebook(run: Path) -> str:
+def notebook_of(run: Path) -> str:
     """Which notebook a run executed, as papermill noted it."""
     metadata = json.loads((run / "notebook.ipynb").read_text("utf-8"))["metadata"]
     return Path(metadata["papermill"]["input_path"]).stem
@@ -106,7 +107,7 @@ def _variant(run: Path, metrics: dict[str, Any]) -> str:
     if "target" not in metrics:
         return ""
     target = metrics["target"]
-    kind = _notebook(run).partition("_")[2]
+    kind = notebook_of(run).partition("_")[2]
     preset = run.name.removesuffix(f"-{target}").removeprefix(kind).strip("-")
     return f" ({preset}): {target}" if preset else f": {target}"
 
@@ -131,3 +132,25 @@ def overview_page(notebook: str) -> str:
 def _page(run: Path, corpus_dir: Path) -> str:
     """Name of a run's page: that of another corpus says whose it is."""
     return run.name if run.parent == corpus_dir else f"{run.parent.name}-{run.name}"
+
+
+def refuse_altered(run: Path) -> None:
+    """Refuse to show results that are not those which a run has written.
+
+    Raises
+    ------
+    BookError
+        Naming the files.
+    """
+    recorded = manifest.read(run)
+    where = f"{run.parent.name}/{run.name}"
+    if not recorded.outputs:
+        raise BookError(f"{where}: its manifest tells of no files; run it again with 'msr run'")
+    found = manifest.check(recorded)
+    if not found.ok:
+        files = [*(f"{f} was altered" for f in found.altered)]
+        files += [f"{f} is missing" for f in found.missing]
+        raise BookError(
+            f"{where}: {', '.join(files)} since the run wrote it; put it back (git checkout) or "
+            "run it again with 'msr run'"
+        )

@@ -13,10 +13,11 @@ from msr_utils.book import service_recording
 from msr_utils.book.edition import (
     REQUIRED_RUNS,
     BookError,
-    _notebook,
     _page,
     _variant,
     chapters,
+    notebook_of,
+    refuse_altered,
     run_minutes,
     titles,
 )
@@ -58,7 +59,8 @@ BENCHMARK_FACTS = (
 """What `benchmark_facts` names, besides the table."""
 
 OVERVIEW_NOTE = (
-    "RMSE and Pearson r, pooled over all test frames, with 95 % intervals from resampling tracks. The "
+    "RMSE and Pearson r, pooled over all test frames, with 95 % intervals from resampling "
+    "tracks. The "
     "[evaluation](evaluation) sets them beside what needs no model."
 )
 
@@ -74,7 +76,7 @@ class EditionResults:
     Raises
     ------
     BookError
-        If one of the runs in `NEEDED` is missing.
+        If one of the runs in `NEEDED` is missing, or a file of a run is another than it wrote.
     """
 
     def __init__(self, corpus_dir: Path) -> None:
@@ -90,6 +92,8 @@ class EditionResults:
             for runs in self.chapters.values()
             for run in runs
         }
+        for run in self.pages:
+            refuse_altered(run)
         self.titles = titles(list(self.pages))
         self.evaluation = read_json(corpus_dir / "evaluation" / "metrics.json")
 
@@ -143,7 +147,7 @@ class EditionResults:
             return self.titles[run].split(",")[0]
         if variant := _variant(run, read_json(run / "metrics.json")):
             return word + variant
-        alone = len(self.chapters[_notebook(run)]) == 1
+        alone = len(self.chapters[notebook_of(run)]) == 1
         return word if alone else f"{word}: {run.parent.name}"
 
     def overview(self, notebook: str, word: str) -> str:

@@ -16,19 +16,14 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import requests
 import soundfile as sf
 
-from msr_utils.constants import FRAME_RATE_HZ, SAMPLE_RATE, TARGETS
-from msr_utils.corpora.synthetic import SyntheticTrack
+from msr_utils.constants import SAMPLE_RATE, TARGETS
+from msr_utils.corpora.synthetic.render import SyntheticTrack
 from msr_utils.paths import PROJECT_ROOT
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 ADDRESS = "http://127.0.0.1:8000"
 """Where `make serve` listens; records name it in the place of the port that was free."""
@@ -85,11 +80,16 @@ def running(models_dir: Path) -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "serve", "--port", "0", "--models", str(models_dir)],
             cwd=PROJECT_ROOT,
-            env={k: v for k, v in os.environ.items() if k == "MSR_EARS" or k[:4] != "MSR_"},
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if name in ("MSR_WEIGHTS", "MSR_EARS") or not name.startswith("MSR_")
+            },
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
         )
+        assert process.stdout is not None  # it is a pipe
         try:
             announced = re.search(r"http://\S+", process.stdout.readline())
             if not announced:
@@ -168,7 +168,7 @@ def _curl(command: str, folder: Path) -> tuple[int, str, str]:
 
 
 def shortened(answer: str, kind: str) -> str:
-    """An answer with the beginnings of its long lists, texts and tables; what is left out is said."""
+    """An answer with only the beginnings of its long parts; it says what is left out."""
     if kind in JSON:
         text = json.dumps(_short(json.loads(answer)), indent=2, ensure_ascii=False)
         # Lists of plain values on one line.
@@ -265,48 +265,6 @@ def _predicted(service: str, file: Path, model: str) -> Mapping[str, list[float]
     return {target: np.round(answer[target], 3).tolist() for target in TARGETS}
 
 
-def figure(found: Mapping, model: str) -> Figure:
-    """A model's curves over the arcs that pieces were composed from; from `curves`.
-
-    A row a piece and a column a target; the band is the model's interval where it has one.
-    """
-    import matplotlib.pyplot as plt
-
-    from msr_utils import style  # slow to import, and not needed by the book
-
-    rows = found["tracks"]
-    margins = found["models"][model]["margins"]
-    figure, axes = plt.subplots(
-        len(rows), 2, figsize=(10, 2 * len(rows)), sharex=True, sharey=True, squeeze=False
-    )
-    for row, track in zip(axes, rows, strict=True):
-        for ax, target in zip(row, TARGETS, strict=True):
-            curve = np.array(track["curves"][model][target])
-            times_s = np.arange(1, len(curve) + 1) / FRAME_RATE_HZ
-            if target in margins:
-                low, high = curve - margins[target], curve + margins[target]
-                ax.fill_between(times_s, low, high, color=style.COLOURS[target], alpha=0.15, lw=0)
-            ax.plot(
-                times_s,
-                track["made_from"][target],
-                color=style.GREY,
-                lw=1.5,
-                ls="--",
-                label="made from",
-            )
-            ax.plot(
-                times_s, curve, color=style.COLOURS[target], lw=1.8, label=f"{target}, predicted"
-            )
-            ax.set(ylim=(-1, 1), xlim=(0, times_s[-1]))
-        row[0].set_title(track["title"], fontsize="small", loc="left")
-        row[0].set_ylabel("value")
-    for ax in axes[0]:
-        ax.legend(fontsize="x-small", ncols=2, loc="lower right")
-    for ax in axes[-1]:
-        ax.set_xlabel("time (s)")
-    return figure
-
-
 def to_markdown(exchange: Mapping) -> str:
     """A recorded request and its answer; the request alone, if there is no answer."""
     command = exchange["command"].replace(f" '{ADDRESS}", f" \\\n  '{ADDRESS}")
@@ -316,6 +274,7 @@ def to_markdown(exchange: Mapping) -> str:
     kind = exchange["type"]
     language = "json" if kind in JSON else "text"
     return (
-        f"{request}\nStatus {exchange['status']}, `{kind}`, {exchange['characters']:,} characters:\n\n"
+        f"{request}\nStatus {exchange['status']}, `{kind}`, "
+        f"{exchange['characters']:,} characters:\n\n"
         f"```{language}\n{exchange['answer']}\n```\n"
     )

@@ -1,4 +1,4 @@
-"""One module per corpus behind one `Corpus` and one `Track`."""
+"""Corpora: one loader each, all of which return a `Corpus` of `Track`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from msr_utils.corpora.base import (
     Card,
     Corpus,
     CorpusError,
-    Findings,
     Track,
 )
-from msr_utils.corpora.deam import load_deam
+from msr_utils.corpora.deam.loader import load_deam
 from msr_utils.corpora.emotify import load_emotify
-from msr_utils.corpora.folder import load_folder
+from msr_utils.corpora.findings import Findings
+from msr_utils.corpora.folder.loader import load_folder
 from msr_utils.corpora.merp import load_merp
-from msr_utils.corpora.synthetic import SyntheticConfig, cached_corpus
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.render import cached_corpus
 from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
 
 CORPORA = ("synthetic", "deam", "emotify", "merp", "folder")
@@ -27,8 +28,8 @@ SYNTHETIC_CARD = Card(
     licence="MIT, like this project",
     citation="this project",
     notes=(
-        "not music that anyone composed, not ratings that anyone gave: scores here say "
-        "whether the study works, nothing about real music",
+        "neither the music nor the ratings come from people: scores show whether the study "
+        "works, and nothing about real music",
     ),
 )
 
@@ -49,43 +50,56 @@ def load_corpus(
     name : str
         One of `CORPORA`.
     data_dir : path
-        Where the corpus lies; not used by ``synthetic``.
+        Folder of the data; not used by ``synthetic``.
     cache_dir : path
-        Where ``synthetic`` keeps what it rendered.
+        Folder in which ``synthetic`` keeps rendered audio.
     synthetic_tracks : int >= 6
-        Tracks of the synthetic corpus; two or more to a group.
+        Number of tracks of the synthetic corpus; two or more per group.
     findings : Findings, optional
-        Where the loader notes oddities; with ``collect``, errors too.
+        Where notes go. With ``collect``, errors go there too.
     need_audio : bool
-        False: songs of DEAM whose audio is not at hand are there, too, for a look at the
-        labels.
+        False: annotated songs of DEAM without an audio file are included, to look at labels.
     as_released : bool
         True: song-level ratings of DEAM with their columns as in the files, swapped or not.
 
     Raises
     ------
     CorpusError
-        If the name is unknown, no folder is given, or the files are not right.
+        If the name is unknown, no folder is given, or the files are damaged.
     """
     if name not in CORPORA:
-        raise CorpusError(f"corpus: unknown name {name!r}; known: {', '.join(CORPORA)}")
+        raise CorpusError(
+            f"corpus: unknown name {name!r}; known: {', '.join(CORPORA)}", field="corpus"
+        )
     if name == "synthetic":
-        if synthetic_tracks < 6:
-            raise CorpusError(f"synthetic_tracks: must be at least 6, not {synthetic_tracks}")
-        groups = min(SyntheticConfig.n_groups, synthetic_tracks // 2)
-        config = SyntheticConfig(n_tracks=synthetic_tracks, n_groups=groups)
-        folder = cached_corpus(config, Path(cache_dir))
-        return load_folder(folder, name="synthetic", card=SYNTHETIC_CARD, findings=findings)
+        return _load_synthetic(synthetic_tracks, Path(cache_dir), findings)
     if not str(data_dir):
-        raise CorpusError(f"data_dir: corpus {name!r} needs the folder of its data")
-    # A relative path means the same in a notebook, wherever its kernel runs.
+        raise CorpusError(
+            f"data_dir: corpus {name!r} needs the folder of its data", field="data_dir"
+        )
+    # A relative path has the same meaning in a notebook, wherever its kernel runs.
     root = PROJECT_ROOT / data_dir
     if not root.is_dir():
-        raise CorpusError(f"data_dir: no folder {data_dir}")
-    loaders = {"emotify": load_emotify, "merp": load_merp, "folder": load_folder}
+        raise CorpusError(f"data_dir: no folder {data_dir}", field="data_dir")
     if name == "deam":
         return load_deam(root, findings, need_audio, as_released)
-    return loaders[name](root, findings=findings)
+    if name == "emotify":
+        return load_emotify(root, findings)
+    if name == "merp":
+        return load_merp(root, findings)
+    return load_folder(root, findings=findings)
+
+
+def _load_synthetic(tracks: int, cache_dir: Path, findings: Findings | None) -> Corpus:
+    """Render the synthetic corpus, or take it from the cache."""
+    if tracks < 6:
+        raise CorpusError(
+            f"synthetic_tracks: must be at least 6, not {tracks}", field="synthetic_tracks"
+        )
+    groups = min(SyntheticConfig.n_groups, tracks // 2)
+    config = SyntheticConfig(n_tracks=tracks, n_groups=groups)
+    folder = cached_corpus(config, cache_dir)
+    return load_folder(folder, name="synthetic", card=SYNTHETIC_CARD, findings=findings)
 
 
 __all__ = [

@@ -1,12 +1,12 @@
-"""Altered copies of training tracks whose labels stay true: other audio, masked features.
+"""Altered copies of training tracks whose labels stay valid: altered audio, masked features.
 
-Only training tracks are ever augmented. A copy's audio goes through the transforms that are
-switched on, in the order of `TRANSFORMS`, each with values drawn for this track, copy and
-transform alone: the same in any process, whatever else was drawn before. Nothing is clipped:
-samples may leave [-1, 1], as those of a loud MP3 do, and features know no full scale.
+Only training tracks are augmented. A copy's audio goes through the chosen transforms in the order
+of `TRANSFORMS`. The values of a transform are drawn from a generator that depends on the seed,
+track, copy and transform only, so they are the same in every process. Samples are not clipped:
+they may exceed [-1, 1], as those of a loud MP3 do, and the features have no full scale.
 
-That labels stay true is an assumption where a transform touches a musical cue. Level, timbre,
-noise and coding belong to the recording. Tempo and register also tell listeners of arousal and
+It is an assumption that labels stay valid if a transform changes a musical cue. Level, timbre,
+noise and coding are properties of the recording. Tempo and register are also cues to arousal and
 valence [1]_, so the default ranges of stretch and pitch are narrow.
 
 References
@@ -42,42 +42,40 @@ from msr_utils.features.blocks.registry import ALL_BLOCKS
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import sha256_text
 
-AUGMENT_VERSION = 1
-"""Raise when the numbers change: features of copies made before are then not found."""
-
 MASK = "mask"
-"""Name of the transform that works on features instead of audio, see `masked`."""
+"""Name of the transform of features, see `masked`. The others transform audio."""
 
-MASK_EVERY = 60
-"""Frames (30 s) that get one mask in time and one in frequency, however long the track."""
+MASK_PERIOD_FRAMES = 60
+"""Frames (30 s) that get one mask in time and one in frequency."""
 
 EQ_HZ = (200.0, 1000.0, 4000.0)
-"""Corner of the low shelf, centre of the middle band, corner of the high shelf."""
+"""Corner of the low shelf, centre of the middle band and corner of the high shelf."""
 
 EQ_Q = 0.7
-"""Width of the three bands: shelves without a bump, a middle band of two octaves."""
+"""Width of the three bands: shelves without overshoot, a middle band of two octaves."""
 
 MP3_DELAY = 576 + 529
-"""Samples by which LAME and a decoder delay the audio (LAME technical FAQ)."""
+"""Delay of the LAME encoder and of a decoder in samples (LAME technical FAQ)."""
 
 MPEG2_KBPS = (8.0, 160.0)
-"""Bit rates of MP3 at 16 to 24 kHz; libsndfile's compression level runs from the higher down."""
+"""Lowest and highest bit rate of MP3 at sample rates of 16 to 24 kHz. libsndfile's compression
+level runs from 0 at the highest to 1 at the lowest."""
 
 
 @dataclass(frozen=True)
 class Transform:
-    """One way to alter audio.
+    """A transform of audio.
 
     Parameters
     ----------
     apply : callable
         (samples, values, rng) -> samples, all float32 (n,).
     option : str
-        Parameter of `AugmentConfig` with the range that values are drawn from, evenly.
+        Parameter of `AugmentConfig` with the range of the values. They are drawn uniformly.
     limits : tuple of float
-        What that range may lie in.
+        Lowest and highest value that the range may include.
     draws : int
-        How many values.
+        Number of values.
     """
 
     apply: Callable[[np.ndarray, Sequence[float], np.random.Generator], np.ndarray]
@@ -87,16 +85,18 @@ class Transform:
 
 
 def _audiomentations(name: str, samples: np.ndarray, **parameters: Any) -> np.ndarray:
-    """Apply a transform of audiomentations whose ranges are single values: nothing is drawn."""
-    import audiomentations  # takes a second
+    """Apply a transform of audiomentations. Its ranges are single values, so nothing is drawn."""
+    import audiomentations  # importing it takes a second
 
-    with _global_random_kept():
-        return getattr(audiomentations, name)(**parameters, p=1.0)(samples, SAMPLE_RATE)
+    with _global_random_state_restored():
+        transform = getattr(audiomentations, name)(**parameters, p=1.0)
+        altered: np.ndarray = transform(samples, SAMPLE_RATE)
+    return altered
 
 
 @contextmanager
-def _global_random_kept() -> Iterator[None]:
-    """Leave the global generators, which audiomentations advances, as they were found."""
+def _global_random_state_restored() -> Iterator[None]:
+    """Restore the states of the global generators, which audiomentations uses."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         yield
@@ -128,17 +128,20 @@ def _eq(samples: np.ndarray, values: Sequence[float], _: np.random.Generator) ->
 
 
 def _noise(samples: np.ndarray, values: Sequence[float], rng: np.random.Generator) -> np.ndarray:
-    """Noise between white and pink, its power relative to the whole track's."""
-    # Not audiomentations' AddColorNoise: a third or more of its pink power lies below 20 Hz,
-    # where no feature looks.
+    """Add noise between white and pink. Its power is relative to that of the whole track."""
+    # audiomentations' AddColorNoise is not used: a third or more of its pink noise lies below
+    # 20 Hz, where it changes no feature.
     n = scipy.fft.next_fast_len(len(samples), real=True)
     hz = scipy.fft.rfftfreq(n, 1 / SAMPLE_RATE)
     slope = rng.uniform(0, 1)  # power falls with 1 / hz ** slope: 0 is white, 1 is pink
     spectrum = scipy.fft.rfft(rng.standard_normal(n, np.float32))
     spectrum *= np.where(hz < FMIN_HZ, 0, np.maximum(hz, FMIN_HZ) ** (-slope / 2))
     noise = scipy.fft.irfft(spectrum, n)[: len(samples)]
-    wanted = _rms(samples) * 10 ** (-values[0] / 20)
-    return samples + (noise * (wanted / max(_rms(noise), 1e-12))).astype(np.float32)
+    target_rms = _rms(samples) * 10 ** (-values[0] / 20)
+    noisy: np.ndarray = samples + (noise * (target_rms / max(_rms(noise), 1e-12))).astype(
+        np.float32
+    )
+    return noisy
 
 
 def _rms(samples: np.ndarray) -> float:
@@ -146,7 +149,7 @@ def _rms(samples: np.ndarray) -> float:
 
 
 def _codec(samples: np.ndarray, values: Sequence[float], _: np.random.Generator) -> np.ndarray:
-    """MP3 there and back, without its delay."""
+    """Encode as MP3 and decode, without the delay of both."""
     low, high = MPEG2_KBPS
     file = io.BytesIO()
     sf.write(
@@ -154,20 +157,22 @@ def _codec(samples: np.ndarray, values: Sequence[float], _: np.random.Generator)
         bitrate_mode="CONSTANT", compression_level=(high - values[0]) / (high - low),
     )  # fmt: skip
     file.seek(0)
+    decoded: np.ndarray
     decoded, _rate = sf.read(file, dtype="float32")
-    # The decoder removes the delay where LAME's header tells it. Frames of less than 56 kbit/s
-    # are too small for that header, and delay and padding remain.
+    # The decoder removes the delay if LAME's header states it. Frames of less than 56 kbit/s are
+    # too small for this header, so delay and padding remain.
     if len(decoded) > len(samples):
         decoded = decoded[MP3_DELAY:]
     return decoded[: len(samples)]
 
 
 def _gain(samples: np.ndarray, values: Sequence[float], _: np.random.Generator) -> np.ndarray:
-    return samples * np.float32(10 ** (values[0] / 20))
+    louder: np.ndarray = samples * np.float32(10 ** (values[0] / 20))
+    return louder
 
 
 TRANSFORMS: dict[str, Transform] = {
-    # Slower than half, the stretcher draws from a generator that cannot be seeded.
+    # Below a rate of 0.5 the stretcher uses a random generator that cannot be seeded.
     "stretch": Transform(_stretch, "stretch_rate", (0.6, 1.7)),
     "pitch": Transform(_pitch, "pitch_semitones", (-12.0, 12.0)),
     "eq": Transform(_eq, "eq_db", (-18.0, 18.0), draws=len(EQ_HZ)),
@@ -175,40 +180,55 @@ TRANSFORMS: dict[str, Transform] = {
     "codec": Transform(_codec, "codec_kbps", (16.0, 160.0)),
     "gain": Transform(_gain, "gain_db", (-60.0, 40.0)),
 }
-"""Transforms of audio by name, in the order of their use: instrument, room, medium, level."""
+"""Transforms of audio by name, in the order of application: instrument, room, medium, level."""
+
+
+class AugmentConfigError(ValueError):
+    """Parameters of augmentation that are unknown or out of range.
+
+    Parameters
+    ----------
+    message : str
+    field : str
+        Name of the parameter.
+    """
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Which transforms are on, how far they go, and the seed.
+    """Chosen transforms, their ranges and the seed.
 
     Parameters
     ----------
     names : str or sequence of str
-        Keys of `TRANSFORMS` and ``"mask"``; a string separates them by commas. Empty: off.
-        Every copy goes through all of them, in the order of `TRANSFORMS`.
+        Keys of `TRANSFORMS` and ``"mask"``. A string separates them by commas. Empty: no
+        augmentation. Every copy goes through all of them, in the order of `TRANSFORMS`.
     copies : int >= 1
-        Altered copies of each training track, numbered from 1, beside the original.
+        Altered copies of each training track, numbered from 1. The original is used as well.
     seed : int
     stretch_rate : (float, float)
-        Range of the playback rate: 1.25 makes the track shorter by a fifth.
+        Range of the playback rate. A rate of 1.25 shortens the track by a fifth.
     pitch_semitones : (float, float)
-        Range of the shift in pitch.
+        Range of the shift in pitch in semitones.
     eq_db : (float, float)
         Range of the gains in dB of a low shelf, a middle band and a high shelf, see `EQ_HZ`.
     noise_snr_db : (float, float)
         Range of the signal-to-noise ratio in dB, over the whole track and above 20 Hz.
     codec_kbps : (float, float)
-        Range of the MP3 bit rate in kbit/s; the encoder takes the nearest that it knows.
+        Range of the MP3 bit rate in kbit/s. The encoder takes the nearest rate of the standard.
     gain_db : (float, float)
         Range of the change of level in dB.
     mask_share : (float, float)
-        Range of the share of 30 s, and of the mel bands, that one mask covers.
+        Range of the share of 30 s, and of the mel bands, that one mask hides.
 
     Raises
     ------
-    ValueError
-        If a name is unknown or a parameter is out of range; the message names it.
+    AugmentConfigError
+        If a name is unknown or a parameter is out of range; `field` is the parameter's name.
     """
 
     names: str | Sequence[str] = ()
@@ -228,10 +248,14 @@ class AugmentConfig:
         known = (*TRANSFORMS, MASK)
         for name in names:
             if name not in known:
-                raise ValueError(f"augment: unknown transform {name!r}; known: {', '.join(known)}")
+                raise AugmentConfigError(
+                    f"augment: unknown transform {name!r}; known: {', '.join(known)}", "names"
+                )
         object.__setattr__(self, "names", tuple(name for name in known if name in names))
         if not isinstance(self.copies, int) or self.copies < 1:
-            raise ValueError(f"augment: copies must be a whole number from 1, not {self.copies}")
+            raise AugmentConfigError(
+                f"augment: copies must be a whole number from 1, not {self.copies}", "copies"
+            )
         for transform in TRANSFORMS.values():
             self._check_range(transform.option, *transform.limits)
         self._check_range("mask_share", 0.0, 1.0)
@@ -241,43 +265,47 @@ class AugmentConfig:
         try:
             low, high = (float(number) for number in value)
         except (TypeError, ValueError):
-            raise ValueError(f"augment: {option} must be two numbers, not {value!r}") from None
+            raise AugmentConfigError(
+                f"augment: {option} must be two numbers, not {value!r}", option
+            ) from None
         if not lowest <= low <= high <= highest:
-            raise ValueError(
+            raise AugmentConfigError(
                 f"augment: {option} must be a range within {lowest:g} to {highest:g}, not "
-                f"{low:g} to {high:g}"
+                f"{low:g} to {high:g}",
+                option,
             )
         object.__setattr__(self, option, (low, high))
 
     def key(self, track_id: str, copy: int) -> str:
-        """What a copy's audio follows from, besides the file: names its features in a cache.
+        """Hash of everything that decides a copy's audio, besides the file. It names a cache.
 
-        Masks are not in it: they go over features that are already there. Empty where the
-        audio is the original's.
+        Masks are not included, because they apply to features from the cache. Empty if the audio
+        is the original's.
         """
         ranges = {n: getattr(self, TRANSFORMS[n].option) for n in self.names if n != MASK}
         if not ranges:
             return ""
-        return sha256_text(json.dumps([AUGMENT_VERSION, ranges, self.seed, track_id, copy]))[:16]
+        return sha256_text(json.dumps([ranges, self.seed, track_id, copy]))[:16]
 
 
 def _rng(config: AugmentConfig, track_id: str, copy: int, name: str) -> np.random.Generator:
-    """A stream of its own: what else is on does not change what a transform draws."""
+    """Generator of one transform. Its values do not depend on other transforms."""
     text = json.dumps([config.seed, track_id, copy, name])
     return np.random.default_rng(int(sha256_text(text), 16))
 
 
 def _draw(transform: Transform, config: AugmentConfig, rng: np.random.Generator) -> list[float]:
-    return rng.uniform(*getattr(config, transform.option), transform.draws).tolist()
+    low, high = getattr(config, transform.option)
+    return [float(value) for value in rng.uniform(low, high, transform.draws)]
 
 
 def drawn(track_id: str, config: AugmentConfig, copy: int) -> dict[str, list[float]]:
-    """Values that a copy's audio transforms use, in the units of `AugmentConfig`.
+    """Values of a copy's audio transforms, in the units of `AugmentConfig`.
 
     Returns
     -------
     dict of str to list of float
-        By name of the transform: one value, or three gains for ``"eq"``.
+        One value by name of the transform; three gains for ``"eq"``.
     """
     return {
         name: _draw(TRANSFORMS[name], config, _rng(config, track_id, copy, name))
@@ -289,13 +317,13 @@ def drawn(track_id: str, config: AugmentConfig, copy: int) -> dict[str, list[flo
 def augmented(
     track: Track, samples: np.ndarray, config: AugmentConfig, copy: int
 ) -> tuple[np.ndarray, Track]:
-    """One altered copy of a training track.
+    """Make one altered copy of a training track.
 
     Parameters
     ----------
     track : Track
     samples : np.ndarray [shape=(n,), dtype=float32]
-        All of its audio, mono at `SAMPLE_RATE`.
+        The whole audio, mono at `SAMPLE_RATE`.
     config : AugmentConfig
     copy : int >= 1
         Number of the copy.
@@ -303,7 +331,7 @@ def augmented(
     Returns
     -------
     samples : np.ndarray [shape=(m,), dtype=float32]
-        As long as before, unless stretched.
+        As many as before, unless the copy is stretched.
     track : Track
         As `relabelled` gives it.
 
@@ -326,33 +354,34 @@ def augmented(
 
 
 def relabelled(track: Track, config: AugmentConfig, copy: int) -> Track:
-    """The track with the annotation of one copy; needs no audio, so cached features do.
+    """Annotate a track as one of its copies. No audio is needed if features are cached.
 
     Returns
     -------
     Track
-        The same one, unless stretched.
+        The same track, unless the copy is stretched.
     """
     values = drawn(track.id, config, copy)
     return stretched(track, *values["stretch"]) if "stretch" in values else track
 
 
 def stretched(track: Track, rate: float) -> Track:
-    """A track's annotation when its audio plays faster or slower.
+    """Change a track's annotation as if its audio were played faster or slower.
 
     Each new frame takes the row of the old frame that its middle comes from. Nothing is
-    interpolated: new frames without such a row have no annotation, missing values stay missing.
+    interpolated. New frames without such a row have no annotation, and missing values stay
+    missing.
 
     Parameters
     ----------
     track : Track
     rate : float > 0
-        2 makes it half as long.
+        A rate of 2 halves the length.
 
     Notes
     -----
-    Listeners answer one to three seconds late, whatever the tempo. This delay is stretched with
-    the rest: at rates of 0.9 to 1.1 by a third of a second at most, less than a frame.
+    Listeners respond one to three seconds late at any tempo. This delay is stretched as well, at
+    rates of 0.9 to 1.1 by a third of a second at most, which is less than a frame.
     """
     frames = np.rint(track.times_s * FRAME_RATE_HZ).astype(int) - 1
     new = np.arange(int(np.ceil((frames.max(initial=-1) + 1) / rate)))
@@ -375,19 +404,19 @@ def masked(
     config: AugmentConfig,
     copy: int,
 ) -> np.ndarray:
-    """Hide a part of a copy's frames and mel bands, as SpecAugment does [2]_.
+    """Mask a part of a copy's frames and mel bands, as SpecAugment does [2]_.
 
-    Every 30 s get one mask in time and one in frequency. What they cover takes the column's
-    mean over the track, which is what zero is to the authors' normalised spectrograms. The
-    blocks logmel, logmel_sd and patch lose the same bands, others none. Labels stay: a masked frame is to be
-    told from its context.
+    Every 30 s get one mask in time and one in frequency. Masked values become the column's mean
+    over the track. The authors use zero, which is the mean of their normalised spectrograms. The
+    blocks logmel, logmel_sd and patch lose the same bands; other blocks lose none. Labels stay
+    the same: the model has to predict a masked frame from its context.
 
     Parameters
     ----------
     features : np.ndarray [shape=(T, D), dtype=float32]
-        Of the copy's audio; not changed.
+        Features of the copy's audio. They are not changed.
     features_config : FeatureConfig
-        What the columns are.
+        Configuration of these features.
     track_id : str
     config : AugmentConfig
     copy : int >= 1
@@ -395,7 +424,7 @@ def masked(
     Returns
     -------
     np.ndarray [shape=(T, D), dtype=float32]
-        `features` itself if ``"mask"`` is off.
+        `features` itself if ``"mask"`` is not chosen.
     """
     if MASK not in config.names:
         return features
@@ -403,8 +432,8 @@ def masked(
     mean = features.mean(axis=0)
     group = _band_groups(features_config)
     result = features.copy()
-    for start in range(0, len(features), MASK_EVERY):
-        part = result[start : start + MASK_EVERY]
+    for start in range(0, len(features), MASK_PERIOD_FRAMES):
+        part = result[start : start + MASK_PERIOD_FRAMES]
         first, end = _mask(rng, len(part), config.mask_share)
         part[first:end] = mean
         first, end = _mask(rng, SD_BANDS, config.mask_share)
@@ -414,7 +443,7 @@ def masked(
 
 
 def _mask(rng: np.random.Generator, length: int, share: tuple[float, float]) -> tuple[int, int]:
-    """Where one mask starts and ends."""
+    """First position of a mask, and the position after its last."""
     low, high = (int(s * length) for s in share)
     width = rng.integers(low, high + 1)
     first = rng.integers(0, length - width + 1)
@@ -422,7 +451,7 @@ def _mask(rng: np.random.Generator, length: int, share: tuple[float, float]) -> 
 
 
 def _band_groups(config: FeatureConfig) -> np.ndarray:
-    """Which of the `SD_BANDS` groups of mel bands each column shows, -1 for none, (D,)."""
+    """Group of mel bands (of `SD_BANDS`) that each column shows, -1 for none, (D,)."""
     mels = np.arange(config.n_mels) * SD_BANDS // config.n_mels
     groups = {
         "logmel": mels,

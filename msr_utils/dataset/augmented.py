@@ -19,7 +19,12 @@ from msr_utils.dataset.augmentation import (
     relabelled,
 )
 from msr_utils.dataset.sequences import Sequence2Hz, align
-from msr_utils.features.cache import cached_features, read_features, with_running_stats
+from msr_utils.features.cache import (
+    cached_features,
+    features_folder,
+    read_features,
+    with_running_stats,
+)
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.io import atomic_path, sha256_file
@@ -78,9 +83,9 @@ def copied_features(
     CorpusError
         If the audio cannot be decoded.
     """
-    frames = features.without_memory()
-    heard = _copied_features(track, frames, augment, copy, cache_dir)
-    return with_running_stats(masked(heard, frames, track.id, augment, copy), features)
+    frames = features.without_running_stats()
+    unmasked = _copied_features(track, frames, augment, copy, cache_dir)
+    return with_running_stats(masked(unmasked, frames, track.id, augment, copy), features)
 
 
 def _copied_features(
@@ -92,7 +97,7 @@ def _copied_features(
         if not key:  # masks alone
             return cached_features(track.audio_path, config, cache_dir)
         name = f"{sha256_file(track.audio_path)}-{key}.npy"
-        file = Path(cache_dir) / "features" / config.hash[:16] / name
+        file = features_folder(config, cache_dir, augmented) / name
         kept = read_features(file, config)
         if kept is not None:
             return kept

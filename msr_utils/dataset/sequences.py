@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,11 @@ def sequences_of(
     if corpus.labels != "curves":
         raise CorpusError(f"{corpus.name} has {corpus.labels}, no curves to learn from")
     return build_sequences(corpus, config, cache_dir)
+
+
+def select_columns(sequences: Sequence[Sequence2Hz], columns: np.ndarray) -> list[Sequence2Hz]:
+    """The sequences with some columns of their features, see `FeatureConfig.columns`."""
+    return [replace(s, features=s.features[:, columns]) for s in sequences]
 
 
 def normalisation(sequences: Sequence[Sequence2Hz]) -> tuple[np.ndarray, np.ndarray]:

@@ -39,9 +39,9 @@ def make_splits(
     ----------
     tracks : sequence with ``id``, ``group`` and ``split``
     folds : int >= 1
-        1: one split, the official one where there is one. More: cross-validation in which every
-        track is tested once, by a model that saw none of its group; the test part of an official
-        split is then set aside, so that what is chosen by cross-validation never saw it.
+        1: one split, the official one where there is one. More: cross-validation, in which every
+        track is tested once, by a model that was trained on no track of its group. The test part
+        of an official split is then left out, so that it stays unseen when settings are chosen.
     validation_fraction, test_fraction : float in (0, 1)
         Share of the groups; `test_fraction` counts only with one unofficial split.
     seed : int
@@ -53,18 +53,42 @@ def make_splits(
         split is asked for and the official test part is not here.
     """
     has_official = {"train", "test"} <= {t.split for t in tracks}
-    if has_official and folds > 1:
-        tracks = [t for t in tracks if t.split != "test"]
-    ids = np.array([t.id for t in tracks])
-    groups = np.array([t.group for t in tracks])
-    official = np.array([t.split for t in tracks])
-    n_groups = len(set(groups))
+    used = [t for t in tracks if not (has_official and folds > 1 and t.split == "test")]
+    ids, groups, official = (
+        np.array([getattr(t, name) for t in used]) for name in ("id", "group", "split")
+    )
+    _check_splits(folds, ids, groups, official, has_official)
+    if folds > 1:
+        outer = list(GroupKFold(folds).split(ids, groups=groups))
+    elif has_official:
+        # An official split may have an artist in both parts: those songs leave training.
+        train, test = np.flatnonzero(official != "test"), np.flatnonzero(official == "test")
+        outer = [(train[~np.isin(groups[train], groups[test])], test)]
+    else:
+        shuffle = GroupShuffleSplit(1, test_size=test_fraction, random_state=seed)
+        outer = list(shuffle.split(ids, None, groups))
+    splits = []
+    for rest, test in outer:
+        # Groups differ much in size: of balanced parts, one drawn by the seed is validation.
+        parts = min(max(2, round(1 / validation_fraction)), len(set(groups[rest])))
+        inner = list(GroupKFold(parts).split(rest, groups=groups[rest]))
+        train, validation = inner[seed % parts]
+        splits.append(
+            Split(tuple(ids[rest[train]]), tuple(ids[rest[validation]]), tuple(ids[test]))
+        )
+    return splits
+
+
+def _check_splits(
+    folds: int, ids: np.ndarray, groups: np.ndarray, official: np.ndarray, has_official: bool
+) -> None:
     if folds < 1:
         raise ValueError(f"folds: must be at least 1, not {folds}")
-    if n_groups < max(folds + 1, 3):
+    needed, n_groups = max(folds + 1, 3), len(set(groups))
+    if n_groups < needed:
         raise ValueError(
-            f"folds: {folds} folds with a validation part need at least "
-            f"{max(folds + 1, 3)} groups, the corpus has {n_groups}"
+            f"folds: {folds} folds with a validation part need at least {needed} groups, the "
+            f"corpus has {n_groups}"
         )
     if folds == 1 and set(official) == {"train"}:
         raise ValueError(
@@ -76,33 +100,6 @@ def make_splits(
             f"split: track '{ids[official == ''][0]}' is in neither part of the official split; "
             "give every track train or test"
         )
-    if folds > 1:
-        outer = list(GroupKFold(folds).split(ids, groups=groups))
-    elif has_official:
-        outer = [(np.flatnonzero(official != "test"), np.flatnonzero(official == "test"))]
-        # An official split may share artists across its sides: those leave training.
-        train, test = outer[0]
-        outer = [(train[~np.isin(groups[train], groups[test])], test)]
-    else:
-        outer = list(
-            GroupShuffleSplit(1, test_size=test_fraction, random_state=seed).split(
-                ids, None, groups
-            )
-        )
-    splits = []
-    for rest, test in outer:
-        # Groups differ much in size: of balanced parts, one drawn by the seed is validation.
-        parts = min(max(2, round(1 / validation_fraction)), len(set(groups[rest])))
-        inner = list(GroupKFold(parts).split(rest, groups=groups[rest]))
-        train, validation = inner[seed % parts]
-        splits.append(
-            Split(
-                train=tuple(ids[rest[train]]),
-                validation=tuple(ids[rest[validation]]),
-                test=tuple(ids[test]),
-            )
-        )
-    return splits
 
 
 def inner_parts(split: Split, group: Mapping[str, str], folds: int) -> InnerParts:
@@ -114,8 +111,9 @@ def inner_parts(split: Split, group: Mapping[str, str], folds: int) -> InnerPart
     group : mapping of str to str
         Track id to group.
     folds : int >= 1
-        1: the split's own validation part. More: cross-validation by group over training and
-        validation tracks together, for corpora with so few groups that one part says little.
+        1: the validation part of the split. More: cross-validation by group over training and
+        validation tracks together. It is for corpora with few groups, where a single part says
+        little.
 
     Returns
     -------
@@ -145,8 +143,8 @@ def inner_parts(split: Split, group: Mapping[str, str], folds: int) -> InnerPart
 def splits_of(corpus: Corpus, folds: int, seed: int) -> list[Split]:
     """Splits as every notebook of the study makes them.
 
-    They follow from the corpus, `folds` and `seed` alone, so that models trained in
-    different notebooks are tested on the same tracks.
+    They depend on the corpus, `folds` and `seed` alone. So models that are trained in different
+    notebooks are tested on the same tracks.
 
     For DEAM, one fold is the protocol of MediaEval 2015 (train on songs up to 2000, test on the
     58 whole songs 2001..2058), ten are cross-validation on the songs up to 2000 with each

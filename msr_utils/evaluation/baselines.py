@@ -1,4 +1,4 @@
-"""What a model has to beat: predictions that need no audio, or one linear map."""
+"""What a model has to beat: predictions without audio, and ridge regression."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ridge_predictions(
 ) -> dict[str, Curve]:
     """Predict the test tracks of every split with ridge regression.
 
-    Its penalty is chosen where the networks' training is stopped, see `inner_parts`.
+    Its penalty is chosen on the parts that stop the training of networks, see `inner_parts`.
     """
     by_id = {s.id: s for s in sequences}
     group = {s.id: s.group for s in sequences}
@@ -73,7 +73,7 @@ def mean_trajectory(
 ) -> Curves:
     """The training tracks' mean at each time since the start.
 
-    Where no training track is that long, the last known mean goes on.
+    After the end of the longest training track the last mean is repeated.
     """
     longest = max(len(s.mask) for s in [*train, *test])
     total, count = np.zeros(longest), np.zeros(longest)
@@ -86,5 +86,5 @@ def mean_trajectory(
 
 
 def song_mean_oracle(test: Sequence[Sequence2Hz], target: str) -> Curves:
-    """Each test track's own true mean: what is left when only the dynamics are missed."""
+    """The true mean of each test track: the error that remains is that of the dynamics."""
     return {s.id: np.full(len(s.mask), s.target(target)[s.mask].mean()) for s in test}

@@ -1,4 +1,4 @@
-"""The best score that the raters' own disagreement allows."""
+"""The best score that the disagreement between raters allows."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ import pandas as pd
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Track
 from msr_utils.evaluation.comparison import Comparison
-from msr_utils.io import read_json
 from msr_utils.metrics.curves import (
     Curve,
     Predictions,
@@ -39,7 +38,7 @@ MEANS = {
     "LSTM and linear": ("LSTM (tonal)", "linear (memory)"),
     "LSTM and linear (ear)": ("LSTM (tonal, ear)", "linear (memory, ear)"),
 }
-"""Plain means of two models' curves: name in tables to their names."""
+"""Means of the curves of two models: name in tables to the names of the two."""
 
 
 def find_runs(corpus_dir: Path) -> dict[str, str]:
@@ -50,17 +49,17 @@ def find_runs(corpus_dir: Path) -> dict[str, str]:
     FileNotFoundError
         If no model has been trained on both targets.
     """
-    found = {
+    runs = {
         name: prefix
         for name, prefix in MODEL_RUNS.items()
         if all((Path(corpus_dir) / f"{prefix}-{t}" / "metrics.json").is_file() for t in TARGETS)
     }
-    if not found:
+    if not runs:
         raise FileNotFoundError(
             f"{Path(corpus_dir).name}: no model is trained on both targets; "
             "run 03_lstm.ipynb with target valence and with target arousal first"
         )
-    return found
+    return runs
 
 
 def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> dict[str, dict[str, dict[str, Curve]]]:
@@ -76,7 +75,7 @@ def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> dict[str, dict[str, 
     Returns
     -------
     dict
-        target -> name -> predictions; with them the `MEANS` of those that are there.
+        target -> name -> predictions, with the `MEANS` of models that are both there.
     """
     loaded = {
         target: {
@@ -85,22 +84,22 @@ def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> dict[str, dict[str, 
         }
         for target in TARGETS
     }
-    for own in loaded.values():
+    for models in loaded.values():
         for name, members in MEANS.items():
-            if set(members) <= set(own):
-                own[name] = mean_curves([own[member] for member in members])
+            if set(members) <= set(models):
+                models[name] = mean_curves([models[member] for member in members])
     return loaded
 
 
 def load_histories(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
-    """Every epoch of every training that the scores rest on.
+    """Every epoch of every training behind the scores.
 
     Parameters
     ----------
     corpus_dir : Path
         ``reports/<edition>/<corpus>``.
     runs : mapping of str to str
-        From `find_runs`. What is solved and not trained has no epochs.
+        From `find_runs`. Linear models are solved, so they have no epochs.
 
     Returns
     -------
@@ -116,25 +115,6 @@ def load_histories(corpus_dir: Path, runs: Mapping[str, str]) -> pd.DataFrame:
                 tested = history.loc[history.fold > 0, columns]
                 tables.append(tested.assign(model=name, target=target))
     return pd.concat(tables, ignore_index=True)
-
-
-def load_ablations(corpus_dir: Path) -> list[dict]:
-    """Results of the ablations of a corpus, see `msr_utils.experiments.ablation.run`.
-
-    Returns
-    -------
-    list of dict
-        One for each target whose ablation was run. ``difference`` of a variant is a mapping of
-        metric to Estimate.
-    """
-    paths = [Path(corpus_dir) / f"ablation-{target}" / "metrics.json" for target in TARGETS]
-    results = [read_json(path) for path in paths if path.is_file()]
-    for result in results:
-        for row in result["variants"]:
-            if "difference" in row:
-                stored = row["difference"].items()
-                row["difference"] = {m: Estimate.from_json(value) for m, value in stored}
-    return results
 
 
 def differences(
@@ -161,11 +141,11 @@ def differences(
     """
     return {
         target: {
-            name: paired_difference(curves, own[reference], n_boot, seed)
-            for name, curves in {**baseline[target], **own}.items()
+            name: paired_difference(curves, of_target[reference], n_boot, seed)
+            for name, curves in {**baseline[target], **of_target}.items()
             if name != reference
         }
-        for target, own in models.items()
+        for target, of_target in models.items()
     }
 
 
@@ -174,17 +154,18 @@ def first_and_best(
 ) -> dict[str, dict[str, Predictions]]:
     """Of each target, the first model and the one whose pooled RMSE is lowest."""
     shown = {}
-    for target, own in models.items():
+    for target, of_target in models.items():
         rows = comparison.rows[target]
-        best = min(own, key=lambda name: rows[name].pooled["rmse"].value)
-        shown[target] = {name: own[name] for name in dict.fromkeys([next(iter(own)), best])}
+        best = min(of_target, key=lambda name: rows[name].pooled["rmse"].value)
+        names = dict.fromkeys([next(iter(of_target)), best])
+        shown[target] = {name: of_target[name] for name in names}
     return shown
 
 
 def examples(tracks: Sequence[Track], predictions: Predictions, n: int = 4) -> list[Track]:
     """Tracks at evenly spaced ranks of their RMSE, from the best to the worst.
 
-    A stated rule, so that nobody picks the pretty ones.
+    The rule is fixed, so that examples are not picked by how they look.
     """
     errors = {i: score(c.true, c.predicted)["rmse"] for i, c in predictions.items()}
     ranked = sorted((t for t in tracks if t.id in errors), key=lambda t: (errors[t.id], t.id))

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import (
-    asdict,
-    dataclass,
-    field,
-    replace,
-)
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +11,36 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.dataset.augmentation import AugmentConfig
 from msr_utils.dataset.augmented import copies_of
-from msr_utils.dataset.sequences import build_sequences
-from msr_utils.dataset.splits import Split
+from msr_utils.dataset.sequences import Sequence2Hz, build_sequences, select_columns
 from msr_utils.evaluation.baselines import baseline_predictions
 from msr_utils.features.config import FeatureConfig
-from msr_utils.metrics.estimate import Estimate, Spread
-from msr_utils.metrics.reliability import Reliability
-from msr_utils.metrics.scores import evaluate, paired_difference
+from msr_utils.io import read_json
+from msr_utils.metrics.bootstrap import N_BOOT
+from msr_utils.metrics.curves import Predictions
+from msr_utils.metrics.estimate import MISSING, Estimate, Spread
+from msr_utils.metrics.reliability import CEILING, Reliability
+from msr_utils.metrics.scores import Scores, evaluate, metric_title, paired_difference
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.paths import CACHE_DIR, TRAININGS
 from msr_utils.training.artifacts import single_scores
-from msr_utils.training.cross_validation import CrossValidation, cross_validate
+from msr_utils.training.cross_validation import (
+    Trained,
+    TrainingCost,
+    cross_validate,
+)
 from msr_utils.training.loop import FitConfig
+from msr_utils.training.settings import CrossValidation
 
 BASE = "base"
+"""Group and name of the variant in which nothing is changed."""
 
 MAX_PLAUSIBLE = 10.0
-"""No curve on a scale from -1 to 1 goes there: a state without bounds may hold for an excerpt and
-run away on the whole track."""
+"""Predictions beyond this count as diverged. The scale ends at 1. A network whose state is
+unbounded may hold for an excerpt and diverge on a whole track."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,11 @@ class Variant:
     Parameters
     ----------
     group, name : str
-        What is varied, and how.
+        What is changed, and to what.
     model : mapping
         Changes of the base's `LSTMConfig`.
     features : str
-        Blocks; empty: the base's.
+        Feature blocks; empty: the base's.
     window_frames : int
         Length of training excerpts; 0: the base's.
     augment : str
@@ -65,12 +69,112 @@ class Variant:
     augment: str = ""
 
 
+@dataclass(frozen=True)
+class Base:
+    """What every variant changes one thing of.
+
+    Parameters
+    ----------
+    config : LSTMConfig
+    fit_config : FitConfig
+    features : FeatureConfig
+    settings : CrossValidation
+        No model is exported, whatever it says.
+    """
+
+    config: LSTMConfig
+    fit_config: FitConfig
+    features: FeatureConfig
+    settings: CrossValidation
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """Scores of one variant.
+
+    Parameters
+    ----------
+    group, name : str
+        What was changed, and to what.
+    settings : dict
+        Of the model, its features, excerpts and augmentation.
+    test : Scores, optional
+        On the test tracks. It and the next two are None if the variant diverged.
+    singles : dict of metric to list of float, optional
+        Pooled scores of each network alone.
+    cost : TrainingCost, optional
+    difference : dict of metric to Estimate, optional
+        Paired difference from the base. None for the base itself, and if either diverged.
+    diverged : str, optional
+        How it diverged, in training or on whole tracks.
+    """
+
+    group: str
+    name: str
+    settings: dict[str, Any]
+    test: Scores | None = None
+    singles: dict[str, list[float]] | None = None
+    cost: TrainingCost | None = None
+    difference: dict[str, Estimate] | None = None
+    diverged: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Without what is None."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> VariantResult:
+        """Read what `msr_utils.io.write_json` wrote."""
+        test, cost, difference = (stored.get(key) for key in ("test", "cost", "difference"))
+        return cls(
+            group=stored["group"],
+            name=stored["name"],
+            settings=stored["settings"],
+            test=Scores.from_json(test) if test else None,
+            singles=stored.get("singles"),
+            cost=TrainingCost(**cost) if cost else None,
+            difference={m: Estimate.from_json(d) for m, d in difference.items()}
+            if difference
+            else None,
+            diverged=stored.get("diverged"),
+        )
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """Scores of all variants on one target.
+
+    Parameters
+    ----------
+    target : str
+    base : dict
+        Settings of the base.
+    variants : list of VariantResult
+    baselines : dict of str to Scores
+    """
+
+    target: str
+    base: dict[str, Any]
+    variants: list[VariantResult]
+    baselines: dict[str, Scores]
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> AblationResult:
+        """Read what `msr_utils.io.write_json` wrote, among other keys or alone."""
+        return cls(
+            target=stored["target"],
+            base=stored["base"],
+            variants=[VariantResult.from_json(row) for row in stored["variants"]],
+            baselines={n: Scores.from_json(row) for n, row in stored["baselines"].items()},
+        )
+
+
 VARIANTS = (
     Variant(BASE, BASE),
-    # The paper's word for its activation; Keras' default is tanh.
+    # The paper calls its activation linear; the default of Keras is tanh.
     Variant("activation", "linear", {"activation": "linear"}),
     Variant("activation", "relu", {"activation": "relu"}),
-    # Neither bounds the state, so that it grows without limit at a rate that suits tanh.
+    # Neither bounds the state, so training diverges at a learning rate that suits tanh.
     Variant("activation", "linear, slow", {"activation": "linear", "learning_rate": 2e-4}),
     Variant("activation", "relu, slow", {"activation": "relu", "learning_rate": 2e-4}),
     Variant("dropout", "0.3", {"dropout": 0.3}),
@@ -93,11 +197,16 @@ VARIANTS = (
     ),
     Variant("augmentation", "gain, eq, noise", augment="gain,eq,noise"),
 )
-"""The explorations that the paper names, and those that its choices call for."""
+"""Changes that the paper names, and others that its choices suggest."""
 
 
 def select_variants(names: Sequence[str]) -> list[Variant]:
-    """Variants by "group: name", or all of a group; the base is always among them.
+    """Select variants by "group: name", or all of a group; the base is always among them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Empty: all.
 
     Raises
     ------
@@ -120,134 +229,177 @@ def select_variants(names: Sequence[str]) -> list[Variant]:
 def run(
     corpus: Corpus,
     variants: Sequence[Variant],
-    config: LSTMConfig,
-    fit_config: FitConfig,
-    features: FeatureConfig,
-    splits: Sequence[Split],
-    target: str,
-    window_frames: int,
-    inner_folds: int = 1,
-    seeds: int = 3,
-    n_boot: int = 2000,
+    base: Base,
+    n_boot: int = N_BOOT,
     cache_dir: Path = CACHE_DIR,
     trainings: Path = TRAININGS,
-) -> dict:
-    """Cross-validate every variant on the same splits, beside the baselines.
+) -> AblationResult:
+    """Cross-validate every variant on the same splits, and the baselines with them.
 
     Parameters
     ----------
     corpus : Corpus
     variants : sequence of Variant
         The base first.
-    config, fit_config, features, window_frames
-        The base.
-    splits : sequence of Split
-    target : str
-        "valence" or "arousal".
-    inner_folds, seeds : int
-        As in `cross_validate`.
-    n_boot : int
-        Bootstrap samples of songs.
-
-    Returns
-    -------
-    dict
-        ``variants``: list of ``group, name, settings, test`` (as `evaluate` gives), ``singles``,
-        ``cost`` and, but for the base, ``difference`` (as `paired_difference` gives); one that
-        diverged, in training or on whole tracks, has ``diverged`` in place of results. ``baselines``: name to `evaluate`.
+    base : Base
+    n_boot : int >= 0
+        Bootstrap samples of songs, for the 95 % intervals.
+    cache_dir : Path
+        For features.
+    trainings : Path
+        Where trainings are kept.
     """
-    blocks = [b for v in variants for b in (v.features or ",".join(features.blocks)).split(",")]
-    # Every file is heard once: the variants take their columns from all blocks.
-    whole = replace(features, blocks=tuple(dict.fromkeys(blocks)))
-    sequences = build_sequences(corpus, whole, cache_dir)
-    rows: list[dict] = []
-    base = None
-    for variant in tqdm(variants, desc=f"variants, {target}", unit="variant"):
-        own = replace(features, blocks=variant.features or features.blocks)
-        columns = whole.columns(own.blocks)
-        model = replace(config, **variant.model)
-        length = variant.window_frames or window_frames
-        row: dict[str, Any] = {
-            "group": variant.group,
-            "name": variant.name,
-            "settings": {
-                **asdict(model), "features": ",".join(own.blocks), "window_frames": length,
+    settings = base.settings
+    # Features of all blocks are computed once, and each variant takes its columns.
+    blocks = [b for v in variants for b in (v.features.split(",") if v.features else ())]
+    everything = replace(
+        base.features, blocks=tuple(dict.fromkeys([*base.features.blocks, *blocks]))
+    )
+    sequences = build_sequences(corpus, everything, cache_dir)
+    ablation = _Ablation(corpus, base, everything, sequences, n_boot, cache_dir, trainings)
+    reference: Predictions | None = None
+    results = []
+    for variant in tqdm(variants, desc=f"variants, {settings.target}", unit="variant"):
+        result, predictions = ablation.cross_validate(variant, reference)
+        results.append(result)
+        if variant.group == BASE:
+            reference = predictions
+    baselines = baseline_predictions(
+        ablation.with_blocks(base.features.blocks), settings.splits, settings.target,
+        settings.inner_folds,
+    )  # fmt: skip
+    seed = base.fit_config.seed
+    return AblationResult(
+        target=settings.target,
+        base={
+            **asdict(base.config),
+            **asdict(base.fit_config),
+            "features": ",".join(base.features.blocks),
+        },
+        variants=results,
+        baselines={n: evaluate(p, n_boot, seed) for n, p in baselines.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Ablation:
+    """What the trainings of all variants have in common, see `run`.
+
+    Parameters
+    ----------
+    everything : FeatureConfig
+        All blocks that some variant reads.
+    sequences : sequence of Sequence2Hz
+        With these.
+    """
+
+    corpus: Corpus
+    base: Base
+    everything: FeatureConfig
+    sequences: Sequence[Sequence2Hz]
+    n_boot: int
+    cache_dir: Path
+    trainings: Path
+
+    def with_blocks(self, blocks: Sequence[str]) -> list[Sequence2Hz]:
+        """The sequences with some of their feature blocks."""
+        return select_columns(self.sequences, self.everything.columns(blocks))
+
+    def cross_validate(
+        self, variant: Variant, reference: Predictions | None
+    ) -> tuple[VariantResult, Predictions | None]:
+        """Scores and predictions of a variant. `reference` are the base's predictions.
+
+        No predictions are returned if the variant diverged.
+        """
+        config = replace(self.base.config, **variant.model)
+        features = replace(self.base.features, blocks=variant.features or self.base.features.blocks)
+        window_frames = variant.window_frames or self.base.settings.window_frames
+        result = VariantResult(
+            group=variant.group,
+            name=variant.name,
+            settings={
+                **asdict(config),
+                "features": ",".join(features.blocks),
+                "window_frames": window_frames,
                 "augment": variant.augment,
             },
-        }  # fmt: skip
-        altered = AugmentConfig(variant.augment, 1, fit_config.seed)
-        try:
-            trained = cross_validate(
-                model, fit_config,
-                [replace(s, features=s.features[:, columns]) for s in sequences],
-                CrossValidation(splits, target, length, inner_folds, seeds, to_export=False),
-                copies=copies_of(corpus, own, altered, cache_dir), trainings=trainings,
-                label=f"{variant.group} {variant.name}",
-            )  # fmt: skip
-        except FloatingPointError as error:
-            rows.append(row | {"diverged": str(error)})
-            continue
-        furthest = max(float(abs(c.predicted).max()) for c in trained.predictions.values())
-        if furthest > MAX_PLAUSIBLE:
-            rows.append(
-                row | {"diverged": f"predicts {furthest:.1g} on tracks as long as they are"}
-            )
-            continue
-        row["test"] = evaluate(trained.predictions, n_boot, fit_config.seed)
-        row["singles"] = single_scores(trained.singles)
-        row["cost"] = trained.cost
-        if variant.group == BASE:
-            base = trained.predictions
-        elif base is not None:
-            row["difference"] = paired_difference(
-                trained.predictions, base, n_boot, fit_config.seed
-            )
-        rows.append(row)
-    columns = whole.columns(features.blocks)
-    plain = [replace(s, features=s.features[:, columns]) for s in sequences]
-    baselines = baseline_predictions(plain, splits, target, inner_folds)
-    return {
-        "target": target,
-        "base": {**asdict(config), **asdict(fit_config), "features": ",".join(features.blocks)},
-        "variants": rows,
-        "baselines": {n: evaluate(p, n_boot, fit_config.seed) for n, p in baselines.items()},
-    }
-
-
-def ablation_table(result: Mapping, ceiling: Reliability) -> pd.DataFrame:
-    """What `run` gives, to display: scores, spread over seeds, differences from the base."""
-    rows = []
-    for row in result["variants"]:
-        shown = {"varied": row["group"], "to": row["name"]}
-        if "test" in row:
-            pooled, song = row["test"].pooled, row["test"].per_song
-            shown |= {
-                "RMSE": f"{pooled['rmse'].value:.3f}",
-                "r": f"{pooled['r'].value:.3f}",
-                "r per song": f"{song['r']}",
-                "r of single networks": f"{Spread.of(row['singles']['r']):.3f}",
-                "parameters": f"{row['cost'].parameters:,}",
-                "s per epoch": f"{row['cost'].seconds_per_epoch:.1f}",
-            }
-        else:
-            shown["RMSE"] = "diverged"
-        if "difference" in row:
-            for metric, name in (("rmse", "RMSE"), ("r", "r")):
-                shown[f"{name} - base"] = f"{row['difference'][metric]:+.3f}"
-        rows.append(shown)
-    for name, test in result["baselines"].items():
-        rows.append(
-            {
-                "varied": "baseline",
-                "to": name,
-                "RMSE": f"{Estimate(test.pooled['rmse'].value)}",
-                "r": f"{Estimate(test.pooled['r'].value)}",
-                "r per song": f"{test.per_song['r']}",
-            }
         )
-    if np.isfinite(ceiling.r):
-        rows.append(
-            {"varied": "raters", "to": "ceiling", "RMSE": f"{ceiling.rmse:.3f}",
-             "r": f"{ceiling.r:.3f}"}
+        try:
+            trained = self._train(variant, config, features, window_frames)
+        except FloatingPointError as error:
+            return replace(result, diverged=str(error)), None
+        predictions = trained.predictions
+        largest = max(float(abs(c.predicted).max()) for c in predictions.values())
+        if largest > MAX_PLAUSIBLE:
+            message = f"predicts {largest:.1g} on tracks as long as they are"
+            return replace(result, diverged=message), None
+        seed = self.base.fit_config.seed
+        difference = None
+        if reference is not None:
+            difference = paired_difference(predictions, reference, self.n_boot, seed)
+        result = replace(
+            result,
+            test=evaluate(predictions, self.n_boot, seed),
+            singles=single_scores(trained.singles),
+            cost=trained.cost,
+            difference=difference,
+        )
+        return result, predictions
+
+    def _train(
+        self, variant: Variant, config: LSTMConfig, features: FeatureConfig, window_frames: int
+    ) -> Trained:
+        fit_config = self.base.fit_config
+        settings = replace(self.base.settings, window_frames=window_frames, to_export=False)
+        altered = AugmentConfig(variant.augment, 1, fit_config.seed)
+        return cross_validate(
+            config, fit_config, self.with_blocks(features.blocks), settings,
+            copies=copies_of(self.corpus, features, altered, self.cache_dir),
+            trainings=self.trainings, label=f"{variant.group} {variant.name}",
         )  # fmt: skip
-    return pd.DataFrame(rows).fillna("–").set_index(["varied", "to"])
+
+
+def load_results(corpus_dir: Path) -> list[AblationResult]:
+    """Results of the ablations of a corpus, one for each target whose ablation was run.
+
+    Parameters
+    ----------
+    corpus_dir : Path
+        ``reports/<edition>/<corpus>``.
+    """
+    paths = [Path(corpus_dir) / f"ablation-{target}" / "metrics.json" for target in TARGETS]
+    return [AblationResult.from_json(read_json(path)) for path in paths if path.is_file()]
+
+
+def ablation_table(result: AblationResult, ceiling: Reliability) -> pd.DataFrame:
+    """Scores, spread over networks and differences from the base, for display."""
+    rows = [_variant_row(variant) for variant in result.variants]
+    rows += [
+        {"varied": "baseline", "to": name, **_score_cells(scores)}
+        for name, scores in result.baselines.items()
+    ]
+    if np.isfinite(ceiling.r):
+        best = {metric_title(m): f"{getattr(ceiling, m):.3f}" for m in ("rmse", "r")}
+        rows.append({"varied": "raters", "to": CEILING, **best})
+    return pd.DataFrame(rows).fillna(MISSING).set_index(["varied", "to"])
+
+
+def _variant_row(result: VariantResult) -> dict[str, str]:
+    row = {"varied": result.group, "to": result.name}
+    if result.test is None or result.singles is None or result.cost is None:
+        return row | {"RMSE": "diverged"}
+    row |= _score_cells(result.test)
+    row["r of single networks"] = f"{Spread.of(result.singles['r']):.3f}"
+    row["parameters"] = f"{result.cost.parameters:,}"
+    row["s per epoch"] = f"{result.cost.seconds_per_epoch:.1f}"
+    for metric in ("rmse", "r"):
+        if result.difference is not None:
+            row[f"{metric_title(metric)} - base"] = f"{result.difference[metric]:+.3f}"
+    return row
+
+
+def _score_cells(scores: Scores) -> dict[str, str]:
+    """Pooled scores without their intervals, and r per song."""
+    cells = {metric_title(m): f"{Estimate(scores.pooled[m].value)}" for m in ("rmse", "r")}
+    return cells | {"r per song": f"{scores.per_song['r']}"}

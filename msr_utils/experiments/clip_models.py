@@ -15,7 +15,6 @@ baseline were extended afterwards, which made the baseline stronger.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +41,7 @@ from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import plain, read_json, sha256_text, write_json
 from msr_utils.paths import CACHE_DIR
-from msr_utils.provenance.identity import source_hash
+from msr_utils.provenance.cache_keys import computed_by
 
 STATISTICS = {
     "mean": lambda frames: frames.mean(axis=0),
@@ -272,7 +271,7 @@ def _work_key(
         [asdict(split) for split in splits],
         x.tolist(),
         y.tolist(),
-        source_hash(sys.modules[__name__]),
+        computed_by(_FoldRunner),
     ]
     return sha256_text(json.dumps(plain(inputs)))[:16]
 

@@ -1,97 +1,225 @@
-"""What a corpus' labels are made of, before any model: size, spread, people, ceilings, defects."""
+"""What the labels of a corpus are made of: size, spread, raters, ceilings, defects."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from msr_utils.affect import QUADRANT_NAMES
 from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Corpus, Track
+from msr_utils.corpora.deam.static import StaticAudit
 from msr_utils.corpora.emotify import EMOTIONS, reliability
 from msr_utils.evaluation.ceiling import ceiling
-
-QUADRANTS = {
-    "Q1": "+V +A: happy, excited",
-    "Q2": "-V +A: angry, tense",
-    "Q3": "-V -A: sad, tired",
-    "Q4": "+V -A: calm, content",
-}
-"""Quadrants of the valence-arousal plane (Russell 1980), anticlockwise from the top right."""
+from msr_utils.metrics.reliability import Reliability
 
 NOT_PROFILE = ("track_id", "track id")
-"""Columns of a table of raters that say what was rated, not by whom."""
+"""Columns of a table of raters that identify the track, not the rater."""
 
 
-def describe(corpus: Corpus) -> dict:
-    """Size of a corpus and what its labels are made of.
+class Spread(NamedTuple):
+    """Smallest, median and largest of several counts."""
 
-    Returns
-    -------
-    dict
-        ``corpus, labels_kind, tracks, groups, without_audio`` and, by the kind of labels, what
-        `describe_curves`, `describe_quadrants` or `describe_gems` gives.
+    least: int
+    median: int
+    most: int
+
+
+@dataclass(frozen=True)
+class CorpusSummary:
+    """Size of a corpus.
+
+    Parameters
+    ----------
+    corpus : str
+    labels_kind : str
+        One of `msr_utils.corpora.base.LABELS`.
+    tracks, groups : int
+    without_audio : int
+        Number of annotated tracks without audio.
     """
-    own = {
-        "curves": describe_curves,
-        "quadrants": describe_quadrants,
-        "gems": describe_gems,
-    }[corpus.labels]
+
+    corpus: str
+    labels_kind: str
+    tracks: int
+    groups: int
+    without_audio: int
+
+
+@dataclass(frozen=True)
+class RestingEnds:
+    """Tracks that end with frames in which all raters gave 0, and the number of such frames."""
+
+    tracks: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class CurveLabels:
+    """Spread of one target over the frames of a corpus.
+
+    Parameters
+    ----------
+    mean : float
+    constant_rmse : float
+        RMSE of the best constant, which is the standard deviation of the labels.
+    oracle_rmse : float
+        RMSE of each track's own mean, which is the standard deviation within tracks.
+    between_share : float
+        Share of the variance that lies between the means of tracks.
+    ceiling : Reliability
+        See `msr_utils.metrics.reliability.rater_ceiling`.
+    """
+
+    mean: float
+    constant_rmse: float
+    oracle_rmse: float
+    between_share: float
+    ceiling: Reliability
+
+
+@dataclass(frozen=True)
+class CurveSummary(CorpusSummary):
+    """A corpus with valence and arousal over time.
+
+    Parameters
+    ----------
+    hours : float
+        Annotated.
+    frames : int
+        Annotated frames with both targets.
+    missing : int
+        Annotated frames without a value.
+    resting : RestingEnds
+        See `resting_end`.
+    raters_per_track, ratings_per_frame : Spread, optional
+        None where single ratings are not published.
+    labels : dict of str to CurveLabels
+        Target -> spread.
+    """
+
+    hours: float
+    frames: int
+    missing: int
+    resting: RestingEnds
+    raters_per_track: Spread | None
+    ratings_per_frame: Spread | None
+    labels: dict[str, CurveLabels]
+
+
+@dataclass(frozen=True)
+class QuadrantSummary(CorpusSummary):
+    """A corpus with one quadrant per clip.
+
+    Parameters
+    ----------
+    quadrants : dict of str to int
+        Quadrant -> number of clips.
+    largest_share : float
+        Accuracy of a model that always answers the most frequent quadrant.
+    """
+
+    quadrants: dict[str, int]
+    largest_share: float
+
+
+@dataclass(frozen=True)
+class EmotionLabels:
+    """Share of listeners who felt one emotion, and their agreement.
+
+    Parameters
+    ----------
+    mean, sd : float
+        Over tracks.
+    split_half, reliability, ceiling : float
+        See `msr_utils.corpora.emotify.reliability`.
+    """
+
+    mean: float
+    sd: float
+    split_half: float
+    reliability: float
+    ceiling: float
+
+
+@dataclass(frozen=True)
+class GemsSummary(CorpusSummary):
+    """A corpus with the emotions that listeners felt.
+
+    Parameters
+    ----------
+    listeners_per_track : Spread, optional
+    answers : int
+        Number of answers of all listeners.
+    emotions : dict of str to EmotionLabels
+        Emotion, or ``mean``, -> shares and agreement.
+    """
+
+    listeners_per_track: Spread | None
+    answers: int
+    emotions: dict[str, EmotionLabels]
+
+
+def describe(corpus: Corpus) -> CurveSummary | QuadrantSummary | GemsSummary:
+    """Summarise size and labels of a corpus, by the kind of its labels."""
+    if corpus.labels == "quadrants":
+        return describe_quadrants(corpus)
+    if corpus.labels == "gems":
+        return describe_gems(corpus)
+    return describe_curves(corpus)
+
+
+def _size(corpus: Corpus) -> dict[str, Any]:
+    """Fields of `CorpusSummary`."""
     return {
         "corpus": corpus.name,
         "labels_kind": corpus.labels,
         "tracks": len(corpus.tracks),
         "groups": len({t.group for t in corpus.tracks}),
         "without_audio": corpus.without_audio,
-        **own(corpus),
     }
 
 
-def describe_curves(corpus: Corpus) -> dict:
-    """Facts of a corpus with valence and arousal over time.
-
-    Returns
-    -------
-    dict
-        ``hours, frames, missing`` (annotated frames without a value), ``resting``
-        (``tracks, frames``, see `resting_end`), ``raters_per_track,
-        ratings_per_frame`` (least, median, most; None where single ratings are not
-        published) and ``labels[target]``: ``mean, constant_rmse`` (the error of the best
-        constant, their sd), ``oracle_rmse`` (of each track's own mean, the sd within tracks),
-        ``between_share`` (share of the variance that lies between tracks' means) and
-        ``ceiling`` (see `msr_utils.metrics.reliability.rater_ceiling`).
-    """
-    labels = {}
-    for target in TARGETS:
-        curves = [getattr(t, target)[t.mask] for t in corpus.tracks]
-        pooled = np.concatenate(curves)
-        within = np.concatenate([c - c.mean() for c in curves])
-        variance = float(pooled.var())
-        labels[target] = {
-            "mean": float(pooled.mean()),
-            "constant_rmse": float(pooled.std()),
-            "oracle_rmse": float(within.std()),
-            "between_share": 1 - float(within.var()) / variance if variance else float("nan"),
-            "ceiling": ceiling(corpus, target),
-        }
+def describe_curves(corpus: Corpus) -> CurveSummary:
+    """Summarise a corpus with valence and arousal over time."""
     frames = sum(int(t.mask.sum()) for t in corpus.tracks)
     rated = [t.ratings for t in corpus.tracks if t.ratings is not None]
     resting = [resting_end(ratings) for ratings in rated]
     counts = [np.isfinite(r).all(axis=2).sum(axis=0) for r in rated]
-    return {
-        "hours": frames / FRAME_RATE_HZ / 3600,
-        "frames": frames,
-        "missing": sum(len(t.mask) for t in corpus.tracks) - frames,
-        "resting": {"tracks": sum(n > 0 for n in resting), "frames": sum(resting)},
-        "raters_per_track": _spread([len(r) for r in rated]),
-        "ratings_per_frame": _spread(np.concatenate(counts)) if counts else None,
-        "labels": labels,
-    }
+    return CurveSummary(
+        **_size(corpus),
+        hours=frames / FRAME_RATE_HZ / 3600,
+        frames=frames,
+        missing=sum(len(t.mask) for t in corpus.tracks) - frames,
+        resting=RestingEnds(tracks=sum(n > 0 for n in resting), frames=sum(resting)),
+        raters_per_track=_spread([len(r) for r in rated]),
+        ratings_per_frame=_spread(np.concatenate(counts)) if counts else None,
+        labels={target: _curve_labels(corpus, target) for target in TARGETS},
+    )
+
+
+def _curve_labels(corpus: Corpus, target: str) -> CurveLabels:
+    curves = [getattr(t, target)[t.mask] for t in corpus.tracks]
+    pooled = np.concatenate(curves)
+    within = np.concatenate([c - c.mean() for c in curves])
+    variance = float(pooled.var())
+    return CurveLabels(
+        mean=float(pooled.mean()),
+        constant_rmse=float(pooled.std()),
+        oracle_rmse=float(within.std()),
+        between_share=1 - float(within.var()) / variance if variance else float("nan"),
+        ceiling=ceiling(corpus, target),
+    )
 
 
 def resting_end(ratings: np.ndarray) -> int:
-    """Frames at the end of a track in which all raters say exactly 0 of both targets.
+    """Number of frames at the end of a track in which all raters gave exactly 0 for both targets.
 
-    So do sliders that were let go of, or a table that was filled up.
+    Sliders that were released look like this, and tables that were padded.
 
     Parameters
     ----------
@@ -103,98 +231,112 @@ def resting_end(ratings: np.ndarray) -> int:
     return ratings.shape[1] - (int(moved[-1]) + 1 if len(moved) else 0)
 
 
-def describe_quadrants(corpus: Corpus) -> dict:
-    """``quadrants``: clips in each; ``largest_share``: accuracy of always naming the largest."""
-    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in QUADRANTS}
-    return {"quadrants": counts, "largest_share": max(counts.values()) / len(corpus.tracks)}
+def describe_quadrants(corpus: Corpus) -> QuadrantSummary:
+    """Summarise a corpus with one quadrant per clip."""
+    counts = {q: sum(t.quadrant == q for t in corpus.tracks) for q in QUADRANT_NAMES}
+    return QuadrantSummary(
+        **_size(corpus),
+        quadrants=counts,
+        largest_share=max(counts.values()) / len(corpus.tracks),
+    )
 
 
-def describe_gems(corpus: Corpus) -> dict:
-    """Facts of a corpus with the emotions that listeners felt.
-
-    Returns
-    -------
-    dict
-        ``listeners_per_track`` (least, median, most), ``answers`` (rows of listeners) and
-        ``emotions[name]``: ``mean`` and ``sd`` over tracks of the share of listeners, and
-        their agreement (see `msr_utils.corpora.emotify.reliability`).
-    """
-    shares = np.stack([t.gems for t in corpus.tracks])
-    listeners = [len(t.gems_ratings) for t in corpus.tracks]
-    agreement = reliability(corpus.tracks).to_dict("index")
+def describe_gems(corpus: Corpus) -> GemsSummary:
+    """Summarise a corpus with the emotions that listeners felt."""
+    shares = np.stack([t.gems for t in corpus.tracks if t.gems is not None])
+    listeners = [len(t.gems_ratings) for t in corpus.tracks if t.gems_ratings is not None]
+    agreement = reliability(corpus.tracks)
     columns = {name: shares[:, i] for i, name in enumerate(EMOTIONS)} | {"mean": shares}
-    return {
-        "listeners_per_track": _spread(listeners),
-        "answers": sum(listeners),
-        "emotions": {
-            name: {"mean": values.mean(), "sd": values.std(axis=0).mean(), **agreement[name]}
+    return GemsSummary(
+        **_size(corpus),
+        listeners_per_track=_spread(listeners),
+        answers=sum(listeners),
+        emotions={
+            name: EmotionLabels(
+                mean=float(values.mean()),
+                sd=float(values.std(axis=0).mean()),
+                split_half=float(agreement["split_half"][name]),
+                reliability=float(agreement["reliability"][name]),
+                ceiling=float(agreement["ceiling"][name]),
+            )
             for name, values in columns.items()
         },
+    )
+
+
+def _spread(counts: Sequence[int] | np.ndarray) -> Spread | None:
+    if not len(counts):
+        return None
+    return Spread(int(np.min(counts)), int(np.median(counts)), int(np.max(counts)))
+
+
+def size_table(summary: CorpusSummary) -> pd.DataFrame:
+    """Size of a corpus, for display."""
+    rows: dict[str, int | str] = {
+        "tracks": summary.tracks,
+        "groups (artist, series)": summary.groups,
     }
-
-
-def _spread(counts: list[int] | np.ndarray) -> list[int] | None:
-    """Least, median and most."""
-    return [int(f(counts)) for f in (np.min, np.median, np.max)] if len(counts) else None
-
-
-def size_table(facts: dict) -> pd.DataFrame:
-    """Size of a corpus, from `describe`, for display."""
-    rows = {"tracks": facts["tracks"], "groups (artist, series)": facts["groups"]}
-    if facts["without_audio"]:
-        rows["annotated tracks without audio here"] = facts["without_audio"]
-    if facts["labels_kind"] == "curves":
-        rows["annotated hours"] = f"{facts['hours']:.2f}"
-        rows["annotated frames of 500 ms"] = facts["frames"]
-        rows["frames that lack a value"] = facts["missing"]
-        if facts["resting"]["frames"]:
-            rows["frames at ends of tracks where every rater says 0, 0"] = (
-                f"{facts['resting']['frames']}, in {facts['resting']['tracks']} tracks"
+    if summary.without_audio:
+        rows["annotated tracks without audio here"] = summary.without_audio
+    if isinstance(summary, CurveSummary):
+        rows["annotated hours"] = f"{summary.hours:.2f}"
+        rows["annotated frames of 500 ms"] = summary.frames
+        rows["frames that lack a value"] = summary.missing
+        if summary.resting.frames:
+            rows["frames at ends of tracks where every rater gave 0, 0"] = (
+                f"{summary.resting.frames}, in {summary.resting.tracks} tracks"
             )
-        rows["raters per track"] = _range(facts["raters_per_track"])
-        rows["ratings per frame"] = _range(facts["ratings_per_frame"])
-    if facts["labels_kind"] == "gems":
-        rows["listeners' answers"] = facts["answers"]
-        rows["listeners per track"] = _range(facts["listeners_per_track"])
-    if facts["labels_kind"] == "quadrants":
-        rows["accuracy of the largest quadrant"] = f"{facts['largest_share']:.3f}"
+        rows["raters per track"] = _range(summary.raters_per_track)
+        rows["ratings per frame"] = _range(summary.ratings_per_frame)
+    if isinstance(summary, GemsSummary):
+        rows["listeners' answers"] = summary.answers
+        rows["listeners per track"] = _range(summary.listeners_per_track)
+    if isinstance(summary, QuadrantSummary):
+        rows["accuracy of the largest quadrant"] = f"{summary.largest_share:.3f}"
     return pd.DataFrame({"value": rows})
 
 
-def _range(spread: list[int] | None) -> str:
+def _range(spread: Spread | None) -> str:
     if spread is None:
         return "not published"
-    least, median, most = spread
-    return f"{least} to {most}, median {median}"
+    return f"{spread.least} to {spread.most}, median {spread.median}"
 
 
-def label_table(facts: dict) -> pd.DataFrame:
-    """Spread of the curves and the raters' ceiling, from `describe`, for display."""
-    rows = {}
-    for target, label in facts["labels"].items():
-        best = label["ceiling"]
-        rows[target] = {
-            "mean": label["mean"],
-            "RMSE of a constant (sd)": label["constant_rmse"],
-            "RMSE of each track's own mean (sd within tracks)": label["oracle_rmse"],
-            "share of variance between tracks": label["between_share"],
-            "reliability of the mean rating": best.reliability,
-            "ceiling: highest r": best.r,
-            "ceiling: RMSE of noise alone": best.rmse,
-            "agreement on a track's course (split-half r)": best.within_r,
+def label_table(summary: CurveSummary) -> pd.DataFrame:
+    """Spread of the curves and the raters' ceiling, for display."""
+    rows = {
+        target: {
+            "mean": label.mean,
+            "RMSE of a constant (sd)": label.constant_rmse,
+            "RMSE of each track's own mean (sd within tracks)": label.oracle_rmse,
+            "share of variance between tracks": label.between_share,
+            "reliability of the mean rating": label.ceiling.reliability,
+            "ceiling: highest r": label.ceiling.r,
+            "ceiling: RMSE of noise alone": label.ceiling.rmse,
+            "agreement within a track (split-half r)": label.ceiling.within_r,
         }
+        for target, label in summary.labels.items()
+    }
     return pd.DataFrame(rows).round(3)
 
 
-def agreement_table(facts: dict) -> pd.DataFrame:
-    """Share of listeners and their agreement for each emotion, from `describe`, for display."""
-    if facts["labels_kind"] != "gems":
+def agreement_table(summary: CorpusSummary) -> pd.DataFrame:
+    """Share of listeners and their agreement for each emotion, for display."""
+    if not isinstance(summary, GemsSummary):
         return pd.DataFrame({"agreement": ["single answers are not published"]})
-    return pd.DataFrame.from_dict(facts["emotions"], orient="index").round(3)
+    rows = {name: asdict(emotion) for name, emotion in summary.emotions.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").round(3)
 
 
 def rater_table(corpus: Corpus, most: int = 4) -> pd.DataFrame:
-    """Who rated: the most frequent values of each column of the profiles, for display."""
+    """Profiles of the raters, for display: the most frequent values of each column.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    most : int
+        Number of values shown for each column.
+    """
     if corpus.raters is None or corpus.raters.empty:
         return pd.DataFrame({"profiles": ["not published"]})
     rows = {}
@@ -213,7 +355,7 @@ def rater_table(corpus: Corpus, most: int = 4) -> pd.DataFrame:
 
 
 def genre_table(corpus: Corpus, most: int = 8) -> pd.DataFrame:
-    """Clips by genre, the most frequent first, for display."""
+    """Number of clips by genre, the most frequent first, for display."""
     genres = pd.Series([t.text.get("genre") or t.text.get("genres", "") for t in corpus.tracks])
     single = genres.str.split(";").explode().str.strip()
     counts = single[single != ""].value_counts()
@@ -226,7 +368,7 @@ def static_songs(corpus: Corpus) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a song: ``part`` (the release), ``static_valence, static_arousal,
+        One row per song: ``part`` (the release), ``static_valence, static_arousal,
         dynamic_valence, dynamic_arousal``, in [-1, 1].
     """
     return pd.DataFrame(
@@ -240,33 +382,37 @@ def static_songs(corpus: Corpus) -> pd.DataFrame:
     )
 
 
-def static_table(parts: list[dict]) -> pd.DataFrame:
-    """What `msr_utils.corpora.deam.static_audit` found, for display."""
+def static_table(audits: Sequence[StaticAudit]) -> pd.DataFrame:
+    """Results of `msr_utils.corpora.deam.static_audit`, for display."""
     rows = {}
-    for part in parts:
-        rows[part["release"]] = {
-            "songs": part["songs"],
+    for audit in audits:
+        rows[audit.release] = {
+            "songs": audit.songs,
             **{
                 f"column {static!r} with {dynamic} curve": round(
-                    part[f"r_static_{static}_dynamic_{dynamic}"], 3
+                    getattr(audit, f"r_static_{static}_dynamic_{dynamic}"), 3
                 )
                 for static in TARGETS
                 for dynamic in TARGETS
             },
-            "swapped": {True: "yes", False: "no", None: "cannot tell"}[part["swapped"]],
+            "swapped": {True: "yes", False: "no", None: "cannot tell"}[audit.swapped],
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("release")
 
 
 def release_table(corpus: Corpus) -> pd.DataFrame:
-    """How far the labels move, release by release, for display.
+    """Spread of the labels by release, for display.
 
-    Parts of a corpus may differ: excerpts hardly move, whole songs do, and pooled figures hide it.
+    Parts of a corpus may differ: labels of excerpts hardly move, those of whole songs do. Pooled
+    figures hide this.
     """
     rows = {}
     for release in sorted({t.text.get("release", "all") for t in corpus.tracks}):
         tracks = [t for t in corpus.tracks if t.text.get("release", "all") == release]
-        row = {"tracks": len(tracks), "frames": sum(int(t.mask.sum()) for t in tracks)}
+        row: dict[str, float] = {
+            "tracks": len(tracks),
+            "frames": sum(int(t.mask.sum()) for t in tracks),
+        }
         for target in TARGETS:
             curves = [getattr(t, target)[t.mask] for t in tracks]
             within = np.concatenate([c - c.mean() for c in curves])

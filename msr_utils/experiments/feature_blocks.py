@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,18 @@ from tqdm import tqdm
 
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
-from msr_utils.dataset.sequences import Sequence2Hz, build_sequences
+from msr_utils.dataset.sequences import Sequence2Hz, build_sequences, select_columns
 from msr_utils.dataset.splits import Split
 from msr_utils.evaluation.baselines import ridge_predictions
 from msr_utils.features.config import FeatureConfig
+from msr_utils.metrics.bootstrap import N_BOOT, SEED
 from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.scores import evaluate
 from msr_utils.paths import CACHE_DIR
 
 
-def alignment_facts(corpus: Corpus, sequences: Sequence[Sequence2Hz]) -> dict[str, int]:
-    """How many frames and annotations met."""
+def alignment_counts(corpus: Corpus, sequences: Sequence[Sequence2Hz]) -> dict[str, int]:
+    """Frames of audio and annotated frames, and how many of these are used; for display."""
     annotated = sum(len(t.times_s) for t in corpus.tracks)
     complete = sum(int(t.mask.sum()) for t in corpus.tracks)
     used = sum(int(s.mask.sum()) for s in sequences)
@@ -38,20 +39,26 @@ def alignment_facts(corpus: Corpus, sequences: Sequence[Sequence2Hz]) -> dict[st
 def feature_correlations(
     sequences: Sequence[Sequence2Hz], n_features: int
 ) -> dict[str, np.ndarray]:
-    """Pearson correlation of each of the first features with each target, over all frames.
+    """Pearson's r of each of the first features with each target, over all labelled frames.
 
     Returns
     -------
-    dict of str to np.ndarray [shape=(n_features,)]
+    dict of target to np.ndarray [shape=(n_features,)]
+        0 where a feature does not vary.
+
+    Notes
+    -----
+    `msr_utils.metrics.correlation.pearson` gives the same to six digits. This order of single
+    precision sums stays because published values rest on it.
     """
     features = np.concatenate([s.features[s.mask, :n_features] for s in sequences])
     features = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-9)
-    found = {}
+    correlations = {}
     for target in TARGETS:
         labels = np.concatenate([s.target(target)[s.mask] for s in sequences])
         labels = (labels - labels.mean()) / max(labels.std(), 1e-9)
-        found[target] = features.T @ labels / len(labels)
-    return found
+        correlations[target] = features.T @ labels / len(labels)
+    return correlations
 
 
 def block_scores(
@@ -59,11 +66,11 @@ def block_scores(
     combinations: Sequence[str],
     splits: Sequence[Split],
     inner_folds: int = 1,
-    n_boot: int = 2000,
-    seed: int = 7,
+    n_boot: int = N_BOOT,
+    seed: int = SEED,
     cache_dir: Path = CACHE_DIR,
 ) -> pd.DataFrame:
-    """What ridge regression hears of valence and arousal through each choice of feature blocks.
+    """Score ridge regression on each choice of feature blocks.
 
     Parameters
     ----------
@@ -83,13 +90,15 @@ def block_scores(
         Pooled scores as rows: ``target, model`` (the blocks), ``dim, metric, value, low, high``.
     """
     choices = {text: FeatureConfig(text).blocks for text in combinations}
-    # Every file is heard once: the choices take their columns from all blocks.
-    used = FeatureConfig(tuple(dict.fromkeys(name for names in choices.values() for name in names)))
-    whole = build_sequences(corpus, used, cache_dir)
+    # Features of all blocks are computed once, and each choice takes its columns.
+    everything = FeatureConfig(
+        tuple(dict.fromkeys(name for names in choices.values() for name in names))
+    )
+    all_sequences = build_sequences(corpus, everything, cache_dir)
     rows = []
     for text, names in tqdm(choices.items(), desc="ridge on blocks", unit="choice"):
-        columns = used.columns(names)
-        sequences = [replace(s, features=s.features[:, columns]) for s in whole]
+        columns = everything.columns(names)
+        sequences = select_columns(all_sequences, columns)
         for target in TARGETS:
             curves = ridge_predictions(sequences, splits, target, inner_folds)
             pooled = evaluate(curves, n_boot, seed).pooled
@@ -102,7 +111,7 @@ def block_scores(
 
 
 def block_score_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """What `block_scores` found, for display: Pearson r with its interval, by target."""
+    """Pearson's r from `block_scores` with its interval, by target, for display."""
     r = scores[scores.metric == "r"]
     cells = [f"{Estimate(*row)}" for row in r[["value", "low", "high"]].itertuples(index=False)]
     table = pd.DataFrame({"blocks": r.model, "features": r.dim, "target": r.target, "r": cells})

@@ -1,6 +1,6 @@
-"""What the networks cost: parameters, time and memory against the length of the music.
+"""Parameters, time and memory of the networks against the length of the music.
 
-Networks are measured as they are built, before any training: cost does not depend on weights.
+Networks are measured untrained: cost does not depend on the weights.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,99 +31,246 @@ from msr_utils.io import (
 from msr_utils.models.families import FAMILIES
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.models.transformer import TransformerConfig
-from msr_utils.provenance.identity import code_hash, environment
+from msr_utils.provenance.cache_keys import computed_by, computed_on
+from msr_utils.provenance.environment import environment
 from msr_utils.training.loop import compile_model, sequence_predictor, set_seed
 
-Networks = dict[str, tuple[str, LSTMConfig | TransformerConfig, FeatureConfig]]
-"""Name to family, shape and what it reads."""
+TASKS = ("inference", "training")
+"""Inference computes the curve of one track. Training makes one step of Adam on one track."""
 
-WORK = ("inference", "training")
-
+MIN_REPEATS = 3
 MAX_REPEATS = 30
-"""Of one measurement, however short it is."""
+"""Bounds on the repeats of one measurement."""
+
+MIN_LENGTHS = 3
+"""Fewer lengths do not show how cost grows."""
 
 
-def networks(longest: int) -> Networks:
-    """What is compared: the paper's LSTM, the Transformer from scratch, a BERT as MiniLM is.
+@dataclass(frozen=True)
+class Network:
+    """An untrained network.
+
+    Parameters
+    ----------
+    family : str
+        Key of `msr_utils.models.families.FAMILIES`.
+    config : LSTMConfig or TransformerConfig
+    features : FeatureConfig
+        Its input.
+    """
+
+    family: str
+    config: LSTMConfig | TransformerConfig
+    features: FeatureConfig
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What every network is measured on.
+
+    Parameters
+    ----------
+    frames : list of int
+        Lengths of the tracks. They rise, because the peak memory of a process never falls.
+    batch : (int, int)
+        Windows in a training batch, and frames in each.
+    seconds : float >= 0
+        Time spent on each measurement after the first `MIN_REPEATS` repeats.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than `MIN_LENGTHS` lengths, or they do not rise.
+    """
+
+    frames: list[int]
+    batch: tuple[int, int] = (8, 90)
+    seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.frames != sorted(set(self.frames)):
+            raise ValueError(
+                "lengths: must rise, because the peak memory of a process never falls, "
+                f"not {self.frames}"
+            )
+        if len(self.frames) < MIN_LENGTHS:
+            raise ValueError(
+                f"lengths: needs {MIN_LENGTHS} or more to show how cost grows, not {self.frames}"
+            )
+
+
+@dataclass(frozen=True)
+class LengthCost:
+    """Cost of one track.
+
+    Parameters
+    ----------
+    frames : int
+    seconds : float
+        Median of the repeats.
+    repeats : int
+    peak_mb : float
+        How much the process has grown since before the network was built.
+    """
+
+    frames: int
+    seconds: float
+    repeats: int
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Cost of one network at one task.
+
+    Parameters
+    ----------
+    parameters : int
+    lengths : list of LengthCost
+    batch_seconds : float or None
+        Of a training step on a whole batch; None for inference.
+    """
+
+    parameters: int
+    lengths: list[LengthCost]
+    batch_seconds: float | None = None
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Measurement:
+        """Read what `msr_utils.io.write_json` wrote."""
+        return cls(**{**stored, "lengths": [LengthCost(**row) for row in stored["lengths"]]})
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How time grows with length.
+
+    Parameters
+    ----------
+    exponent : float
+        Slope of log time over log length in the upper half of the lengths, where a fixed overhead
+        counts less: 1 is linear, 2 quadratic.
+    quadratic_share : float
+        Share of c n² in the time at the greatest length n, when a + b n + c n² is fitted to all
+        lengths. Relative errors count in the fit, and no coefficient is negative.
+    """
+
+    exponent: float
+    quadratic_share: float
+
+
+@dataclass(frozen=True)
+class TaskCost:
+    """Cost of one task against length.
+
+    Parameters
+    ----------
+    lengths : list of LengthCost
+    growth : Growth
+    """
+
+    lengths: list[LengthCost]
+    growth: Growth
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Cost of one network.
+
+    Parameters
+    ----------
+    parameters : int
+    batch_seconds : float
+        Of a training step on a batch.
+    epoch_seconds_per_hour : float
+        Of a training epoch, per hour of music in the training set.
+    inference, training : TaskCost
+    """
+
+    parameters: int
+    batch_seconds: float
+    epoch_seconds_per_hour: float
+    inference: TaskCost
+    training: TaskCost
+
+
+@dataclass(frozen=True)
+class CostComparison:
+    """Cost of several networks on one machine.
+
+    Parameters
+    ----------
+    networks : dict of str to NetworkCost
+    batch : (int, int)
+        Windows in a training batch, and frames in each.
+    machine : str
+    threads : str
+    """
+
+    networks: dict[str, NetworkCost]
+    batch: tuple[int, int]
+    machine: str
+    threads: str
+
+
+def networks(longest: int) -> dict[str, Network]:
+    """The networks to compare: the paper's LSTM, a Transformer and a BERT of MiniLM's shape.
 
     Parameters
     ----------
     longest : int > 0
-        Frames of the longest input; the Transformers get as many positions.
+        Frames of the longest input. The Transformers get as many positions.
     """
     mel, patch = FeatureConfig("logmel,logmel_sd"), FeatureConfig("patch")
     small = TransformerConfig(max_frames=longest)
     large = TransformerConfig(layers=6, hidden=384, heads=12, max_frames=longest)
     return {
-        "LSTM 2 × 64": ("lstm", LSTMConfig(), mel),
-        "Transformer 4 × 128": ("transformer", small, patch),
-        "BERT 6 × 384 (MiniLM)": ("transformer", large, patch),
+        "LSTM 2 × 64": Network("lstm", LSTMConfig(), mel),
+        "Transformer 4 × 128": Network("transformer", small, patch),
+        "BERT 6 × 384 (MiniLM)": Network("transformer", large, patch),
     }
 
 
-def measure(
-    family: str,
-    config: LSTMConfig | TransformerConfig,
-    features: FeatureConfig,
-    work: str,
-    frames: Sequence[int],
-    batch: tuple[int, int],
-    seconds: float,
-) -> dict[str, Any]:
-    """Time and memory of one network at one kind of work; run it in a process of its own.
+def measure(network: Network, task: str, workload: Workload) -> Measurement:
+    """Time and memory of one network at one task. Run it in a process of its own.
 
     Parameters
     ----------
-    family, config, features
-        See `networks`.
-    work : str
-        "inference" or "training": one track from features to curve, or one step of Adam on it.
-    frames : sequence of int
-        Lengths, rising: the memory that a process has taken at most never falls.
-    batch : (int, int)
-        Windows and frames of a training batch, measured as well.
-    seconds : float >= 0
-        Time spent on each length beyond the first three repeats.
-
-    Returns
-    -------
-    dict
-        ``parameters``; for each length ``frames, seconds`` (median), ``repeats`` and
-        ``peak_mb``, how much the process has grown since before the network was built;
-        ``batch_seconds`` of training.
+    network : Network
+    task : str
+        One of `TASKS`.
+    workload : Workload
     """
     set_seed(7)
     rng = np.random.default_rng(7)
     before_mb = _peak_mb()
-    model = FAMILIES[family](config, np.zeros(features.dim), np.ones(features.dim))
-    compile_model(model, config.learning_rate)
+    dim = network.features.dim
+    model = FAMILIES[network.family](network.config, np.zeros(dim), np.ones(dim))
+    compile_model(model, network.config.learning_rate)
     predict = sequence_predictor(model)
 
-    def draw(n: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        x = rng.normal(size=(n, length, features.dim)).astype(np.float32)
-        return x, np.zeros((n, length, 1), np.float32), np.ones((n, length), np.float32)
-
     def job(n: int, length: int) -> Callable[[], Any]:
-        x, y, weights = draw(n, length)
-        if work == "inference":
+        x = rng.normal(size=(n, length, dim)).astype(np.float32)
+        if task == "inference":
             return lambda: predict(x[0])
+        y, weights = np.zeros((n, length, 1), np.float32), np.ones((n, length), np.float32)
         return lambda: model.train_on_batch(x, y, sample_weight=weights)
 
-    rows = []
-    for length in frames:
-        median, repeats = _median_seconds(job(1, length), seconds)
-        peak_mb = _peak_mb() - before_mb
-        rows.append({"frames": length, "seconds": median, "repeats": repeats, "peak_mb": peak_mb})
-    result = {"parameters": model.count_params(), "lengths": rows}
-    if work == "training":
-        result["batch_seconds"] = _median_seconds(job(*batch), seconds)[0]
-    return result
+    lengths = []
+    for frames in workload.frames:
+        median, repeats = _median_seconds(job(1, frames), workload.seconds)
+        lengths.append(LengthCost(frames, median, repeats, _peak_mb() - before_mb))
+    batch_seconds = None
+    if task == "training":
+        batch_seconds, _ = _median_seconds(job(*workload.batch), workload.seconds)
+    return Measurement(model.count_params(), lengths, batch_seconds)
 
 
 def _median_seconds(job: Callable[[], Any], seconds: float) -> tuple[float, int]:
-    job()  # the first call of a shape builds its graph
+    """Median time of a job and the number of repeats."""
+    job()  # the first call with a shape builds its graph
     times: list[float] = []
-    while len(times) < 3 or (sum(times) < seconds and len(times) < MAX_REPEATS):
+    while len(times) < MIN_REPEATS or (sum(times) < seconds and len(times) < MAX_REPEATS):
         start = time.perf_counter()
         job()
         times.append(time.perf_counter() - start)
@@ -135,151 +282,120 @@ def _peak_mb() -> float:
     status = Path("/proc/self/status")
     if status.is_file():
         # Linux' getrusage also counts what the parent held when it started this process.
-        return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1]) * 1024 / 1e6
+        peak = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
+        if peak:
+            return int(peak[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def measure_all(
-    which: Networks,
-    frames: Sequence[int],
-    work_dir: Path,
-    batch: tuple[int, int] = (8, 90),
-    seconds: float = 2.0,
-    progress: bool = True,
-) -> dict:
-    """Measure every network, each kind of work in a process of its own.
+    compared: Mapping[str, Network], workload: Workload, work_dir: Path, progress: bool = True
+) -> CostComparison:
+    """Measure every network at every task, each in a process of its own.
 
-    What is measured is kept in `work_dir`; a call after a kill goes on from there.
+    Measurements are kept in `work_dir`. After a kill the next call continues from there.
 
     Parameters
     ----------
-    which : Networks
-    frames : sequence of int
-        At least three lengths, rising.
+    compared : mapping of str to Network
+    workload : Workload
     work_dir : Path
-    batch : (int, int)
-        Windows and frames of a training batch.
-    seconds : float
-        See `measure`.
-
-    Returns
-    -------
-    dict
-        ``networks[name]``: ``parameters, batch_seconds, epoch_seconds_per_hour`` (of music
-        trained on), and for each of `WORK` its ``lengths``, and ``growth`` (see `growth`);
-        ``threads`` and ``machine``.
+    progress : bool
 
     Raises
     ------
-    ValueError
-        If there are fewer than three lengths, or they do not rise.
+    RuntimeError
+        If a process fails.
     """
-    frames = list(frames)
-    if frames != sorted(set(frames)):
-        raise ValueError(f"lengths: must rise, for peaks of memory to be told apart, not {frames}")
-    if len(frames) < 3:
-        raise ValueError(f"lengths: need three or more to tell how cost grows, not {frames}")
-    result: dict[str, Any] = {"networks": {}}
-    bar = tqdm(total=len(which) * len(WORK), desc="cost", unit="process", disable=not progress)
-    for name, (family, config, features) in which.items():
-        rows: dict[str, Any] = {}
-        for work in WORK:
-            asked = (family, config, features, work, frames, batch, seconds)
-            bar.set_postfix_str(f"{name}, {work}")
-            rows[work] = _measured_before(Path(work_dir), asked)
-            bar.update()
-        training, hour = rows["training"], 3600 * FRAME_RATE_HZ
-        result["networks"][name] = {
-            "parameters": training["parameters"],
-            "batch_seconds": training["batch_seconds"],
-            "epoch_seconds_per_hour": training["batch_seconds"] * hour / (batch[0] * batch[1]),
-            **{
-                work: {"lengths": rows[work]["lengths"], "growth": growth(rows[work]["lengths"])}
-                for work in WORK
-            },
-        }
-    bar.close()
+    costs: dict[str, NetworkCost] = {}
+    total = len(compared) * len(TASKS)
+    with tqdm(total=total, desc="cost", unit="process", disable=not progress) as bar:
+        for name, network in compared.items():
+            measured: dict[str, Measurement] = {}
+            for task in TASKS:
+                bar.set_postfix_str(f"{name}, {task}")
+                measured[task] = _measure_once(Path(work_dir), network, task, workload)
+                bar.update()
+            costs[name] = _network_cost(measured["inference"], measured["training"], workload.batch)
     known = environment()
-    return {
-        **result,
-        "batch": list(batch),
-        "machine": known["machine"],
-        "threads": known["threads"],
-    }
+    return CostComparison(costs, workload.batch, known["machine"], known["threads"])
 
 
-def _measured_before(work_dir: Path, asked: tuple) -> dict[str, Any]:
-    family, config, features, *rest = asked
-    known = environment()
-    key = plain([family, asdict(config), features.hash, rest, code_hash(), known["threads"]])
+def _network_cost(
+    inference: Measurement, training: Measurement, batch: tuple[int, int]
+) -> NetworkCost:
+    assert training.batch_seconds is not None
+    hour = 3600 * FRAME_RATE_HZ
+    return NetworkCost(
+        parameters=training.parameters,
+        batch_seconds=training.batch_seconds,
+        epoch_seconds_per_hour=training.batch_seconds * hour / (batch[0] * batch[1]),
+        inference=TaskCost(inference.lengths, growth(inference.lengths)),
+        training=TaskCost(training.lengths, growth(training.lengths)),
+    )
+
+
+def _measure_once(work_dir: Path, network: Network, task: str, workload: Workload) -> Measurement:
+    """Measure in a new process, or read the measurement of an earlier call."""
+    config = [network.family, asdict(network.config), network.features.hash]
+    code = computed_by(measure, FAMILIES[network.family], tables=("FAMILIES",))
+    key = plain([config, task, asdict(workload), code, computed_on()])
     file = work_dir / f"{sha256_text(repr(key))[:16]}.json"
     if not file.is_file():
-        # Spawned: a forked process would start with this one's memory, and a used TensorFlow.
-        process = get_context("spawn").Process(target=_write_measured, args=(file, asked))
+        # Spawned, because a forked process would start with the memory and TensorFlow of this one.
+        process = get_context("spawn").Process(
+            target=_write_measurement, args=(file, network, task, workload)
+        )
         process.start()
         process.join()
         if process.exitcode:
             raise RuntimeError(
-                f"cost: measuring {family} {rest[0]} ended with code {process.exitcode}; "
-                "where memory was short, take fewer lengths"
+                f"cost: measuring {network.family} {task} ended with code {process.exitcode}; "
+                "if memory was short, take fewer lengths"
             )
-    return read_json(file)
+    return Measurement.from_json(read_json(file))
 
 
-def _write_measured(file: Path, asked: tuple) -> None:
-    # The process writes what it measured itself, and ends by itself where its parent was killed.
-    write_json(file, measure(*asked))
+def _write_measurement(file: Path, network: Network, task: str, workload: Workload) -> None:
+    # The process writes its result itself, and so it finishes even if its parent is killed.
+    write_json(file, measure(network, task, workload))
 
 
-def growth(lengths: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """How time grows with length.
-
-    Parameters
-    ----------
-    lengths : sequence of mapping
-        ``frames`` and ``seconds``.
-
-    Returns
-    -------
-    dict of str to float
-        ``exponent``: slope of log time over log length in the upper half of the lengths, where
-        a fixed overhead counts less: 1 is linear, 2 quadratic. ``quadratic_share``: part of the
-        time at the greatest length that falls to c in a + b n + c n², fitted with weights that
-        make relative errors count and no coefficient below zero.
-    """
-    n = np.array([row["frames"] for row in lengths], float)
-    s = np.array([row["seconds"] for row in lengths])
+def growth(lengths: Sequence[LengthCost]) -> Growth:
+    """How time grows with length."""
+    n = np.array([row.frames for row in lengths], float)
+    s = np.array([row.seconds for row in lengths])
     upper = slice(len(n) // 2 if len(n) > 3 else 0, None)
     exponent = np.polyfit(np.log(n[upper]), np.log(s[upper]), 1)[0]
     powers = (n[:, None] / n[-1]) ** np.arange(3)
     parts, _ = nnls(powers / s[:, None], np.ones(len(n)))
-    return {"exponent": float(exponent), "quadratic_share": float(parts[2] / parts.sum())}
+    return Growth(float(exponent), float(parts[2] / parts.sum()))
 
 
-def table(result: Mapping) -> pd.DataFrame:
-    """What `measure_all` gives, a row a network, at the greatest length, for display."""
+def cost_table(result: CostComparison) -> pd.DataFrame:
+    """Table for display: a row for each network, at the greatest length."""
     rows = {}
-    for name, row in result["networks"].items():
-        last = {work: row[work]["lengths"][-1] for work in WORK}
-        minutes = f"{last['inference']['frames'] * FRAME_SECONDS / 60:g} min"
+    for name, cost in result.networks.items():
+        inference, training = cost.inference.lengths[-1], cost.training.lengths[-1]
+        minutes = f"{inference.frames * FRAME_SECONDS / 60:g} min"
         rows[name] = {
-            "parameters": f"{row['parameters']:,}",
-            "step of a batch (s)": f"{row['batch_seconds']:.3f}",
-            "epoch per hour of music (s)": f"{row['epoch_seconds_per_hour']:.1f}",
-            f"inference, {minutes} (ms)": f"{1000 * last['inference']['seconds']:.0f}",
-            f"inference, {minutes} (MB)": f"{last['inference']['peak_mb']:.0f}",
-            f"training, {minutes} (MB)": f"{last['training']['peak_mb']:.0f}",
-            "exponent": f"{row['inference']['growth']['exponent']:.2f}",
-            "quadratic share": f"{row['inference']['growth']['quadratic_share']:.0%}",
+            "parameters": f"{cost.parameters:,}",
+            "step of a batch (s)": f"{cost.batch_seconds:.3f}",
+            "epoch per hour of music (s)": f"{cost.epoch_seconds_per_hour:.1f}",
+            f"inference, {minutes} (ms)": f"{1000 * inference.seconds:.0f}",
+            f"inference, {minutes} (MB)": f"{inference.peak_mb:.0f}",
+            f"training, {minutes} (MB)": f"{training.peak_mb:.0f}",
+            "exponent": f"{cost.inference.growth.exponent:.2f}",
+            "quadratic share": f"{cost.inference.growth.quadratic_share:.0%}",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def long_table(result: Mapping) -> pd.DataFrame:
-    """One row a network, kind of work and length: ``network, work, frames, seconds, peak_mb``."""
+def long_table(result: CostComparison) -> pd.DataFrame:
+    """One row a network, task and length: ``network, work, frames, seconds, repeats, peak_mb``."""
     return pd.DataFrame(
-        {"network": name, "work": work, **length}
-        for name, row in result["networks"].items()
-        for work in WORK
-        for length in row[work]["lengths"]
+        {"network": name, "work": task, **asdict(length)}
+        for name, cost in result.networks.items()
+        for task, work in (("inference", cost.inference), ("training", cost.training))
+        for length in work.lengths
     )

@@ -1,7 +1,7 @@
-"""What a model listens to: hide one part of its input and see what changes [1]_.
+"""Which parts of the input a model depends on: hide one part at a time and compare [1]_.
 
-What is hidden takes its training mean. A part that another one repeats looks unimportant, and a
-spectrum with a hole is music that no model has heard: read the numbers as a ranking.
+The columns of a hidden part are set to their means. A part that another part repeats looks
+unimportant, and no model was trained on spectra with a gap. Read the numbers as a ranking.
 
 References
 ----------
@@ -11,7 +11,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -29,54 +29,148 @@ from msr_utils.evaluation.baselines import ridge_predictions
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.filterbanks import mel_filterbank
 from msr_utils.inference.model import Model
+from msr_utils.metrics.bootstrap import N_BOOT, SEED
 from msr_utils.metrics.curves import Curve
-from msr_utils.metrics.scores import evaluate, score
+from msr_utils.metrics.estimate import Estimate
+from msr_utils.metrics.scores import evaluate, metric_title, score
 
 BAND_GROUPS = 8
 """Parts of the mel spectrum that are hidden one at a time: 16 bands each."""
 
-MEMORY_S = (0.5, 1, 2, 4, 8, 15, 30, 60)
-"""Seconds of the past that `memory` leaves."""
+CONTEXT_S = (0.5, 1, 2, 4, 8, 15, 30, 60)
+"""Seconds of the past that `context_changes` leaves."""
 
 WARM_UP_FRAMES = 60
-"""Frames of training means that stand for the past which `memory` hides."""
+"""Frames of means that stand for the hidden past in `context_changes`."""
+
+NOTHING = "nothing"
+"""Name of the row in which nothing is hidden."""
 
 
-def parts(config: FeatureConfig) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class CurveChange:
+    """How two curves differ, pooled over frames.
+
+    Parameters
+    ----------
+    change : float
+        Mean absolute difference.
+    shift : float
+        Mean difference.
+    r : float
+        Pearson's r between the curves.
+    """
+
+    change: float
+    shift: float
+    r: float
+
+
+@dataclass(frozen=True)
+class PartChange:
+    """How the curve changes when a part of the input is hidden.
+
+    Parameters
+    ----------
+    part : str
+        See `input_parts`.
+    features : int
+        Columns of the part.
+    target : str
+    change, shift, r : float
+        See `CurveChange`.
+    """
+
+    part: str
+    features: int
+    target: str
+    change: float
+    shift: float
+    r: float
+
+
+@dataclass(frozen=True)
+class PartLoss:
+    """Scores of ridge regression on test tracks when a part of the input is hidden.
+
+    Parameters
+    ----------
+    part : str
+        See `input_parts`, or `NOTHING`.
+    features : int
+        Columns of the part.
+    target : str
+    rmse, r : Estimate
+        Pooled over frames.
+    """
+
+    part: str
+    features: int
+    target: str
+    rmse: Estimate
+    r: Estimate
+
+
+@dataclass(frozen=True)
+class ContextChange:
+    """How the curve changes when only the last seconds of the past are left.
+
+    Parameters
+    ----------
+    seconds : float
+    target : str
+    points : int
+        Frames that are compared.
+    change, shift, r : float
+        See `CurveChange`.
+    """
+
+    seconds: float
+    target: str
+    points: int
+    change: float
+    shift: float
+    r: float
+
+
+def input_parts(config: FeatureConfig) -> dict[str, np.ndarray]:
     """Columns of a feature frame that are hidden together.
 
     Returns
     -------
     dict of str to np.ndarray [dtype=int]
-        Each block whole, and the blocks logmel and logmel_sd together in groups of neighbouring
-        bands, named by their range in Hz.
+        Each block, and groups of neighbouring bands of the blocks logmel and logmel_sd together,
+        named by their range in Hz.
     """
-    found = {f"{name} (whole block)": config.columns([name]) for name in config.blocks}
-    of_bands = {"logmel": config.n_mels, "logmel_sd": SD_BANDS}
-    of_bands = {name: n for name, n in of_bands.items() if name in config.blocks}
-    if not of_bands:
-        return found
-    hz = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate) @ (f := mel_filterbank(config))
-    hz /= f.sum(axis=0)
+    parts = {f"{name} (whole block)": config.columns([name]) for name in config.blocks}
+    sizes = {"logmel": config.n_mels, "logmel_sd": SD_BANDS}
+    sizes = {name: n for name, n in sizes.items() if name in config.blocks}
+    if not sizes:
+        return parts
+    filters = mel_filterbank(config)
+    hz = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate) @ filters
+    hz /= filters.sum(axis=0)
+
+    def nth_group(values: np.ndarray, group: int) -> np.ndarray:
+        n = len(values)
+        return values[n * group // BAND_GROUPS : n * (group + 1) // BAND_GROUPS]
+
     for group in range(BAND_GROUPS):
-        columns = [
-            config.columns([name])[n * group // BAND_GROUPS : n * (group + 1) // BAND_GROUPS]
-            for name, n in of_bands.items()
-        ]
-        own = hz[config.n_mels * group // BAND_GROUPS : config.n_mels * (group + 1) // BAND_GROUPS]
-        found[f"{own[0]:.0f} to {own[-1]:.0f} Hz"] = np.concatenate(columns)
-    return found
+        columns = [nth_group(config.columns([name])[:n], group) for name, n in sizes.items()]
+        band_hz = nth_group(hz, group)
+        parts[f"{band_hz[0]:.0f} to {band_hz[-1]:.0f} Hz"] = np.concatenate(columns)
+    return parts
 
 
-def hidden(features: np.ndarray, columns: np.ndarray, fill: np.ndarray) -> np.ndarray:
+def occluded(features: np.ndarray, columns: np.ndarray, fill: np.ndarray) -> np.ndarray:
     """A copy of features (T, D) in which some columns are those of `fill`, (D,)."""
     result = features.copy()
     result[:, columns] = fill[columns]
     return result
 
 
-def curve(model: Model, features: np.ndarray) -> np.ndarray:
-    """What a bundle says of the features of a whole track.
+def predict_curve(model: Model, features: np.ndarray) -> np.ndarray:
+    """Predict a whole track from its features.
 
     Parameters
     ----------
@@ -86,55 +180,50 @@ def curve(model: Model, features: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray [shape=(T, 2), dtype=float32]
-        (valence, arousal), clipped as the service does.
+        (valence, arousal), clipped as in the service.
     """
-    step = len(features) if model.is_causal else model.card["max_frames"]
-    found = [model.run(features[None, i : i + step])[0][0] for i in range(0, len(features), step)]
-    return np.clip(np.concatenate(found), *SCALE)
+    step = model.card.max_frames or len(features)
+    windows = [features[None, i : i + step] for i in range(0, len(features), step)]
+    return np.clip(np.concatenate([model.run(window)[0][0] for window in windows]), *SCALE)
+
+
+def compare_curves(before: np.ndarray, after: np.ndarray) -> dict[str, CurveChange]:
+    """How two curves (T, 2) differ, by target."""
+    return {
+        target: CurveChange(
+            change=float(np.abs(after[:, k] - before[:, k]).mean()),
+            shift=float((after[:, k] - before[:, k]).mean()),
+            r=score(before[:, k], after[:, k])["r"],
+        )
+        for k, target in enumerate(TARGETS)
+    }
 
 
 def output_change(
     model: Model, sequences: Sequence[Sequence2Hz], fill: np.ndarray | None = None
-) -> list[dict]:
-    """How a bundle's curves change when one of `parts` is hidden.
+) -> list[PartChange]:
+    """How a bundle's curves change when a part of the input is hidden.
 
-    Needs no labels, so it does not matter which tracks the bundle was trained on.
+    It needs no labels, so it does not matter which tracks the bundle was trained on.
 
     Parameters
     ----------
     model : Model
     sequences : sequence of Sequence2Hz
     fill : np.ndarray [shape=(D,)], optional
-        What hides; the mean over all frames of `sequences` by default.
-
-    Returns
-    -------
-    list of dict
-        ``part, features`` (how many), ``target, change`` (mean absolute difference over all
-        frames), ``shift`` (mean difference) and ``r`` (with the whole input's curves, pooled).
+        Values of hidden columns; by default the means over all frames of `sequences`.
     """
     fill = normalisation(sequences)[0] if fill is None else fill
-    intact = np.concatenate([curve(model, s.features) for s in sequences])
+    intact = np.concatenate([predict_curve(model, s.features) for s in sequences])
     rows = []
-    for name, columns in tqdm(parts(model.features).items(), desc="hidden parts", unit="part"):
-        found = [curve(model, hidden(s.features, columns, fill)) for s in sequences]
+    parts = input_parts(model.features)
+    for part, columns in tqdm(parts.items(), desc="hidden parts", unit="part"):
+        curves = [predict_curve(model, occluded(s.features, columns, fill)) for s in sequences]
         rows += [
-            {"part": name, "features": len(columns), "target": target, **own}
-            for target, own in difference(intact, np.concatenate(found)).items()
+            PartChange(part, len(columns), target, **vars(change))
+            for target, change in compare_curves(intact, np.concatenate(curves)).items()
         ]
     return rows
-
-
-def difference(before: np.ndarray, after: np.ndarray) -> dict[str, dict[str, float]]:
-    """How far two curves (T, 2) lie apart, by target: ``change, shift, r``."""
-    return {
-        target: {
-            "change": float(np.abs(after[:, k] - before[:, k]).mean()),
-            "shift": float((after[:, k] - before[:, k]).mean()),
-            "r": score(before[:, k], after[:, k])["r"],
-        }
-        for k, target in enumerate(TARGETS)
-    }
 
 
 def ridge_loss(
@@ -143,78 +232,88 @@ def ridge_loss(
     splits: Sequence[Split],
     target: str,
     inner_folds: int = 1,
-    n_boot: int = 2000,
-    seed: int = 7,
-) -> list[dict]:
-    """What ridge regression loses on test tracks when one of `parts` is hidden there.
+    n_boot: int = N_BOOT,
+    seed: int = SEED,
+) -> list[PartLoss]:
+    """Scores of ridge regression when a part of the input is hidden on the test tracks.
 
-    Trained on the whole input; hidden parts take the means of the tracks that it knows. Of
-    networks only the one trained on all tracks is kept, which has no test tracks: ridge shows
-    what is lost out of fold.
+    It is trained on the whole input. Of the networks only the one trained on all tracks is kept,
+    and that has no test tracks. So ridge regression shows the loss out of fold.
+
+    Parameters
+    ----------
+    sequences : sequence of Sequence2Hz
+    config : FeatureConfig
+        Their features.
+    splits : sequence of Split
+    target : str
+        "valence" or "arousal".
+    inner_folds : int >= 1
+        See `msr_utils.evaluation.baselines.ridge_predictions`.
+    n_boot, seed : int
+        Bootstrap samples of songs, for the 95 % intervals.
 
     Returns
     -------
-    list of dict
-        ``part`` (first "nothing"), ``features`` and ``rmse, r``: each an `Estimate`.
+    list of PartLoss
+        The first is `NOTHING`.
     """
-    choices = {"nothing": np.zeros(0, int), **parts(config)}
+    parts = {NOTHING: np.zeros(0, int), **input_parts(config)}
     by_id = {s.id: s for s in sequences}
-    found: dict[str, dict[str, Curve]] = {name: {} for name in choices}
+    predictions: dict[str, dict[str, Curve]] = {part: {} for part in parts}
     for split in tqdm(splits, desc=f"ridge on {target}", unit="fold"):
         known = [by_id[i] for i in split.train + split.validation]
-        fill = normalisation(known)[0]
-        names, altered = {}, []
-        for number, (name, columns) in enumerate(choices.items()):
-            for i in split.test:
-                key = f"{number} {i}"
-                names[key] = (name, i)
-                features = hidden(by_id[i].features, columns, fill)
-                altered.append(replace(by_id[i], id=key, features=features))
-        one = Split(split.train, split.validation, tuple(s.id for s in altered))
-        for key, own in ridge_predictions([*known, *altered], [one], target, inner_folds).items():
-            name, i = names[key]
-            found[name][i] = own
+        # Hidden columns get the means of the known tracks.
+        copies = _occluded_copies([by_id[i] for i in split.test], parts, normalisation(known)[0])
+        test = [copy for of_part in copies.values() for copy in of_part.values()]
+        one = Split(split.train, split.validation, tuple(s.id for s in test))
+        curves = ridge_predictions([*known, *test], [one], target, inner_folds)
+        for part, of_part in copies.items():
+            predictions[part] |= {i: curves[copy.id] for i, copy in of_part.items()}
     rows = []
-    for name, columns in choices.items():
-        pooled = evaluate(found[name], n_boot, seed).pooled
-        rows.append(
-            {"part": name, "features": len(columns), "target": target}
-            | {metric: pooled[metric] for metric in ("rmse", "r")}
-        )
+    for part, columns in parts.items():
+        pooled = evaluate(predictions[part], n_boot, seed).pooled
+        rows.append(PartLoss(part, len(columns), target, pooled["rmse"], pooled["r"]))
     return rows
 
 
-def memory(
+def _occluded_copies(
+    tracks: Sequence[Sequence2Hz], parts: Mapping[str, np.ndarray], fill: np.ndarray
+) -> dict[str, dict[str, Sequence2Hz]]:
+    """Copies of each track with each part hidden, with ids of their own: part to track id."""
+    return {
+        part: {
+            s.id: replace(s, id=f"{number} {s.id}", features=occluded(s.features, columns, fill))
+            for s in tracks
+        }
+        for number, (part, columns) in enumerate(parts.items())
+    }
+
+
+def context_changes(
     model: Model,
     sequences: Sequence[Sequence2Hz],
     points: int = 4,
-    seconds: Sequence[float] = MEMORY_S,
+    seconds: Sequence[float] = CONTEXT_S,
     fill: np.ndarray | None = None,
-    seed: int = 7,
-) -> list[dict]:
-    """How far back a recurrent bundle remembers.
+    seed: int = SEED,
+) -> list[ContextChange]:
+    """How a recurrent bundle's curves change when only the last seconds of the past are left.
 
-    At some frames of each track that lie late enough, the model is run anew on training means
-    followed by the last seconds alone, and compared with its run over the whole track. Features
-    themselves look back up to 20 s (the tonal ones), which stays: this is the memory of the
-    network.
+    The model runs on means and then on the last seconds before a frame. The result is compared
+    with its run over the whole track. The features' own look back, up to 20 s for the tonal block,
+    is not hidden: this measures the state of the network.
 
     Parameters
     ----------
     model : Model
     sequences : sequence of Sequence2Hz
     points : int > 0
-        Frames drawn from each track.
+        Frames drawn from each track, late enough for the longest past.
     seconds : sequence of float
     fill : np.ndarray [shape=(D,)], optional
         As in `output_change`.
     seed : int
-
-    Returns
-    -------
-    list of dict
-        ``seconds, target, change`` (mean absolute difference), ``shift, r`` (see `difference`),
-        ``points``.
 
     Raises
     ------
@@ -222,55 +321,66 @@ def memory(
         If the bundle is not recurrent, or no track is longer than the longest past.
     """
     if not model.is_recurrent:
-        raise ValueError(f"model: {model.name} sees windows and has no memory of its past")
+        raise ValueError(f"model: {model.name} has no recurrent state; it reads windows")
     fill = normalisation(sequences)[0] if fill is None else fill
     frames = [max(1, round(s * FRAME_RATE_HZ)) for s in seconds]
-    rng = np.random.default_rng(seed)
-    whole, pasts = [], []
-    for s in sequences:
-        late = np.arange(max(frames), len(s.features))
-        if not len(late):
-            continue
-        chosen = rng.choice(late, min(points, len(late)), replace=False)
-        whole.append(curve(model, s.features)[chosen])
-        pasts += [s.features[t + 1 - max(frames) : t + 1] for t in chosen]
-    if not whole:
+    intact, pasts = _draw_points(model, sequences, points, max(frames), seed)
+    if not len(pasts):
         raise ValueError(f"seconds: no track is longer than {max(seconds):g} s")
-    intact, stacked = np.concatenate(whole), np.stack(pasts)
     warm_up = np.broadcast_to(fill.astype(np.float32), (1, WARM_UP_FRAMES, len(fill)))
     _, state = model.run(warm_up)
-    state = np.repeat(state, len(stacked), axis=0)
+    assert state is not None
+    state = np.repeat(state, len(pasts), axis=0)
     rows = []
-    for length, n in zip(seconds, tqdm(frames, desc="memory", unit="length"), strict=True):
-        found = model.run(np.ascontiguousarray(stacked[:, -n:]), state)[0][:, -1]
+    for length, n in zip(seconds, tqdm(frames, desc="context", unit="length"), strict=True):
+        curves = np.clip(model.run(np.ascontiguousarray(pasts[:, -n:]), state)[0][:, -1], *SCALE)
         rows += [
-            {"seconds": float(length), "target": target, "points": len(stacked), **own}
-            for target, own in difference(intact, np.clip(found, *SCALE)).items()
+            ContextChange(float(length), target, len(pasts), **vars(change))
+            for target, change in compare_curves(intact, curves).items()
         ]
     return rows
 
 
-def change_table(rows: Sequence[Mapping]) -> pd.DataFrame:
-    """What `output_change` found, for display."""
+def _draw_points(
+    model: Model, sequences: Sequence[Sequence2Hz], points: int, frames: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions at frames drawn from each track, and the features up to each frame.
+
+    Returns
+    -------
+    predicted : np.ndarray [shape=(N, 2)]
+        From the whole track.
+    pasts : np.ndarray [shape=(N, frames, D)]
+    """
+    rng = np.random.default_rng(seed)
+    predicted, pasts = [np.zeros((0, len(TARGETS)), np.float32)], []
+    for s in sequences:
+        late = np.arange(frames, len(s.features))
+        if not len(late):
+            continue
+        drawn = rng.choice(late, min(points, len(late)), replace=False)
+        predicted.append(predict_curve(model, s.features)[drawn])
+        pasts += [s.features[t + 1 - frames : t + 1] for t in drawn]
+    return np.concatenate(predicted), np.array(pasts)
+
+
+def change_table(rows: Sequence[PartChange]) -> pd.DataFrame:
+    """The rows of `output_change`, for display."""
     table = pd.DataFrame(rows).pivot(
         index=["part", "features"], columns="target", values=["change", "shift", "r"]
     )
-    order = list(dict.fromkeys((row["part"], row["features"]) for row in rows))
-    return table.loc[order].swaplevel(axis=1)[
-        [(target, value) for target in TARGETS for value in ("change", "shift", "r")]
-    ].round(3)  # fmt: skip
+    order = list(dict.fromkeys((row.part, row.features) for row in rows))
+    columns = [(target, value) for target in TARGETS for value in ("change", "shift", "r")]
+    return table.loc[order].swaplevel(axis=1)[columns].round(3)
 
 
-def loss_table(rows: Sequence[Mapping]) -> pd.DataFrame:
-    """What `ridge_loss` found for one or both targets, for display."""
+def loss_table(rows: Sequence[PartLoss]) -> pd.DataFrame:
+    """The rows of `ridge_loss` for one or both targets, for display."""
     cells = [
-        {
-            "part": row["part"],
-            "target": row["target"],
-            **{m: f"{row[m]}" for m in ("rmse", "r")},
-        }
+        {"part": row.part, "target": row.target, "rmse": f"{row.rmse}", "r": f"{row.r}"}
         for row in rows
-    ]  # fmt: skip
+    ]
     table = pd.DataFrame(cells).pivot(index="part", columns="target", values=["rmse", "r"])
-    order = list(dict.fromkeys(row["part"] for row in rows))
-    return table.loc[order].rename(columns={"rmse": "RMSE"}).swaplevel(axis=1).sort_index(axis=1)
+    order = list(dict.fromkeys(row.part for row in rows))
+    table = table.loc[order].rename(columns={"rmse": metric_title("rmse")})
+    return table.swaplevel(axis=1).sort_index(axis=1)

@@ -1,9 +1,9 @@
-"""Does a bundle say the same of a recording that was changed as recordings are?"""
+"""How a bundle's curves change when a recording is altered as recordings are."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,10 @@ from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.dataset.augmentation import AugmentConfig, relabelled
 from msr_utils.dataset.augmented import copies_of
 from msr_utils.dataset.sequences import Sequence2Hz, align, build_sequences
-from msr_utils.experiments.occlusion import curve, difference
+from msr_utils.experiments.occlusion import compare_curves, predict_curve
 from msr_utils.inference.model import Model
+from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_units
+from msr_utils.metrics.estimate import Estimate, Spread
 from msr_utils.metrics.scores import score
 from msr_utils.paths import CACHE_DIR
 
@@ -29,32 +31,104 @@ ALTERATIONS: dict[str, AugmentConfig] = {
     "10 % faster": AugmentConfig("stretch", stretch_rate=(1.1, 1.1)),
     "10 % slower": AugmentConfig("stretch", stretch_rate=(0.9, 0.9)),
 }
-"""What a recording goes through; nothing is drawn but the noise. Level, coding and noise should
-change nothing. Pitch and tempo are musical cues: listeners too would answer a little otherwise."""
+"""Alterations of a recording; only the noise is random. Level, coding and noise should change
+nothing. Pitch and tempo are musical cues, and listeners too would respond a little differently."""
 
 
-def sample(corpus: Corpus, n_tracks: int, seed: int = 7) -> Corpus:
-    """The corpus with so many of its tracks, drawn at random, in its order; 0 keeps all."""
+@dataclass(frozen=True)
+class AlterationEffect:
+    """How an alteration changes the curves of one target.
+
+    Parameters
+    ----------
+    alteration, target : str
+    songs : int
+    change : float
+        Mean absolute difference over frames.
+    shift : float
+        Mean difference over frames.
+    r : float
+        Between the curves, pooled over frames.
+    within_r : float
+        Mean of r over pieces.
+    rmse_before, rmse_after : float
+        To the labels.
+    rmse_change : Estimate
+    """
+
+    alteration: str
+    target: str
+    songs: int
+    change: float
+    shift: float
+    r: float
+    within_r: float
+    rmse_before: float
+    rmse_after: float
+    rmse_change: Estimate
+
+
+@dataclass(frozen=True)
+class _ErrorChange:
+    """RMSE of one target before and after an alteration, see `AlterationEffect`."""
+
+    rmse_before: float
+    rmse_after: float
+    rmse_change: Estimate
+
+
+@dataclass(frozen=True)
+class _AlteredTrack:
+    """A track's curves before and after an alteration.
+
+    Parameters
+    ----------
+    before, after : np.ndarray [shape=(T, 2)]
+        At frames that come from the same place in the recording.
+    error_sums : np.ndarray [shape=(5,)]
+        Rated frames, then the sums of squared errors of both targets before and after.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    error_sums: np.ndarray
+
+
+def sample(corpus: Corpus, n_tracks: int, seed: int = SEED) -> Corpus:
+    """The corpus with tracks drawn at random, in its order.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    n_tracks : int >= 0
+        0, or the number of tracks and more: all.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If `n_tracks` is negative.
+    """
     if n_tracks < 0:
         raise ValueError(f"tracks: must be 0 (all) or more, not {n_tracks}")
     if not 0 < n_tracks < len(corpus.tracks):
         return corpus
-    chosen = np.random.default_rng(seed).choice(len(corpus.tracks), n_tracks, replace=False)
-    return replace(corpus, tracks=[corpus.tracks[k] for k in sorted(chosen)])
+    drawn = np.random.default_rng(seed).choice(len(corpus.tracks), n_tracks, replace=False)
+    return replace(corpus, tracks=[corpus.tracks[k] for k in sorted(drawn)])
 
 
 def robustness(
     model: Model,
     corpus: Corpus,
     alterations: Mapping[str, AugmentConfig] = ALTERATIONS,
-    n_boot: int = 2000,
-    seed: int = 7,
+    n_boot: int = N_BOOT,
+    seed: int = SEED,
     cache_dir: Path = CACHE_DIR,
-) -> list[dict]:
-    """Compare a bundle's curves of altered recordings with those of the recordings as they are.
+) -> list[AlterationEffect]:
+    """Compare a bundle's curves of altered recordings with its curves of the original ones.
 
-    Where the tempo changes, each new frame is compared with the old frame that its middle comes
-    from. Features of altered audio are kept, so that a run goes on after a kill.
+    Where the tempo changes, each new frame is compared with the old frame in which its middle
+    lies. Features of altered audio are cached, so that a run continues after a kill.
 
     Parameters
     ----------
@@ -62,117 +136,109 @@ def robustness(
     corpus : Corpus
         With curves.
     alterations : mapping of str to AugmentConfig
-    n_boot : int >= 0
-        Bootstrap samples of songs for the 95 % intervals of the change of RMSE.
-    seed : int
+    n_boot, seed : int
+        Bootstrap samples of songs, for the 95 % intervals of the change of RMSE; 0: none.
     cache_dir : Path
-
-    Returns
-    -------
-    list of dict
-        ``alteration, target, songs``; ``change`` (mean absolute difference), ``shift`` (mean
-        difference) and ``r``, pooled over frames; ``within_r`` (mean r over pieces);
-        ``rmse_before, rmse_after`` (to the labels) and ``rmse_change``: ``value, low, high``.
 
     Raises
     ------
     CorpusError
-        If the corpus has no curves, or a track is of no use.
+        If the corpus has no curves, or a track cannot be used.
     """
     if corpus.labels != "curves":
         raise CorpusError(f"{corpus.name} has {corpus.labels}, no curves to compare with")
-    clean = {
-        s.id: curve(model, s.features)
+    originals = {
+        s.id: predict_curve(model, s.features)
         for s in build_sequences(corpus, model.features, cache_dir)
-    }  # fmt: skip
-    # Clean curves as labels: an alteration of tempo then moves them as it moves labels.
-    as_labels = [_labelled(t, clean[t.id]) for t in corpus.tracks]
+    }
+    # Original curves as labels: an alteration of tempo then moves them as it moves labels.
+    predicted = [_with_labels(t, originals[t.id]) for t in corpus.tracks]
     rows = []
     for name, alteration in alterations.items():
-        copies = copies_of(replace(corpus, tracks=as_labels), model.features, alteration, cache_dir)
-        before, after, rated = [], [], []
-        for track in corpus.tracks:
-            (copy,) = copies[track.id]
-            said = curve(model, copy.features)
-            rated.append(
-                _squares(align(relabelled(track, alteration, 1), copy.features), copy, said)
-            )
-            before.append(copy.labels[copy.mask])
-            after.append(said[copy.mask])
-        found = difference(np.concatenate(before), np.concatenate(after))
-        errors = _errors(np.array(rated), n_boot, seed)
-        rows += [
-            {
-                "alteration": name,
-                "target": target,
-                "songs": len(corpus.tracks),
-                **found[target],
-                "within_r": _mean_r([(b[:, k], a[:, k]) for b, a in zip(before, after, strict=True)]),
-                **errors[target],
-            }
-            for k, target in enumerate(TARGETS)
-        ]  # fmt: skip
+        copies = copies_of(replace(corpus, tracks=predicted), model.features, alteration, cache_dir)
+        altered = [_altered(model, t, alteration, copies[t.id][0]) for t in corpus.tracks]
+        rows += _effects(name, altered, n_boot, seed)
     return rows
 
 
-def _labelled(track: Track, values: np.ndarray) -> Track:
-    """The track with a curve (T, 2) of the whole audio for labels."""
+def _with_labels(track: Track, values: np.ndarray) -> Track:
+    """The track with a curve (T, 2) of the whole audio as labels."""
     times_s = np.arange(1, len(values) + 1) * FRAME_SECONDS
     valence, arousal = values.T
     return replace(track, times_s=times_s, valence=valence, arousal=arousal, ratings=None)
 
 
-def _squares(rated: Sequence2Hz, clean: Sequence2Hz, said: np.ndarray) -> np.ndarray:
-    """Frames, and summed squared errors before and after, of both targets: (5,)."""
-    # The clean curve moved with the tempo, so that both errors are over the same frames.
-    both = rated.mask & clean.mask
+def _altered(
+    model: Model, track: Track, alteration: AugmentConfig, copy: Sequence2Hz
+) -> _AlteredTrack:
+    """Compare the curves of a track and of its altered copy, whose labels are the original curve.
+
+    Both errors are over the same frames, because the original curve moves with the tempo.
+    """
+    after = predict_curve(model, copy.features)
+    rated = align(relabelled(track, alteration, 1), copy.features)
+    both = rated.mask & copy.mask
     labels = rated.labels[both]
-    before, after = (((v[both] - labels) ** 2).sum(axis=0) for v in (clean.labels, said))
-    return np.concatenate([[both.sum()], before, after])
+    squares = [((curve[both] - labels) ** 2).sum(axis=0) for curve in (copy.labels, after)]
+    error_sums = np.concatenate([[both.sum()], *squares])
+    return _AlteredTrack(copy.labels[copy.mask], after[copy.mask], error_sums)
 
 
-def _errors(sums: np.ndarray, n_boot: int, seed: int) -> dict[str, dict]:
-    """RMSE before and after, and the change with its interval over songs, by target."""
+def _effects(
+    name: str, altered: Sequence[_AlteredTrack], n_boot: int, seed: int
+) -> list[AlterationEffect]:
+    """The effect of one alteration on each target."""
+    changes = compare_curves(
+        np.concatenate([t.before for t in altered]), np.concatenate([t.after for t in altered])
+    )
+    errors = _error_changes(np.array([t.error_sums for t in altered]), n_boot, seed)
+    effects = []
+    for k, target in enumerate(TARGETS):
+        song_r = [score(t.before[:, k], t.after[:, k])["r"] for t in altered]
+        effects.append(
+            AlterationEffect(
+                alteration=name,
+                target=target,
+                songs=len(altered),
+                within_r=Spread.of(song_r).mean,
+                **vars(changes[target]),
+                **vars(errors[target]),
+            )
+        )
+    return effects
+
+
+def _error_changes(sums: np.ndarray, n_boot: int, seed: int) -> dict[str, _ErrorChange]:
+    """RMSE before and after, and its change, by target; from `_AlteredTrack.error_sums`."""
 
     def rmse(totals: np.ndarray) -> np.ndarray:
         return np.sqrt(totals[..., 1:] / totals[..., :1]).reshape(*totals.shape[:-1], 2, 2)
 
-    value = rmse(sums.sum(axis=0))
-    draws = np.random.default_rng(seed).integers(len(sums), size=(n_boot, len(sums)))
-    change = np.diff(rmse(sums[draws].sum(axis=1)), axis=1)[:, 0]
-    low, high = np.quantile(change, [0.025, 0.975], axis=0) if n_boot else np.full((2, 2), np.nan)
+    before, after = rmse(sums.sum(axis=0))
+    samples = sums[draw_units(len(sums), n_boot, seed)].sum(axis=1)
+    change = np.diff(rmse(samples), axis=1)[:, 0]
     return {
-        target: {
-            "rmse_before": float(value[0, k]),
-            "rmse_after": float(value[1, k]),
-            "rmse_change": {
-                "value": float(value[1, k] - value[0, k]),
-                "low": float(low[k]),
-                "high": float(high[k]),
-            },
-        }
+        target: _ErrorChange(
+            float(before[k]),
+            float(after[k]),
+            Estimate.from_samples(after[k] - before[k], change[:, k]),
+        )
         for k, target in enumerate(TARGETS)
     }
 
 
-def _mean_r(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    found = [r for a, b in pairs if np.isfinite(r := score(a, b)["r"])]
-    return float(np.mean(found)) if found else float("nan")
-
-
-def robustness_table(rows: Sequence[Mapping]) -> pd.DataFrame:
-    """What `robustness` found, for display."""
+def robustness_table(rows: Sequence[AlterationEffect]) -> pd.DataFrame:
+    """The rows of `robustness`, for display."""
     table = pd.DataFrame(
         {
-            "alteration": row["alteration"],
-            "target": row["target"],
-            "change": f"{row['change']:.3f}",
-            "shift of the mean": f"{row['shift']:+.3f}",
-            "r": f"{row['r']:.2f}",
-            "r in a piece": f"{row['within_r']:.2f}",
-            "RMSE": f"{row['rmse_before']:.3f} → {row['rmse_after']:.3f}",
-            "its change": f"{row['rmse_change']['value']:+.3f} "
-            f"[{row['rmse_change']['low']:+.3f}, {row['rmse_change']['high']:+.3f}]",
+            "alteration": row.alteration,
+            "target": row.target,
+            "mean absolute change": f"{row.change:.3f}",
+            "shift of the mean": f"{row.shift:+.3f}",
+            "r": f"{row.r:.2f}",
+            "r within pieces": f"{row.within_r:.2f}",
+            "RMSE": f"{row.rmse_before:.3f} → {row.rmse_after:.3f}",
+            "change of RMSE": f"{row.rmse_change:+.3f}",
         }
         for row in rows
     )

@@ -18,13 +18,8 @@ from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.metrics.reliability import rater_ceiling
 from msr_utils.models.backend import keras
-from msr_utils.models.pretrained import (
-    MINILM,
-    checkpoint_config,
-    checkpoint_folder,
-    load_encoder,
-    word_embeddings,
-)
+from msr_utils.models.checkpoints import MINILM, checkpoint_folder
+from msr_utils.models.pretrained import checkpoint_config, load_encoder, word_embeddings
 from msr_utils.models.transformer import bert_encoder
 from msr_utils.paths import CACHE_DIR
 

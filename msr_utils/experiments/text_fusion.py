@@ -29,7 +29,7 @@ from msr_utils.experiments.text_scores import (
     score_inputs,
 )
 from msr_utils.metrics.bootstrap import draw_units
-from msr_utils.models.pretrained import MINILM
+from msr_utils.models.checkpoints import MINILM
 
 PENALTIES = tuple(10.0**k for k in range(1, 6))
 """Penalties of the probes on standardised inputs. One is chosen by inner cross-validation."""

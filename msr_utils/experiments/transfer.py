@@ -17,7 +17,7 @@ from tqdm import tqdm
 from msr_utils.audio.source import AudioError
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, CorpusError, Track
-from msr_utils.corpora.deam import CARD as DEAM_CARD
+from msr_utils.corpora.deam.songs import CARD as DEAM_CARD
 from msr_utils.corpora.merp import CARD as MERP_CARD
 from msr_utils.dataset.sequences import Sequence2Hz, align, collect, sequences_of
 from msr_utils.dataset.splits import Split, make_splits
@@ -26,8 +26,9 @@ from msr_utils.inference.model import Model, load, usable
 from msr_utils.metrics.curves import Curve, Predictions
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.paths import CACHE_DIR, MODELS_DIR, TRAININGS
-from msr_utils.training.cross_validation import CrossValidation, cross_validate
+from msr_utils.training.cross_validation import cross_validate
 from msr_utils.training.loop import FitConfig
+from msr_utils.training.settings import CrossValidation
 
 SHARED_CORPORA = {"deam": DEAM_CARD.title, "merp": MERP_CARD.title}
 """Corpora that `Track.shared_with` may name, and their titles in a bundle's card."""
@@ -159,7 +160,7 @@ def train_and_test(
 
 def was_trained_on(bundle: Model, corpus: Corpus) -> bool:
     """True if the bundle's card names the corpus among those that it was trained on."""
-    return corpus.card.title in bundle.card["trained_on"]
+    return corpus.card.title in bundle.card.trained_on
 
 
 def tracks_not_trained_on(bundle: Model, corpus: Corpus) -> list[Track]:
@@ -174,9 +175,7 @@ def tracks_not_trained_on(bundle: Model, corpus: Corpus) -> list[Track]:
         raise CorpusError(
             f"bundle {bundle.name}: was trained on {corpus.card.title}; test it on another corpus"
         )
-    trained_on = {
-        name for name, title in SHARED_CORPORA.items() if title in bundle.card["trained_on"]
-    }
+    trained_on = {name for name, title in SHARED_CORPORA.items() if title in bundle.card.trained_on}
     return [track for track in corpus.tracks if not track.shared_with.keys() & trained_on]
 
 

@@ -1,4 +1,4 @@
-"""Export trained Keras models to an ONNX bundle, after proving that both compute the same."""
+"""Export trained Keras models to an ONNX bundle, after checking that both compute the same."""
 
 from __future__ import annotations
 
@@ -75,26 +75,40 @@ def export_bundle(
     folder = Path(tempfile.mkdtemp(dir=destination.parent, prefix=".tmp-"))
     try:
         folder.chmod(0o755)
-        _write_graph(form, folder / "model.onnx")
-        write_json(folder / "features.json", features.to_json())
-        card = ModelCard(
-            **vars(description),
-            kind=kind,
-            parameters=int(sum(network.count_params() for network in networks)),
-            feature_hash=features.hash,
-            model_sha256=sha256_file(folder / "model.onnx"),
-            state_shape=_joined_state(networks) if kind == "recurrent" else None,
-            max_frames=max_frames,
-        )
-        write_json(folder / "card.json", card.to_json())  # a bundle is loaded by its card
-        card = replace(card, parity_max_difference=check_parity(form, Model(folder), max_frames))
-        write_json(folder / "card.json", card.to_json())
-        write_text(folder / "CARD.md", render_card(card))
+        card = _write(folder, form, networks, features, description, kind, max_frames)
         if destination.exists():
             shutil.rmtree(destination)
         folder.replace(destination)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    return card
+
+
+def _write(
+    folder: Path,
+    form: keras.Model,
+    networks: list[keras.Model],
+    features: FeatureConfig,
+    description: ModelDescription,
+    kind: str,
+    max_frames: int | None,
+) -> ModelCard:
+    """Write the files of a bundle, and check that ONNX computes what Keras computes."""
+    _write_graph(form, folder / "model.onnx")
+    write_json(folder / "features.json", features.to_json())
+    card = ModelCard(
+        **vars(description),
+        kind=kind,
+        parameters=int(sum(network.count_params() for network in networks)),
+        feature_hash=features.hash,
+        model_sha256=sha256_file(folder / "model.onnx"),
+        state_shape=_joined_state(networks) if kind == "recurrent" else None,
+        max_frames=max_frames,
+    )
+    write_json(folder / "card.json", card.to_json())  # a bundle is loaded by its card
+    card = replace(card, parity_max_difference=check_parity(form, Model(folder), max_frames))
+    write_json(folder / "card.json", card.to_json())
+    write_text(folder / "CARD.md", render_card(card))
     return card
 
 
@@ -157,7 +171,7 @@ def check_parity(form: keras.Model, model: Model, max_frames: int | None = None)
 def _random_inputs(
     form: keras.Model, batch: int, length: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """Features around the network's own normalisation, and a state where it takes one."""
+    """Features distributed as the network's normalisation expects, and a state if it has one."""
     shapes = [tuple(i.shape) for i in form.inputs]
     norm = _normalisation(form)
     sd = 1 / np.asarray(norm.scale)

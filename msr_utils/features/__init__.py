@@ -1,8 +1,8 @@
-"""The one feature implementation: training and serving both compute frames here.
+"""Feature frames: the only implementation, used for training and for serving.
 
-A frame is 500 ms of audio. Its STFT windows end inside the frame, so frame ``t`` sees no
-audio after ``t`` and a stream gives the numbers that the whole file gives. No librosa here:
-the service must not load it. The tests hold this package to librosa's results instead.
+A frame is 500 ms of audio. Its windows end within the frame, so features of frame ``t`` use no
+audio after ``t``, and a stream gives the same numbers as the whole file. librosa is not imported,
+because the service must start fast. Tests compare the features with librosa's.
 """
 
 from msr_utils.features.blocks.registry import BLOCKS

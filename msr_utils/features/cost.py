@@ -1,10 +1,11 @@
-"""What features cost, and what a large collection needs."""
+"""Cost of features: measured on some files, and estimated for a large collection."""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from msr_utils.constants import FRAME_RATE_HZ
@@ -12,21 +13,60 @@ from msr_utils.features.cache import compute_or_read
 from msr_utils.features.config import FeatureConfig
 
 
-def measure_cost(paths: Sequence[Path], config: FeatureConfig) -> dict:
-    """What the features of a minute of audio cost here, file by file as a worker does it.
+@dataclass(frozen=True)
+class MeasuredCost:
+    """Cost of the features of some files.
+
+    Parameters
+    ----------
+    files : int
+    audio_minutes : float
+    seconds_per_minute : float
+        Processor time in s for a minute of audio: hashing, decoding, computing and writing.
+        Waiting for a disk is not counted.
+    bytes_per_minute : float
+        Bytes of features for a minute of audio.
+    audio_bytes_per_minute : float
+        Bytes of audio files for a minute of audio.
+    """
+
+    files: int
+    audio_minutes: float
+    seconds_per_minute: float
+    bytes_per_minute: float
+    audio_bytes_per_minute: float
+
+
+@dataclass(frozen=True)
+class CollectionCost:
+    """Estimated cost of the features of a collection.
+
+    Parameters
+    ----------
+    audio_hours : float
+        Length of all tracks.
+    core_hours : float
+        Processor time.
+    hours : float
+        Time with the given number of cores.
+    storage_gib : float
+        Size of the features in GiB (2**30 bytes).
+    """
+
+    audio_hours: float
+    core_hours: float
+    hours: float
+    storage_gib: float
+
+
+def measure_cost(paths: Sequence[Path], config: FeatureConfig) -> MeasuredCost:
+    """Measure the cost of features on this machine, file by file as a worker does it.
 
     Parameters
     ----------
     paths : sequence of Path
-        Audio files like those that will be computed; a dozen is enough.
+        Audio files like those of the collection. A dozen is enough.
     config : FeatureConfig
-
-    Returns
-    -------
-    dict
-        ``files``; ``audio_minutes``; ``seconds_per_minute``, processor time for hashing,
-        decoding, computing and writing, without waiting for a disk; ``bytes_per_minute``
-        that are kept; ``audio_bytes_per_minute`` that are read.
 
     Raises
     ------
@@ -37,31 +77,31 @@ def measure_cost(paths: Sequence[Path], config: FeatureConfig) -> dict:
     """
     if not paths:
         raise ValueError("paths: name at least one audio file")
-    frames = kept = read = 0
+    frames = feature_bytes = audio_bytes = 0
     with tempfile.TemporaryDirectory() as folder:
-        # The first call loads libraries: it is not counted.
+        # The first call loads libraries, so it is not counted.
         compute_or_read(paths[0], config, Path(folder) / "first")
         start = time.process_time()
         for path in paths:
             file, features, _ = compute_or_read(path, config, Path(folder) / "timed")
             frames += len(features)
-            kept += file.stat().st_size
-            read += Path(path).stat().st_size
+            feature_bytes += file.stat().st_size
+            audio_bytes += Path(path).stat().st_size
         seconds = time.process_time() - start
     minutes = frames / FRAME_RATE_HZ / 60
-    return {
-        "files": len(paths),
-        "audio_minutes": minutes,
-        "seconds_per_minute": seconds / minutes,
-        "bytes_per_minute": kept / minutes,
-        "audio_bytes_per_minute": read / minutes,
-    }
+    return MeasuredCost(
+        files=len(paths),
+        audio_minutes=minutes,
+        seconds_per_minute=seconds / minutes,
+        bytes_per_minute=feature_bytes / minutes,
+        audio_bytes_per_minute=audio_bytes / minutes,
+    )
 
 
 def estimate(
     tracks: int, seconds_per_track: float, cost_s: float, bytes_per_track: float, cores: int
-) -> dict:
-    """What the features of a collection need.
+) -> CollectionCost:
+    """Estimate the cost of the features of a collection.
 
     Parameters
     ----------
@@ -69,22 +109,17 @@ def estimate(
     seconds_per_track : float
         Length of a track.
     cost_s : float
-        Processor time for one track in seconds: ``seconds_per_minute`` of `measure_cost`
-        times ``seconds_per_track / 60``.
+        Processor time for one track in seconds: ``seconds_per_minute`` of `MeasuredCost` times
+        ``seconds_per_track / 60``.
     bytes_per_track : float
-        Features kept of one track: from ``bytes_per_minute`` in the same way.
+        Bytes of features of one track, from ``bytes_per_minute`` in the same way.
     cores : int > 0
-        Workers at a time; tracks do not wait for one another.
-
-    Returns
-    -------
-    dict
-        ``audio_hours``, ``core_hours``, ``hours`` on so many cores, ``storage_gib`` (2**30 B).
+        Tracks computed at the same time.
 
     Raises
     ------
     ValueError
-        If a number is negative or there is no core.
+        If a number is negative or `cores` is less than 1.
     """
     given = {
         "tracks": tracks,
@@ -98,9 +133,9 @@ def estimate(
     if cores < 1:
         raise ValueError(f"cores: must be at least 1, is {cores}")
     core_hours = tracks * cost_s / 3600
-    return {
-        "audio_hours": tracks * seconds_per_track / 3600,
-        "core_hours": core_hours,
-        "hours": core_hours / cores,
-        "storage_gib": tracks * bytes_per_track / 2**30,
-    }
+    return CollectionCost(
+        audio_hours=tracks * seconds_per_track / 3600,
+        core_hours=core_hours,
+        hours=core_hours / cores,
+        storage_gib=tracks * bytes_per_track / 2**30,
+    )

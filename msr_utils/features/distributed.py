@@ -1,7 +1,7 @@
-"""Features of a corpus on any number of cores and machines, and what they cost.
+"""Features of a corpus on any number of cores and machines.
 
-Tracks are the tasks: none needs another, each ends in one file of the cache. ``local`` works
-in this process or in a few; a ``tcp://`` address names the scheduler of a Dask cluster
+Tracks are the tasks. They are independent, and each gives one file of the cache. ``local`` works
+in this process or in a few processes. A ``tcp://`` address names the scheduler of a Dask cluster
 (https://distributed.dask.org):
 
 .. code-block:: text
@@ -11,11 +11,12 @@ in this process or in a few; a ``tcp://`` address names the scheduler of a Dask 
     msr features --corpus folder --data /shared/songs --cache /shared/cache \
         --scheduler tcp://10.0.0.1:8786
 
-Every machine must see the data and the cache under the same absolute path, on a shared file
-system, and have the same packages: the requirements.lock of one checkout. The result is then
-the same, byte for byte, as that of one process, on processors of one kind. A worker may be
-added or killed at any time; its track is given to another. Without any worker the work waits
-for one. A Dask cluster runs whatever it is sent: keep its ports within a trusted network.
+Every machine must see the data and the cache under the same absolute path on a shared file
+system, and must have the same packages: the requirements.lock of one checkout. On processors of
+one kind the result is then the same as that of one process, byte for byte. Workers may be added
+or killed at any time; the track of a killed worker is given to another. Without any worker the
+tasks wait for one. A Dask cluster runs any code that is sent to it: keep its ports within a
+trusted network.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
+    Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
@@ -38,56 +40,59 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
-from msr_utils.corpora.base import (
-    AUDIO_SUFFIXES,
-    Card,
-    Corpus,
-    CorpusError,
-    Track,
-)
-from msr_utils.features.cache import compute_or_read
+from msr_utils.corpora.base import Card, Corpus, CorpusError, Track
+from msr_utils.features.cache import compute_or_read, features_folder
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import write_json, write_text
 
 COMPUTED, CACHED, FAILED = STATES = ("computed", "already there", "failed")
-"""What may become of a track."""
+"""Possible outcomes of a track."""
 
-TIMEOUT_S = 10
-"""How long a scheduler may take to answer, and to have a worker."""
+SCHEDULER_TIMEOUT_S = 10
+"""Time in s within which a scheduler must answer, and must have a worker."""
 
-IN_FLIGHT = 1000
-"""Tracks that a scheduler knows of at a time: its memory does not grow with the corpus."""
+MAX_TASKS_IN_FLIGHT = 1000
+"""Tasks that a scheduler holds at a time. Its memory then does not grow with the corpus."""
 
-PACKAGES = ("msr-utils", "numpy", "scipy", "soundfile", "soxr")
-"""Packages that make the numbers; Dask adds Python and those that it talks through."""
+TASKS_PER_PROCESS = 4
+"""Tasks that wait or run for each local process."""
 
-TABLE_ROWS = 20
-"""Failures that are shown; a file holds them all."""
+COMPARED_PACKAGES = ("msr-utils", "numpy", "scipy", "soundfile", "soxr")
+"""Packages that change the numbers. Dask adds Python and the packages that it communicates with."""
+
+IGNORED_PACKAGES = ("pandas", "lz4")
+"""Packages that Dask compares but that do not change the numbers."""
+
+MAX_FAILURES_SHOWN = 20
+"""Failures that are printed. A file can hold all of them, see `write_failures`."""
 
 
-class ScaleError(RuntimeError):
-    """Workers or a scheduler that cannot do the work."""
+class DistributedError(RuntimeError):
+    """Worker processes, a scheduler or a cache that cannot be used."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one track.
+class TrackOutcome:
+    """Outcome of one track.
 
     Parameters
     ----------
     track : str
+        Id of the track.
     file : str
-        Its audio, relative to the working folder.
+        Its audio file, relative to the working folder.
     state : str
         One of `STATES`.
     error : str
-        Why it failed.
+        Reason of a failure; empty otherwise.
     """
 
     track: str
@@ -98,7 +103,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Task:
-    """What a worker needs to know of a track; its paths are absolute."""
+    """One track for a worker. Its paths are absolute."""
 
     index: int
     path: Path
@@ -107,8 +112,8 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Done:
-    """What a worker tells of a task; `text` is the name of the kept file, or the error."""
+class _TaskResult:
+    """Result of a task. `text` is the name of the file in the cache, or the error."""
 
     index: int
     state: str
@@ -122,8 +127,8 @@ def compute_features(
     scheduler: str = "local",
     workers: int = 1,
     progress: bool = True,
-) -> list[Outcome]:
-    """Compute and keep the features of every track that has none yet.
+) -> list[TrackOutcome]:
+    """Compute and cache the features of every track that are not in the cache yet.
 
     Parameters
     ----------
@@ -134,82 +139,87 @@ def compute_features(
     scheduler : str
         ``"local"``, or the ``tcp://host:port`` of a Dask scheduler.
     workers : int > 0
-        Local processes; 1 is this process alone.
+        Local processes. With 1, this process does the work.
     progress : bool
-        Show a bar.
+        Show a progress bar.
 
     Returns
     -------
-    list of Outcome
+    list of TrackOutcome
         In the order of the tracks. A track that fails does not stop the others.
 
     Raises
     ------
-    ScaleError
-        If the cache cannot be written, or the scheduler or its workers cannot do the work.
-        What was computed until then is kept.
+    DistributedError
+        If the cache cannot be written, or the scheduler or its workers cannot be used. Features
+        that were computed until then stay in the cache.
     """
     cache_dir = Path(cache_dir).absolute()
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ScaleError(f"cannot make the cache folder {cache_dir}: {error.strerror}") from error
+        raise DistributedError(
+            f"cannot make the cache folder {cache_dir}: {error.strerror}"
+        ) from error
     tasks = [
         _Task(index, Path(track.audio_path).absolute(), config, cache_dir)
         for index, track in enumerate(corpus.tracks)
     ]
-    if scheduler != "local":
-        if workers != 1:
-            raise ScaleError("workers: for local only; a Dask cluster has its own")
-        done = _on_cluster(tasks, scheduler)
-    else:
-        done = map(_work, tasks) if workers == 1 else _in_processes(tasks, workers)
-    outcomes = {}
+    outcomes: dict[int, TrackOutcome] = {}
     failed = 0
     with tqdm(total=len(tasks), desc="features", unit="track", disable=not progress) as bar:
-        for one in done:
-            track = corpus.tracks[one.index]
+        for result in _results(tasks, scheduler, workers):
+            track = corpus.tracks[result.index]
             file = os.path.relpath(track.audio_path)
-            if one.state == FAILED:
+            reason = result.text if result.state == FAILED else ""
+            outcomes[result.index] = TrackOutcome(track.id, file, result.state, reason)
+            if result.state == FAILED:
                 failed += 1
                 bar.set_postfix(failed=failed, refresh=False)
-            error = one.text if one.state == FAILED else ""
-            outcomes[one.index] = Outcome(track.id, file, one.state, error)
             bar.update()
     return [outcomes[task.index] for task in tasks]
 
 
-def _work(task: _Task) -> _Done:
-    """Compute one track, wherever this runs; whatever is wrong with it is told, not raised."""
+def _results(tasks: Sequence[_Task], scheduler: str, workers: int) -> Iterable[_TaskResult]:
+    """Results of tasks in the order in which they finish."""
+    if scheduler == "local":
+        return map(_run, tasks) if workers == 1 else _in_processes(tasks, workers)
+    if workers != 1:
+        raise DistributedError("workers: for local only; a Dask cluster has its own")
+    return _on_cluster(tasks, scheduler)
+
+
+def _run(task: _Task) -> _TaskResult:
+    """Compute one track. Errors are returned, not raised, so that they do not stop the others."""
     try:
         file, _, computed = compute_or_read(task.path, task.config, task.cache_dir)
     except AudioError as error:
-        return _Done(task.index, FAILED, str(error))
-    except Exception as error:  # of a million files, none may stop the rest
-        return _Done(task.index, FAILED, f"{type(error).__name__}: {error}")
-    return _Done(task.index, COMPUTED if computed else CACHED, file.name)
+        return _TaskResult(task.index, FAILED, str(error))
+    except Exception as error:  # no file of a large collection may stop the rest
+        return _TaskResult(task.index, FAILED, f"{type(error).__name__}: {error}")
+    return _TaskResult(task.index, COMPUTED if computed else CACHED, file.name)
 
 
-def _in_processes(tasks: Sequence[_Task], workers: int) -> Iterator[_Done]:
-    """Work in local processes."""
+def _in_processes(tasks: Sequence[_Task], workers: int) -> Iterator[_TaskResult]:
+    """Run tasks in local processes."""
     pool = ProcessPoolExecutor(
         workers,
         multiprocessing.get_context("spawn"),
         initializer=_start_process,
     )
     try:
-        waiting = set()
+        pending: set[Future[_TaskResult]] = set()
         for task in tasks:
-            waiting.add(pool.submit(_work, task))
-            if len(waiting) >= 4 * workers:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            pending.add(pool.submit(_run, task))
+            if len(pending) >= TASKS_PER_PROCESS * workers:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except BrokenProcessPool as error:
-        raise ScaleError(
-            "a worker process died, perhaps for want of memory; what was computed is kept: "
+        raise DistributedError(
+            "a worker process died, perhaps because memory ran out; computed features are kept: "
             "call again with fewer workers"
         ) from error
     finally:
@@ -217,125 +227,135 @@ def _in_processes(tasks: Sequence[_Task], workers: int) -> Iterator[_Done]:
 
 
 def _start_process() -> None:
-    """Leave Ctrl-C to the parent, which then stops its workers, and do not outlive it."""
+    """Ignore Ctrl-C, which the parent handles, and end when the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "runs in a process of the pool"
 
     def end_with_parent() -> None:
-        multiprocessing.parent_process().join()
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _on_cluster(tasks: Sequence[_Task], address: str) -> Iterator[_Done]:
-    """Work on a Dask cluster; its scheduler is asked before the first task is sent."""
+def _on_cluster(tasks: Sequence[_Task], address: str) -> Iterator[_TaskResult]:
+    """Run tasks on a Dask cluster. Its scheduler is checked before the first task is sent."""
     distributed = _import_distributed()
-    # What goes wrong is told by our errors; Dask would log its own tracebacks beside them.
+    # Our errors report problems. Dask would log its own tracebacks beside them.
     for name in ("client", "core", "utils", "comm"):
         logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL)
     _check_scheduler(distributed, address)
-    with distributed.Client(address, timeout=TIMEOUT_S, set_as_default=False) as client:
+    with distributed.Client(address, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False) as client:
         _check_workers(client, address)
-        todo = iter(tasks)
-        sent = {}
+        unsent = iter(tasks)
+        sent: dict[str, _Task] = {}
 
-        def send(count: int) -> list:
+        def send(count: int) -> list[Any]:
             # Not pure: a file may have changed since another session asked for it.
-            futures = {client.submit(_work, t, pure=False): t for t in islice(todo, count)}
+            futures = {client.submit(_run, t, pure=False): t for t in islice(unsent, count)}
             sent.update((future.key, task) for future, task in futures.items())
             return list(futures)
 
         running = distributed.as_completed(
-            send(IN_FLIGHT), loop=client.loop, with_results=True, raise_errors=False
+            send(MAX_TASKS_IN_FLIGHT), loop=client.loop, with_results=True, raise_errors=False
         )
         for future, result in running:
-            task = sent.pop(future.key)
-            if future.status == "finished":
-                yield _check_kept(result, task)
-            elif future.status == "error" and isinstance(result[1], distributed.KilledWorker):
-                text = "every worker that took it died, perhaps for want of memory; see their logs"
-                yield _Done(task.index, FAILED, text)
-            elif future.status == "error":
-                reason = (str(result[1]) or type(result[1]).__name__).splitlines()[0]
-                raise ScaleError(
-                    f"the machines of {address} cannot run the work: install the same checkout "
-                    f"for its scheduler and workers ({reason})"
-                ) from result[1]
-            else:
-                raise ScaleError(
-                    f"lost the scheduler {address}; what was computed is kept: start it and "
-                    "call again"
-                )
+            yield _cluster_result(distributed, future, result, sent.pop(future.key), address)
             running.update(send(1))
 
 
+def _cluster_result(
+    distributed: ModuleType, future: Any, result: Any, task: _Task, address: str
+) -> _TaskResult:
+    """Result of a finished future, or the error that its status calls for."""
+    if future.status == "finished":
+        return _check_visible(result, task)
+    if future.status != "error":
+        raise DistributedError(
+            f"lost the scheduler {address}; computed features are kept: start it and call again"
+        )
+    error = result[1]
+    if isinstance(error, distributed.KilledWorker):
+        reason = "every worker that took it died, perhaps because memory ran out; see their logs"
+        return _TaskResult(task.index, FAILED, reason)
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    raise DistributedError(
+        f"the machines of {address} cannot run the work: install the same checkout for its "
+        f"scheduler and workers ({reason})"
+    ) from error
+
+
 def _import_distributed() -> ModuleType:
-    """Dask, which only a cluster needs."""
+    """Import Dask, which only a cluster needs."""
     try:
         import distributed
     except ModuleNotFoundError as error:
-        raise ScaleError(
+        raise DistributedError(
             "scheduler: a cluster needs Dask; in the checkout, pip install -e '.[scale]'"
         ) from error
-    return distributed
+    module: ModuleType = distributed
+    return module
 
 
 def _check_scheduler(distributed: ModuleType, address: str) -> None:
     """Refuse an address at which no scheduler answers.
 
-    The client's own timeout ends with the connection: whoever accepts it and says nothing
-    would keep it waiting for ever.
+    The client's own timeout covers only the connection. A server that accepts the connection and
+    never answers would block the client for ever.
     """
     if not address.startswith("tcp://"):
-        raise ScaleError(f"scheduler: must be local or tcp://host:port, not {address!r}")
+        raise DistributedError(f"scheduler: must be local or tcp://host:port, not {address!r}")
 
     async def ask() -> None:
         async with distributed.rpc(address) as scheduler:
-            await asyncio.wait_for(scheduler.identity(), TIMEOUT_S)
+            await asyncio.wait_for(scheduler.identity(), SCHEDULER_TIMEOUT_S)
 
     try:
-        # In a thread of its own: a notebook's thread runs an event loop already.
+        # In a separate thread, because a notebook's thread already runs an event loop.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, ask()).result()
     except ValueError as error:
-        raise ScaleError(f"scheduler: {address!r} is not tcp://host:port ({error})") from error
+        raise DistributedError(
+            f"scheduler: {address!r} is not tcp://host:port ({error})"
+        ) from error
     except (OSError, TimeoutError) as error:
-        raise ScaleError(
-            f"scheduler: no Dask scheduler answers at {address} within {TIMEOUT_S} s; start one "
-            "with 'dask scheduler', or look at the address"
+        raise DistributedError(
+            f"scheduler: no Dask scheduler answers at {address} within {SCHEDULER_TIMEOUT_S} s; "
+            "start one with 'dask scheduler', or check the address"
         ) from error
 
 
-def _check_workers(client, address: str) -> None:
-    """Refuse a cluster without workers, or whose workers might give other numbers."""
+def _check_workers(client: Any, address: str) -> None:
+    """Refuse a cluster without workers, or with workers that might give other numbers."""
     try:
-        client.wait_for_workers(1, timeout=TIMEOUT_S)
+        client.wait_for_workers(1, timeout=SCHEDULER_TIMEOUT_S)
     except TimeoutError as error:
-        raise ScaleError(
+        raise DistributedError(
             f"scheduler: {address} has no worker; start some with "
             f"'dask worker {address} --nthreads 1'"
         ) from error
     for worker, threads in client.nthreads().items():
         if threads != 1:
-            raise ScaleError(
+            raise DistributedError(
                 f"worker {worker} has {threads} threads; start it with --nthreads 1, and with "
                 "--nworkers for more processes"
             )
-    problems = mismatches(client.get_versions(packages=list(PACKAGES)))
+    problems = version_mismatches(client.get_versions(packages=list(COMPARED_PACKAGES)))
     if problems:
-        raise ScaleError(
+        raise DistributedError(
             "the machines have different packages; install the same requirements.lock on all:\n"
-            + "\n".join(problems[:TABLE_ROWS])
+            + "\n".join(problems[:MAX_FAILURES_SHOWN])
         )
 
 
-def mismatches(versions: dict) -> list[str]:
-    """What a cluster has in other versions than its client.
+def version_mismatches(versions: Mapping[str, Any]) -> list[str]:
+    """Packages that a cluster has in other versions than its client.
 
     Parameters
     ----------
-    versions : dict
-        From ``distributed.Client.get_versions``, whose own check only warns, and does so for
+    versions : mapping
+        From ``distributed.Client.get_versions``. Dask's own check only warns, and it warns about
         packages that do not matter here.
 
     Returns
@@ -345,32 +365,31 @@ def mismatches(versions: dict) -> list[str]:
     """
     ours = versions["client"]["packages"]
     others = {"scheduler": versions["scheduler"], **versions["workers"]}
-    optional = {"pandas", "lz4"}
     return [
         f"{name} on {where}: {theirs['packages'].get(name) or 'none'}, here {version or 'none'}"
         for where, theirs in others.items()
         for name, version in ours.items()
-        if name not in optional and theirs["packages"].get(name) != version
+        if name not in IGNORED_PACKAGES and theirs["packages"].get(name) != version
     ]
 
 
-def _check_kept(done: _Done, task: _Task) -> _Done:
-    """Refuse to go on if what a worker kept is not to be seen from here."""
-    folder = task.cache_dir / "features" / task.config.hash[:16]
-    if done.state != FAILED and not (folder / done.text).is_file():
-        raise ScaleError(
-            f"a worker kept {done.text}, but it is not in {folder} here: every machine must see "
-            "the cache under the same path, on a shared file system, and run the same checkout"
+def _check_visible(result: _TaskResult, task: _Task) -> _TaskResult:
+    """Stop if a file that a worker wrote cannot be seen from this machine."""
+    folder = features_folder(task.config, task.cache_dir)
+    if result.state != FAILED and not (folder / result.text).is_file():
+        raise DistributedError(
+            f"a worker wrote {result.text}, but it is not in {folder} here: every machine must "
+            "see the cache under the same path, on a shared file system, and run the same checkout"
         )
-    return done
+    return result
 
 
-def write_failures(file: Path, failed: Sequence[Outcome]) -> None:
-    """Write track, file and error of what failed, as CSV or JSON by the file's ending.
+def write_failures(file: Path, failed: Sequence[TrackOutcome]) -> None:
+    """Write track, file and error of failed tracks: JSON if `file` ends in .json, else CSV.
 
     Raises
     ------
-    ScaleError
+    DistributedError
         If the file cannot be written.
     """
     rows = _failure_rows(failed)
@@ -381,31 +400,31 @@ def write_failures(file: Path, failed: Sequence[Outcome]) -> None:
             table = pd.DataFrame(rows, columns=["track", "file", "error"])
             write_text(file, table.to_csv(index=False))
     except OSError as error:
-        raise ScaleError(f"cannot write {file}: {error.strerror}") from error
+        raise DistributedError(f"cannot write {file}: {error.strerror}") from error
 
 
-def failure_table(failed: Sequence[Outcome]) -> str:
-    """The first failures as lines of text, and how many more there are."""
+def failure_table(failed: Sequence[TrackOutcome]) -> str:
+    """The first failures as lines of text, and the number of the others."""
     rows = [("track", "file", "error")]
-    rows += [tuple(row.values()) for row in _failure_rows(failed[:TABLE_ROWS])]
+    rows += [(f.track, f.file, f.error) for f in failed[:MAX_FAILURES_SHOWN]]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c}" for a, b, c in rows]
-    if len(failed) > TABLE_ROWS:
-        lines.append(f"and {len(failed) - TABLE_ROWS} more")
+    if len(failed) > MAX_FAILURES_SHOWN:
+        lines.append(f"and {len(failed) - MAX_FAILURES_SHOWN} more")
     return "\n".join(lines)
 
 
-def _failure_rows(failed: Iterable[Outcome]) -> list[dict[str, str]]:
+def _failure_rows(failed: Iterable[TrackOutcome]) -> list[dict[str, str]]:
     return [{k: v for k, v in asdict(o).items() if k != "state"} for o in failed]
 
 
 def audio_corpus(folder: Path) -> Corpus:
-    """Every audio file under a folder as a track without labels: features need none.
+    """Every audio file under a folder as a track without labels. Features need no labels.
 
     Raises
     ------
     CorpusError
-        If there is no such folder, or no audio file in it.
+        If the folder does not exist or holds no audio file.
     """
     root = Path(folder)
     if not root.is_dir():

@@ -1,4 +1,4 @@
-"""Turn a stream of samples into feature frames."""
+"""Compute feature frames from a stream of samples or from a file."""
 
 from __future__ import annotations
 
@@ -7,33 +7,39 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from msr_utils.audio import decode
-from msr_utils.audio import source as audio_source
-from msr_utils.audio.source import AudioError, AudioSource
+from msr_utils.audio.source import AudioError, AudioSource, source_name
 from msr_utils.features.blocks.registry import ALL_BLOCKS
 from msr_utils.features.config import FeatureConfig
-from msr_utils.features.frame import BlockState, Frame, context_samples
+from msr_utils.features.frame import BlockState, Frame, stft_context_samples
 
 
 class FeatureExtractor:
-    """Turn a stream of samples into feature frames.
+    """Computes feature frames from a stream of samples.
 
-    What it remembers is constant in size, and can be carried elsewhere: see `state`.
+    Its state has a constant size and can be carried to another process, see `state`.
 
     Parameters
     ----------
     config : FeatureConfig
+
+    Raises
+    ------
+    PretrainedWeightsError
+        If a block needs weights that are missing.
     """
 
     def __init__(self, config: FeatureConfig) -> None:
         self.config = config
         self._blocks = [ALL_BLOCKS[name] for name in config.blocks]
-        # Before the first sample there was silence: the first windows reach into it.
-        self._heard = max(context_samples(config), *(block.heard(config) for block in self._blocks))
-        self._samples = np.zeros(self._heard, np.float32)
-        self._memory: BlockState = {}
+        self._context = max(
+            stft_context_samples(config), *(block.context_samples(config) for block in self._blocks)
+        )
+        # The first windows reach back before the first sample: silence.
+        self._samples = np.zeros(self._context, np.float32)
+        self._block_state: BlockState = {}
         for block in self._blocks:
-            self._memory |= block.memory(config)
-        self._leaky = config.memory()
+            self._block_state |= block.initial_state(config)
+        self._running_stats = config.running_stats()
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and give the frames that they complete.
@@ -46,23 +52,23 @@ class FeatureExtractor:
         Returns
         -------
         np.ndarray [shape=(frames, config.dim), dtype=float32]
-            Possibly no frame; what is left of the samples waits for the next call.
+            Possibly no frame. Remaining samples wait for the next call.
 
         Raises
         ------
         ValueError
-            If the samples are not mono floating point, or not all finite: one NaN would stay in
-            what blocks remember.
+            If the samples are not mono floating point or not all finite. One NaN would stay in
+            the state of the blocks.
         """
         rows = [
             np.concatenate([block.compute(frame) for block in self._blocks])
             for frame in self._frames(samples)
         ]
         frames = np.array(rows, np.float32).reshape(len(rows), self.config.frame_dim)
-        return self._leaky.push(frames) if self.config.has_memory else frames
+        return self._running_stats.push(frames) if self.config.has_running_stats else frames
 
     def push_logmel(self, samples: np.ndarray) -> np.ndarray:
-        """Like `push`, but give each frame's log-mel spectrogram; blocks hear nothing of it.
+        """Like `push`, but give each frame's log-mel spectrogram. No block is computed.
 
         Returns
         -------
@@ -73,70 +79,71 @@ class FeatureExtractor:
         return np.array(rows, np.float32).reshape(len(rows), self.config.steps, self.config.n_mels)
 
     def _frames(self, samples: np.ndarray) -> Iterator[Frame]:
-        """The frames that `samples` complete, one at a time."""
+        """Frames that `samples` complete, one at a time."""
         if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
             raise ValueError(
                 f"samples: need mono floating point, not {samples.dtype} of shape {samples.shape}"
             )
         if not np.isfinite(samples).all():
             raise ValueError("samples: NaN or infinite; leave out or repair what is damaged")
-        known = np.concatenate([self._samples, samples.astype(np.float32, copy=False)])
+        waiting = np.concatenate([self._samples, samples.astype(np.float32, copy=False)])
         size = self.config.frame_samples
-        count = (len(known) - self._heard) // size
-        self._samples = known[count * size :].copy()
+        count = (len(waiting) - self._context) // size
+        self._samples = waiting[count * size :].copy()
         for start in range(0, count * size, size):
-            yield Frame(known[start : start + self._heard + size], self.config, self._memory)
+            end = start + self._context + size
+            yield Frame(waiting[start:end], self.config, self._block_state)
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that the next frame depends on: copies, to hand to `restore`.
+        """Everything that the next frame depends on: copies, for `restore`.
 
         Returns
         -------
         dict of str to np.ndarray [dtype=float32]
-            ``samples``: the past that windows still cover and what waits for a whole frame;
-            the rest by the names that blocks give it.
+            ``samples``: the past that windows still cover, then the samples that wait for a whole
+            frame. The other names come from blocks and from `RunningStats`.
         """
         return {
             "samples": self._samples.copy(),
-            **{name: value.copy() for name, value in self._memory.items()},
-            **(self._leaky.state() if self.config.has_memory else {}),
+            **{name: value.copy() for name, value in self._block_state.items()},
+            **(self._running_stats.state() if self.config.has_running_stats else {}),
         }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on where an extractor of the same parameters stood.
+        """Continue from the state of an extractor with the same parameters.
 
         Raises
         ------
         ValueError
-            If `state` is not one of an extractor with these parameters.
+            If `state` does not belong to an extractor with these parameters.
         """
-        leaky = set(self._leaky.state()) if self.config.has_memory else set()
-        if set(state) != {"samples", *self._memory, *leaky}:
+        running = set(self._running_stats.state()) if self.config.has_running_stats else set()
+        if set(state) != {"samples", *self._block_state, *running}:
             raise ValueError(
                 f"features: a state of {', '.join(self.config.blocks)} holds "
-                f"{', '.join(['samples', *self._memory, *sorted(leaky)])}, "
+                f"{', '.join(['samples', *self._block_state, *sorted(running)])}, "
                 f"not {', '.join(state) or 'nothing'}"
             )
         given = {name: np.array(value, np.float32) for name, value in state.items()}
-        shortest, longest = self._heard, self._heard + self.config.frame_samples - 1
+        shortest, longest = self._context, self._context + self.config.frame_samples - 1
         if given["samples"].ndim != 1 or not shortest <= len(given["samples"]) <= longest:
             raise ValueError(
                 f"features: samples of a state must be {shortest} to {longest}, "
                 f"not {given['samples'].shape}"
             )
-        for name, value in self._memory.items():
+        for name, value in self._block_state.items():
             if given[name].shape != value.shape:
                 raise ValueError(
                     f"features: {name} of a state has shape {value.shape}, not {given[name].shape}"
                 )
-        if leaky:
-            self._leaky.restore({name: given.pop(name) for name in leaky})
+        if running:
+            self._running_stats.restore({name: given.pop(name) for name in running})
         self._samples = given.pop("samples")
-        self._memory = given
+        self._block_state = given
 
 
 def logmel_spectrogram(samples: np.ndarray, config: FeatureConfig | None = None) -> np.ndarray:
-    """Log-mel spectrogram of whole frames, for pictures.
+    """Log-mel spectrogram of whole frames, for figures.
 
     Returns
     -------
@@ -158,12 +165,12 @@ def extract(source: AudioSource, config: FeatureConfig | None = None) -> np.ndar
     Returns
     -------
     np.ndarray [shape=(T, config.dim), dtype=float32]
-        Frame ``i`` describes the audio in ``[i / 2, (i + 1) / 2)`` s. A last part shorter
-        than a frame is left out.
+        Frame ``i`` describes the audio in ``[i / 2, (i + 1) / 2)`` s. A last part shorter than
+        a frame is left out.
 
     Raises
     ------
-    audio.AudioError
+    AudioError
         If the audio cannot be decoded or is shorter than one frame.
     """
     config = config or FeatureConfig()
@@ -172,6 +179,6 @@ def extract(source: AudioSource, config: FeatureConfig | None = None) -> np.ndar
     result = np.concatenate(frames)
     if not len(result):
         raise AudioError(
-            f"{audio_source.source_name(source)}: shorter than the 500 ms that one prediction needs"
+            f"{source_name(source)}: shorter than the 500 ms that one prediction needs"
         )
     return result

@@ -1,26 +1,30 @@
-"""Windows and filterbanks, built once."""
+"""Windows and filterbanks, built once for each configuration."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from msr_utils.constants import CHROMA_N_FFT
+from msr_utils.features.spectrum import SpectrumConfig
 
-if TYPE_CHECKING:
-    from msr_utils.features.config import FeatureConfig
+MEL_BANDS_AT_ONCE = 16
+"""Neighbouring mel bands that one matrix product computes.
 
-
-MEL_GROUP = 16
-"""Neighbouring mel bands that are multiplied at once: they share few bins, the rest is zero."""
+Neighbouring bands share few bins and the rest of the filterbank is zero. Small products over the
+bins in use are faster than one large product.
+"""
 
 
 @cache
 def hann(n: int) -> np.ndarray:
-    """The periodic Hann window, (n,); scipy.signal has it but takes half a second to import."""
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32)
+    """Periodic Hann window, (n,).
+
+    scipy.signal has the same window, but importing it takes half a second.
+    """
+    window: np.ndarray = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
+    return window.astype(np.float32)
 
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> np.ndarray:
@@ -41,7 +45,8 @@ def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: fl
     def to_mel(hz: float) -> float:
         if hz < log_from_hz:
             return hz / linear_hz
-        return log_from_hz / linear_hz + np.log(hz / log_from_hz) / log_step
+        mel: float = log_from_hz / linear_hz + np.log(hz / log_from_hz) / log_step
+        return mel
 
     mels = np.linspace(to_mel(fmin), to_mel(fmax), n_mels + 2)
     log_from = log_from_hz / linear_hz
@@ -51,22 +56,29 @@ def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: fl
     bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    filters = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))
+    filters: np.ndarray = np.maximum(0, np.minimum(rising, falling))
+    filters = filters * (2 / (edges[2:] - edges[:-2]))
     return filters.astype(np.float32)
 
 
-def mel_filterbank(config: FeatureConfig) -> np.ndarray:
+def mel_filterbank(config: SpectrumConfig) -> np.ndarray:
     """The `mel_filters` of a configuration, (n_fft // 2 + 1, n_mels)."""
     return mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
 
 
 @cache
-def _mel_groups(config: FeatureConfig) -> list[tuple[slice, slice, np.ndarray]]:
-    """The mel filterbank without its zeros: (bins, bands, filters of these) a group."""
+def mel_filter_groups(config: SpectrumConfig) -> list[tuple[slice, slice, np.ndarray]]:
+    """The mel filterbank in groups of bands, without the bins that a group does not use.
+
+    Returns
+    -------
+    list of (bins, bands, filters)
+        `filters` has shape (bins, bands).
+    """
     filters = mel_filterbank(config)
     groups = []
-    for first in range(0, config.n_mels, MEL_GROUP):
-        bands = slice(first, first + MEL_GROUP)
+    for first in range(0, config.n_mels, MEL_BANDS_AT_ONCE):
+        bands = slice(first, first + MEL_BANDS_AT_ONCE)
         used = np.flatnonzero(filters[:, bands].any(axis=1))
         bins = slice(used[0], used[-1] + 1) if len(used) else slice(0, 0)
         groups.append((bins, bands, np.ascontiguousarray(filters[bins, bands])))
@@ -86,30 +98,30 @@ def chroma_filterbank(sample_rate: int, n_fft: int = CHROMA_N_FFT) -> np.ndarray
     -----
     Ellis (2007), "Chroma feature analysis and synthesis",
     https://www.ee.columbia.edu/~dpwe/resources/matlab/chroma-ansyn/, with the defaults of
-    librosa.filters.chroma: a bin's weights have length 1, times a Gaussian of two octaves
-    around the fifth.
+    librosa.filters.chroma: the weights of each bin have length 1 and are multiplied by a Gaussian
+    two octaves wide around the fifth octave.
     """
     hz = np.arange(1, n_fft) * (sample_rate / n_fft)
     semitones = 12 * np.log2(hz / (440 / 16))
-    # Bin 0 has no pitch: put it 1.5 octaves below bin 1.
+    # Bin 0 has no pitch. Put it 1.5 octaves below bin 1.
     semitones = np.concatenate([[semitones[0] - 18], semitones])
     width = np.append(np.maximum(np.diff(semitones), 1), 1)
     distance = (semitones[:, None] - np.arange(12) + 6) % 12 - 6
-    filters = np.exp(-0.5 * (2 * distance / width[:, None]) ** 2)
+    filters: np.ndarray = np.exp(-0.5 * (2 * distance / width[:, None]) ** 2)
     filters /= np.linalg.norm(filters, axis=1, keepdims=True)
     filters *= np.exp(-0.5 * ((semitones / 12 - 5) / 2) ** 2)[:, None]
     return np.roll(filters, -3, axis=1)[: n_fft // 2 + 1].astype(np.float32)
 
 
 @cache
-def _loudness_weights(config: FeatureConfig) -> np.ndarray:
+def loudness_weights(config: SpectrumConfig) -> np.ndarray:
     """Weights that sum a power spectrum to the K-weighted mean square, (n_fft // 2 + 1,).
 
     Notes
     -----
-    ITU-R BS.1770-4 (2015), tables 1 and 2: the shelf of the head, then the RLB high-pass,
-    given as second-order sections at 48 kHz. Their response is taken at the STFT's bins, so
-    no filter has to be designed for another rate.
+    ITU-R BS.1770-4 (2015), tables 1 and 2: a shelf filter for the head, then the RLB high-pass.
+    The standard gives both as second-order sections at 48 kHz. Their frequency response is taken
+    at the bins of the STFT, so no filter has to be designed for another sample rate.
     """
     hz = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate)
     z = np.exp(-2j * np.pi * np.minimum(hz, 24_000) / 48_000)
@@ -118,10 +130,11 @@ def _loudness_weights(config: FeatureConfig) -> np.ndarray:
          (1.0, -1.69065929318241, 0.73248077421585)),
         ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621)),
     )  # fmt: skip
-    weights = np.full(len(hz), 2.0)  # of each bin and its mirror image
+    weights: np.ndarray = np.full(len(hz), 2.0)  # each bin and its mirror image
     weights[0] = 1
     if config.n_fft % 2 == 0:
         weights[-1] = 1
     for numerator, denominator in sections:
         weights *= np.abs(np.polyval(numerator[::-1], z) / np.polyval(denominator[::-1], z)) ** 2
-    return (weights / (config.n_fft * np.sum(hann(config.n_fft) ** 2))).astype(np.float32)
+    weights = weights / (config.n_fft * np.sum(hann(config.n_fft) ** 2))
+    return weights.astype(np.float32)

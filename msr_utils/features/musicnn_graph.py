@@ -1,46 +1,71 @@
-"""MusiCNN as a causal ONNX graph."""
+"""MusiCNN as a causal ONNX graph.
+
+MusiCNN (Pons and Serra 2019) is a convolutional network that was trained to tag music. It has a
+front end of timbral filters (7 hops long) and temporal filters (32, 64 and 128 hops long), a
+middle part of three convolutions, and a back end that pools over 3 s and gives an embedding.
+
+Centred convolutions need future audio. To stay causal, outputs are delayed by 3 to 73 hops.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto, ValueInfoProto
 
 MUSICNN_NAME = "MSD_musicnn"
-"""The network, as its package calls it."""
+"""Name of the network in its package."""
 
 MUSICNN_SHA256 = "f27e8f5cf87794848ff4286025f55926f59edc7b55a0ace458cd15be36dc5ae1"
-"""SHA-256 of the ONNX graph that `fetch` makes: part of the hash of features that use it."""
+"""SHA-256 of the ONNX graph that `build_graph` makes. It is part of the hash of features that
+use the network."""
 
 MUSICNN_PACKAGE = "musicnn==0.1.0"
+"""Package that carries the weights."""
 
 MUSICNN_WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"
-"""The package that carries the weights, and SHA-256 of its wheel."""
+"""SHA-256 of the package's wheel."""
 
 MUSICNN_TERMS = f"weights of {MUSICNN_PACKAGE} ({MUSICNN_NAME}), Jordi Pons, ISC licence"
-"""What it is called, whose it is, and on which terms."""
+"""Name, author and licence of the weights."""
 
 EMBEDDING_DIM = 200
-"""Length of the embedding: the output of the last layer but the tags."""
+"""Length of the embedding: the output of the last layer before the tags."""
 
 MUSICNN_MELS = 96
-"""What MusiCNN was trained on: Hz, samples, samples, bands up to half the rate."""
+"""Mel bands of MusiCNN's input."""
 
 POOL_FRAMES = 6
-"""Frames over which maps are averaged: 187 or 188 hops; a patch of MusiCNN has 187."""
+"""Frames over which the feature maps are pooled: 187 or 188 hops. MusiCNN's own input has 187."""
 
 MAX_FILTER_HOPS = 128
-"""Hops of the longest filter."""
+"""Length of the longest filter in hops."""
 
 LOOKAHEAD_HOPS = 64
-"""Hops after its own time that the longest filter covers."""
+"""Hops after its centre that the longest filter covers."""
 
 TIMBRAL_LOOKAHEAD_HOPS = 3
-"""Hops before and after its own time that every filter of 7 hops covers."""
+"""Hops after its centre that a filter of 7 hops covers."""
 
 MAX_DEAD_WEIGHT = 1e-8
-"""Largest weight of a filter whose map is one constant: training left most of them so."""
+"""Largest weight of a dead filter. Training drove the weights of most filters to zero; their
+feature maps are constants."""
+
+STATE_PREFIX = "ear_"
+"""Prefix of the state's names in the graph, from an earlier name of the block. Another prefix
+would change the file's SHA-256, so everyone would have to fetch the weights again."""
+
+Weights = dict[str, np.ndarray]
+"""Tensors of the checkpoint by name."""
 
 
-def _batch_norm(weights: dict[str, np.ndarray], index: int) -> tuple[np.ndarray, np.ndarray]:
+def _batch_norm(weights: Weights, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Scale and shift of a batch normalisation."""
     gamma, beta, mean, variance = (
         weights[f"batch_normalization{f'_{index}' if index else ''}/{name}"]
@@ -50,151 +75,307 @@ def _batch_norm(weights: dict[str, np.ndarray], index: int) -> tuple[np.ndarray,
     return scale, beta - mean * scale
 
 
-def _convolution(weights: dict[str, np.ndarray], index: int) -> tuple[np.ndarray, np.ndarray]:
+def _convolution(weights: Weights, index: int) -> tuple[np.ndarray, np.ndarray]:
     """Kernel (out, in, time, frequency) and bias."""
     name = f"conv2d{f'_{index}' if index else ''}"
     return weights[f"{name}/kernel"].transpose(3, 2, 0, 1), weights[f"{name}/bias"]
 
 
-def build_graph(weights: dict[str, np.ndarray]) -> bytes:
-    """MusiCNN without its tags as an ONNX graph: new hops and a state in, embedding and state out.
+class _GraphBuilder:
+    """Collects the nodes, constants and carried states of an ONNX graph.
 
-    It computes what MusiCNN computes, in fewer steps. Of the front end's filters, those whose
-    weights training left at zero give constants, which go into the biases of what follows.
-    Maxima over frequency come before bias, ReLU and normalisation, which keep the order, or,
-    where a scale is negative, reverse it: these filters' signs are turned.
+    Methods that add a node return the name of its output.
     """
-    import onnx
-    from onnx import TensorProto, helper
 
-    nodes, constants = [], []
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+        self.states: dict[str, tuple[int, ...]] = {}
 
-    def constant(value: np.ndarray, kind: int = TensorProto.FLOAT) -> str:
-        value = np.ascontiguousarray(value, np.float32 if kind == TensorProto.FLOAT else np.int64)
-        name = f"c{len(constants)}"
-        constants.append(helper.make_tensor(name, kind, value.shape, value.tobytes(), raw=True))
+    def _constant(self, value: np.ndarray, kind: int) -> str:
+        from onnx import helper
+
+        name = f"c{len(self.constants)}"
+        self.constants.append(
+            helper.make_tensor(name, kind, value.shape, value.tobytes(), raw=True)
+        )
         return name
 
-    def add(operator: str, *inputs: str, output: str = "", **attributes: object) -> str:
-        output = output or f"n{len(nodes)}"
-        nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+    def constant(self, value: ArrayLike) -> str:
+        """Add a float32 constant."""
+        from onnx import TensorProto
+
+        return self._constant(np.ascontiguousarray(value, np.float32), TensorProto.FLOAT)
+
+    def integers(self, *values: int) -> str:
+        """Add a constant of integers, such as axes and bounds."""
+        from onnx import TensorProto
+
+        return self._constant(np.ascontiguousarray(values, np.int64), TensorProto.INT64)
+
+    def column(self, values: ArrayLike) -> str:
+        """Add a constant with one value for each map, (1, maps, 1)."""
+        return self.constant(np.asarray(values).reshape(1, -1, 1))
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node."""
+        from onnx import helper
+
+        output = output or f"n{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
-    def cut(x: str, axis: int, first: int, last: int = 2**31, output: str = "") -> str:
-        bounds = [constant([bound], TensorProto.INT64) for bound in (first, last, axis)]
-        return add("Slice", x, *bounds, output=output)
+    def slice(self, x: str, axis: int, first: int, last: int = 2**31, output: str = "") -> str:
+        """Take a range along an axis."""
+        bounds = [self.integers(bound) for bound in (first, last, axis)]
+        return self.add("Slice", x, *bounds, output=output)
 
-    states = {}
+    def with_past(self, x: str, name: str, shape: tuple[int, ...], axis: int) -> str:
+        """Put the carried past of `x` before it; as much of the result is carried on.
 
-    def continued(x: str, name: str, shape: tuple[int, ...], axis: int) -> str:
-        """What was kept of `x` and, after it, the new; as much is kept again."""
-        states[f"ear_{name}"] = shape
-        known = add("Concat", f"ear_{name}", x, axis=axis)
-        cut(known, axis, -shape[axis], output=f"ear_{name}_next")
-        return known
+        Parameters
+        ----------
+        x : str
+        name : str
+            Name of the state, without its prefix.
+        shape : tuple of int
+            Shape of the state.
+        axis : int
+            Time axis.
+        """
+        name = STATE_PREFIX + name
+        self.states[name] = shape
+        joined = self.add("Concat", name, x, axis=axis)
+        self.slice(joined, axis, -shape[axis], output=f"{name}_next")
+        return joined
 
-    def pooled(x: str, axis: int, kind: str) -> str:
-        """Maximum or sum along an axis; of one axis that is left, a row."""
+    def pool(self, x: str, axis: int, kind: Literal["Max", "Sum"]) -> str:
+        """Maximum or sum along an axis, which is kept if it is the first."""
         if kind == "Max":
-            return add("ReduceMax", x, axes=[axis], keepdims=int(axis == 0))
-        return add("ReduceSum", x, constant([axis], TensorProto.INT64), keepdims=int(axis == 0))
+            return self.add("ReduceMax", x, axes=[axis], keepdims=int(axis == 0))
+        return self.add("ReduceSum", x, self.integers(axis), keepdims=int(axis == 0))
 
-    def column(values: np.ndarray) -> str:
-        return constant(values.reshape(1, -1, 1))
+    def activate(self, x: str, bias: ArrayLike, scale: ArrayLike, shift: ArrayLike) -> str:
+        """Add the bias, apply ReLU, then batch normalisation as scale and shift."""
+        x = self.add("Relu", self.add("Add", x, self.column(bias)))
+        return self.add("Add", self.add("Mul", x, self.column(scale)), self.column(shift))
 
-    def normalised(x: str, bias: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> str:
-        x = add("Relu", add("Add", x, column(bias)))
-        return add("Add", add("Mul", x, column(scale)), column(shift))
+    def serialise(self) -> bytes:
+        """The finished graph: inputs ``mel``, ``pooled`` and states, outputs ``embedding`` and
+        states."""
+        import onnx
+        from onnx import helper
 
+        def floats(name: str, shape: Sequence[int | str]) -> ValueInfoProto:
+            return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+        graph = helper.make_graph(
+            self.nodes,
+            MUSICNN_NAME,
+            [floats("mel", ("hops", MUSICNN_MELS)), floats("pooled", (1,))]
+            + [floats(name, shape) for name, shape in self.states.items()],
+            [floats("embedding", (EMBEDDING_DIM,))]
+            + [floats(f"{name}_next", shape) for name, shape in self.states.items()],
+            self.constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        model.doc_string = MUSICNN_TERMS
+        onnx.checker.check_model(model)
+        content: bytes = model.SerializeToString(deterministic=True)
+        return content
+
+
+@dataclass(frozen=True)
+class _FrontEnd:
+    """Feature maps of the front end.
+
+    Parameters
+    ----------
+    timbral, temporal : str
+        Outputs with the maps of live filters, (1, maps, hops).
+    n_timbral, n_temporal : int
+        Number of these maps.
+    alive : np.ndarray [shape=(filters,), dtype=bool]
+        False for dead filters.
+    constants : np.ndarray [shape=(filters,)]
+        Constant value of each dead filter's map; 0 for live filters.
+    """
+
+    timbral: str
+    temporal: str
+    n_timbral: int
+    n_temporal: int
+    alive: np.ndarray
+    constants: np.ndarray
+
+
+def build_graph(weights: Weights) -> bytes:
+    """MusiCNN without its tags as an ONNX graph.
+
+    The graph takes new hops and a state, and gives an embedding and the next state. It computes
+    the same as MusiCNN in fewer steps:
+
+    - Dead filters of the front end give constants. These are added to the biases of later layers.
+    - The maximum over frequency is taken before bias, ReLU and normalisation, which keep the
+      order of values. A negative scale reverses the order: these filters change their sign.
+
+    Parameters
+    ----------
+    weights : dict of str to np.ndarray
+        Tensors of the checkpoint.
+
+    Returns
+    -------
+    bytes
+        A serialised ONNX model.
+    """
+    graph = _GraphBuilder()
     scale, shift = _batch_norm(weights, 0)
-    x = add("Add", add("Mul", "mel", constant(scale)), constant(shift))
-    x = continued(x, "mel", (MAX_FILTER_HOPS - 1, MUSICNN_MELS), 0)
-    x = add("Unsqueeze", x, constant([0, 1], TensorProto.INT64))
+    mel = graph.add("Mul", "mel", graph.constant(scale))
+    mel = graph.add("Add", mel, graph.constant(shift))
+    mel = graph.with_past(mel, "mel", (MAX_FILTER_HOPS - 1, MUSICNN_MELS), 0)
+    mel = graph.add("Unsqueeze", mel, graph.integers(0, 1))
+    front = _add_front_end(graph, weights, mel)
+    layers, maps_per_layer = _add_middle(graph, weights, front)
+    x = graph.add("Concat", front.timbral, front.temporal, *layers, axis=1)
+    width = front.n_timbral + front.n_temporal + len(layers) * maps_per_layer
+    _add_back_end(graph, weights, front, x, width)
+    return graph.serialise()
 
-    # Front end. What is left of each filter bank after those that are silent.
-    fixed, heard_filters, maps = [], [], []
-    for kind, indices in (("timbral", (0, 1)), ("temporal", (2, 3, 4))):
-        peaks, signs, biases, scales, shifts = [], [], [], [], []
-        for index in indices:
-            kernel, bias = _convolution(weights, index)
-            scale, shift = _batch_norm(weights, 1 + index)
-            alive = abs(kernel).max(axis=(1, 2, 3)) > MAX_DEAD_WEIGHT
-            fixed.append(np.where(alive, 0, np.maximum(bias, 0) * scale + shift))
-            heard_filters.append(alive)
-            hops = kernel.shape[2]
-            if kind == "timbral":
-                hears = cut(x, 2, MAX_FILTER_HOPS - hops)
-            else:  # the time of its newest value is that of the longest filter's
-                late = LOOKAHEAD_HOPS - hops // 2
-                hears = cut(x, 2, MAX_FILTER_HOPS - hops - late, -late or 2**31)
-            sign = np.where(scale[alive] < 0, -1, 1)
-            turned = add("Conv", hears, constant(kernel[alive] * sign[:, None, None, None]))
-            peaks.append(pooled(turned, 3, "Max"))
-            signs, biases = [*signs, *sign], [*biases, *bias[alive]]
-            scales, shifts = [*scales, *scale[alive]], [*shifts, *shift[alive]]
-        x_of_kind = add("Mul", add("Concat", *peaks, axis=1), column(np.array(signs)))
-        maps.append(normalised(x_of_kind, *map(np.array, (biases, scales, shifts))))
-    fixed, alive = np.concatenate(fixed), np.concatenate(heard_filters)
-    n_timbral = int(np.concatenate(heard_filters[:2]).sum())
-    n_temporal = int(alive.sum()) - n_timbral
 
-    # Middle: three layers of 7 hops. The timbral maps' share of the first waits for the others.
+def _add_front_end(graph: _GraphBuilder, weights: Weights, mel: str) -> _FrontEnd:
+    """Timbral filters, which cover 7 hops and many bands, then temporal filters."""
+    timbral, timbral_alive, timbral_constants = _add_filters(graph, weights, mel, (0, 1), False)
+    temporal, temporal_alive, temporal_constants = _add_filters(
+        graph, weights, mel, (2, 3, 4), True
+    )
+    return _FrontEnd(
+        timbral,
+        temporal,
+        int(timbral_alive.sum()),
+        int(temporal_alive.sum()),
+        np.concatenate([timbral_alive, temporal_alive]),
+        np.concatenate([timbral_constants, temporal_constants]),
+    )
+
+
+def _add_filters(
+    graph: _GraphBuilder, weights: Weights, mel: str, indices: Sequence[int], aligned: bool
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Filters of one kind with their maximum over frequency.
+
+    Parameters
+    ----------
+    graph : _GraphBuilder
+    weights : dict of str to np.ndarray
+    mel : str
+        (1, 1, hops, bands), with the past that the longest filter covers.
+    indices : sequence of int
+        Convolutions in the checkpoint.
+    aligned : bool
+        True delays shorter filters, so that all outputs belong to the same time as those of the
+        longest filter.
+
+    Returns
+    -------
+    maps : str
+        Maps of live filters, (1, maps, hops).
+    alive : np.ndarray [shape=(filters,), dtype=bool]
+    constants : np.ndarray [shape=(filters,)]
+        As in `_FrontEnd`.
+    """
+    peaks: list[str] = []
+    all_alive, constants, signs, biases, scales, shifts = ([] for _ in range(6))
+    for index in indices:
+        kernel, bias = _convolution(weights, index)
+        scale, shift = _batch_norm(weights, 1 + index)
+        alive = abs(kernel).max(axis=(1, 2, 3)) > MAX_DEAD_WEIGHT
+        constants.append(np.where(alive, 0, np.maximum(bias, 0) * scale + shift))
+        all_alive.append(alive)
+        hops = kernel.shape[2]
+        delay = LOOKAHEAD_HOPS - hops // 2 if aligned else 0
+        covered = graph.slice(mel, 2, MAX_FILTER_HOPS - hops - delay, -delay or 2**31)
+        sign = np.where(scale[alive] < 0, -1, 1)
+        kernel = kernel[alive] * sign[:, None, None, None]
+        peaks.append(graph.pool(graph.add("Conv", covered, graph.constant(kernel)), 3, "Max"))
+        signs.append(sign)
+        biases.append(bias[alive])
+        scales.append(scale[alive])
+        shifts.append(shift[alive])
+    joined = graph.add("Concat", *peaks, axis=1)
+    x = graph.add("Mul", joined, graph.column(np.concatenate(signs)))
+    maps = graph.activate(x, *map(np.concatenate, (biases, scales, shifts)))
+    return maps, np.concatenate(all_alive), np.concatenate(constants)
+
+
+def _add_middle(graph: _GraphBuilder, weights: Weights, front: _FrontEnd) -> tuple[list[str], int]:
+    """Three convolutions over 7 hops, the last two with residual connections.
+
+    The first takes timbral and temporal maps. Timbral maps are available earlier, so their part
+    of the sum is delayed.
+
+    Returns
+    -------
+    layers : list of str
+        Outputs, (1, maps, hops) each.
+    maps : int
+        Maps in each.
+    """
     kernel, bias = _convolution(weights, 5)
     kernel = kernel[:, 0].transpose(0, 2, 1)  # (out, in, time)
-    bias = bias + kernel.sum(axis=2) @ fixed
-    kernel = kernel[:, alive]
-    span = kernel.shape[2] - 1
-    timbral = continued(maps[0], "timbral", (1, n_timbral, span), 2)
-    share = add("Conv", timbral, constant(kernel[:, :n_timbral]))
-    wait = LOOKAHEAD_HOPS - TIMBRAL_LOOKAHEAD_HOPS
-    share = cut(continued(share, "share", (1, len(kernel), wait), 2), 2, 0, -wait)
-    temporal = continued(maps[1], "temporal", (1, n_temporal, span), 2)
-    x = add("Add", share, add("Conv", temporal, constant(kernel[:, n_timbral:])))
-    x = normalised(x, bias, *_batch_norm(weights, 6))
-    maps.append(x)
+    bias = bias + kernel.sum(axis=2) @ front.constants
+    kernel = kernel[:, front.alive]
+    maps, past = len(kernel), kernel.shape[2] - 1
+    timbral = graph.with_past(front.timbral, "timbral", (1, front.n_timbral, past), 2)
+    part = graph.add("Conv", timbral, graph.constant(kernel[:, : front.n_timbral]))
+    delay = LOOKAHEAD_HOPS - TIMBRAL_LOOKAHEAD_HOPS
+    part = graph.slice(graph.with_past(part, "share", (1, maps, delay), 2), 2, 0, -delay)
+    temporal = graph.with_past(front.temporal, "temporal", (1, front.n_temporal, past), 2)
+    other = graph.add("Conv", temporal, graph.constant(kernel[:, front.n_timbral :]))
+    x = graph.activate(graph.add("Add", part, other), bias, *_batch_norm(weights, 6))
+    layers = [x]
     for index in (6, 7):
         kernel, bias = _convolution(weights, index)
-        before = continued(x, f"layer{index - 5}", (1, len(kernel), span), 2)
-        x = add("Conv", before, constant(kernel[:, 0].transpose(0, 2, 1)))
-        x = normalised(x, bias, *_batch_norm(weights, index + 1))
-        x = add("Add", x, cut(before, 2, span // 2, -span // 2))
-        maps.append(x)
+        joined = graph.with_past(x, f"layer{index - 5}", (1, maps, past), 2)
+        x = graph.add("Conv", joined, graph.constant(kernel[:, 0].transpose(0, 2, 1)))
+        x = graph.activate(x, bias, *_batch_norm(weights, index + 1))
+        x = graph.add("Add", x, graph.slice(joined, 2, past // 2, -past // 2))
+        layers.append(x)
+    return layers, maps
 
-    # Back end: maximum and mean over the last POOL_FRAMES.
-    x = add("Concat", *maps, axis=1)
-    width = n_timbral + n_temporal + 3 * len(kernel)
+
+def _add_back_end(
+    graph: _GraphBuilder, weights: Weights, front: _FrontEnd, x: str, width: int
+) -> None:
+    """Maximum and mean over the last POOL_FRAMES, then a dense layer that gives the embedding.
+
+    Parameters
+    ----------
+    graph : _GraphBuilder
+    weights : dict of str to np.ndarray
+    front : _FrontEnd
+    x : str
+        All maps that are not constant, (1, width, hops).
+    width : int
+    """
+    kinds: tuple[tuple[str, Literal["Max", "Sum"]], ...] = (("peaks", "Max"), ("sums", "Sum"))
+    shape = (POOL_FRAMES - 1, width)
     pools = [
-        pooled(continued(pooled(x, 2, kind), name, (POOL_FRAMES - 1, width), 0), 0, kind)
-        for name, kind in (("peaks", "Max"), ("sums", "Sum"))
+        graph.pool(graph.with_past(graph.pool(x, 2, kind), name, shape, 0), 0, kind)
+        for name, kind in kinds
     ]
-    pools[1] = add("Div", pools[1], "pooled")
+    pools[1] = graph.add("Div", pools[1], "pooled")
     scale, shift = _batch_norm(weights, 9)
     kernel, bias = weights["dense/kernel"], weights["dense/bias"]
     bias = bias + shift @ kernel
-    kernel = (kernel * scale[:, None]).reshape(
-        -1, 2, EMBEDDING_DIM
-    )  # of each map its maximum, its mean
-    bias = bias + fixed @ kernel[: len(fixed)].sum(axis=1)
-    kernel = np.concatenate([kernel[: len(fixed)][alive], kernel[len(fixed) :]])
-    parts = [add("MatMul", pool, constant(kernel[:, k])) for k, pool in enumerate(pools)]
-    x = add("Relu", add("Add", add("Add", *parts), constant(bias)))
+    # (map, maximum or mean, embedding)
+    kernel = (kernel * scale[:, None]).reshape(-1, 2, EMBEDDING_DIM)
+    filters = len(front.constants)
+    bias = bias + front.constants @ kernel[:filters].sum(axis=1)
+    kernel = np.concatenate([kernel[:filters][front.alive], kernel[filters:]])
+    parts = [graph.add("MatMul", p, graph.constant(kernel[:, k])) for k, p in enumerate(pools)]
+    x = graph.add("Add", graph.add("Add", *parts), graph.constant(bias))
     scale, shift = _batch_norm(weights, 10)
-    x = add("Add", add("Mul", x, constant(scale)), constant(shift))
-    add("Reshape", x, constant([EMBEDDING_DIM], TensorProto.INT64), output="embedding")
-
-    def described(name: str, shape: tuple[int | str, ...]) -> object:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-    graph = helper.make_graph(
-        nodes,
-        MUSICNN_NAME,
-        [described("mel", ("hops", MUSICNN_MELS)), described("pooled", (1,))]
-        + [described(name, shape) for name, shape in states.items()],
-        [described("embedding", (EMBEDDING_DIM,))]
-        + [described(f"{name}_next", shape) for name, shape in states.items()],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    model.doc_string = MUSICNN_TERMS
-    onnx.checker.check_model(model)
-    return model.SerializeToString(deterministic=True)
+    x = graph.add("Mul", graph.add("Relu", x), graph.constant(scale))
+    x = graph.add("Add", x, graph.constant(shift))
+    graph.add("Reshape", x, graph.integers(EMBEDDING_DIM), output="embedding")

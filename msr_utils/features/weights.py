@@ -1,4 +1,4 @@
-"""Pretrained weights: where they are kept, how they are fetched and checked."""
+"""Pretrained weights: where they are stored, how they are fetched and checked."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -21,45 +22,68 @@ from msr_utils.features.musicnn_graph import (
     build_graph,
 )
 from msr_utils.io import atomic_path, sha256_file
-from msr_utils.paths import PROJECT_ROOT
+from msr_utils.paths import CACHE_DIR, WEIGHTS
 
 if TYPE_CHECKING:
     import onnxruntime as ort
 
+WEIGHTS_VARIABLE = "MSR_WEIGHTS"
+"""Environment variable that names the folder of the weights."""
+
+FORMER_VARIABLE = "MSR_EARS"
+"""Its name in version 0.1. It is still read, with a warning."""
+
+FORMER_WEIGHTS = CACHE_DIR / "ears"
+"""Default folder in version 0.1. Weights are still found there."""
+
 
 class PretrainedWeightsError(RuntimeError):
-    """Weights that are not there, were altered, or cannot be fetched."""
+    """Pretrained weights that are missing, altered or cannot be fetched."""
 
 
 def weights_file() -> Path:
-    """Where the ear is kept: in the folder ``MSR_EARS``, or ``.cache/ears`` of the checkout."""
-    return (
-        Path(os.environ.get("MSR_EARS") or PROJECT_ROOT / ".cache" / "ears")
-        / f"{MUSICNN_NAME}.onnx"
-    )
+    """File of MusiCNN's weights, whether it exists or not.
+
+    It lies in the folder that ``MSR_WEIGHTS`` names, by default ``.cache/weights`` of the
+    checkout.
+    """
+    name = f"{MUSICNN_NAME}.onnx"
+    if folder := os.environ.get(WEIGHTS_VARIABLE):
+        return Path(folder) / name
+    if folder := os.environ.get(FORMER_VARIABLE):
+        warnings.warn(
+            f"the environment variable {FORMER_VARIABLE} is now called {WEIGHTS_VARIABLE}; the "
+            "old name will be removed in the next version",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return Path(folder) / name
+    file, former = WEIGHTS / name, FORMER_WEIGHTS / name
+    return former if former.is_file() and not file.is_file() else file
 
 
 @cache
 def session() -> ort.InferenceSession:
-    """The network, loaded when it is first needed; one thread.
+    """MusiCNN with one thread, loaded at the first call.
 
     Raises
     ------
-    EarError
-        If it is not at hand or is not the one that this version knows.
+    PretrainedWeightsError
+        If the weights are missing or are not those that this version needs.
     """
     import onnxruntime as ort
 
     file = weights_file()
     if not file.is_file():
         raise PretrainedWeightsError(
-            f"features: the block 'ear' needs the pretrained network {MUSICNN_NAME}, which is not in "
-            f"{file.parent}; run 'msr ear fetch', or set MSR_EARS to the folder that has it"
+            f"features: the block 'musicnn' needs the pretrained network {MUSICNN_NAME}, which is "
+            f"not in {file.parent}; run 'msr weights fetch', or set {WEIGHTS_VARIABLE} to the "
+            "folder that has it"
         )
     if (digest := sha256_file(file)) != MUSICNN_SHA256:
         raise PretrainedWeightsError(
             f"features: {file.name} in {file.parent} has SHA-256 {digest[:12]}..., this version "
-            f"needs {MUSICNN_SHA256[:12]}...; run 'msr ear fetch'"
+            f"needs {MUSICNN_SHA256[:12]}...; run 'msr weights fetch'"
         )
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -67,23 +91,24 @@ def session() -> ort.InferenceSession:
 
 
 def fetch_musicnn(wheel: Path | None = None) -> tuple[Path, bool]:
-    """Make the ear from the weights in its package; nothing of the package is run.
+    """Make MusiCNN's graph from the weights in its package. No code of the package is run.
 
     Parameters
     ----------
     wheel : Path, optional
-        The package's wheel, where it is at hand; else pip downloads it.
+        The package's wheel. By default pip downloads it.
 
     Returns
     -------
     file : Path
+        The graph.
     made : bool
-        False where it was there already.
+        False if it existed already.
 
     Raises
     ------
-    EarError
-        If the package cannot be downloaded, or is another than expected.
+    PretrainedWeightsError
+        If the package cannot be downloaded or is not the expected one.
     """
     file = weights_file()
     if file.is_file() and sha256_file(file) == MUSICNN_SHA256:
@@ -92,50 +117,47 @@ def fetch_musicnn(wheel: Path | None = None) -> tuple[Path, bool]:
         folder = Path(name)
         wheel = wheel or _download(folder)
         if not wheel.is_file() or sha256_file(wheel) != MUSICNN_WHEEL_SHA256:
-            raise PretrainedWeightsError(f"ear: {wheel.name} is not the wheel of {MUSICNN_PACKAGE}")
+            raise PretrainedWeightsError(
+                f"musicnn: {wheel.name} is not the wheel of {MUSICNN_PACKAGE}"
+            )
         graph = build_graph(_read_weights(wheel, folder))
     with atomic_path(file) as temporary:
         temporary.write_bytes(graph)
         if (digest := sha256_file(temporary)) != MUSICNN_SHA256:
             raise PretrainedWeightsError(
-                f"ear: the graph that was made has SHA-256 {digest}, not {MUSICNN_SHA256}; install the "
-                "versions of numpy and onnx in requirements.lock"
+                f"musicnn: the graph that was made has SHA-256 {digest}, not {MUSICNN_SHA256}; "
+                "install the versions of numpy and onnx in requirements.lock"
             )
     session.cache_clear()
     return file, True
 
 
 def _download(folder: Path) -> Path:
-    wanted = folder / "ear.txt"
-    wanted.write_text(f"{MUSICNN_PACKAGE} --hash=sha256:{MUSICNN_WHEEL_SHA256}\n")
-    # Without what it depends on: that is of 2019, and only its weights are used.
+    """Download the package's wheel with pip."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{MUSICNN_PACKAGE} --hash=sha256:{MUSICNN_WHEEL_SHA256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command += [
-        "--no-deps",
-        "--require-hashes",
-        "--requirement",
-        str(wanted),
-        "--dest",
-        str(folder),
-    ]
+    # Its dependencies are of 2019 and are not needed for its weights.
+    command += ["--no-deps", "--require-hashes", "--requirement", str(requirements)]
+    command += ["--dest", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise PretrainedWeightsError(
-            f"ear: pip cannot download {MUSICNN_PACKAGE} ({reason}); try again, or get its wheel "
-            "elsewhere and run 'msr ear fetch --wheel FILE'"
+            f"musicnn: pip cannot download {MUSICNN_PACKAGE} ({reason}); try again, or get its "
+            "wheel elsewhere and run 'msr weights fetch --wheel FILE'"
         )
     return wheels[0]
 
 
 def _read_weights(wheel: Path, folder: Path) -> dict[str, np.ndarray]:
-    """The checkpoint's tensors by name."""
+    """Tensors of the checkpoint by name."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     with zipfile.ZipFile(wheel) as package:
-        # Its files have nothing but an extension, which tensorflow takes for a folder.
+        # The names of its files consist of an extension only. tensorflow takes them for folders.
         for suffix in (".index", ".data-00000-of-00001"):
             content = package.read(f"musicnn/{MUSICNN_NAME}/{suffix}")
             (folder / f"checkpoint{suffix}").write_bytes(content)

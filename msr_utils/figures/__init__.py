@@ -10,19 +10,21 @@ from msr_utils.figures.corpora import (
     static_against_dynamic,
 )
 from msr_utils.figures.errors import (
+    context_length,
     curves_by_rank,
+    error_components,
     error_over_time,
-    error_parts,
     hidden_parts,
     level_cues,
-    memory_curve,
     movement,
     robustness,
     stratum_scores,
 )
 from msr_utils.figures.evaluation import (
+    explorer,
     predicted_curves,
     score_intervals,
+    track_title,
 )
 from msr_utils.figures.experiments import (
     ablation,
@@ -35,8 +37,15 @@ from msr_utils.figures.features import (
     augmentations,
     band_correlations,
 )
+from msr_utils.figures.marks import (
+    mark_estimate,
+)
 from msr_utils.figures.raters import (
-    share_figure,
+    rater_shares,
+)
+from msr_utils.figures.summary import (
+    learned,
+    learned_text,
 )
 from msr_utils.figures.training import (
     learning_curves,
@@ -54,28 +63,33 @@ __all__ = [
     "band_correlations",
     "clip_labels",
     "clip_scores",
+    "context_length",
     "cost_growth",
     "curves_by_rank",
+    "error_components",
     "error_over_time",
-    "error_parts",
+    "explorer",
     "fusion_scores",
     "gems_shares",
     "hidden_parts",
     "label_spread",
+    "learned",
+    "learned_text",
     "learning_curves",
     "level_cues",
-    "memory_curve",
+    "mark_estimate",
     "movement",
     "penalties",
     "predicted_curves",
     "quadrant_plane",
     "rated_curves",
+    "rater_shares",
     "robustness",
     "score_intervals",
     "search_importances",
     "search_slices",
-    "share_figure",
     "static_against_dynamic",
     "stratum_scores",
+    "track_title",
     "training_history",
 ]

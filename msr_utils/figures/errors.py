@@ -6,45 +6,40 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Track
+from msr_utils.experiments.error_analysis.analysis import ErrorAnalysis
+from msr_utils.experiments.error_analysis.decomposition import WITHIN_PIECE, Decomposition
+from msr_utils.experiments.occlusion import NOTHING, ContextChange, PartChange, PartLoss
+from msr_utils.experiments.robustness import AlterationEffect
+from msr_utils.figures.marks import mark_estimate
 from msr_utils.metrics.curves import Curve
 from msr_utils.style import COLOURS, GREY
 
+COMPONENT_ALPHA = {"corpus": 0.25, "series": 0.5, "piece": 1.0, WITHIN_PIECE: 0.35}
+"""Opacity of each component's bar."""
 
-def error_parts(found: Mapping[str, dict]) -> Figure:
-    """What the squared error is made of, a bar a target; from `msr_utils.experiments.error_analysis.analysis.analyse`."""
+MIN_LABELLED_SHARE = 0.045
+"""Narrower bars have no room for a label."""
+
+
+def error_components(analyses: Mapping[str, ErrorAnalysis]) -> Figure:
+    """Components of the squared error, a bar a target, with rater noise hatched."""
     figure, ax = plt.subplots(figsize=(9.5, 2.6))
-    shades = {"corpus": 0.25, "series": 0.5, "piece": 1.0, "course": 0.35}
-    for y, (target, own) in enumerate(found.items()):
-        left, parts = 0.0, own["parts"]
-        for name, part in parts["layers"].items():
-            ax.barh(
-                y, part["share"], left=left, color=COLOURS[target], alpha=shades[name], height=0.6
-            )
-            if part["share"] > 0.045:
-                colour = "white" if shades[name] == 1 else "black"
-                x = left + part["share"] / 2
-                ax.text(x, y, name, ha="center", va="center", fontsize="small", color=colour)
-            left += part["share"]
-        # Noise lies at the right end of what it is a part of: levels, then the course.
-        ends = {"level": left - parts["layers"]["course"]["share"], "course": left}
-        for name, end in ends.items():
-            noise = parts["noise"][name] / parts["mse"]
-            if np.isfinite(noise):
-                ax.barh(
-                    y, noise, left=end - noise, height=0.6, color="none", hatch="///",
-                    edgecolor="white", lw=0, label="raters' noise in it" if not y + (name == "course") else None,
-                )  # fmt: skip
-    ax.set_yticks(range(len(found)), list(found))
+    for y, (target, analysis) in enumerate(analyses.items()):
+        _component_bar(ax, analysis.decomposition, y, COLOURS[target])
+    ax.set_yticks(range(len(analyses)), list(analyses))
     ax.set(xlim=(0, 1), xlabel="share of the mean squared error")
     ax.grid(False)
-    if ax.get_legend_handles_labels()[0]:
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
         ax.legend(
+            handles[:1],
+            labels[:1],
             loc="upper left",
             bbox_to_anchor=(0, 1.25),
             fontsize="small",
@@ -54,32 +49,50 @@ def error_parts(found: Mapping[str, dict]) -> Figure:
     return figure
 
 
-def stratum_scores(found: Mapping[str, dict]) -> Figure:
+def _component_bar(ax: Axes, parts: Decomposition, y: float, colour: str) -> None:
+    left = 0.0
+    for name, part in parts.components.items():
+        share, alpha = part.share.value, COMPONENT_ALPHA[name]
+        ax.barh(y, share, left=left, color=colour, alpha=alpha, height=0.6)
+        if share > MIN_LABELLED_SHARE:
+            text_colour = "white" if alpha == 1 else "black"
+            x = left + share / 2
+            ax.text(x, y, name, ha="center", va="center", fontsize="small", color=text_colour)
+        left += share
+    # Noise is drawn at the right end of what it is a part of: the levels, then the movement.
+    levels_end = left - parts.components[WITHIN_PIECE].share.value
+    for mse, end in ((parts.noise.level, levels_end), (parts.noise.within_piece, left)):
+        share = mse / parts.mse
+        if np.isfinite(share):
+            ax.barh(
+                y, share, left=end - share, height=0.6, color="none", hatch="///",
+                edgecolor="white", lw=0, label="rater noise",
+            )  # fmt: skip
+
+
+def stratum_scores(analyses: Mapping[str, ErrorAnalysis]) -> Figure:
     """RMSE, r and level error of each stratum with 95 % intervals, both targets in each panel."""
-    first = next(iter(found.values()))["strata"]
-    order = [(row["by"], row["stratum"]) for row in first]
-    # A line left free between what pieces are sorted by.
+    first = next(iter(analyses.values())).strata
+    order = [(row.by, row.stratum) for row in first]
+    # A free line before each new way of sorting.
     breaks = np.cumsum([0] + [a[0] != b[0] for a, b in zip(order[1:], order[:-1], strict=True)])
-    at = dict(zip(order, np.arange(len(order)) + breaks, strict=True))
+    height = dict(zip(order, np.arange(len(order)) + breaks, strict=True))
     figure, axes = plt.subplots(
-        1, 3, figsize=(11, 0.24 * (max(at.values()) + 1) + 1.2), sharey=True
+        1, 3, figsize=(11, 0.24 * (max(height.values()) + 1) + 1.2), sharey=True
     )
     labels = ("RMSE", "Pearson r", "level error (predicted - true)")
     for ax, metric, label in zip(axes, ("rmse", "r", "level"), labels, strict=True):
-        for k, (target, own) in enumerate(found.items()):
-            for row in own["strata"]:
-                y = at[row["by"], row["stratum"]] + 0.3 * (k - 0.5)
-                value = row[metric]
-                if np.isfinite(value.low):
-                    ax.plot([value.low, value.high], [y, y], color=COLOURS[target], alpha=0.5)
-                ax.plot(value.value, y, ".", color=COLOURS[target], label=target)
+        for k, (target, analysis) in enumerate(analyses.items()):
+            for row in analysis.strata:
+                y = height[row.by, row.stratum] + 0.3 * (k - 0.5)
+                mark_estimate(ax, getattr(row, metric), y, COLOURS[target], ".", label=target)
         ax.set_xlabel(label)
         ax.xaxis.set_major_locator(MaxNLocator(5))
     axes[2].axvline(0, color=GREY, lw=0.8)
     axes[0].set_yticks(
-        list(at.values()),
-        [f"{name} ({row['songs']})" if by == "series" else f"{by}: {name} ({row['songs']})"
-         for (by, name), row in zip(order, first, strict=True)],
+        list(height.values()),
+        [f"{r.stratum} ({r.songs})" if r.by == "series" else f"{r.by}: {r.stratum} ({r.songs})"
+         for r in first],
         fontsize="x-small",
     )  # fmt: skip
     axes[0].invert_yaxis()
@@ -92,25 +105,25 @@ def stratum_scores(found: Mapping[str, dict]) -> Figure:
     return figure
 
 
-def level_cues(found: Mapping[str, dict]) -> Figure:
-    """What pieces' rated, predicted and wrong levels go along with, a panel a target."""
+def level_cues(analyses: Mapping[str, ErrorAnalysis]) -> Figure:
+    """Correlation of descriptors with rated level, predicted level and level error."""
     styles = {"rated": ("o", 1.0), "predicted": ("D", 0.5), "error": ("X", 1.0)}
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
-    for ax, (target, own) in zip(axes, found.items(), strict=True):
-        rows = own["levels"]
+    for ax, (target, analysis) in zip(axes, analyses.items(), strict=True):
+        rows = analysis.level_correlations
         for k, (what, (marker, alpha)) in enumerate(styles.items()):
             colour = "black" if what == "error" else COLOURS[target]
             for y, row in enumerate(rows):
-                value, height = row[what], y + 0.22 * (k - 1)
-                ax.plot([value.low, value.high], [height] * 2, color=colour, alpha=alpha / 2)
                 label = None if y else f"{what} level" if what != "error" else "level error"
-                style = {"color": colour, "alpha": alpha, "ms": 6, "ls": "", "label": label}
-                ax.plot(value.value, height, marker, **style)
+                mark_estimate(
+                    ax, getattr(row, what), y + 0.22 * (k - 1), colour, marker,
+                    line_alpha=alpha / 2, alpha=alpha, ms=6, ls="", label=label,
+                )  # fmt: skip
         ax.axvline(0, color=GREY, lw=0.8)
         ax.set(
             title=target, xlabel="Pearson r over pieces", xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1)
         )
-        ax.set_yticks(range(len(rows)), [row["descriptor"] for row in rows])
+        ax.set_yticks(range(len(rows)), [row.descriptor for row in rows])
         ax.legend(fontsize="x-small")
     axes[0].invert_yaxis()
     return figure
@@ -119,7 +132,7 @@ def level_cues(found: Mapping[str, dict]) -> Figure:
 def curves_by_rank(
     tracks: Sequence[Track], predictions: Mapping[str, Curve], target: str
 ) -> Figure:
-    """Rated and predicted curves of one target, named by their rank alone, the first first."""
+    """Rated and predicted curves of one target, the first first. Ranks stand for names."""
     column = TARGETS.index(target)
     rows = (len(tracks) + 1) // 2
     figure, axes = plt.subplots(rows, 2, figsize=(10, 2.1 * rows), sharey=True, squeeze=False)
@@ -142,64 +155,58 @@ def curves_by_rank(
     return figure
 
 
-def error_over_time(found: Mapping[str, dict]) -> Figure:
-    """RMSE by time since the start, and over the last seconds, beside the labels' own spread."""
+def error_over_time(analyses: Mapping[str, ErrorAnalysis]) -> Figure:
+    """RMSE by time since the start, and of the last seconds, beside the best constant's."""
     figure, ax = plt.subplots(figsize=(9, 3.6))
-    for k, (target, own) in enumerate(found.items()):
-        rows = own["time"]
+    for k, (target, analysis) in enumerate(analyses.items()):
+        rows = analysis.over_time
         x = np.arange(len(rows)) + 0.1 * (k - 0.5)
-        value, low, high = (
-            np.array([getattr(r["rmse"], n) for r in rows]) for n in ("value", "low", "high")
-        )
+        value, low, high = np.array([(r.rmse.value, r.rmse.low, r.rmse.high) for r in rows]).T
         ax.errorbar(
             x, value, [value - low, high - value], fmt="o", color=COLOURS[target], label=target
         )
         ax.plot(
-            x, [r["constant_rmse"] for r in rows], "_", ms=14, color=COLOURS[target],
+            x, [r.constant_rmse for r in rows], "_", ms=14, color=COLOURS[target],
             label=f"{target}: best constant",
         )  # fmt: skip
-    ax.set_xticks(
-        range(len(rows)), [f"{r['when']}\n({r['songs']})" for r in rows], fontsize="small"
-    )
+    ax.set_xticks(range(len(rows)), [f"{r.when}\n({r.songs})" for r in rows], fontsize="small")
     ax.set(ylabel="RMSE", xlabel="time in the piece (pieces)", ylim=(0, None))
     ax.legend(fontsize="small", ncols=2)
     return figure
 
 
-def movement(found: Mapping[str, dict]) -> Figure:
-    """Agreement in a piece against delay, and pooled agreement against causal smoothing."""
+def movement(analyses: Mapping[str, ErrorAnalysis]) -> Figure:
+    """r within pieces against delay, and pooled r against causal smoothing."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.4))
-    for target, own in found.items():
-        within = own["within"]
-        lags = pd.DataFrame(within["lags"])
-        axes[0].plot(lags.lag_s, lags.r, ".-", color=COLOURS[target], label=target)
-        if np.isfinite(within["half_r"]):
-            axes[0].axhline(within["half_r"], color=COLOURS[target], ls=":", lw=1)
-        smoothed = pd.DataFrame(own["smoothing"])
-        axes[1].plot(smoothed.seconds, smoothed.r, ".-", color=COLOURS[target], label=target)
+    for target, analysis in analyses.items():
+        lags, smoothed = analysis.within.lags, analysis.smoothing
+        style = {"color": COLOURS[target], "label": target}
+        axes[0].plot([x.lag_s for x in lags], [x.r for x in lags], ".-", **style)
+        if np.isfinite(analysis.within.half_r):
+            axes[0].axhline(analysis.within.half_r, color=COLOURS[target], ls=":", lw=1)
+        axes[1].plot([x.seconds for x in smoothed], [x.r for x in smoothed], ".-", **style)
     axes[0].axvline(0, color=GREY, lw=0.8)
-    axes[0].set(xlabel="delay of the prediction (s)", ylabel="mean Pearson r in a piece")
+    axes[0].set(xlabel="delay of the prediction (s)", ylabel="mean Pearson r within pieces")
     axes[1].set(xlabel="time constant of a causal average (s)", ylabel="Pearson r, pooled frames")
     axes[1].set_xscale("symlog", linthresh=2)
-    axes[1].set_xticks(smoothed.seconds, [f"{s:g}" for s in smoothed.seconds])
+    axes[1].set_xticks([x.seconds for x in smoothed], [f"{x.seconds:g}" for x in smoothed])
     axes[1].legend(fontsize="small")
     return figure
 
 
 def hidden_parts(
-    changes: Sequence[Mapping], losses: Sequence[Mapping], model_label: str = "network"
+    changes: Sequence[PartChange], losses: Sequence[PartLoss], model_label: str = "network"
 ) -> Figure:
-    """How far hiding a part of the input moves the curve, and what ridge loses by it."""
-    order = list(dict.fromkeys(row["part"] for row in changes))
+    """How far the curve moves when a part of the input is hidden, and what ridge loses by it."""
+    order = list(dict.fromkeys(row.part for row in changes))
     figure, axes = plt.subplots(1, 2, figsize=(10, 0.34 * len(order) + 1.4), sharey=True)
-    intact = {row["target"]: row["r"].value for row in losses if row["part"] == "nothing"}
+    r = {(row.part, row.target): row.r.value for row in losses}
+    change = {(row.part, row.target): row.change for row in changes}
     for k, target in enumerate(TARGETS):
         style = {"height": 0.38, "color": COLOURS[target], "label": target}
-        own = {row["part"]: row["change"] for row in changes if row["target"] == target}
-        lost = {r["part"]: intact[target] - r["r"].value for r in losses if r["target"] == target}
         y = np.arange(len(order)) + 0.4 * (k - 0.5)
-        axes[0].barh(y, [own[name] for name in order], **style)
-        axes[1].barh(y, [lost[name] for name in order], **style)
+        axes[0].barh(y, [change[part, target] for part in order], **style)
+        axes[1].barh(y, [r[NOTHING, target] - r[part, target] for part in order], **style)
     axes[0].set_yticks(range(len(order)), order)
     axes[0].invert_yaxis()
     axes[0].set(xlabel="mean change of the curve", title=model_label)
@@ -208,34 +215,32 @@ def hidden_parts(
     return figure
 
 
-def memory_curve(rows: Sequence[Mapping]) -> Figure:
-    """How far a curve changes when only so many seconds of the past are left."""
+def context_length(rows: Sequence[ContextChange]) -> Figure:
+    """How far a curve changes when only the last seconds of the past are left."""
     figure, ax = plt.subplots(figsize=(7.5, 3.4))
     for target in TARGETS:
-        own = pd.DataFrame([row for row in rows if row["target"] == target])
-        ax.plot(own.seconds, own.change, ".-", color=COLOURS[target], label=target)
+        shown = [row for row in rows if row.target == target]
+        seconds = [row.seconds for row in shown]
+        ax.plot(seconds, [row.change for row in shown], ".-", color=COLOURS[target], label=target)
     ax.set_xscale("log", base=2)
-    ax.set_xticks(own.seconds, [f"{s:g}" for s in own.seconds])
+    ax.set_xticks(seconds, [f"{s:g}" for s in seconds])
     ax.set(xlabel="past that is left (s)", ylabel="mean change of the curve", ylim=(0, None))
     ax.legend()
     return figure
 
 
-def robustness(rows: Sequence[Mapping]) -> Figure:
-    """How far alterations of a recording move its curve, and what that costs, a row each."""
-    order = list(dict.fromkeys(row["alteration"] for row in rows))
+def robustness(rows: Sequence[AlterationEffect]) -> Figure:
+    """How far each alteration of a recording moves its curve, and how the error changes."""
+    order = list(dict.fromkeys(row.alteration for row in rows))
     figure, axes = plt.subplots(1, 3, figsize=(11, 0.36 * len(order) + 1.4), sharey=True)
     for k, target in enumerate(TARGETS):
-        own = [row for row in rows if row["target"] == target]
-        y = np.arange(len(own)) + 0.3 * (k - 0.5)
+        shown = [row for row in rows if row.target == target]
+        y = np.arange(len(shown)) + 0.3 * (k - 0.5)
         style = {"color": COLOURS[target], "label": target}
-        axes[0].plot([row["change"] for row in own], y, "o", **style)
-        axes[1].plot([row["shift"] for row in own], y, "o", **style)
-        for height, change in zip(y, [row["rmse_change"] for row in own], strict=True):
-            axes[2].plot(
-                [change["low"], change["high"]], [height] * 2, color=COLOURS[target], alpha=0.5
-            )
-            axes[2].plot(change["value"], height, "o", color=COLOURS[target])
+        axes[0].plot([row.change for row in shown], y, "o", **style)
+        axes[1].plot([row.shift for row in shown], y, "o", **style)
+        for height, row in zip(y, shown, strict=True):
+            mark_estimate(axes[2], row.rmse_change, height, COLOURS[target])
     labels = ("mean absolute change", "shift of the mean", "change of RMSE to the labels")
     for ax, label in zip(axes, labels, strict=True):
         ax.set_xlabel(label)

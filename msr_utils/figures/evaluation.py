@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from msr_utils.constants import TARGETS
+from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.corpora.base import Track
 from msr_utils.metrics.curves import Curve
-from msr_utils.style import COLOURS
+from msr_utils.style import COLOURS, GREY
 
 
 def score_intervals(table: pd.DataFrame, metric: str, label: str) -> Figure:
@@ -29,11 +29,12 @@ def score_intervals(table: pd.DataFrame, metric: str, label: str) -> Figure:
     order = list(dict.fromkeys(rows.model))
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.42 * len(order) + 1.4), sharey=True)
     for ax, target in zip(axes, TARGETS, strict=True):
-        for row in rows[rows.target == target].itertuples():
-            y = order.index(row.model)
-            if np.isfinite(row.low):
-                ax.plot([row.low, row.high], [y, y], color=COLOURS[target], lw=2.5, alpha=0.5)
-            ax.plot(row.value, y, "o", color=COLOURS[target])
+        for row in rows[rows.target == target].to_dict("records"):
+            y = order.index(row["model"])
+            if np.isfinite(row["low"]):
+                ends = [row["low"], row["high"]]
+                ax.plot(ends, [y, y], color=COLOURS[target], lw=2.5, alpha=0.5)
+            ax.plot(row["value"], y, "o", color=COLOURS[target])
         ax.set(title=target, xlabel=label)
         ax.xaxis.set_major_locator(MaxNLocator(5))
         # Names of models have ", " in them, lists of feature blocks "," alone.
@@ -86,6 +87,44 @@ def predicted_curves(
 
 
 def track_title(track: Track) -> str:
-    """Title of a track, cut after 42 characters; its id where it has no title."""
+    """Title of a track, shortened to fit over a panel."""
     title = track.text.get("title") or f"track {track.id}"
     return title if len(title) <= 42 else title[:40] + "…"
+
+
+def explorer(found: Mapping, model: str) -> Figure:
+    """A model's curves over the arcs that pieces were composed from.
+
+    See `msr_utils.book.service_recording.curves`.
+
+    A row a piece and a column a target; the band is the model's interval where it has one.
+    """
+    rows = found["tracks"]
+    margins = found["models"][model]["margins"]
+    figure, axes = plt.subplots(
+        len(rows), 2, figsize=(10, 2 * len(rows)), sharex=True, sharey=True, squeeze=False
+    )
+    for row, track in zip(axes, rows, strict=True):
+        for ax, target in zip(row, TARGETS, strict=True):
+            curve = np.array(track["curves"][model][target])
+            times_s = np.arange(1, len(curve) + 1) / FRAME_RATE_HZ
+            if target in margins:
+                low, high = curve - margins[target], curve + margins[target]
+                ax.fill_between(times_s, low, high, color=COLOURS[target], alpha=0.15, lw=0)
+            ax.plot(
+                times_s,
+                track["made_from"][target],
+                color=GREY,
+                lw=1.5,
+                ls="--",
+                label="made from",
+            )
+            ax.plot(times_s, curve, color=COLOURS[target], lw=1.8, label=f"{target}, predicted")
+            ax.set(ylim=(-1, 1), xlim=(0, times_s[-1]))
+        row[0].set_title(track["title"], fontsize="small", loc="left")
+        row[0].set_ylabel("value")
+    for ax in axes[0]:
+        ax.legend(fontsize="x-small", ncols=2, loc="lower right")
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
+    return figure

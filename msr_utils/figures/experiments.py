@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
 from msr_utils.constants import FRAME_RATE_HZ
+from msr_utils.experiments.ablation import BASE, AblationResult
 from msr_utils.experiments.clip_scores import ClipScores, MetricEstimates
 from msr_utils.experiments.text_scores import AUDIO, CONSTANT, TextComparison
+from msr_utils.figures.marks import mark_estimate
 from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.reliability import CEILING
 from msr_utils.metrics.scores import metric_title
@@ -85,49 +87,40 @@ def _interval(
 
 
 def ablation(
-    results: Sequence[Mapping], columns: Sequence[tuple[str, str]] = (("r", "Pearson r"),)
+    results: Sequence[AblationResult], columns: Sequence[tuple[str, str]] = (("r", "Pearson r"),)
 ) -> Figure:
     """Differences of each variant from the base, with 95 % intervals; grey where 0 is inside.
 
-    What diverged has none, and is named.
+    A variant that diverged has no difference, and its row says so.
 
     Parameters
     ----------
-    results : sequence of mapping
-        As `msr_utils.experiments.ablation.run` gives them, one or a few targets.
+    results : sequence of AblationResult
+        One for each target.
     columns : sequence of (metric, label)
         A panel each, for each target.
     """
     differences = [
-        {
-            f"{row['group']}: {row['name']}": row.get("difference")
-            for row in result["variants"]
-            if row["group"] != "base"
-        }
+        {f"{v.group}: {v.name}": v.difference for v in result.variants if v.group != BASE}
         for result in results
     ]
-    names = list(dict.fromkeys(name for found in differences for name in found))
-    panels = [
-        (r["target"], d, *c) for r, d in zip(results, differences, strict=True) for c in columns
-    ]
+    names = list(dict.fromkeys(name for of_target in differences for name in of_target))
+    panels = [(r.target, d, *c) for r, d in zip(results, differences, strict=True) for c in columns]
     figure, axes = plt.subplots(
         1, len(panels), figsize=(9.5, 0.27 * len(names) + 1.2), sharey=True, squeeze=False
     )
-    for ax, (target, found, metric, label) in zip(axes[0], panels, strict=True):
-        for y, name in enumerate(names):
-            if name not in found:
-                continue
-            if found[name] is None:
+    for ax, (target, of_target, metric, label) in zip(axes[0], panels, strict=True):
+        for name, difference in of_target.items():
+            y = names.index(name)
+            if difference is None:
                 ax.annotate(
                     "diverged", (0.02, y), xycoords=("axes fraction", "data"), va="center",
                     fontsize="x-small", color=GREY,
                 )  # fmt: skip
                 continue
-            d = found[name][metric]
-            clear = d.low > 0 or d.high < 0
-            colour = COLOURS[target] if clear else GREY
-            ax.plot([d.low, d.high], [y, y], color=colour, lw=1.6)
-            ax.plot(d.value, y, "o", color=colour, ms=5)
+            d = difference[metric]
+            colour = COLOURS[target] if d.low > 0 or d.high < 0 else GREY
+            mark_estimate(ax, d, y, colour, line_width=1.6, line_alpha=None, ms=5)
         ax.axvline(0, color=GREY, lw=0.8)
         ax.set(xlabel=f"{label} of {target} − base")
     axes[0, 0].set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))

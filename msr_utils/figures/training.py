@@ -27,8 +27,8 @@ def training_history(history: pd.DataFrame, target: str) -> Figure:
             colour = COLOURS[target] if prefix else GREY
             for _, one in trainings:
                 ax.plot(one.epoch, one[prefix + metric], style, color=colour, lw=0.7, alpha=0.35)
-            mean = tested.groupby("epoch")[prefix + metric].agg(["mean", "count"])
-            mean = mean[mean["count"] == trainings.ngroups]["mean"]
+            by_epoch = tested.groupby("epoch")[prefix + metric].agg(["mean", "count"])
+            mean = by_epoch[by_epoch["count"] == trainings.ngroups]["mean"]
             ax.plot(mean.index, mean, style, color=colour, lw=2.2, label=name)
         ax.set(xlabel="epoch", ylabel=f"{label} of {target}", ylim=(0, None))
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -54,9 +54,9 @@ def learning_curves(histories: pd.DataFrame) -> Figure:
     )
     for ax, name in zip(axes.flat, names, strict=False):
         for target in TARGETS:
-            own = histories[(histories.model == name) & (histories.target == target)]
-            running = own.groupby("epoch").epoch.transform("size")
-            epochs = own[2 * running >= running.max()].groupby("epoch")
+            trainings = histories[(histories.model == name) & (histories.target == target)]
+            running = trainings.groupby("epoch").epoch.transform("size")
+            epochs = trainings[2 * running >= running.max()].groupby("epoch")
             colour = COLOURS[target]
             low, middle, high = (epochs.val_loss.quantile(q) for q in (0.25, 0.5, 0.75))
             ax.fill_between(middle.index, low, high, color=colour, alpha=0.2, lw=0)
@@ -116,9 +116,11 @@ def search_slices(table: pd.DataFrame, names: Sequence[str], target: str) -> Fig
             )
             ax.set_xlim(-0.5, len(choices) - 0.5)
         for state, marker in (("pruned", "x"), ("complete", "o")):
-            own = table.state == state
+            in_state = table.state == state
             colour = COLOURS[target] if state == "complete" else GREY
-            ax.scatter(values[own], table.loss[own], s=22, marker=marker, color=colour, alpha=0.7)
+            ax.scatter(
+                values[in_state], table.loss[in_state], s=22, marker=marker, color=colour, alpha=0.7
+            )
         ax.set_xlabel(name.replace("_", " "))
     for ax in axes[:, 0]:
         ax.set(ylabel="validation MSE", yscale="log")  # one bad trial would hide the others

@@ -1,4 +1,4 @@
-"""From a bundle to a curve, whole file or stream, with neither tensorflow nor librosa.
+"""Predict curves of files and streams with a bundle; neither tensorflow nor librosa is needed.
 
 >>> from msr_utils.inference import load
 >>> curve = load("lstm").predict("song.mp3")     # doctest: +SKIP
@@ -6,6 +6,7 @@
 >>> curve                                        # doctest: +SKIP
 """
 
+from msr_utils.inference.card import CardError, ModelCard
 from msr_utils.inference.model import (
     BundleError,
     FilePrediction,
@@ -22,8 +23,10 @@ from msr_utils.inference.prediction import Prediction, Smoother
 
 __all__ = [
     "BundleError",
+    "CardError",
     "FilePrediction",
     "Model",
+    "ModelCard",
     "Prediction",
     "PretrainedWeightsMissing",
     "Smoother",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Any, Self
 
 from msr_utils.constants import TARGETS
@@ -16,6 +17,21 @@ KINDS = ("recurrent", "frame", "window")
 each frame alone, and the features hold the past. "window": it needs a whole window at once."""
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
+
+
+class CardError(ValueError):
+    """A card with a missing or wrong field.
+
+    Parameters
+    ----------
+    message : str
+    field : str
+        Key of the card.
+    """
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,62 +95,111 @@ class ModelCard(ModelDescription):
         Longest input; of a network that sees a window.
     parity_max_difference : float
         Largest difference between the outputs of Keras and ONNX.
+    extra : mapping
+        Other fields. They are kept when a card is read and written.
     """
 
     kind: str
     targets: tuple[str, ...] = TARGETS
-    parameters: int
+    parameters: int | None = None
     feature_hash: str
     model_sha256: str
     state_shape: tuple[int, int] | None = None
     max_frames: int | None = None
     parity_max_difference: float = math.nan
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind: {self.kind!r} is unknown; known: {', '.join(KINDS)}")
-        needed = {"recurrent": "state_shape", "window": "max_frames"}.get(self.kind)
-        if needed and getattr(self, needed) is None:
-            raise ValueError(f"{needed}: is missing, a {self.kind} network needs it")
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Read a card; fields of newer versions are ignored.
+    def from_json(cls, stored: Any) -> Self:
+        """Check and read the content of a ``card.json``.
 
         Raises
         ------
-        ValueError
-            If fields are missing or do not fit; they are named.
+        CardError
+            If a field is missing or wrong; its `field` is the key.
         """
-        missing = [name for name in _required(cls) if name not in stored]
-        if missing:
-            raise ValueError(f"missing: {', '.join(missing)}")
-        known = {f.name for f in fields(cls)}
-        values = {name: value for name, value in stored.items() if name in known}
-        try:
-            for name in ("metrics", "quadrants"):
-                values[name] = {
-                    key: {metric: Estimate.from_json(value) for metric, value in own.items()}
-                    for key, own in values.get(name, {}).items()
-                }
-            values["margins"] = {t: float(v) for t, v in values.get("margins", {}).items()}
-            for name in ("limits", "targets", "state_shape"):
-                if values.get(name) is not None:
-                    values[name] = tuple(values[name])
-        except (AttributeError, TypeError) as error:
-            raise ValueError(f"a field has another form than expected ({error})") from error
-        return cls(**values)
+        if not isinstance(stored, Mapping):
+            raise CardError("card: must be an object with fields")
+        for name in REQUIRED:
+            if name not in stored:
+                raise CardError(f"card: the field {name!r} is missing", name)
+        for name, (words, is_right) in _CHECKS.items():
+            if name in stored and not is_right(stored[name]):
+                raise CardError(
+                    f"card: the field {name!r} must be {words}, not {stored[name]!r}", name
+                )
+        kind = stored["kind"]
+        if kind not in KINDS:
+            raise CardError(f"card: kind {kind!r} is unknown; known: {', '.join(KINDS)}", "kind")
+        needed = {"recurrent": "state_shape", "window": "max_frames"}.get(kind)
+        if needed and needed not in stored:
+            raise CardError(
+                f"card: the field {needed!r} is missing; kind {kind!r} needs it", needed
+            )
+        values: dict[str, Any] = dict.fromkeys(TEXTS, "") | {"metrics": {}}
+        values |= {name: _read(name, value) for name, value in stored.items() if name in _CHECKS}
+        return cls(**values, extra={k: v for k, v in stored.items() if k not in _CHECKS})
 
     def to_json(self) -> dict[str, Any]:
-        """The card as JSON holds it, without the fields that this kind of model has not."""
-        required = _required(type(self))
+        """The card as JSON holds it, without the fields that this kind of model does not have."""
+        # Field by field: `plain` of the card would call this method again.
+        values: dict[str, Any] = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+        extra = values.pop("extra")
+        present = {k: v for k, v in values.items() if v not in (None, "", {}, [])}
+        return present | dict(extra)
+
+
+REQUIRED = ("name", "kind", "model_sha256", "feature_hash")
+"""Fields without which a bundle cannot be loaded."""
+
+TEXTS = ("title", "summary", "protocol", "trained_on", "licence", "corpus_hash")
+
+
+def _read(name: str, value: Any) -> Any:
+    """A field of JSON as the dataclass holds it."""
+    if name in ("metrics", "quadrants"):
         return {
-            name: value
-            for name, value in plain(self).items()
-            if name in required or value not in (None, {})
+            key: {metric: Estimate.from_json(score) for metric, score in scores.items()}
+            for key, scores in value.items()
         }
+    return tuple(value) if isinstance(value, list) else value
 
 
-def _required(cls: type) -> list[str]:
-    """Fields of a dataclass that have no default."""
-    return [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(check, value))
+
+
+def _is_object_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, Mapping) and all(map(check, value.values()))
+
+
+def _is_estimate(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"value", "low", "high"} <= set(value)
+
+
+_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys((*REQUIRED, *TEXTS), ("a text", _is_text)),
+    **dict.fromkeys(("limits", "targets"), ("a list of texts", _is_list_of(_is_text))),
+    **dict.fromkeys(("parameters", "max_frames"), ("a positive whole number", _is_count)),
+    **dict.fromkeys(
+        ("metrics", "quadrants"),
+        ("an object of objects of value, low and high", _is_object_of(_is_object_of(_is_estimate))),
+    ),
+    **dict.fromkeys(("margins", "setting"), ("an object of numbers", _is_object_of(_is_number))),
+    "coverage": ("an object", lambda value: isinstance(value, Mapping)),
+    "state_shape": ("a list of positive whole numbers", _is_list_of(_is_count)),
+    "parity_max_difference": ("a number", _is_number),
+}
+"""Known fields of ``card.json``: what each must be, in words and as a check."""

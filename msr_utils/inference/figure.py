@@ -1,71 +1,101 @@
-"""A prediction as a picture."""
+"""Predicted curves as a figure."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msr_utils.constants import SCALE, TARGETS
-from msr_utils.inference.prediction import Prediction
+import numpy as np
+
+from msr_utils.constants import SCALE
 from msr_utils.io import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw(prediction: Prediction, title: str) -> Figure:
-    """Draw a curve; no setting of matplotlib is changed."""
+def draw(times_s: np.ndarray, curves: Mapping[str, np.ndarray], title: str = "") -> Figure:
+    """Draw curves over time. Settings of matplotlib do not change.
+
+    Parameters
+    ----------
+    times_s : np.ndarray [shape=(T,)]
+    curves : mapping of str to np.ndarray [shape=(T,)]
+        Values in [-1, 1] by target.
+    title : str
+    """
     from matplotlib.figure import Figure
 
     from msr_utils.style import COLOURS, GREY
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     ax = figure.subplots()
-    for target in TARGETS:
-        ax.plot(
-            prediction.times_s, getattr(prediction, target), color=COLOURS[target], label=target
-        )
+    for target, values in curves.items():
+        ax.plot(times_s, values, color=COLOURS[target], label=target)
     ax.axhline(0, color=GREY, lw=0.6)
     ax.set(title=title, xlabel="time (s)", ylabel="predicted", ylim=SCALE, xlim=(0, None))
     ax.legend(ncols=2)
     return figure
 
 
-def plot(prediction: Prediction, path: Path, title: str) -> None:
-    """Draw a curve as PNG, PDF or SVG, by the suffix of `path`.
+def plot(
+    path: Path, times_s: np.ndarray, curves: Mapping[str, np.ndarray], title: str = ""
+) -> None:
+    """Draw curves into a file: PNG, PDF or SVG, by the suffix of `path`.
+
+    Parameters
+    ----------
+    path : Path
+    times_s, curves, title
+        As for `draw`.
 
     Raises
     ------
     ValueError
-        If the suffix is no picture's.
+        If matplotlib does not know the suffix.
+    OSError
+        If the file cannot be written.
     """
     from msr_utils.style import use_style
 
     use_style()
     with atomic_path(path) as temporary:
-        draw(prediction, title).savefig(temporary)
+        draw(times_s, curves, title).savefig(temporary)
 
 
-def to_html(prediction: Prediction) -> str:
-    """The picture of a curve and a line that says what it comes to, as HTML for a notebook.
+def to_html(
+    times_s: np.ndarray,
+    curves: Mapping[str, np.ndarray],
+    summary: str,
+    warnings: Sequence[str] = (),
+) -> str:
+    """Figure of curves with its caption, as HTML for a notebook.
 
-    Where matplotlib or what its style needs is not installed, there is the line alone.
+    If matplotlib or a library of its style is not installed, the caption alone is given.
+
+    Parameters
+    ----------
+    times_s, curves
+        As for `draw`.
+    summary : str
+        Caption, also read aloud by screen readers.
+    warnings : sequence of str
+        Further lines of the caption.
     """
-    name, words = prediction.quadrant
-    means = ", ".join(f"mean {target} {prediction.mean[target]:+.2f}" for target in TARGETS)
-    line = f"{prediction.model}: {prediction.times_s[-1]:g} s, {means}, {name} ({words})"
-    caption = "<br>".join(escape(text) for text in (line, *prediction.warnings))
+    caption = "<br>".join(escape(text) for text in (summary, *warnings))
     try:
-        figure = draw(prediction, "")
+        figure = draw(times_s, curves)
     except ImportError:
         return f"<p>{caption}</p>"
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=150, facecolor="white")
     source = base64.b64encode(file.getvalue()).decode()
     return (
-        f'<figure><img width="900" style="max-width: 100%" alt="Curves over time. {escape(line)}" '
+        f'<figure><img width="900" style="max-width: 100%" '
+        f'alt="Curves over time. {escape(summary)}" '
         f'src="data:image/png;base64,{source}"><figcaption>{caption}</figcaption></figure>'
     )

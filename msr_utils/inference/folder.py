@@ -1,4 +1,4 @@
-"""Predictions of a whole folder, resumable."""
+"""Predictions of a whole folder. An interrupted run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
 from msr_utils.inference.model import Model
 from msr_utils.io import write_text
-
-AUDIO_SUFFIXES = (".mp3", ".ogg", ".opus", ".flac", ".wav", ".aif", ".aiff")
-"""Files of a folder that are taken for audio, in any case."""
 
 
 def predict_folder(
     model: Model, folder: Path, output: Path, progress: bool = True
 ) -> dict[Path, str]:
-    """Predict every audio file under a folder into CSV files of the same place and name.
+    """Predict every audio file under a folder and write a CSV file for each.
 
     Parameters
     ----------
     model : Model
     folder : Path
     output : Path
-        ``a/b.mp3`` becomes ``a/b.mp3.csv`` under it. A CSV that is there is left alone: what
-        was interrupted goes on.
+        ``a/b.mp3`` becomes ``a/b.mp3.csv`` under it. Existing CSV files are not written again.
     progress : bool
+        Show a progress bar.
 
     Returns
     -------
     dict of Path to str
-        What failed, relative to `folder`, and why; the rest is done.
+        Files that failed, relative to `folder`, with the reason. All others are done.
 
     Raises
     ------

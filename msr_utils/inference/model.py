@@ -1,4 +1,4 @@
-"""A loaded bundle: whole files and streams."""
+"""A loaded bundle, and predictions of whole files and of streams."""
 
 from __future__ import annotations
 
@@ -10,33 +10,43 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from msr_utils.audio import container, decode
-from msr_utils.audio import source as audio_source
-from msr_utils.audio.container import CUT_SECONDS, stated_seconds
-from msr_utils.audio.source import AudioError, AudioSource
+from msr_utils.audio import decode
+from msr_utils.audio.container import CUT_SECONDS, container_damage, stated_seconds
+from msr_utils.audio.source import AudioError, AudioSource, source_name
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.features.weights import PretrainedWeightsError
+from msr_utils.inference.card import CardError, ModelCard
 from msr_utils.inference.prediction import Prediction
 from msr_utils.io import read_json, sha256_file
 from msr_utils.paths import MODELS_DIR
 
-KINDS = ("recurrent", "frame", "window")
-"""Networks that carry a state, that need none because all memory is in the features, and that
-see a window at once."""
-
 PREFERRED = ("full", "light")
-"""Bundles that answer when none is named, the first that is there and whose ear is: they have
-heard more than one kind of music."""
+"""Default bundles: the first that is installed with its pretrained weights is used. They come
+first because they were trained on more than one kind of music."""
 
 
 class BundleError(ValueError):
-    """A bundle that is incomplete, was altered or does not fit this version."""
+    """A bundle that is incomplete, was altered or does not fit this version.
+
+    Parameters
+    ----------
+    message : str
+    file : str
+        Name of the bundle's file concerned; empty if it is not about one.
+    field : str
+        Key in this file; empty if it is not about one.
+    """
+
+    def __init__(self, message: str, file: str = "", field: str = "") -> None:
+        super().__init__(message)
+        self.file = file
+        self.field = field
 
 
 class PretrainedWeightsMissing(BundleError):
-    """A bundle that is whole, but needs a pretrained network that was not fetched."""
+    """A complete bundle that needs pretrained weights, which were not fetched."""
 
 
 class TimeLimitExceeded(RuntimeError):
@@ -44,7 +54,7 @@ class TimeLimitExceeded(RuntimeError):
 
 
 class Model:
-    """A loaded bundle; safe to share between threads.
+    """A loaded bundle. Threads may share it.
 
     Parameters
     ----------
@@ -53,69 +63,61 @@ class Model:
     threads : int > 0
         Threads of one prediction.
 
+    Attributes
+    ----------
+    card : ModelCard
+    features : FeatureConfig
+        Features that the network takes.
+
     Raises
     ------
     BundleError
-        If a file is missing, or a hash does not match.
+        If a file is missing or damaged, or a hash does not match.
+    PretrainedWeightsMissing
+        If the features need pretrained weights that were not fetched.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         folder = Path(folder)
         for name in ("model.onnx", "features.json", "card.json"):
             if not (folder / name).is_file():
-                raise BundleError(f"bundle {folder.name}: {name} is missing in {folder}")
-        try:
-            self.card: dict = read_json(folder / "card.json")
-            self.name: str = self.card["name"]
-            for key in ("model_sha256", "feature_hash", "kind"):
-                self.card[key]
-            if self.card["kind"] not in KINDS:
-                raise ValueError(f"kind {self.card['kind']!r}; known: {', '.join(KINDS)}")
-            if self.card["kind"] != "frame":
-                self.card["state_shape" if self.is_recurrent else "max_frames"]
-            self.margins: dict[str, float] = {
-                target: float(own) for target, own in self.card.get("margins", {}).items()
-            }
-        except (ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"bundle {folder.name}: card.json is damaged ({error!r})") from error
+                raise BundleError(f"bundle {folder.name}: {name} is missing in {folder}", file=name)
+        self.card = _read_card(folder)
         digest = sha256_file(folder / "model.onnx")
-        if digest != self.card["model_sha256"]:
+        if digest != self.card.model_sha256:
             raise BundleError(
                 f"bundle {self.name}: model.onnx has SHA-256 {digest[:12]}..., its card says "
-                f"{self.card['model_sha256'][:12]}...; fetch or export the bundle again"
+                f"{self.card.model_sha256[:12]}...; fetch or export the bundle again",
+                "card.json",
+                "model_sha256",
             )
+        self.features = _read_features(folder, self.card)
         try:
-            self.features = FeatureConfig.from_json(read_json(folder / "features.json"))
-        except (ValueError, KeyError) as error:
-            raise BundleError(f"bundle {self.name}: {error}") from error
-        if self.features.hash != self.card["feature_hash"]:
-            raise BundleError(f"bundle {self.name}: features.json is not the one of its card")
-        try:
-            FeatureExtractor(self.features)  # is what it needs at hand?
+            FeatureExtractor(self.features)
         except PretrainedWeightsError as error:
             raise PretrainedWeightsMissing(f"bundle {self.name}: {error}") from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        try:
-            self._session = ort.InferenceSession(
-                str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime has no common class for what it raises
-            raise BundleError(
-                f"bundle {self.name}: model.onnx cannot be loaded ({error})"
-            ) from error
+        self._session = _load_network(folder, self.name, threads)
         self._inputs = [node.name for node in self._session.get_inputs()]
+
+    @property
+    def name(self) -> str:
+        """Name of the bundle."""
+        return self.card.name
+
+    @property
+    def margins(self) -> Mapping[str, float]:
+        """Half-width of each target's interval; empty if the model gives none."""
+        return self.card.margins
 
     @property
     def is_recurrent(self) -> bool:
         """True if the network itself carries a state from frame to frame."""
-        return self.card["kind"] == "recurrent"
+        return self.card.kind == "recurrent"
 
     @property
     def is_causal(self) -> bool:
-        """True if it can follow a live stream: no value needs frames that come later."""
-        return self.card["kind"] != "window"
+        """True if the model can follow a live stream: no value needs later frames."""
+        return self.card.kind != "window"
 
     def run(
         self, features: np.ndarray, state: np.ndarray | None = None
@@ -126,26 +128,31 @@ class Model:
         ----------
         features : np.ndarray [shape=(N, T, D), dtype=float32]
         state : np.ndarray [shape=(N, S, units), dtype=float32], optional
-            Of a recurrent model; zeros start a track.
+            State of a recurrent model; None at the start of a track.
 
         Returns
         -------
         curves : np.ndarray [shape=(N, T, 2)]
             (valence, arousal), not clipped.
-        state : np.ndarray or None
-            To hand to the call for the frames that follow.
+        state : np.ndarray [shape=(N, S, units), dtype=float32] or None
+            State for the frames that follow; None if the model is not recurrent.
         """
         if not self.is_recurrent:
             return self._session.run(None, {self._inputs[0]: features})[0], None
         if state is None:
-            state = np.zeros((len(features), *self.card["state_shape"]), np.float32)
+            state = np.zeros((len(features), *self.state_shape), np.float32)
         curves, state = self._session.run(
             None, dict(zip(self._inputs, (features, state), strict=True))
         )
         return curves, state
 
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Shape of a recurrent model's state, (S, units); empty for other models."""
+        return self.card.state_shape or ()
+
     def predict(self, source: AudioSource, max_seconds: float | None = None) -> Prediction:
-        """Predict a file's curve, decoding it block by block.
+        """Predict the curves of a file, which is decoded block by block.
 
         Parameters
         ----------
@@ -155,17 +162,67 @@ class Model:
 
         Raises
         ------
-        audio.AudioError
+        AudioError
             If the audio cannot be decoded, is too long or is shorter than one frame.
+        FileNotFoundError
+            If `source` names a file that does not exist.
         """
-        curve = FilePrediction(self, source, max_seconds)
-        for _ in curve:
+        prediction = FilePrediction(self, source, max_seconds)
+        for _ in prediction:
             pass
-        return curve.prediction()
+        return prediction.prediction()
+
+
+def _read_card(folder: Path) -> ModelCard:
+    """Read the card of a bundle, or raise BundleError."""
+    try:
+        return ModelCard.from_json(read_json(folder / "card.json"))
+    except CardError as error:
+        raise BundleError(
+            f"bundle {folder.name}: card.json is damaged ({error})", "card.json", error.field
+        ) from error
+    except ValueError as error:
+        raise BundleError(
+            f"bundle {folder.name}: card.json is damaged (no JSON: {error})", "card.json"
+        ) from error
+
+
+def _read_features(folder: Path, card: ModelCard) -> FeatureConfig:
+    """Read the features of a bundle, or raise BundleError."""
+    try:
+        values = read_json(folder / "features.json")
+        features = FeatureConfig.from_json(values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"bundle {card.name}: {error}", "features.json", getattr(error, "field", "")
+        ) from error
+    # The hash in the file may contain a former name of a block, and so may the card's.
+    if card.feature_hash not in (features.hash, values["hash"]):
+        raise BundleError(
+            f"bundle {card.name}: features.json is not the one of its card",
+            "card.json",
+            "feature_hash",
+        )
+    return features
+
+
+def _load_network(folder: Path, name: str, threads: int) -> ort.InferenceSession:
+    """Load the network of a bundle, or raise BundleError."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    try:
+        return ort.InferenceSession(
+            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors have no common class
+        raise BundleError(
+            f"bundle {name}: model.onnx cannot be loaded ({error})", "model.onnx"
+        ) from error
 
 
 class FilePrediction:
-    """Curve of a file, while it is decoded: iterate once, then ask for the `prediction`.
+    """Curves of a file while it is decoded. Iterate once, then call `prediction`.
 
     Parameters
     ----------
@@ -192,7 +249,7 @@ class FilePrediction:
         self._warnings: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Decode block by block.
+        """Decode and predict block by block.
 
         Yields
         ------
@@ -201,12 +258,12 @@ class FilePrediction:
 
         Raises
         ------
-        audio.AudioError
+        AudioError
             If the audio cannot be decoded, is too long or is shorter than one frame.
-        Overtime
+        TimeLimitExceeded
             If it takes longer than `max_work_seconds`.
         """
-        name = audio_source.source_name(self._source)
+        name = source_name(self._source)
         limit = self._max_work_seconds
         start, decoded = time.monotonic(), 0
         stated_s = stated_seconds(self._source)
@@ -214,12 +271,12 @@ class FilePrediction:
         rate = self._model.features.sample_rate
         for block in decode.stream(self._source, rate, max_seconds=self._max_seconds):
             decoded += len(block)
-            yield from self._keep(stream.push(block))
+            yield from self._add(stream.push(block))
             if limit is not None and time.monotonic() - start > limit:
                 raise TimeLimitExceeded(
                     f"{name}: not done after {limit:g} s; try again later, or a shorter excerpt"
                 )
-        yield from self._keep(stream.finish())
+        yield from self._add(stream.finish())
         if not self._parts:
             raise AudioError(f"{name}: shorter than the 500 ms that one prediction needs")
         if stated_s is not None and stated_s - decoded / rate > CUT_SECONDS:
@@ -227,16 +284,17 @@ class FilePrediction:
                 f"{name}: its header states {stated_s:.1f} s, {decoded / rate:.1f} s could be "
                 "decoded; the file may be cut short",
             )
-        elif damage := container.container_damage(self._source):
+        elif damage := container_damage(self._source):
             self._warnings = (f"{name}: {damage}",)
 
-    def _keep(self, values: np.ndarray) -> Iterator[np.ndarray]:
+    def _add(self, values: np.ndarray) -> Iterator[np.ndarray]:
+        """Store new values and yield them, unless there are none."""
         if len(values):
             self._parts.append(values)
             yield values
 
     def prediction(self) -> Prediction:
-        """All that the iteration gave."""
+        """All values of the iteration as one prediction."""
         values = np.concatenate(self._parts)
         times_s = np.arange(1, len(values) + 1) * FRAME_SECONDS
         return Prediction(
@@ -250,13 +308,13 @@ class FilePrediction:
 
 
 class Stream:
-    """Follow audio as it arrives.
+    """Predictions of audio as it arrives.
 
     Parameters
     ----------
     model : Model
-        A causal model answers at once; one that needs whole windows answers when a window
-        of its ``max_frames`` is full, and in `finish`.
+        A causal model answers at once. A model that needs whole windows answers when a window of
+        ``max_frames`` is full, and in `finish`.
     """
 
     def __init__(self, model: Model) -> None:
@@ -266,18 +324,23 @@ class Stream:
         self._waiting = np.zeros((0, model.features.dim), np.float32)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
-        """Take the next samples, mono at the model's sample rate; give new (valence, arousal).
+        """Take the next samples and predict the frames that they complete.
+
+        Parameters
+        ----------
+        samples : np.ndarray [shape=(n,), dtype=float32]
+            Mono audio at the sample rate of the model's features.
 
         Returns
         -------
         np.ndarray [shape=(frames, 2), dtype=float32]
-            In [-1, 1], one row for each 500 ms completed.
+            (valence, arousal) in [-1, 1], one row for each 500 ms completed.
         """
         features = self._extractor.push(samples)
-        if self._model.is_causal:
+        longest = self._model.card.max_frames
+        if self._model.is_causal or longest is None:
             return self._run(features)
         self._waiting = np.concatenate([self._waiting, features])
-        longest = self._model.card["max_frames"]
         done = []
         while len(self._waiting) >= longest:
             done.append(self._run(self._waiting[:longest]))
@@ -285,17 +348,17 @@ class Stream:
         return np.concatenate(done) if done else np.zeros((0, len(TARGETS)), np.float32)
 
     def finish(self) -> np.ndarray:
-        """Give what is still waiting for a full window, (frames, 2)."""
+        """Predict frames that still wait for a full window, (frames, 2)."""
         waiting, self._waiting = self._waiting, self._waiting[:0]
         return self._run(waiting)
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that the next frame depends on: copies, to hand to `restore`.
+        """Everything that the next frame depends on: copies, for `restore`.
 
         Returns
         -------
         dict of str to np.ndarray [dtype=float32]
-            That of the features and, of a recurrent model, ``model``, (S, units).
+            State of the features. For a recurrent model also ``model``, (S, units).
 
         Raises
         ------
@@ -305,41 +368,43 @@ class Stream:
         self._need_causal()
         if not self._model.is_recurrent:
             return self._extractor.state()
-        shape = self._model.card["state_shape"]
-        memory = np.zeros(shape, np.float32) if self._state is None else self._state[0].copy()
-        return {"model": memory, **self._extractor.state()}
+        shape = self._model.state_shape
+        state = np.zeros(shape, np.float32) if self._state is None else self._state[0].copy()
+        return {"model": state, **self._extractor.state()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on where a stream of the same model stood, also in another process.
+        """Continue from the state of a stream of the same model, also in another process.
 
         Raises
         ------
         ValueError
-            If `state` is not one of this model.
+            If `state` does not belong to this model.
         """
         self._need_causal()
         if not self._model.is_recurrent:
             self._extractor.restore(state)
             return
         rest = dict(state)
-        memory = np.array(rest.pop("model", np.nan), np.float32)
-        if memory.shape != tuple(self._model.card["state_shape"]):
+        own = np.array(rest.pop("model", np.nan), np.float32)
+        if own.shape != self._model.state_shape:
             raise ValueError(
                 f"model: the state of {self._model.name} has shape "
-                f"{tuple(self._model.card['state_shape'])}, not {memory.shape}"
+                f"{self._model.state_shape}, not {own.shape}"
             )
         self._extractor.restore(rest)
-        self._state = memory[None]
+        self._state = own[None]
 
     def _need_causal(self) -> None:
         if not self._model.is_causal:
-            raise ValueError(f"model: {self._model.name} sees windows and carries no state")
+            raise ValueError(f"model: {self._model.name} needs whole windows and carries no state")
 
     def _run(self, features: np.ndarray) -> np.ndarray:
+        """Run the network on frames that follow the last ones, (frames, D) -> (frames, 2)."""
         if not len(features):
             return np.zeros((0, len(TARGETS)), np.float32)
         curves, self._state = self._model.run(features[None], self._state)
-        return np.clip(curves[0], *SCALE)
+        clipped: np.ndarray = np.clip(curves[0], *SCALE)
+        return clipped
 
 
 def available(models_dir: str | Path = MODELS_DIR) -> list[str]:
@@ -348,28 +413,38 @@ def available(models_dir: str | Path = MODELS_DIR) -> list[str]:
 
 
 def usable(models_dir: str | Path = MODELS_DIR) -> list[str]:
-    """Names of the bundles that can be loaded now: not those whose pretrained ear is missing.
+    """Names of the bundles that can be loaded now: those whose pretrained weights are installed.
 
     Raises
     ------
     BundleError
-        If one is damaged.
+        If a bundle is damaged.
     """
-    found = []
+    names = []
     for name in available(models_dir):
         with suppress(PretrainedWeightsMissing):
             load(name, models_dir)
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def load(name: str | Path, models_dir: str | Path = MODELS_DIR, threads: int = 1) -> Model:
     """Load a bundle by name, or by the path of its folder.
 
+    Parameters
+    ----------
+    name : str or Path
+    models_dir : str or Path
+        Folder of bundles.
+    threads : int > 0
+        Threads of one prediction.
+
     Raises
     ------
     BundleError
         If there is no such bundle, or it is damaged.
+    PretrainedWeightsMissing
+        If it needs pretrained weights that were not fetched.
     """
     if (Path(name) / "card.json").is_file():
         return Model(Path(name), threads)
@@ -380,18 +455,20 @@ def load(name: str | Path, models_dir: str | Path = MODELS_DIR, threads: int = 1
 
 
 def load_default(models_dir: str | Path = MODELS_DIR) -> Model:
-    """Load the first of `PREFERRED`, or else of all, whose pretrained ear is at hand.
+    """Load the first bundle whose pretrained weights are installed, `PREFERRED` ones first.
 
     Raises
     ------
     BundleError
-        If there is no bundle, one is damaged, or all need an ear that was not fetched.
+        If there is no bundle, or one is damaged.
+    PretrainedWeightsMissing
+        If all bundles need pretrained weights that were not fetched.
     """
     names = available(models_dir)
-    missing: BundleError = BundleError(f"no bundle in {models_dir}; run 'make study' to make one")
+    reason = BundleError(f"no bundle in {models_dir}; run 'make study' to make one")
     for name in dict.fromkeys([*(n for n in PREFERRED if n in names), *names]):
         try:
             return load(name, models_dir)
         except PretrainedWeightsMissing as error:
-            missing = error
-    raise missing
+            reason = error
+    raise reason

@@ -1,9 +1,10 @@
-"""A predicted curve with its intervals."""
+"""Predicted curves with their intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import overload
 
 import numpy as np
 
@@ -11,12 +12,13 @@ from msr_utils.affect import quadrant
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
 
 DECIMALS = 6
-"""Of the values in CSV and in the service's answers: live ones equal a file's to 1e-5."""
+"""Decimals of values in CSV files and in the service's answers. Values of a live stream equal
+those of a file to 1e-5."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A curve of valence and arousal.
+    """Curves of valence and arousal.
 
     Parameters
     ----------
@@ -27,9 +29,9 @@ class Prediction:
     valence, arousal : np.ndarray [shape=(T,), dtype=float32]
         In [-1, 1].
     warnings : tuple of str
-        What was wrong with the audio, though it could be decoded.
+        Defects of audio that could be decoded, such as a missing end.
     margins : mapping of str to float
-        Half-width of each target's interval, from the bundle's card; empty where it has none.
+        Half-width of each target's interval, from the bundle's card; empty if it gives none.
     """
 
     model: str
@@ -46,44 +48,88 @@ class Prediction:
 
     @property
     def quadrant(self) -> tuple[str, str]:
-        """Quadrant of the means in the valence-arousal plane, and words for it."""
+        """Name and words of the quadrant of the mean valence and arousal."""
         found = quadrant(self.mean["valence"], self.mean["arousal"])
         return found.name, found.words
 
+    @property
+    def summary(self) -> str:
+        """One line: model, length, means and quadrant."""
+        name, words = self.quadrant
+        means = ", ".join(f"mean {target} {self.mean[target]:+.2f}" for target in TARGETS)
+        return f"{self.model}: {self.times_s[-1]:g} s, {means}, {name} ({words})"
+
+    def curves(self, targets: Sequence[str] = TARGETS) -> dict[str, np.ndarray]:
+        """Curves of these targets by name, (T,) each."""
+        return {target: getattr(self, target) for target in targets}
+
     def columns(self, targets: Sequence[str] = TARGETS) -> dict[str, np.ndarray]:
-        """The curves of these targets by name, then ``<target>_low`` and ``<target>_high``."""
-        curves = {target: getattr(self, target) for target in targets}
+        """Curves of these targets by name, then ``<target>_low`` and ``<target>_high``."""
+        curves = self.curves(targets)
         return curves | bounds(curves, self.margins)
 
     def smoothed(self, seconds: float, causal: bool = False) -> Prediction:
-        """The same curve through a `Smoother`."""
+        """Smooth the curves with a `Smoother`."""
         values = Smoother(seconds, causal).push(np.stack([self.valence, self.arousal], 1), True)
         return replace(self, valence=values[:, 0], arousal=values[:, 1])
 
     def _repr_html_(self) -> str:
-        """The curve as a picture, for notebooks; without matplotlib the line below it alone."""
+        """Figure with a summary for notebooks; the summary alone without matplotlib."""
         from msr_utils.inference.figure import to_html
 
-        return to_html(self)
+        return to_html(self.times_s, self.curves(), self.summary, self.warnings)
 
     def to_csv(self, targets: Sequence[str] = TARGETS) -> str:
-        """The curves of these targets as CSV with a header line."""
+        """Curves and intervals of these targets as CSV with a header line."""
         columns = self.columns(targets)
-        rows = zip(self.times_s, *map(rounded, columns.values()), strict=True)
+        rows = zip(*(rounded(values) for values in columns.values()), strict=True)
         lines = [
             ",".join([f"{t:.1f}", *(f"{value:.{DECIMALS}f}" for value in values)])
-            for t, *values in rows
+            for t, values in zip(self.times_s, rows, strict=True)
         ]
         return "\n".join([",".join(["time_s", *columns]), *lines]) + "\n"
 
 
+@overload
+def rounded(values: np.ndarray) -> list[float]: ...
+
+
+@overload
+def rounded(values: float) -> float: ...
+
+
 def rounded(values: np.ndarray | float) -> list[float] | float:
-    """Round to `DECIMALS`, as plain numbers; adding 0 turns -0.0 into 0.0."""
-    return (np.round(np.asarray(values, np.float64), DECIMALS) + 0.0).tolist()
+    """Round to `DECIMALS`, as plain numbers.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(n,)] or float
+
+    Returns
+    -------
+    list of float, or float
+    """
+    # Adding 0 turns -0.0 into 0.0.
+    result: list[float] | float
+    result = (np.round(np.asarray(values, np.float64), DECIMALS) + 0.0).tolist()
+    return result
 
 
 def bounds(curves: Mapping[str, np.ndarray], margins: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Ends of the intervals around curves, ``<target>_low`` and ``<target>_high``, in `SCALE`."""
+    """Ends of the intervals around curves.
+
+    Parameters
+    ----------
+    curves : mapping of str to np.ndarray [shape=(T,)]
+        Curves by target.
+    margins : mapping of str to float
+        Half-width of the interval by target. Targets without one are left out.
+
+    Returns
+    -------
+    dict of str to np.ndarray [shape=(T,)]
+        ``<target>_low`` and ``<target>_high``, clipped to `SCALE`.
+    """
     return {
         f"{target}_{end}": np.clip(np.asarray(curves[target]) + sign * margins[target], *SCALE)
         for target in curves
@@ -93,17 +139,18 @@ def bounds(curves: Mapping[str, np.ndarray], margins: Mapping[str, float]) -> di
 
 
 class Smoother:
-    """Moving average of a curve as it arrives.
+    """Moving average of curves as they arrive.
 
-    A value is replaced by the mean of those within half of `seconds` before and after it, or,
-    if causal, of the last `seconds` that end with it. At the ends of the curve there are fewer.
+    A value becomes the mean of the values within half of `seconds` before and after it. If causal,
+    it becomes the mean of the last `seconds`, itself included. At the ends of the curves fewer
+    values are averaged.
 
     Parameters
     ----------
     seconds : float >= 0
-        0 leaves the curve as it is.
+        Length of the average in s. 0 leaves the curves unchanged.
     causal : bool
-        False delays the curve by half of `seconds`.
+        Use no later values. If False, the result is delayed by half of `seconds`.
     """
 
     def __init__(self, seconds: float, causal: bool = False) -> None:
@@ -111,17 +158,25 @@ class Smoother:
         self._before = max(int(seconds / FRAME_SECONDS) - 1, 0) if causal else half
         self._after = 0 if causal else half
         self._rows = np.zeros((0, len(TARGETS)), np.float32)
-        self._first = self._next = 0
+        self._first = self._next = 0  # frame numbers of the first row kept, of the next result
 
     def push(self, values: np.ndarray, last: bool = False) -> np.ndarray:
-        """Take the next values, (frames, 2); give those whose average is complete.
+        """Take the next values and give those whose average is complete.
 
-        With ``last=True`` the curve ends here.
+        Parameters
+        ----------
+        values : np.ndarray [shape=(frames, 2), dtype=float32]
+        last : bool
+            True if the curves end here: all remaining values are given.
+
+        Returns
+        -------
+        np.ndarray [shape=(n, 2), dtype=float32]
         """
         self._rows = np.concatenate([self._rows, values])
         end = self._first + len(self._rows)
         ready = range(self._next, end if last else max(end - self._after, self._next))
-        done = [
+        means = [
             self._rows[
                 max(i - self._before - self._first, 0) : i + self._after + 1 - self._first
             ].mean(axis=0)
@@ -130,4 +185,4 @@ class Smoother:
         self._next = ready.stop
         drop = max(self._next - self._before - self._first, 0)
         self._rows, self._first = self._rows[drop:], self._first + drop
-        return np.array(done, np.float32).reshape(len(done), len(TARGETS))
+        return np.array(means, np.float32).reshape(len(means), len(TARGETS))

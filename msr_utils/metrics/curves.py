@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,16 +32,14 @@ Predictions = Mapping[str, Curve]
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write predictions to an ``.npz`` file, atomically."""
+    arrays: dict[str, Any] = {
+        "ids": np.array(list(predictions)),
+        "lengths": np.array([len(c.true) for c in predictions.values()]),
+    }
+    for name in ("times_s", "true", "predicted"):
+        arrays[name] = np.concatenate([getattr(c, name) for c in predictions.values()])
     with atomic_path(path) as temporary:
-        np.savez_compressed(
-            temporary,
-            ids=np.array(list(predictions)),
-            lengths=np.array([len(c.true) for c in predictions.values()]),
-            **{
-                name: np.concatenate([getattr(c, name) for c in predictions.values()])
-                for name in ("times_s", "true", "predicted")
-            },
-        )
+        np.savez_compressed(temporary, **arrays)
 
 
 def load_predictions(path: Path) -> dict[str, Curve]:

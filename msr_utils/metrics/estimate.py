@@ -43,7 +43,7 @@ class Estimate:
     high: float = math.nan
 
     @classmethod
-    def from_samples(cls, value: float, samples: np.ndarray | None) -> Self:
+    def from_samples(cls, value: float | np.ndarray, samples: np.ndarray | None) -> Self:
         """The percentile interval of bootstrap samples, [shape=(n,)]; NaNs among them are left out.
 
         Notes
@@ -60,6 +60,10 @@ class Estimate:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Read what `msr_utils.io.write_json` wrote, where null stands for NaN."""
         return cls(*(_number(stored.get(key)) for key in ("value", "low", "high")))
+
+    def scaled(self, factor: float) -> Estimate:
+        """In another unit, such as per cent (`factor` 100)."""
+        return Estimate(factor * self.value, factor * self.low, factor * self.high)
 
     def __format__(self, spec: str) -> str:
         """``value [low, high]``, each in the format of a number; "–" where there is no value."""

@@ -21,7 +21,7 @@ class Reliability:
     Parameters
     ----------
     reliability : float
-        Of the mean over all raters, in [0, 1]. NaN, as are the others, where no song has two raters.
+        Of the mean over all raters, in [0, 1]. All fields are NaN where no song has two raters.
     r : float
         Highest Pearson r with the noisy mean: the square root of `reliability`.
     rmse : float
@@ -64,9 +64,10 @@ def rater_ceiling(ratings: Sequence[np.ndarray], n_splits: int = 100, seed: int 
         return Reliability()
     rng = np.random.default_rng(seed)
     mean = np.concatenate([_nanmean(r) for r in songs])
-    correlations, within = [], []
+    correlations: list[float] = []
+    within: list[float] = []
     for _ in range(n_splits):
-        halves: tuple[list, list] = ([], [])
+        halves: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
         for song in songs:
             order = rng.permutation(len(song))
             middle = len(song) // 2

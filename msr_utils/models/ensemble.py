@@ -13,12 +13,12 @@ def average(networks: Sequence[keras.Model]) -> keras.Model:
     Parameters
     ----------
     networks : sequence of keras.Model
-        Features (N, T, D) -> curve (N, T, 1). A single one is given back as it is.
+        Features (N, T, D) -> curve (N, T, 1). A single network is returned as it is.
     """
     if len(networks) == 1:
         return networks[0]
     features = keras.Input(networks[0].input_shape[1:], name="features")
-    # Two networks of the same name may not meet in one.
+    # Renamed: a network may not hold two networks of the same name.
     named = [keras.Model(n.input, n.output, name=f"part_{i}") for i, n in enumerate(networks, 1)]
     curve = keras.layers.Average(name="curve")([network(features) for network in named])
     return keras.Model(features, curve, name=networks[0].name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from msr_utils.models.backend import keras
 from msr_utils.models.lstm import normalise
 from msr_utils.models.ridge import RIDGE_ALPHAS
-
-import numpy as np
 
 
 @dataclass(frozen=True)

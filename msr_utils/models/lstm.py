@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from msr_utils.models.backend import keras
-from msr_utils.models.ensemble import parts
-
 import numpy as np
 
+from msr_utils.models.backend import keras
+from msr_utils.models.ensemble import parts
 
 NORMS = {
     "none": None,
@@ -29,8 +28,8 @@ class LSTMConfig:
     units : tuple of int
         Width of each LSTM layer; the paper has (64, 64).
     activation : str
-        Of the cell's input and output. "tanh" is Keras' default; the paper writes "default
-        (linear)", which is not, and which can diverge.
+        Of the cell's input and output. "tanh" is the default of Keras. The paper writes "default
+        (linear)", but linear is not the default and can diverge.
     dropout : float in [0, 1)
         On the inputs of each LSTM layer.
     learning_rate : float > 0
@@ -40,7 +39,7 @@ class LSTMConfig:
     bidirectional : bool
         Also read the track backwards. Such a model is not causal and is not exported.
     joint : bool
-        Learn the other target as well, from the same layers; its curve is the second output.
+        Also learn the other target from the same layers. Its curve is the second output.
     """
 
     units: tuple[int, ...] = (64, 64)
@@ -100,10 +99,10 @@ def build_lstm(config: LSTMConfig, mean: np.ndarray, sd: np.ndarray) -> keras.Mo
 
 
 def normalise(mean: np.ndarray, sd: np.ndarray) -> keras.layers.Layer:
-    """Layer that takes features to zero mean and unit variance, (D,) each.
+    """Layer that scales features to zero mean and unit variance; mean and sd have shape (D,).
 
-    `Rescaling` and not `Normalization`: the latter's constants leave an ONNX export as
-    additional inputs.
+    It is a `Rescaling` layer: `Normalization` would turn its constants into additional inputs of
+    an ONNX export.
     """
     return keras.layers.Rescaling(1 / sd, -mean / sd, name="normalisation")
 
@@ -128,29 +127,31 @@ def streaming_form(models: list[keras.Model]) -> keras.Model:
     Parameters
     ----------
     models : list of keras.Model
-        Built by `build_lstm` on the same features, or means of such; one a target.
+        One a target, built by `build_lstm` on the same features, or `average` of such models.
 
     Returns
     -------
     keras.Model
         Features (N, T, D) and state (N, S, units) -> curves (N, T, targets) and next state.
-        A state of zeros starts a track, so file and stream go through the same graph.
+        A state of zeros starts a track. So a file and a stream go through the same graph.
     """
     rows, width = state_shape(models[0])
     features = keras.Input((None, models[0].input_shape[-1]), name="features")
     state = keras.Input((rows * len(models), width), name="state")
-    curves, states, row = [], [], 0
+    curves: list[keras.KerasTensor] = []
+    states: list[keras.KerasTensor] = []
+    row = 0
     for model in models:
         if state_shape(model) != (rows, width):
             raise ValueError("models of one bundle must have the same LSTM layers")
         members = []
         for network in parts(model):
-            # A network of its own for each: layers of the same name may not meet in one.
-            stateful, own = _with_state(network, f"member_{len(states) + 1}")
-            curve, after = stateful([features, state[:, row : row + own]])
+            # Wrapped one by one: a network may not hold two layers of the same name.
+            stateful, n_rows = _with_state(network, f"member_{len(states) + 1}")
+            curve, after = stateful([features, state[:, row : row + n_rows]])
             members.append(curve)
             states.append(after)
-            row += own
+            row += n_rows
         curves.append(keras.layers.Average()(members) if len(members) > 1 else members[0])
     curve = keras.layers.Concatenate(name="curves")(curves) if len(curves) > 1 else curves[0]
     after = keras.layers.Concatenate(axis=1)(states) if len(states) > 1 else states[0]

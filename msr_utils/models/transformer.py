@@ -3,21 +3,21 @@
 The encoder layers are KerasHub's, which compute what BERT computes (post-norm, learned
 positions); Hugging Face's `BertConfig` names the sizes. A token is the flattened
 log-mel patch of one 500 ms frame, projected to the encoder's width in place of a word
-embedding. The encoder starts from nothing or from a pretrained checkpoint.
+embedding. The encoder starts from random weights or from a pretrained checkpoint.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from msr_utils.models.backend import keras
-from msr_utils.models.lstm import normalise
-from msr_utils.models.pretrained import checkpoint_config, load_encoder, word_embeddings
+from typing import Any
 
 import keras_hub
 import numpy as np
 from transformers import BertConfig
 
+from msr_utils.models.backend import keras
+from msr_utils.models.lstm import normalise
+from msr_utils.models.pretrained import checkpoint_config, load_encoder, word_embeddings
 
 TUNED = ("none", "part", "all")
 """How much of a pretrained encoder is trained."""
@@ -40,17 +40,17 @@ class TransformerConfig:
         four times as wide, as in BERT.
     dropout : float in [0, 1)
     max_frames : int > 0
-        Longest sequence: there are so many positions, and longer tracks are predicted in
-        windows of so many frames. No longer than the training windows, or the last
-        positions are never trained.
+        Longest sequence: the number of positions. Longer tracks are predicted in windows of so
+        many frames. Must not exceed the training windows, or the last positions are never
+        trained.
     learning_rate : float > 0
         Of Adam; the paper has 1e-5.
     pretrained : str
-        Checkpoint that the encoder starts from, see `pretrained.checkpoint_folder`; it settles
-        `layers`, `hidden` and `heads`. Empty: from nothing.
+        Checkpoint that the encoder starts from, see `pretrained.checkpoint_folder`. It determines
+        `layers`, `hidden` and `heads`. Empty: random weights.
     tuned : str
-        Of a pretrained encoder train ``none``, ``part`` (the uppermost layers) or ``all``. The
-        projection of tokens and the linear unit are always trained.
+        How much of a pretrained encoder is trained: ``none``, ``part`` (the uppermost layers) or
+        ``all``. The projection of tokens and the linear unit are always trained.
     tuned_layers : int > 0
         How many layers ``part`` is.
 
@@ -99,7 +99,7 @@ class TransformerConfig:
 
     def bert(self) -> BertConfig:
         """The same sizes as Hugging Face writes them."""
-        ours = {
+        ours: dict[str, Any] = {
             "hidden_dropout_prob": self.dropout,
             "attention_probs_dropout_prob": self.dropout,
             "max_position_embeddings": self.max_frames,
@@ -117,7 +117,7 @@ class TransformerConfig:
 
 
 def bert_encoder(
-    tokens: keras.KerasTensor, config: BertConfig, heard: keras.KerasTensor | None = None
+    tokens: keras.KerasTensor, config: BertConfig, real: keras.KerasTensor | None = None
 ) -> keras.KerasTensor:
     """BERT from its embedding sum on: positions, normalisation, encoder layers.
 
@@ -127,7 +127,7 @@ def bert_encoder(
         What stands in for word embeddings; T at most ``max_position_embeddings``.
     config : transformers.BertConfig
         With ``hidden_act`` "gelu", the exact form, the network cannot be exported.
-    heard : keras.KerasTensor [shape=(N, T), dtype=bool], optional
+    real : keras.KerasTensor [shape=(N, T), dtype=bool], optional
         False on padding, which no frame may attend to.
 
     Returns
@@ -155,7 +155,7 @@ def bert_encoder(
             layer_norm_epsilon=epsilon,
             kernel_initializer=_initializer(config),
             name=f"encoder_{i + 1}",
-        )(hidden, padding_mask=heard)
+        )(hidden, padding_mask=real)
     return hidden
 
 
@@ -182,26 +182,26 @@ def build_transformer(config: TransformerConfig, mean: np.ndarray, sd: np.ndarra
     hidden = normalise(mean, sd)(features)
     bert = config.bert()
     tokens = keras.layers.Dense(config.hidden, name="tokens")(hidden)
-    # Windows are padded with frames of zeros; real ones, in dB, are never all zero.
-    heard = keras.ops.any(keras.ops.not_equal(features, 0), axis=-1)
-    hidden = bert_encoder(tokens, bert, heard)
-    # BERT starts every new layer near zero: a wide first guess would take a rate of 1e-5
-    # thousands of steps to unlearn.
+    # Windows are padded with frames of zeros. Real frames, in dB, are never all zero.
+    real = keras.ops.any(keras.ops.not_equal(features, 0), axis=-1)
+    hidden = bert_encoder(tokens, bert, real)
+    # As in BERT, new layers start near zero. A wide first guess would take thousands of steps to
+    # unlearn at a learning rate of 1e-5.
     curve = keras.layers.Dense(1, kernel_initializer=_initializer(bert), name="curve")(hidden)
     model = keras.Model(features, curve, name="transformer")
     if config.pretrained:
-        # Last: whatever is drawn at random is drawn by now, however long this takes.
+        # Last, so that loading does not change the random draws above.
         load_encoder(model, config.pretrained)
-        _like_words(model.get_layer("tokens"), word_embeddings(config.pretrained))
-        for layer in _frozen(model, config):
+        _match_word_embeddings(model.get_layer("tokens"), word_embeddings(config.pretrained))
+        for layer in _frozen_layers(model, config):
             layer.trainable = False
     return model
 
 
-def _like_words(tokens: keras.layers.Dense, words: np.ndarray) -> None:
-    """Let tokens start with the mean and spread of a checkpoint's word embeddings.
+def _match_word_embeddings(tokens: keras.layers.Dense, words: np.ndarray) -> None:
+    """Give tokens the mean and spread of the checkpoint's word embeddings.
 
-    The encoder has seen no others, and wider ones would drown its positions.
+    The encoder was trained on inputs of that size. Larger ones would drown its positions.
     """
     mean, kernel = words.mean(axis=0), np.asarray(tokens.kernel)
     spread = np.sqrt(np.mean((words - mean) ** 2))
@@ -209,7 +209,7 @@ def _like_words(tokens: keras.layers.Dense, words: np.ndarray) -> None:
     tokens.set_weights([kernel * spread / np.sqrt(np.mean(kernel**2) * len(kernel)), mean])
 
 
-def _frozen(model: keras.Model, config: TransformerConfig) -> list[keras.layers.Layer]:
+def _frozen_layers(model: keras.Model, config: TransformerConfig) -> list[keras.layers.Layer]:
     """Layers of a pretrained encoder that keep its weights."""
     if config.tuned == "all":
         return []
@@ -221,7 +221,7 @@ def _frozen(model: keras.Model, config: TransformerConfig) -> list[keras.layers.
 def joined_form(models: list[keras.Model]) -> keras.Model:
     """Join one model a target into one network with the curves side by side, (N, T, targets)."""
     features = keras.Input(models[0].input_shape[1:], name="features")
-    # A network of its own for each: two of the same name may not meet in one.
+    # Renamed: a network may not hold two networks of the same name.
     members = [
         keras.Model(model.input, model.output, name=f"member_{i}")
         for i, model in enumerate(models, 1)

@@ -1,1 +1,1 @@
-"""provenance."""
+"""What a result depends on: code, inputs, packages, machine; and how results are checked."""

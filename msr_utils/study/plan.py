@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -10,13 +11,29 @@ from typing import Any
 
 import yaml
 
+from msr_utils.corpora import CORPORA
 from msr_utils.corpora.base import LABELS
 from msr_utils.paths import NOTEBOOKS, PROJECT_ROOT, REPORTS
 
-RUN_KEYS = ("notebook", "preset", "parameters", "after", "uses", "for", "corpora", "experiment")
+RUN_KEYS = (
+    "notebook", "preset", "parameters", "after", "uses", "for", "corpora", "experiment", "inputs",
+    "outputs",
+)  # fmt: skip
 """What ``study.yml`` may say of a run. It applies to corpora that have labels it is `for`, and, if
 it names `corpora`, to these alone. It waits for those it comes `after`; of those that it
-`uses` it takes what is there. One with an `experiment` runs only when that is asked for."""
+`uses` it takes what is there. One with an `experiment` runs only when that is asked for. `inputs`
+and `outputs` say what its parameters that name files stand for."""
+
+INPUT_KINDS = ("corpus", "bundles", "checkpoint", "interpreter", "unused")
+"""What a parameter may name that a run reads: ``corpus NAME``, where the name is a loader's or that
+of the parameter which holds it; ``bundles``, all in a folder or those named after it;
+``checkpoint``, a pretrained network. An environment variable, in capitals, may name an
+``interpreter``. What they hold counts, their paths do not. ``data_dir`` is the run's corpus unless
+it is ``unused``."""
+
+OUTPUT_KINDS = ("bundles", "database")
+"""What a parameter may name that a run writes: a folder of bundles, whose names are in its results
+under ``bundle`` or ``bundles``; a database, which is kept by no manifest."""
 
 KINDS = (*LABELS, "static", "profiles")
 """Kinds of labels that a run may be for; see `Corpus.kinds`."""
@@ -45,6 +62,8 @@ class Run:
     after: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
     experiment: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,6 +158,57 @@ def declared_parameters(notebook: Path) -> dict[str, str]:
     return declared
 
 
+def default_parameters(notebook: Path) -> dict[str, Any]:
+    """Values in a notebook's cell tagged ``parameters``.
+
+    Raises
+    ------
+    StudyError
+        If one is no literal.
+    """
+    import papermill
+
+    found = {}
+    for name, info in papermill.inspect_notebook(str(notebook)).items():
+        try:
+            found[name] = ast.literal_eval(info["default"])
+        except ValueError as error:
+            raise StudyError(f"{notebook.name}: parameter {name!r} is no literal") from error
+    return found
+
+
+def check_files(run: Run, declared: Collection[str]) -> None:
+    """Refuse a run with a folder among its parameters of which is not said what it is.
+
+    Parameters
+    ----------
+    run : Run
+    declared : collection of str
+        Parameters of its notebook.
+
+    Raises
+    ------
+    StudyError
+        Naming the parameter.
+    """
+    said = {"data_dir", "output_dir", *run.inputs, *run.outputs}
+    where = f"run {run.name!r}"
+    for name in declared:
+        if name.endswith("_dir") and name not in said:
+            raise StudyError(
+                f"{where}: parameter {name!r} names a folder; declare it under inputs or outputs"
+            )
+    for part, kinds in ((run.inputs, INPUT_KINDS), (run.outputs, OUTPUT_KINDS)):
+        for name, kind in part.items():
+            if not (name in declared or name.isupper()):
+                raise StudyError(f"{where}: {run.notebook}.ipynb declares no parameter {name!r}")
+            word, _, which = kind.partition(" ")
+            if word not in kinds or (
+                word == "corpus" and which not in CORPORA and which not in declared
+            ):
+                raise StudyError(f"{where}: {name} is {kind!r}; known: {', '.join(kinds)}")
+
+
 def check_type(name: str, value: Any, kind: str) -> None:
     """Refuse a parameter value of another type than declared.
 
@@ -206,8 +276,14 @@ def plan(
     for name in ("corpus", "data_dir", "output_dir"):
         if name in overrides:
             raise StudyError(f"parameter {name!r} is settled by --corpus, --data and --edition")
-    layers = [study.corpora.get(corpus), study.profiles[profile], study.editions.get(edition)]
-    layers = [layer or {} for layer in layers]
+    layers: list[dict] = [
+        layer or {}
+        for layer in (
+            study.corpora.get(corpus),
+            study.profiles[profile],
+            study.editions.get(edition),
+        )  # fmt: skip
+    ]
     shared: dict[str, Any] = {"corpus": corpus, "data_dir": data_dir}
     for layer in layers:
         shared |= layer.get("parameters") or {}
@@ -246,8 +322,11 @@ def plan(
                 tuple(spec.get("after", ())),
                 tuple(spec.get("uses", ())),
                 spec.get("experiment", ""),
+                spec.get("inputs") or {},
+                spec.get("outputs") or {},
             )
         )
+        check_files(runs[-1], kinds)
     if unused:
         raise StudyError(f"parameter {min(unused)!r} is declared by none of the notebooks")
     return runs

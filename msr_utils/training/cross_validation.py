@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +30,7 @@ from msr_utils.metrics.curves import (
     save_predictions,
 )
 from msr_utils.models.backend import keras
+from msr_utils.models.checkpoints import checkpoint_hash
 from msr_utils.models.ensemble import average
 from msr_utils.models.families import FAMILIES, ModelConfig, family_of
 from msr_utils.models.linear import LinearConfig
@@ -39,8 +38,7 @@ from msr_utils.models.lstm import LSTMConfig
 from msr_utils.models.ridge import solve_ridge
 from msr_utils.models.transformer import TransformerConfig
 from msr_utils.paths import TRAININGS
-from msr_utils.provenance.identity import source_hash
-from msr_utils.training import loop
+from msr_utils.provenance.cache_keys import computed_by, computed_on
 from msr_utils.training.loop import (
     FitConfig,
     compile_model,
@@ -49,72 +47,7 @@ from msr_utils.training.loop import (
     sequence_predictor,
     set_seed,
 )
-
-
-@dataclass(frozen=True)
-class CrossValidation:
-    """What a model is trained and tested on.
-
-    Parameters
-    ----------
-    splits : sequence of Split
-        Every split gives one model, which is tested on its test tracks.
-    target : str
-        "valence" or "arousal".
-    window_frames : int > 0
-        Length of training excerpts.
-    inner_folds : int >= 1
-        1: the split's validation part stops each training early, as in the paper. More: training
-        and validation tracks are divided by group into so many folds, and network k holds out
-        inner fold k for early stopping. Where groups are few, a single part says little and a
-        single network varies much [1]_.
-    seeds : int >= 1
-        Networks on each split; the model is their mean. At least `inner_folds`. A linear model is
-        solved, not trained: one is enough, and this is ignored.
-    to_export : bool
-        With several splits, also train a model on all groups. The scores then estimate that model
-        from models that were trained on less. Without it, the last split's model is given.
-
-    References
-    ----------
-    .. [1] Krogh and Vedelsby (1995), "Neural network ensembles, cross validation, and active
-       learning", NIPS 7.
-    """
-
-    splits: tuple[Split, ...]
-    target: str
-    window_frames: int
-    inner_folds: int = 1
-    seeds: int = 1
-    to_export: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "splits", tuple(self.splits))
-        if self.seeds < 1:
-            raise ValueError(f"seeds: must be at least 1, not {self.seeds}")
-
-    def check(self, config: ModelConfig) -> None:
-        """Check that a model can be trained in this way.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer networks than inner folds, or windows are shorter than the model's
-            longest input.
-        """
-        if isinstance(config, LinearConfig):
-            return
-        if self.seeds < self.inner_folds:
-            raise ValueError(
-                f"seeds: {self.seeds} networks for {self.inner_folds} inner folds; make seeds at "
-                "least inner_folds"
-            )
-        longest = _max_frames(config)
-        if longest and longest > self.window_frames:
-            raise ValueError(
-                f"max_frames: {longest} positions, but windows of {self.window_frames} frames "
-                "train only the first of them; make window_frames as long"
-            )
+from msr_utils.training.settings import CrossValidation, longest_input
 
 
 @dataclass(frozen=True)
@@ -218,27 +151,15 @@ def cross_validate(
     copies = copies or {}
     key = _cache_key(config, fit_config, sequences, settings, copies)
     work = Path(trainings) / f"{family_of(config)}-{settings.target}-{key}"
-    training = _Training(
-        config, fit_config, settings, {s.id: s for s in sequences}, copies, progress, label
-    )
-    singles: list[dict[str, Curve]] = [{} for _ in range(training.networks)]
-    histories = []
-    for fold, split, description in _plan(settings, sequences, fit_config.seed):
-        try:
-            model, history, curves = training.train_split(split, work / f"fold-{fold}", description)
-        except FloatingPointError:
-            for unfinished in work.glob("fold-*/network-*/unfinished"):
-                shutil.rmtree(unfinished)  # continued, it would diverge again
-            raise
-        histories.append(history.assign(fold=fold))
-        for single, of_split in zip(singles, curves, strict=True):
-            single |= of_split
-    history = pd.concat(histories, ignore_index=True)
+    by_id = {s.id: s for s in sequences}
+    training = _Training(config, fit_config, settings, by_id, copies, progress, label)
+    model, history, singles = training.train_all(_plan(settings, sequences, fit_config.seed), work)
+    inference_ms = _inference_ms(model, sequences[0], longest_input(config))
     return Trained(
         predictions=mean_curves(singles),
         singles=singles,
         history=history,
-        cost=_cost(model, history, _inference_ms(model, sequences[0], _max_frames(config))),
+        cost=_cost(model, history, inference_ms),
         model=model,
         config=config,
         fit_config=fit_config,
@@ -265,7 +186,8 @@ def _cache_key(
 ) -> str:
     """Name of everything that trainings depend on.
 
-    Finished or unfinished work of other data, parameters or code must not be taken up.
+    Finished or unfinished work of other data, parameters, code, packages or instructions must
+    not be taken up.
     """
     family, splits = family_of(config), settings.splits
     target, window_frames, inner_folds = (
@@ -275,8 +197,10 @@ def _cache_key(
         json.dumps(
             plain(
                 [family, asdict(config), asdict(fit_config), target, window_frames, inner_folds]
-                + [[asdict(s) for s in splits], _data_hash(sequences), _training_code(family)]
-                + [_data_hash([c for own in copies.values() for c in own])]
+                + [[asdict(s) for s in splits], _data_hash(sequences)]
+                + [_data_hash([c for altered in copies.values() for c in altered])]
+                + [training_code(family), checkpoint_hash(getattr(config, "pretrained", ""))]
+                + [computed_on()]
             )
         )
     )
@@ -338,6 +262,33 @@ class _Training:
     def networks(self) -> int:
         """Networks on each split."""
         return 1 if isinstance(self.config, LinearConfig) else self.settings.seeds
+
+    def train_all(
+        self, plan: Iterable[tuple[int, Split, str]], work: Path
+    ) -> tuple[keras.Model, pd.DataFrame, list[dict[str, Curve]]]:
+        """Train on every split of a plan.
+
+        Returns
+        -------
+        model : keras.Model
+            Of the last split.
+        history : pandas.DataFrame
+        singles : list of dict of str to Curve
+            Predictions of all test tracks, by each network alone.
+        """
+        singles: list[dict[str, Curve]] = [{} for _ in range(self.networks)]
+        histories = []
+        for fold, split, description in plan:
+            try:
+                model, history, curves = self.train_split(split, work / f"fold-{fold}", description)
+            except FloatingPointError:
+                for unfinished in work.glob("fold-*/network-*/unfinished"):
+                    shutil.rmtree(unfinished)  # continued, it would diverge again
+                raise
+            histories.append(history.assign(fold=fold))
+            for single, of_split in zip(singles, curves, strict=True):
+                single |= of_split
+        return model, pd.concat(histories, ignore_index=True), singles
 
     def train_split(
         self, split: Split, folder: Path, description: str
@@ -446,13 +397,8 @@ class _Training:
 
     def _predict(self, model: keras.Model, test: Sequence[str]) -> dict[str, Curve]:
         tracks = [self.by_id[i] for i in test]
-        curves = predict_sequences(model, tracks, _max_frames(self.config))
+        curves = predict_sequences(model, tracks, longest_input(self.config))
         return collect(tracks, curves, self.settings.target)
-
-
-def _max_frames(config: ModelConfig) -> int | None:
-    """Longest input of a model; None: any."""
-    return getattr(config, "max_frames", None)
 
 
 def _cost(model: keras.Model, history: pd.DataFrame, inference_ms: float) -> TrainingCost:
@@ -468,13 +414,9 @@ def _cost(model: keras.Model, history: pd.DataFrame, inference_ms: float) -> Tra
     )
 
 
-@cache
-def _training_code(family: str) -> str:
-    """Hash of the code that turns sequences into a trained model."""
-    return source_hash(
-        _Training, _export_split, average, loop, sys.modules[FAMILIES[family].__module__],
-        make_windows, normalisation, inner_parts, solve_ridge,
-    )  # fmt: skip
+def training_code(family: str) -> dict[str, str]:
+    """What turns sequences into a trained model of one family; see `computed_by`."""
+    return computed_by(_Training, _export_split, FAMILIES[family], tables=("FAMILIES",))
 
 
 def _export_split(sequences: Sequence[Sequence2Hz], seed: int) -> Split:

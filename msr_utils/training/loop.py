@@ -1,14 +1,14 @@
-"""Train a Keras model on windows: seeded, early-stopped on validation, resumable by epoch."""
+"""Train a Keras model on windows: seeded, stopped early by validation, resumable by epoch."""
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -18,11 +18,6 @@ from msr_utils.dataset.windows import Windows
 from msr_utils.io import atomic_path, read_json, write_json
 from msr_utils.models.backend import keras, tf
 
-# Before keras is imported: the study runs on TensorFlow, and on the CPU it must be reproducible.
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-
 
 @dataclass(frozen=True)
 class FitConfig:
@@ -31,14 +26,14 @@ class FitConfig:
     Parameters
     ----------
     epochs : int > 0
-        At most so many passes over the training windows.
+        Most passes over the training windows.
     batch_size : int > 0
         Windows in a batch.
     patience : int > 0
         Epochs without a lower validation loss before training stops.
     averaging : float in [0, 1)
-        Momentum of the exponential average of the weights over steps; the averaged weights
-        are validated and kept. 0: the last step's weights. Small corpora make single steps
+        Momentum of the exponential average of the weights over steps. The averaged weights
+        are validated and kept; with 0, those of the last step. On small corpora single steps are
         noisy (Polyak and Juditsky 1992, SIAM J. Control and Optimization 30(4)).
     seed : int
     """
@@ -94,14 +89,12 @@ def fit(
     description: str = "training",
     progress: bool = True,
 ) -> list[dict[str, float]]:
-    """Train, and resume where a kill left off.
+    """Train a model; after a kill, continue with the epoch that was interrupted.
 
     With `validation`, training stops when its loss has not fallen for `patience` epochs, and
-    the weights of the best epoch are kept. Without, it runs for all epochs.
-
-    After every epoch the weights, the optimiser's state and the history are written to
-    `work_dir`; a call with the same arguments after a kill goes on from there and ends with
-    the same weights as an uninterrupted one.
+    the weights of the best epoch are kept. Without, it runs for all epochs. Weights, state of the
+    optimiser and history are written to `work_dir` after every epoch. A continued training ends
+    with the same weights as an uninterrupted one.
 
     Parameters
     ----------
@@ -114,6 +107,7 @@ def fit(
         Folder of this training alone.
     description : str
         Shown by the progress bar.
+    progress : bool
 
     Returns
     -------
@@ -135,50 +129,71 @@ def fit(
     history: list[dict[str, float]] = []
     if state_file.is_file():
         history = _load_state(model, state_file, asdict(config))
-    bar = tqdm(
-        total=config.epochs,
-        initial=len(history),
-        desc=description,
-        unit="epoch",
-        disable=not progress,
-    )
-    while not _finished(history, config):
-        epoch = len(history) + 1
-        started = time.perf_counter()
-        row = {"epoch": epoch, **_train_epoch(model, train, config, epoch)}
-        if not np.isfinite(row["loss"]):
-            raise FloatingPointError(
-                f"{description}: the loss is {row['loss']} in epoch {epoch}; "
-                "lower learning_rate or use activation 'tanh'"
-            )
-        history.append(row)
-        if validation is not None:
-            with _averaged(model):
-                row |= _validate(model, validation, config.batch_size)
-                if row["val_loss"] <= min(h["val_loss"] for h in history):
-                    _save_arrays(best_file, {f"w{i}": w for i, w in enumerate(model.get_weights())})
-        row["seconds"] = time.perf_counter() - started
-        _save_state(model, state_file, asdict(config), history)
-        bar.update()
-        bar.set_postfix(loss=f"{row['loss']:.4f}", val=f"{row.get('val_loss', np.nan):.4f}")
-    bar.total = bar.n  # stopped early is done, too
-    bar.close()
-    if validation is not None:
-        with np.load(best_file) as best:
-            model.set_weights([best[f"w{i}"] for i in range(len(model.weights))])
-    elif model.optimizer.use_ema:
-        model.optimizer.finalize_variable_values(model.trainable_variables)
+    with _bar(config.epochs, len(history), description, progress) as bar:
+        while not _finished(history, config):
+            row = _epoch(model, train, validation, config, history, best_file, description)
+            history.append(row)
+            _save_state(model, state_file, asdict(config), history)
+            bar.update()
+            bar.set_postfix(loss=f"{row['loss']:.4f}", val=f"{row.get('val_loss', np.nan):.4f}")
+    _keep_best(model, best_file if validation is not None else None)
     return history
 
 
 @contextmanager
+def _bar(epochs: int, done: int, description: str, progress: bool) -> Iterator[tqdm]:
+    """A progress bar over epochs; a training that stops early ends with a full one."""
+    with tqdm(
+        total=epochs, initial=done, desc=description, unit="epoch", disable=not progress
+    ) as bar:
+        yield bar
+        bar.total = bar.n
+
+
+def _epoch(
+    model: keras.Model,
+    train: Windows,
+    validation: Windows | None,
+    config: FitConfig,
+    history: list[dict[str, float]],
+    best_file: Path,
+    description: str,
+) -> dict[str, float]:
+    """Train for one epoch and validate; write the weights if no earlier epoch was better."""
+    epoch = len(history) + 1
+    started = time.perf_counter()
+    row = {"epoch": epoch, **_train_epoch(model, train, config, epoch)}
+    if not np.isfinite(row["loss"]):
+        raise FloatingPointError(
+            f"{description}: the loss is {row['loss']} in epoch {epoch}; "
+            "lower learning_rate or use activation 'tanh'"
+        )
+    if validation is not None:
+        with _averaged(model):
+            row |= _validate(model, validation, config.batch_size)
+            if row["val_loss"] <= min((h["val_loss"] for h in history), default=np.inf):
+                _save_arrays(best_file, {f"w{i}": w for i, w in enumerate(model.get_weights())})
+    row["seconds"] = time.perf_counter() - started
+    return row
+
+
+def _keep_best(model: keras.Model, best_file: Path | None) -> None:
+    """Load the weights of the best epoch; without one, keep the average of the last steps."""
+    if best_file is not None:
+        with np.load(best_file) as best:
+            model.set_weights([best[f"w{i}"] for i in range(len(model.weights))])
+    elif model.optimizer.use_ema:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+
+
+@contextmanager
 def _averaged(model: keras.Model) -> Iterator[None]:
-    """Put the averaged weights in place, and the step's own back afterwards."""
-    own = [np.array(v) for v in model.trainable_variables]
+    """Use the averaged weights inside the block, and those of the last step after it."""
+    last_step = [np.array(v) for v in model.trainable_variables]
     if model.optimizer.use_ema:
         model.optimizer.finalize_variable_values(model.trainable_variables)
     yield
-    for variable, value in zip(model.trainable_variables, own, strict=True):
+    for variable, value in zip(model.trainable_variables, last_step, strict=True):
         variable.assign(value)
 
 
@@ -191,7 +206,7 @@ def _train_epoch(
     for start in range(0, len(order), config.batch_size):
         batch, counts = _full(order[start : start + config.batch_size], config.batch_size)
         weights = train.weights[batch] * counts[:, None]
-        # Keras forgets its metrics before each batch: the epoch's mean is taken here.
+        # Keras resets its metrics before each batch, so the mean of the epoch is taken here.
         step = model.train_on_batch(
             train.features[batch], train.labels[batch], sample_weight=weights, return_dict=True
         )
@@ -202,9 +217,9 @@ def _train_epoch(
 
 
 def _full(batch: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Fill a batch up to `size` with its own windows again; 1 for those that count, else 0.
+    """Fill a batch up to `size` by repeating its windows; 1 for those that count, else 0.
 
-    One shape for every batch: another would be compiled anew.
+    All batches have one shape, since TensorFlow compiles the graph again for another one.
     """
     counts = (np.arange(size) < len(batch)).astype(np.float32)
     return np.resize(batch, size), counts
@@ -224,7 +239,7 @@ def _validate(model: keras.Model, windows: Windows, batch_size: int) -> dict[str
     for start in range(0, len(windows), batch_size):
         batch, counts = _full(np.arange(start, min(start + batch_size, len(windows))), batch_size)
         weights = windows.weights[batch] * counts[:, None]
-        # The first curve: a joint model's other one does not decide when to stop.
+        # The first curve only: the second one of a joint model does not decide when to stop.
         curve = np.asarray(model.predict_on_batch(windows.features[batch]))[..., 0]
         error = curve - windows.labels[batch, :, 0]
         squared += float((error**2 * weights).sum(dtype=np.float64))
@@ -234,7 +249,7 @@ def _validate(model: keras.Model, windows: Windows, batch_size: int) -> dict[str
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Everything that training changes: weights, dropout's random states, Adam's moments."""
+    """Everything that training changes: weights, random states of dropout, moments of Adam."""
     layers = {v.path: v for layer in model._flatten_layers() for v in layer.variables}
     optimizer = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
     return layers | optimizer
@@ -244,7 +259,7 @@ def _save_state(
     model: keras.Model, path: Path, config: dict, history: list[dict[str, float]]
 ) -> None:
     arrays = {f"v{i}": np.array(v) for i, v in enumerate(_variables(model).values())}
-    # History and configuration go last: they say which epoch the arrays belong to.
+    # The history is written first and the arrays, with their epoch, last.
     write_json(path.with_suffix(".json"), {"config": config, "history": history})
     _save_arrays(path, arrays | {"epoch": np.array(len(history))})
 
@@ -260,7 +275,7 @@ def _load_state(model: keras.Model, path: Path, config: dict) -> list[dict[str, 
         return stored["history"][: int(arrays["epoch"])]
 
 
-def _save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
         np.savez(temporary, **arrays)
 

@@ -1,28 +1,28 @@
-// The page: take a file or the microphone, ask the service, show the answer, follow the music.
+// The page: send a file or microphone audio to the service, show the answer, play the music.
 
+import { quadrantOf } from "./affect.js";
 import { PlaneChart, TimeChart, at, clock, isOver, poster, rangeOf, signed } from "./charts.js";
 import { Live, Problem, predict } from "./service.js";
 import { openMicrophone, spectrogramOf, toPcm, wav } from "./sound.js";
 import { Spectrogram } from "./spectrogram.js";
 
-const LIVE_SECONDS = 60; // What is seen while the microphone is open.
+const LIVE_SECONDS = 60; // Length of the curves shown while the microphone is open.
 const LIVE_COLUMN_SECONDS = 0.1;
-const DECIMALS = 6; // Of values in files, as the service gives them.
-const QUIETEST_PEAK_DB = -20; // The noise of a silent room shall not look like music.
+const DECIMALS = 6; // Of values in downloads, as in the answers of the service.
+const QUIETEST_PEAK_DB = -20; // Otherwise the noise of a silent room would look like music.
 
 const $ = (id) => document.getElementById(id);
 const { predict: predictUrl, live: liveUrl, ...limits } = document.body.dataset;
-const still = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 const curves = new TimeChart($("curves"), seek);
 const plane = new PlaneChart($("plane"), seek);
 const intro = new PlaneChart($("intro-plane"), () => {});
-const { words } = plane;
 
 const tracks = { a: null, b: null };
-let heard = "a"; // The track that is listened to.
+let activeSlot = "a"; // Slot of the track that is played.
 let time = 0;
 
-const shown = () => Object.values(tracks).filter(Boolean);
+const visibleTracks = () => Object.values(tracks).filter(Boolean);
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1).replace(/\.0$/, "");
 const sentence = (text) => text[0].toUpperCase() + text.slice(1);
 
@@ -31,18 +31,18 @@ const sentence = (text) => text[0].toUpperCase() + text.slice(1);
 for (const [id, slot] of [["file", "a"], ["file-b", "b"]]) {
   $(id).addEventListener("change", (event) => {
     const [file] = event.target.files;
-    if (file) open(file, slot);
-    event.target.value = ""; // So that choosing the same file again asks again.
+    if (file) analyse(file, slot);
+    event.target.value = ""; // Choosing the same file again must send it again.
   });
 }
-$("microphone").addEventListener("click", () => record("a"));
-$("microphone-b").addEventListener("click", () => record("b"));
+$("microphone").addEventListener("click", () => recordMicrophone("a"));
+$("microphone-b").addEventListener("click", () => recordMicrophone("b"));
 $("form").addEventListener("submit", (event) => event.preventDefault());
 $("model").addEventListener("change", () => {
-  for (const track of shown()) if (track.file) open(track.file, track.slot, track);
+  for (const track of visibleTracks()) if (track.file) analyse(track.file, track.slot, track);
 });
 
-// The whole page takes a drop: a file that misses the frame must not replace the page.
+// The whole page accepts a drop. Otherwise a file that misses the frame would replace the page.
 let depth = 0;
 const hover = (change) => {
   depth = Math.max(0, depth + change);
@@ -56,9 +56,9 @@ document.addEventListener("drop", (event) => {
   hover(-depth);
   const files = [...event.dataTransfer.files];
   const slot = event.target.closest("[data-slot]")?.dataset.slot ?? "a";
-  if (files.length > 2) fail("Two files at a time", new Error("Drop one file, or two to compare them."));
-  else if (files.length === 2) files.forEach((file, i) => open(file, "ab"[i]));
-  else if (files.length) open(files[0], slot);
+  if (files.length > 2) showError("Two files at a time", new Error("Drop one file, or two to compare them."));
+  else if (files.length === 2) files.forEach((file, i) => analyse(file, "ab"[i]));
+  else if (files.length) analyse(files[0], slot);
 });
 
 // ------------------------------------------------------------------ a file
@@ -73,7 +73,7 @@ function newTrack(slot, name) {
     part: (kind) => card.querySelector(`.${kind}`),
     curve: { times_s: [], valence: [], arousal: [] },
     picture: null, // Spectrogram: { seconds, columns, peak }.
-    deaf: false, // The browser cannot decode it.
+    undecodable: false, // The browser cannot decode the file.
     audio: null,
     links: [],
     request: new AbortController(),
@@ -88,13 +88,13 @@ function newTrack(slot, name) {
   return track;
 }
 
-const link = (track, blob) => {
+const objectUrl = (track, blob) => {
   track.links.push(URL.createObjectURL(blob));
   return track.links.at(-1);
 };
 
-/** Put a track in its place, or nothing; what was there may come back. */
-function place(slot, track) {
+/** Put a track, or nothing, into a slot. The track that was there may come back. */
+function placeTrack(slot, track) {
   const now = tracks[slot];
   if (now && now !== track) {
     now.request.abort();
@@ -105,83 +105,83 @@ function place(slot, track) {
   tracks[slot] = track;
   if (track) $("cards").insertBefore(track.card, slot === "a" ? $("cards").firstChild : $("compare"));
   if (!tracks.a && tracks.b) {
-    // One track alone is A.
+    // A single track is A.
     [tracks.a, tracks.b] = [tracks.b, null];
     tracks.a.slot = tracks.a.card.dataset.slot = "a";
     tracks.a.part("chip").textContent = "A";
   }
-  if (!tracks[heard]) heard = "a";
-  const count = shown().length;
+  if (!tracks[activeSlot]) activeSlot = "a";
+  const count = visibleTracks().length;
   $("main").dataset.state = ["empty", "one", "two"][count];
   $("result").hidden = count === 0;
   $("compare").hidden = count !== 1 || !tracks.a.done;
   refresh();
 }
 
-/** What to come back to if the next track fails: the last one here that was answered. */
-const lastIn = (slot) => (tracks[slot]?.done ? tracks[slot] : (tracks[slot]?.before ?? null));
+/** The last track of a slot that was answered. It comes back if the next one fails. */
+const lastAnsweredIn = (slot) => (tracks[slot]?.done ? tracks[slot] : (tracks[slot]?.before ?? null));
 
-/** A track will not come back: give back what it holds. */
-function forget(track) {
+/** Release the memory of a track that will not come back. */
+function releaseUrls(track) {
   track?.links.forEach((url) => URL.revokeObjectURL(url));
 }
 
 function remove(track) {
   if (tracks[track.slot] !== track) return;
-  place(track.slot, null);
-  forget(track);
-  forget(track.before);
-  say(`${track.name} removed`);
-  (shown().length ? $("result") : $("file")).focus();
+  placeTrack(track.slot, null);
+  releaseUrls(track);
+  releaseUrls(track.before);
+  announce(`${track.name} removed`);
+  (visibleTracks().length ? $("result") : $("file")).focus();
 }
 
-/** Ask about a file; `known` holds what the page already knows of it. */
-async function open(file, slot, known = null) {
+/** Send a file to the service. `known` is an earlier track of the same file. */
+async function analyse(file, slot, known = null) {
   $("error").hidden = true;
   if (slot === "b" && !tracks.a) slot = "a";
   if (file.size > Number(limits.maxBytes)) {
     const detail =
-      `${file.name} has ${megabytes(file.size)} MB; up to ${megabytes(limits.maxBytes)} MB are accepted. ` +
+      `${file.name} has ${megabytes(file.size)} MB. The limit is ${megabytes(limits.maxBytes)} MB. ` +
       "Send a shorter excerpt or a compressed format such as MP3.";
-    fail("This file is too large", new Error(detail));
+    showError("This file is too large", new Error(detail));
     return;
   }
   const track = newTrack(slot, file.name);
-  track.before = lastIn(slot);
+  track.before = lastAnsweredIn(slot);
   track.file = file;
   track.recorded = known?.recorded;
-  Object.assign(track, known && { picture: known.picture, deaf: known.deaf });
-  const first = shown().length === 0;
-  place(slot, track);
-  if (slot === heard) pause();
-  move(0);
+  Object.assign(track, known && { picture: known.picture, undecodable: known.undecodable });
+  const first = visibleTracks().length === 0;
+  placeTrack(slot, track);
+  if (slot === activeSlot) pause();
+  moveTo(0);
   listenTo(track);
-  if (!track.picture && !track.deaf) look(track);
-  say(`Sending ${file.name}`);
-  doing(track, "Sending", 0);
+  if (!track.picture && !track.undecodable) loadSpectrogram(track);
+  announce(`Sending ${file.name}`);
+  showProgress(track, "Sending", 0);
   const query = new URLSearchParams({ model: $("model").value });
   try {
     const whole = await predict(`${predictUrl}?${query}`, file, {
       signal: track.request.signal,
-      onUpload: (part) => doing(track, part < 1 ? `Sending, ${Math.round(100 * part)} %` : "Listening", part < 1 ? part : null),
+      onUpload: (part) => showProgress(track, part < 1 ? `Sending, ${Math.round(100 * part)} %` : "Analysing", part < 1 ? part : null),
       onFrames: (records) => {
-        extend(track.curve, records);
+        addFrames(track.curve, records);
         const covered = track.curve.times_s.at(-1);
         const length = lengthOf(track);
-        doing(track, `Listening, ${clock(covered)}${length > covered + 1 ? ` of ${clock(length)}` : ""}`, length ? covered / length : null);
+        showProgress(track, `Analysing, ${clock(covered)}${length > covered + 1 ? ` of ${clock(length)}` : ""}`, length ? covered / length : null);
         refresh();
       },
     });
     finish(track, whole, first);
   } catch (error) {
     if (error.name === "AbortError" || tracks[track.slot] !== track) return;
-    place(track.slot, track.before);
+    placeTrack(track.slot, track.before);
     if (!(error instanceof Problem)) throw error;
-    fail("This file could not be analysed", error, () => open(file, slot, known));
+    showError("This file could not be analysed", error, () => analyse(file, slot, known));
   }
 }
 
-function extend(curve, records) {
+function addFrames(curve, records) {
   for (const { time_s: at, ...values } of records) {
     curve.times_s.push(at);
     for (const [name, value] of Object.entries(values)) (curve[name] ??= []).push(value);
@@ -191,7 +191,7 @@ function extend(curve, records) {
 function finish(track, whole, focus) {
   track.curve = { ...whole, ...track.curve };
   track.done = true;
-  forget(track.before);
+  releaseUrls(track.before);
   track.before = null;
   const { curve, part } = track;
   const stem = track.name.replace(/\.[^.]*$/, "");
@@ -204,15 +204,15 @@ function finish(track, whole, focus) {
   part("warnings").textContent = curve.warnings?.map(sentence).join(" ") ?? "";
   const offer = (kind, blob, ending) => {
     part(kind).download = `${stem}.${ending}`;
-    part(kind).href = link(track, blob);
+    part(kind).href = objectUrl(track, blob);
     part(kind).setAttribute("aria-label", `Download ${stem}.${ending}`);
   };
   offer("csv", new Blob([table(curve)], { type: "text/csv" }), "csv");
   offer("json", new Blob([`${JSON.stringify(curve, null, 2)}\n`], { type: "application/json" }), "json");
   if (track.recorded) offer("wav", track.file, "wav");
   part("wav").hidden = !track.recorded;
-  place(track.slot, track);
-  say(
+  placeTrack(track.slot, track);
+  announce(
     `${track.name}: ${curve.quadrant.words}. Mean valence ${signed(curve.mean.valence)}, ` +
       `mean arousal ${signed(curve.mean.arousal)}.`,
   );
@@ -228,12 +228,12 @@ function table(curve) {
   return [names.map((name) => name.replace("times_s", "time_s")), ...rows, []].join("\n");
 }
 
-async function look(track) {
+async function loadSpectrogram(track) {
   try {
     track.picture = await spectrogramOf(track.file);
     track.picture.peak = peakOf(track.picture.columns);
   } catch {
-    track.deaf = true;
+    track.undecodable = true;
   }
   refresh();
 }
@@ -246,37 +246,37 @@ function peakOf(columns) {
 
 // ------------------------------------------------------------------ the microphone
 
-async function record(slot) {
-  if (shown().some((track) => track.live)) return;
+async function recordMicrophone(slot) {
+  if (visibleTracks().some((track) => track.live)) return;
   $("error").hidden = true;
   if (slot === "b" && !tracks.a) slot = "a";
   pause();
   const track = newTrack(slot, "Microphone");
-  track.before = lastIn(slot);
+  track.before = lastAnsweredIn(slot);
   Object.assign(track, { live: true, recorded: true, picture: { seconds: LIVE_COLUMN_SECONDS, columns: [], peak: QUIETEST_PEAK_DB } });
   const blocks = [];
   let length = 0;
-  let live, pictured;
+  let live, spectrogram;
   let ended = false;
 
-  const failed = (error) => {
-    if (blocks.length && track.curve.times_s.length) stop(); // What was answered stays.
-    else if (tracks[track.slot] === track) place(track.slot, track.before);
-    const retry = error.passes ? () => record(slot) : null;
-    fail(error instanceof Problem ? "The live answer ended" : "The microphone could not be opened", error, retry);
+  const onFailure = (error) => {
+    if (blocks.length && track.curve.times_s.length) stop(); // Keep the frames that were answered.
+    else if (tracks[track.slot] === track) placeTrack(track.slot, track.before);
+    const retry = error.passes ? () => recordMicrophone(slot) : null;
+    showError(error instanceof Problem ? "The live analysis ended" : "The microphone could not be opened", error, retry);
   };
   const stop = async () => {
     if (ended) return;
     ended = true;
     await microphone.stop();
-    if (tracks[track.slot] !== track) return; // Something else took its place.
-    doing(track, "Finishing", null);
+    if (tracks[track.slot] !== track) return; // Another track took its place.
+    showProgress(track, "Finishing", null);
     await live.finish();
     track.live = false;
     if (tracks[track.slot] !== track) return;
     if (!track.curve.times_s.length) {
-      place(track.slot, track.before);
-      fail("Too short", new Error("Nothing was heard for half a second. Record a little longer."));
+      placeTrack(track.slot, track.before);
+      showError("Too short", new Error("The recording is shorter than half a second. Record a little longer."));
       return;
     }
     track.file = wav(blocks, microphone.rate, "Microphone.wav");
@@ -284,7 +284,7 @@ async function record(slot) {
     const mean = Object.fromEntries(
       ["valence", "arousal"].map((name) => [name, track.curve[name].reduce((a, b) => a + b) / track.curve[name].length]),
     );
-    const name = quadrantOf(mean);
+    const { name, words } = quadrantOf(mean);
     finish(
       track,
       {
@@ -292,11 +292,11 @@ async function record(slot) {
         duration_s: track.curve.times_s.at(-1),
         frame_seconds: track.curve.times_s[0],
         mean: Object.fromEntries(Object.entries(mean).map(([key, value]) => [key, Number(value.toFixed(DECIMALS))])),
-        quadrant: { name: name.toUpperCase(), words: words[name] },
+        quadrant: { name, words },
       },
       true,
     );
-    move(0);
+    moveTo(0);
   };
   track.stop = stop;
 
@@ -307,53 +307,51 @@ async function record(slot) {
       blocks.push(pcm);
       length += pcm.length;
       live.push(pcm);
-      const columns = pictured.push(samples);
+      const columns = spectrogram.push(samples);
       track.picture.columns.push(...columns);
       track.picture.peak = Math.max(track.picture.peak, peakOf(columns));
-      track.heard = length / microphone.rate;
-      doing(track, `Listening, ${clock(track.heard)}`);
+      track.recordedSeconds = length / microphone.rate;
+      showProgress(track, `Recording, ${clock(track.recordedSeconds)}`);
       refresh();
-      if (track.heard >= Number(limits.maxSeconds)) stop();
+      if (track.recordedSeconds >= Number(limits.maxSeconds)) stop();
     }, stop);
   } catch (error) {
-    failed(error);
+    onFailure(error);
     return;
   }
   track.model = $("model").value;
-  pictured = new Spectrogram(microphone.rate, LIVE_COLUMN_SECONDS);
+  spectrogram = new Spectrogram(microphone.rate, LIVE_COLUMN_SECONDS);
   live = new Live(liveUrl, {
     model: track.model,
     rate: microphone.rate,
     maxSeconds: Number(limits.maxChunkSeconds),
-    onProblem: failed,
+    onProblem: onFailure,
     onFrames: (answer) => {
       const { times_s, valence, arousal } = answer;
       const names = columnsOf(answer).filter((name) => name !== "times_s");
-      extend(track.curve, times_s.map((time_s, i) => ({ time_s, ...Object.fromEntries(names.map((name) => [name, answer[name][i]])) })));
+      addFrames(track.curve, times_s.map((time_s, i) => ({ time_s, ...Object.fromEntries(names.map((name) => [name, answer[name][i]])) })));
       if (!times_s.length) return;
-      const name = quadrantOf({ valence: valence.at(-1), arousal: arousal.at(-1) });
-      track.part("words").textContent = sentence(words[name]);
-      heard = track.slot;
-      move(times_s.at(-1));
+      const { words } = quadrantOf({ valence: valence.at(-1), arousal: arousal.at(-1) });
+      track.part("words").textContent = sentence(words);
+      activeSlot = track.slot;
+      moveTo(times_s.at(-1));
       refresh();
     },
   });
-  place(slot, track);
-  doing(track, "Listening, 0:00");
-  say("Listening to the microphone");
+  placeTrack(slot, track);
+  showProgress(track, "Recording, 0:00");
+  announce("Recording from the microphone");
   track.part("stop").focus();
 }
 
-const quadrantOf = ({ valence, arousal }) => (arousal >= 0 ? (valence >= 0 ? "q1" : "q2") : valence < 0 ? "q3" : "q4");
-
 // ------------------------------------------------------------------ showing
 
-function say(text) {
+function announce(text) {
   $("status").textContent = text;
 }
 
-/** What goes on with a track; `part` is from 0 to 1, null where it is not known. */
-function doing(track, text, part) {
+/** Show the progress of a track. `part` is from 0 to 1, or null if it is not known. */
+function showProgress(track, text, part) {
   track.part("doing").textContent = text;
   track.part("stop").hidden = !track.live;
   const bar = track.part("progress");
@@ -362,7 +360,7 @@ function doing(track, text, part) {
   else bar.value = part ?? 0;
 }
 
-function fail(title, error, retry = null) {
+function showError(title, error, retry = null) {
   $("error").hidden = false;
   $("error-title").textContent = title;
   $("error-detail").textContent = error.message;
@@ -376,32 +374,32 @@ $("dismiss").addEventListener("click", () => {
   $("file").focus();
 });
 
-/** Seconds that a track lasts, as far as is known by now. */
+/** Length of a track in seconds, as far as it is known by now. */
 function lengthOf({ curve, audio, picture }) {
   const known = [audio?.duration, picture?.duration].find(Number.isFinite) ?? 0;
   return Math.max(known, curve.times_s.at(-1) ?? 0);
 }
 
-const rangeShown = () => ($("scale").checked ? 1 : rangeOf(shown()));
+const visibleRange = () => ($("scale").checked ? 1 : rangeOf(visibleTracks()));
 $("scale").addEventListener("change", refresh);
 
-let waiting = false;
+let redrawRequested = false;
 
-/** Draw again, once a frame. */
+/** Draw again, at most once per frame. */
 function refresh() {
-  if (waiting) return;
-  waiting = true;
+  if (redrawRequested) return;
+  redrawRequested = true;
   requestAnimationFrame(() => {
-    waiting = false;
-    const all = shown();
+    redrawRequested = false;
+    const all = visibleTracks();
     for (const track of all) {
       track.card.classList.toggle("working", !track.done);
       track.card.classList.toggle("live", Boolean(track.live));
     }
     if (!all.length) return;
     const live = all.find((track) => track.live);
-    const end = live ? Math.max(20, live.heard ?? 0) : Math.max(1, ...all.map(lengthOf));
-    const range = rangeShown();
+    const end = live ? Math.max(20, live.recordedSeconds ?? 0) : Math.max(1, ...all.map(lengthOf));
+    const range = visibleRange();
     curves.show(all, range, live ? Math.max(0, end - LIVE_SECONDS) : 0, end);
     plane.show(all, range);
     $("plane").setAttribute(
@@ -411,23 +409,23 @@ function refresh() {
     $("plane").classList.toggle("live", Boolean(live));
     $("band").hidden = !all.some(({ curve }) => curve.valence_low);
     $("listen").hidden = all.length < 2 || Boolean(live);
-    $("readout").dataset.slot = heard;
-    for (const input of $("listen").querySelectorAll("input")) input.checked = input.value === heard;
-    const { audio } = tracks[heard];
+    $("readout").dataset.slot = activeSlot;
+    for (const input of $("listen").querySelectorAll("input")) input.checked = input.value === activeSlot;
+    const { audio } = tracks[activeSlot];
     $("play").disabled = !audio || Boolean(live);
     $("play").hidden = Boolean(audio?.error);
     $("no-audio").hidden = !audio?.error;
     $("png").disabled = !all.every(({ done }) => done);
-    $("length").textContent = clock(live ? (live.heard ?? 0) : Math.max(...all.map(lengthOf)));
-    move(time);
-    if ($("values").open) list();
+    $("length").textContent = clock(live ? (live.recordedSeconds ?? 0) : Math.max(...all.map(lengthOf)));
+    moveTo(time);
+    if ($("values").open) fillTable();
   });
 }
 
-$("values").addEventListener("toggle", list);
+$("values").addEventListener("toggle", fillTable);
 
-function list() {
-  const all = shown();
+function fillTable() {
+  const all = visibleTracks();
   const many = all.length > 1;
   const rows = all.map(({ curve }) => curve).sort((a, b) => b.times_s.length - a.times_s.length)[0]?.times_s ?? [];
   const names = all.flatMap(({ slot, curve }) =>
@@ -451,45 +449,45 @@ function list() {
 }
 
 $("png").addEventListener("click", () => {
-  const all = shown();
+  const all = visibleTracks();
   const credit = `Valence and arousal from \u22121 to 1, estimated by ${[...new Set(all.map(({ curve }) => curve.model))].join(", ")}. Music Sentiment Recognition`;
-  poster(all, rangeShown(), Math.max(...all.map(lengthOf)), words, credit).toBlob((blob) => {
+  poster(all, visibleRange(), Math.max(...all.map(lengthOf)), credit).toBlob((blob) => {
     const anchor = document.createElement("a");
     anchor.download = `${all.map(({ name }) => name.replace(/\.[^.]*$/, "")).join(" and ")}.png`;
-    anchor.href = link(all[0], blob);
+    anchor.href = objectUrl(all[0], blob);
     anchor.click();
   });
 });
 
-// ------------------------------------------------------------------ following the music
+// ------------------------------------------------------------------ playing the music
 
 function listenTo(track) {
-  track.audio = new Audio(link(track, track.file));
-  const mine = () => tracks[heard] === track;
-  const told = () => {
-    const playing = mine() && !track.audio.paused;
-    if (mine()) $("play").classList.toggle("playing", playing);
-    if (mine()) $("play").setAttribute("aria-label", playing ? "Pause" : "Play");
+  track.audio = new Audio(objectUrl(track, track.file));
+  const isActive = () => tracks[activeSlot] === track;
+  const showPlayState = () => {
+    if (!isActive()) return;
+    $("play").classList.toggle("playing", !track.audio.paused);
+    $("play").setAttribute("aria-label", track.audio.paused ? "Play" : "Pause");
   };
-  for (const event of ["play", "pause", "ended"]) track.audio.addEventListener(event, told);
-  track.audio.addEventListener("play", () => !still.matches && follow(track));
-  track.audio.addEventListener("timeupdate", () => mine() && !track.audio.paused && move(track.audio.currentTime));
-  track.audio.addEventListener("ended", () => mine() && move(lengthOf(track)));
+  for (const event of ["play", "pause", "ended"]) track.audio.addEventListener(event, showPlayState);
+  track.audio.addEventListener("play", () => !reducedMotion.matches && followPlayback(track));
+  track.audio.addEventListener("timeupdate", () => isActive() && !track.audio.paused && moveTo(track.audio.currentTime));
+  track.audio.addEventListener("ended", () => isActive() && moveTo(lengthOf(track)));
   for (const event of ["loadedmetadata", "error"]) track.audio.addEventListener(event, refresh);
 }
 
-function follow(track) {
-  if (tracks[heard] !== track || track.audio.paused) return;
-  move(track.audio.currentTime);
-  requestAnimationFrame(() => follow(track));
+function followPlayback(track) {
+  if (tracks[activeSlot] !== track || track.audio.paused) return;
+  moveTo(track.audio.currentTime);
+  requestAnimationFrame(() => followPlayback(track));
 }
 
-function move(to) {
+function moveTo(to) {
   time = to;
   curves.move(time);
   plane.move(time);
   $("now-time").textContent = clock(time, 1);
-  const track = tracks[heard];
+  const track = tracks[activeSlot];
   for (const name of ["valence", "arousal"]) {
     const silent = !track?.curve.times_s.length || isOver(track, time);
     $(`now-${name}`).textContent = silent ? "\u2013" : signed(at(track.curve.times_s, track.curve[name], time));
@@ -497,16 +495,16 @@ function move(to) {
 }
 
 function seek(to) {
-  const track = tracks[heard];
+  const track = tracks[activeSlot];
   if (track?.live) return;
   if (track?.audio?.readyState > 0) track.audio.currentTime = Math.min(to, track.audio.duration);
-  move(to);
+  moveTo(to);
 }
 
-const pause = () => tracks[heard]?.audio?.pause();
+const pause = () => tracks[activeSlot]?.audio?.pause();
 
 function toggle() {
-  const audio = tracks[heard]?.audio;
+  const audio = tracks[activeSlot]?.audio;
   if (!audio || audio.error || $("play").disabled) return;
   if (!audio.paused) {
     audio.pause();
@@ -518,9 +516,9 @@ function toggle() {
 
 $("play").addEventListener("click", toggle);
 $("listen").addEventListener("change", ({ target }) => {
-  const playing = !tracks[heard].audio.paused;
+  const playing = !tracks[activeSlot].audio.paused;
   pause();
-  heard = target.value;
+  activeSlot = target.value;
   $("play").classList.remove("playing");
   refresh();
   if (playing) toggle();
@@ -548,12 +546,12 @@ $("about").addEventListener("click", async () => {
     if (!response.ok) throw new Error();
     card = await response.json();
   } catch {
-    fail("The model's card could not be read", new Error("Check that the service is still running, then try again."));
+    showError("The model's card could not be read", new Error("Check that the service is still running, then try again."));
     return;
   }
   const body = [node("p", card.summary ?? "")];
   if (card.limits?.length) {
-    body.push(node("h3", "What to keep in mind"), node("ul", "", ...card.limits.map((limit) => node("li", sentence(limit)))));
+    body.push(node("h3", "Limits"), node("ul", "", ...card.limits.map((limit) => node("li", sentence(limit)))));
   }
   const scores = Object.entries(card.metrics ?? {});
   if (scores.length) {
@@ -576,7 +574,7 @@ $("about").addEventListener("click", async () => {
   $("model-card").showModal();
 });
 $("model-card").addEventListener("click", (event) => {
-  if (event.target === $("model-card")) $("model-card").close(); // Beside it.
+  if (event.target === $("model-card")) $("model-card").close(); // A click beside the dialog.
 });
 
 // ------------------------------------------------------------------ light and dark
@@ -584,7 +582,7 @@ $("model-card").addEventListener("click", (event) => {
 const system = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : system.matches);
 
-function themed() {
+function showTheme() {
   $("theme").setAttribute("aria-pressed", isDark());
   for (const chart of [curves, plane, intro]) chart.draw();
 }
@@ -594,9 +592,9 @@ $("theme").addEventListener("click", () => {
   try {
     localStorage.setItem("theme", theme);
   } catch {
-    // Then it holds for this visit.
+    // Then the theme lasts for this visit only.
   }
-  themed();
+  showTheme();
 });
-system.addEventListener("change", themed);
-themed();
+system.addEventListener("change", showTheme);
+showTheme();

@@ -1,6 +1,7 @@
-// The two charts. What stands still is painted once; what moves lies on a second canvas.
+// The two charts. The still parts are painted once; the moving parts are on a second canvas.
 // The same painters draw the picture to download.
 
+import { AXIS_ENDS, QUADRANTS } from "./affect.js";
 import { BANDS, RANGE_DB, frequencyAt, heightOf } from "./spectrogram.js";
 
 const TIME_STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600];
@@ -8,8 +9,6 @@ const FREQUENCIES_HZ = [200, 1000, 4000];
 const TRAIL_SECONDS = 12;
 const NEAR_PIXELS = 28;
 const RANGES = [0.25, 0.5, 1];
-const MEANINGS = { valence: ["pleasant", "unpleasant"], arousal: ["energetic", "calm"] };
-const CORNERS = { q1: [1, 1], q2: [-1, 1], q3: [-1, -1], q4: [1, -1] };
 
 export const clock = (seconds, digits = 0) => {
   const unit = 10 ** digits;
@@ -35,7 +34,7 @@ export function at(times, values, time) {
   return values[before] + (position - before) * (values[after] - values[before]);
 }
 
-/** Half of the scale that is shown: the smallest of a few that holds every value. */
+/** Half of the visible scale: the smallest of a few that fits every value. */
 export function rangeOf(tracks) {
   let most = 0;
   for (const { curve } of tracks) {
@@ -48,14 +47,14 @@ export function rangeOf(tracks) {
 
 const ticks = (range) => [`+${range}`, `\u2212${range}`];
 
-/** Whether a track ends before a time; a file may be up to a frame longer than its curve. */
+/** Whether a track ends before a time. A file may be up to one frame longer than its curve. */
 export const isOver = ({ curve }, time) => time > curve.times_s.at(-1) + 0.5;
 
 // ------------------------------------------------------------------ colours
 
-const HUES = [85, 25, -95, -200, -275]; // Of the quadrants' middles, from Q1 on and back to it.
+const HUES = [85, 25, -95, -200, -275]; // At the middles of Q1 to Q4, and Q1 again.
 
-/** Colour of a feeling: its hue from the quadrant, stronger away from the middle. */
+/** Colour of a point in the plane: its hue from the angle, its strength from the distance to 0. */
 export function moodColour(valence, arousal, dark) {
   const turn = (Math.atan2(arousal, valence) / (Math.PI / 2) + 3.5) % 4; // 0 in the middle of Q1
   const before = Math.floor(turn);
@@ -109,7 +108,7 @@ function write(context, colours, text, x, y, { align = "left", size = 12, weight
   context.textAlign = align;
   context.textBaseline = "alphabetic";
   if (halo) {
-    // So that a curve behind does not cross it out.
+    // A curve behind the text must not cross it out.
     Object.assign(context, { strokeStyle: colours.surface, lineWidth: 4, lineJoin: "round" });
     context.strokeText(text, x, y);
   }
@@ -134,7 +133,7 @@ function pointsOf({ times_s: times }, values, start, end, x, y) {
   return points;
 }
 
-/** Curves, mood and spectrograms on one time axis; gives where things lie. */
+/** Paint curves, mood and spectrograms on one time axis. Returns their positions. */
 export function paintTime(context, width, height, { tracks, start, end, range, colours }) {
   const [left, right, top] = [50, width - 12, 6];
   const count = Math.max(1, tracks.length);
@@ -195,8 +194,9 @@ export function paintTime(context, width, height, { tracks, start, end, range, c
     const label = name[0].toUpperCase() + name.slice(1);
     write(context, colours, label, left + 8, high + 16, { weight: 600, size: 12.5, colour: "ink", halo: true });
     const wide = context.measureText(label).width;
-    write(context, colours, `\u2191 ${MEANINGS[name][0]}`, left + 16 + wide, high + 16, { size: 11.5, halo: true });
-    write(context, colours, `\u2193 ${MEANINGS[name][1]}`, left + 8, low - 8, { size: 11.5, halo: true });
+    const [lowEnd, highEnd] = AXIS_ENDS[name];
+    write(context, colours, `\u2191 ${highEnd}`, left + 16 + wide, high + 16, { size: 11.5, halo: true });
+    write(context, colours, `\u2193 ${lowEnd}`, left + 8, low - 8, { size: 11.5, halo: true });
     from += lane + 14;
   }
 
@@ -228,7 +228,7 @@ export function paintTime(context, width, height, { tracks, start, end, range, c
 
   for (const time of times) {
     stroke(context, [[x(time), bottom], [x(time), bottom + 5]], colours.line, 1);
-    // Keeps the last label within the picture.
+    // The last label must stay within the picture.
     const align = x(time) > right - 12 ? "right" : "center";
     write(context, colours, clock(time, step < 1 ? 1 : 0), Math.min(x(time), right), bottom + 18, { align, size: 11.5 });
   }
@@ -283,13 +283,13 @@ function paintSpectrogram(context, track, { top, bottom }, { left, right, start,
     write(context, colours, pitch(hz), left - 8, y(hz) + 4, { align: "right", size: 10.5 });
   }
   if (!picture) {
-    const text = track.deaf ? "This browser cannot decode this format" : "Drawing the spectrogram\u2026";
+    const text = track.undecodable ? "This browser cannot decode this format" : "Drawing the spectrogram\u2026";
     write(context, colours, text, (left + right) / 2, (top + bottom) / 2 + 4, { align: "center" });
   }
 }
 
-/** The valence-arousal plane, with the way the music takes through it. */
-export function paintPlane(context, width, height, { tracks, words, range, colours }) {
+/** The valence-arousal plane, with the path of the music through it. */
+export function paintPlane(context, width, height, { tracks, range, colours }) {
   const side = Math.min(width - 44, height - 30);
   const [left, top] = [40, 4];
   const [right, bottom] = [left + side, top + side];
@@ -314,8 +314,8 @@ export function paintPlane(context, width, height, { tracks, words, range, colou
   context.restore();
 
   const size = side < 300 ? 11.5 : 13;
-  for (const [name, [sx, sy]] of Object.entries(CORNERS)) {
-    write(context, colours, words[name], x(sx * range) - 12 * sx, y(sy * range) + (sy > 0 ? 22 : -13), {
+  for (const { signs: [sx, sy], words } of QUADRANTS) {
+    write(context, colours, words, x(sx * range) - 12 * sx, y(sy * range) + (sy > 0 ? 22 : -13), {
       align: sx > 0 ? "right" : "left",
       size,
       weight: 550,
@@ -361,7 +361,7 @@ export function paintPlane(context, width, height, { tracks, words, range, colou
 
 const glows = {};
 
-/** The plane in the colours of its feelings, clear in the middle. */
+/** The plane in the colours of its feelings, transparent in the middle. */
 function glow(dark, range) {
   const cells = 48;
   const key = `${dark} ${range}`;
@@ -383,7 +383,7 @@ function glow(dark, range) {
 
 // ------------------------------------------------------------------ charts on the page
 
-/** Context of a canvas that is sharp on this screen. */
+/** Set the size of a canvas so that it is sharp on this screen, and return its context. */
 export function sized(canvas, width, height, scale = devicePixelRatio) {
   canvas.width = Math.round(width * scale);
   canvas.height = Math.round(height * scale);
@@ -426,16 +426,16 @@ class Chart {
   }
 }
 
-const told = (track, time, many) => {
+const describePoint = (track, time, many) => {
   const name = many ? `${track.slot.toUpperCase()}  ` : "";
-  if (isOver(track, time)) return `${name}over`;
+  if (isOver(track, time)) return `${name}ended`;
   const [valence, arousal] = ["valence", "arousal"].map((name) => signed(at(track.curve.times_s, track.curve[name], time)));
   return `${name}valence ${valence}, arousal ${arousal}`;
 };
 
 const hasFrames = ({ curve }) => curve.times_s.length > 0;
 
-/** Everything over time, with a playhead: a slider for mouse, touch and keyboard. */
+/** All curves over time with a playhead. It is a slider for mouse, touch and keyboard. */
 export class TimeChart extends Chart {
   start = 0;
   end = 1;
@@ -493,11 +493,11 @@ export class TimeChart extends Chart {
   point(event) {
     this.pointed = event && this.place ? { x: this.across(event), y: event.offsetY } : null;
     if (this.pointed && (this.pointed.x < this.place.left || this.pointed.x > this.place.right)) this.pointed = null;
-    const heard = this.tracks.filter(hasFrames);
-    if (this.pointed && heard.length) {
+    const drawn = this.tracks.filter(hasFrames);
+    if (this.pointed && drawn.length) {
       const { x, y } = this.pointed;
       const time = this.place.time(x);
-      const lines = [clock(time, 1), ...heard.map((track) => told(track, time, this.tracks.length > 1))];
+      const lines = [clock(time, 1), ...drawn.map((track) => describePoint(track, time, this.tracks.length > 1))];
       const picture = this.place.pictures.find(({ top, bottom }) => y >= top && y <= bottom);
       if (picture) lines.push(pitch(frequencyAt((picture.bottom - y) / (picture.bottom - picture.top))));
       this.say(lines.join("\n"), x, y);
@@ -510,13 +510,13 @@ export class TimeChart extends Chart {
     if (!this.above) return;
     const { above: context, place, colours, pointed } = this;
     context.clearRect(0, 0, this.width, this.height);
-    const heard = this.tracks.filter(hasFrames);
-    if (!heard.length) return;
+    const drawn = this.tracks.filter(hasFrames);
+    if (!drawn.length) return;
     if (pointed) stroke(context, [[pointed.x, place.top], [pointed.x, place.bottom]], colours.quiet, 1, 0.6);
     const x = place.x(Math.min(time, this.end));
     stroke(context, [[x, place.top], [x, place.bottom]], colours.surface, 3.5, 0.75);
     stroke(context, [[x, place.top], [x, place.bottom]], colours.ink, 1.5);
-    for (const track of heard) {
+    for (const track of drawn) {
       const { curve, slot } = track;
       for (const [name, { y }] of Object.entries(place.lanes)) {
         if (isOver(track, time)) continue;
@@ -530,16 +530,15 @@ export class TimeChart extends Chart {
     this.root.setAttribute("aria-valuenow", time.toFixed(1));
     this.root.setAttribute(
       "aria-valuetext",
-      [clock(time, 1), ...heard.map((track) => told(track, time, this.tracks.length > 1))].join("; "),
+      [clock(time, 1), ...drawn.map((track) => describePoint(track, time, this.tracks.length > 1))].join("; "),
     );
   }
 }
 
-/** The plane; a dot for each track that goes its way, with a trail. */
+/** The plane, with a moving dot and a trail for each track. */
 export class PlaneChart extends Chart {
   constructor(root, onSeek) {
     super(root);
-    this.words = Object.fromEntries(Object.keys(CORNERS).map((name) => [name, root.dataset[name]]));
     this.dots = Object.fromEntries([...root.querySelectorAll(".dot")].map((dot) => [dot.dataset.slot, dot]));
     root.addEventListener("pointermove", (event) => this.point(event));
     root.addEventListener("click", (event) => {
@@ -577,7 +576,7 @@ export class PlaneChart extends Chart {
     this.root.classList.toggle("near", this.nearest !== null);
     if (this.nearest) {
       const { track, time, x, y } = this.nearest;
-      this.say(`${clock(time, 1)}\n${told(track, time, this.tracks.length > 1)}`, x, y);
+      this.say(`${clock(time, 1)}\n${describePoint(track, time, this.tracks.length > 1)}`, x, y);
     } else this.say("");
     if (this.above) this.move(this.time);
   }
@@ -612,10 +611,10 @@ export class PlaneChart extends Chart {
   }
 }
 
-// ------------------------------------------------------------------ a picture to keep
+// ------------------------------------------------------------------ the picture to download
 
 /** Both charts with their names, as a canvas of 2400 by some 1500 pixels. */
-export function poster(tracks, range, end, words, credit) {
+export function poster(tracks, range, end, credit) {
   const [width, pad, head] = [1200, 40, 92 + 34 * tracks.length];
   const [chart, side] = [tracks.length > 1 ? 600 : 500, 400];
   const height = head + chart + 66;
@@ -640,7 +639,7 @@ export function poster(tracks, range, end, words, credit) {
   context.translate(pad, head);
   paintTime(context, width - 3 * pad - side, chart, { tracks, range, start: 0, end, colours });
   context.translate(width - 2 * pad - side, 0);
-  paintPlane(context, side, side, { tracks, words, range, colours });
+  paintPlane(context, side, side, { tracks, range, colours });
   context.setTransform(2, 0, 0, 2, 0, 0);
   write(context, colours, credit, pad, height - 24, { size: 12.5 });
   return canvas;

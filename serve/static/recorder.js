@@ -1,4 +1,4 @@
-// On the audio thread: mix what the microphone gives to mono and hand it over in blocks.
+// On the audio thread: mix the microphone to mono and post it in blocks.
 
 const BLOCK_SECONDS = 0.1;
 

@@ -1,11 +1,11 @@
-// Ask the service: about a file, with progress and frames as they come, and about live audio.
+// Requests to the service: files, with their progress and frames, and live audio.
 
 const CHUNK_SECONDS = 0.5;
 
-/** An error that can be shown: what went wrong and what to do, in words. */
+/** An error to show to the user: what is wrong and what to do. */
 export class Problem extends Error {
-  constructor({ status = 0, detail, request_id: id }, retryAfter = 0) {
-    super(plain(detail));
+  constructor({ status = 0, detail, field, request_id: id }, retryAfter = 0) {
+    super(sentence(detail, field));
     Object.assign(this, { status, id, retryAfter });
   }
 
@@ -17,31 +17,31 @@ export class Problem extends Error {
 
 const UNREACHED = { detail: "The service did not answer. Check that it is still running, then try again." };
 
-/** The API names the field first; on the page there is only one. */
-function plain(detail) {
-  const text = detail.replace(/^(file|chunk|state|model): /, "");
+/** The detail as a sentence, without the name of the field: on the page there is only one. */
+function sentence(detail, field) {
+  const text = detail.startsWith(`${field}: `) ? detail.slice(field.length + 2) : detail;
   return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
-function read(status, text, retryAfter) {
+function readProblem(status, text, retryAfter) {
   try {
     return new Problem(JSON.parse(text), Number(retryAfter) || 0);
   } catch {
-    // A proxy's page, for instance.
+    // For instance the error page of a proxy.
     return new Problem({ status, detail: `the service answered with status ${status}; try again later` });
   }
 }
 
 /**
- * Ask about a file.
+ * Predict a file.
  *
- * XMLHttpRequest, because fetch tells nothing about the progress of an upload.
+ * This uses XMLHttpRequest because fetch does not report the progress of an upload.
  *
  * @param {string} url
  * @param {Blob} file
  * @param {{onUpload: Function, onFrames: Function, signal: AbortSignal}} options
- *   `onUpload` gets the part that is sent, 0 to 1; `onFrames` records as they are answered.
- * @returns {Promise<object>} what the service says about the whole.
+ *   `onUpload` gets the part that is sent, from 0 to 1. `onFrames` gets new frames.
+ * @returns {Promise<object>} the summary of the whole file.
  */
 export function predict(url, file, { onUpload, onFrames, signal }) {
   return new Promise((resolve, reject) => {
@@ -69,7 +69,7 @@ export function predict(url, file, { onUpload, onFrames, signal }) {
     request.addEventListener("progress", take);
     request.addEventListener("load", () => {
       if (request.status !== 200) {
-        reject(read(request.status, request.responseText, request.getResponseHeader("Retry-After")));
+        reject(readProblem(request.status, request.responseText, request.getResponseHeader("Retry-After")));
         return;
       }
       take();
@@ -85,7 +85,7 @@ export function predict(url, file, { onUpload, onFrames, signal }) {
   });
 }
 
-/** Live audio: one chunk at a time under way, each with the state that the last one brought. */
+/** Live audio: one request at a time, each with the state of the previous answer. */
 export class Live {
   constructor(url, { model, rate, maxSeconds, onFrames, onProblem }) {
     this.url = (final) =>
@@ -95,22 +95,22 @@ export class Live {
     this.waiting = [];
     this.length = 0;
     this.state = null;
-    this.over = false; // Failed.
+    this.failed = false;
     this.work = Promise.resolve();
     this.busy = false;
   }
 
-  /** Take 16 bit samples; they are sent when enough of them wait. */
+  /** Take 16-bit samples. They are sent once there are enough of them. */
   push(samples) {
     this.waiting.push(samples);
     this.length += samples.length;
     if (!this.busy && this.length >= CHUNK_SECONDS * this.rate) this.work = this.send();
   }
 
-  /** Send what is left and get what the service held back. */
+  /** Send the remaining samples and get the remaining frames. */
   async finish() {
     await this.work;
-    if (!this.over) await this.send(true);
+    if (!this.failed) await this.send(true);
   }
 
   async send(final = false) {
@@ -124,9 +124,9 @@ export class Live {
         this.length -= chunk.length;
         const last = final && !rest.length;
         if (chunk.length || last) await this.post(chunk, last);
-      } while (!this.over && (final ? this.length : this.length >= CHUNK_SECONDS * this.rate));
+      } while (!this.failed && (final ? this.length : this.length >= CHUNK_SECONDS * this.rate));
     } catch (error) {
-      this.over = true;
+      this.failed = true;
       this.onProblem(error);
     } finally {
       this.busy = false;
@@ -145,7 +145,7 @@ export class Live {
         throw new Problem(UNREACHED);
       }
       if (response.ok) break;
-      const problem = read(response.status, await response.text(), response.headers.get("Retry-After"));
+      const problem = readProblem(response.status, await response.text(), response.headers.get("Retry-After"));
       if (!problem.passes || attempt === 3) throw problem;
       await new Promise((resolve) => setTimeout(resolve, 1000 * (problem.retryAfter || 1)));
     }

@@ -1,13 +1,13 @@
-// What the page hears by itself: files that the browser can decode, and the microphone.
+// Audio in the browser: spectrograms of files, the microphone, and WAV files.
 
 const ANALYSIS_RATE = 16_000; // The spectrogram ends at half of it.
 const MAX_COLUMNS = 1600;
 const MIN_COLUMN_SECONDS = 0.025;
 
 let worker;
-let asked = 0;
+let lastId = 0;
 
-/** Spectrogram of a file: `{ seconds, columns, duration }`; fails where the browser cannot decode it. */
+/** Spectrogram of a file: `{ seconds, columns, duration }`. Fails if the browser cannot decode it. */
 export async function spectrogramOf(file) {
   const context = new OfflineAudioContext(1, 1, ANALYSIS_RATE);
   const buffer = await context.decodeAudioData(await file.arrayBuffer());
@@ -18,35 +18,35 @@ export async function spectrogramOf(file) {
   }
   const seconds = Math.max(MIN_COLUMN_SECONDS, buffer.duration / MAX_COLUMNS);
   worker ??= new Worker(new URL("spectrogram-worker.js", import.meta.url), { type: "module" });
-  const id = ++asked;
+  const id = ++lastId;
   const columns = await new Promise((resolve, reject) => {
-    const answered = ({ data }) => {
+    const onMessage = ({ data }) => {
       if (data.id !== id) return;
-      worker.removeEventListener("message", answered);
+      worker.removeEventListener("message", onMessage);
       resolve(data.columns);
     };
-    worker.addEventListener("message", answered);
+    worker.addEventListener("message", onMessage);
     worker.addEventListener("error", reject, { once: true });
     worker.postMessage({ id, samples, rate: ANALYSIS_RATE, seconds }, [samples.buffer]);
   });
   return { seconds, columns, duration: buffer.duration };
 }
 
-/** Hand over the microphone's samples, mono, until `stop` is called. */
+/** Pass the microphone's samples, mono, to `onSamples` until `stop` is called. */
 export async function openMicrophone(onSamples, onEnd) {
   if (!navigator.mediaDevices?.getUserMedia) {
     throw new Error("Browsers open the microphone only to pages on https or on this machine.");
   }
   let stream;
   try {
-    // Music, not speech: what makes calls clear would change it.
+    // These filters are made for speech and would change music.
     stream = await navigator.mediaDevices.getUserMedia({
       audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
     });
   } catch (error) {
     throw new Error(
       {
-        NotAllowedError: "The browser was not allowed to use it. Allow it beside the address, then try again.",
+        NotAllowedError: "The browser is not allowed to use it. Allow it next to the address, then try again.",
         NotFoundError: "There is no microphone on this device.",
         NotReadableError: "Another program is using it.",
       }[error.name] ?? error.message,
@@ -57,7 +57,7 @@ export async function openMicrophone(onSamples, onEnd) {
   const recorder = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
   recorder.port.onmessage = ({ data }) => onSamples(data);
   context.createMediaStreamSource(stream).connect(recorder);
-  stream.getAudioTracks()[0].addEventListener("ended", onEnd); // Pulled out, or forbidden.
+  stream.getAudioTracks()[0].addEventListener("ended", onEnd); // Unplugged, or permission withdrawn.
   return {
     rate: context.sampleRate,
     async stop() {
@@ -68,11 +68,11 @@ export async function openMicrophone(onSamples, onEnd) {
   };
 }
 
-/** Floats to 16 bit integers, as the service divides them again. */
+/** Convert floats to 16-bit integers with the scale that the service expects. */
 export const toPcm = (samples) =>
   Int16Array.from(samples, (value) => Math.max(-32768, Math.min(32767, Math.round(value * 32768))));
 
-/** WAV file of 16 bit mono blocks. */
+/** Make a WAV file of 16-bit mono blocks. */
 export function wav(blocks, rate, name) {
   const bytes = 2 * blocks.reduce((sum, block) => sum + block.length, 0);
   const head = new DataView(new ArrayBuffer(44));

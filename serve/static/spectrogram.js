@@ -1,20 +1,20 @@
-// Mel spectrogram in decibels, from audio that comes whole or in pieces.
+// Mel spectrogram in decibels, of whole audio or block by block.
 
 export const BANDS = 96;
 export const [LOW_HZ, HIGH_HZ] = [40, 8000];
 export const RANGE_DB = 75;
-const WINDOW_SECONDS = 0.1; // At least; the transform needs a power of two.
+const WINDOW_SECONDS = 0.1; // Minimum; the transform needs a power of two.
 const FLOOR = 1e-10;
 
 /** Hz to mel, as O'Shaughnessy (1987), Speech Communication: Human and Machine. */
 export const mel = (hz) => 2595 * Math.log10(1 + hz / 700);
 const hertz = (mels) => 700 * (10 ** (mels / 2595) - 1);
 
-/** Place of a frequency on the picture, 0 at its lower edge and 1 at its upper. */
+/** Position of a frequency in the picture: 0 at the lower edge, 1 at the upper edge. */
 export const heightOf = (hz) => (mel(hz) - mel(LOW_HZ)) / (mel(HIGH_HZ) - mel(LOW_HZ));
 export const frequencyAt = (height) => hertz(mel(LOW_HZ) + height * (mel(HIGH_HZ) - mel(LOW_HZ)));
 
-/** Discrete Fourier transform of real input: radix 2, in place, its power given back. */
+/** Power spectrum of real input by a radix-2 fast Fourier transform. */
 class Fourier {
   constructor(size) {
     this.size = size;
@@ -55,12 +55,12 @@ class Fourier {
 export class Spectrogram {
   /**
    * @param {number} rate Sample rate in Hz.
-   * @param {number} seconds What one column stands for; long ones are means of several windows.
+   * @param {number} seconds Length of a column. A long column is the mean of several windows.
    */
   constructor(rate, seconds) {
     this.seconds = seconds;
     this.windows = Math.max(1, Math.round(seconds / WINDOW_SECONDS));
-    this.hop = (seconds * rate) / this.windows; // May be no whole number; places are rounded.
+    this.hop = (seconds * rate) / this.windows; // May be fractional; positions are rounded.
     const size = 2 ** Math.ceil(Math.log2(WINDOW_SECONDS * rate));
     this.fourier = new Fourier(size);
     this.window = Float32Array.from({ length: size }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
@@ -80,11 +80,11 @@ export class Spectrogram {
     // The first window is centred on the first sample.
     this.rest = new Float32Array(size / 2);
     this.dropped = -size / 2;
-    this.taken = 0; // Windows so far.
+    this.nWindows = 0; // Number of windows so far.
     this.sums = new Float32Array(BANDS);
   }
 
-  /** Columns that these samples complete, each of BANDS values in dB. */
+  /** Take samples and return the columns that they complete, each with BANDS values in dB. */
   push(samples) {
     const known = new Float32Array(this.rest.length + samples.length);
     known.set(this.rest);
@@ -92,15 +92,15 @@ export class Spectrogram {
     const { size } = this.fourier;
     const columns = [];
     const startOf = (window) => Math.round(window * this.hop) - size / 2 - this.dropped;
-    let start = startOf(this.taken);
-    for (; start + size <= known.length; start = startOf(this.taken)) {
+    let start = startOf(this.nWindows);
+    for (; start + size <= known.length; start = startOf(this.nWindows)) {
       for (let i = 0; i < size; i++) this.frame[i] = known[start + i] * this.window[i];
       this.fourier.power(this.frame, this.spectrum);
       this.filters.forEach(({ first, weights }, band) => {
         for (let k = 0; k < weights.length; k++) this.sums[band] += weights[k] * this.spectrum[first + k];
       });
-      this.taken += 1;
-      if (this.taken % this.windows === 0) {
+      this.nWindows += 1;
+      if (this.nWindows % this.windows === 0) {
         columns.push(this.sums.map((sum) => 10 * Math.log10(sum / this.windows + FLOOR)));
         this.sums.fill(0);
       }

@@ -1,7 +1,7 @@
-// Before the first paint: the theme that was chosen here, else the one of the system.
+// Before the first paint: set the theme that the user chose, if any.
 try {
   const theme = localStorage.getItem("theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 } catch {
-  // Storage is closed to this page; the system's theme holds.
+  // The page may not use storage. The theme of the system applies.
 }

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -26,20 +27,26 @@ import soundfile as sf
 import soxr
 from tqdm import tqdm
 
+if __package__:
+    from benchmarks.real_data import DATA
+else:  # run as a script
+    from real_data import DATA
+
 from msr_utils.audio import decode as audio_decode
 from msr_utils.audio.decode import Resampler
+from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
 from msr_utils.constants import CHROMA_N_FFT, CHROMA_STEPS, SAMPLE_RATE
-from msr_utils.corpora.synthetic import SyntheticConfig, render_track
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.render import render_track
 from msr_utils.features.blocks.registry import BLOCKS
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.cost import estimate, measure_cost
 from msr_utils.features.extractor import FeatureExtractor, extract
 from msr_utils.io import write_json, write_text
 from msr_utils.paths import PROJECT_ROOT
-from msr_utils.provenance.identity import environment
+from msr_utils.provenance.environment import environment
 
-DATA = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data"))
 DEAM_AUDIO = DATA / "deam" / "MEMD_audio"
 """Taken by default if it is there; otherwise clips are rendered."""
 
@@ -47,7 +54,6 @@ REPORTS = PROJECT_ROOT / "reports/benchmarks"
 QUICK_REPORTS = PROJECT_ROOT / "reports/scratch/benchmarks"
 
 HERE = Path(__file__).resolve().parent
-SUFFIXES = (".mp3", ".ogg", ".opus", ".flac", ".wav", ".aiff")
 PACKAGES = ("librosa", "opensmile", "essentia")
 
 MAX_CLIPS = 10
@@ -107,9 +113,9 @@ def write_long(path: Path, seconds: float) -> None:
 
 def find_clips(folder: Path, most: int) -> list[Path]:
     """First audio files of a folder, by name."""
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)[:most]
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in AUDIO_SUFFIXES)[:most]
     if not paths:
-        raise click.ClickException(f"--audio {folder}: holds none of {', '.join(SUFFIXES)}")
+        raise click.ClickException(f"--audio {folder}: holds none of {', '.join(AUDIO_SUFFIXES)}")
     return paths
 
 
@@ -323,17 +329,18 @@ def measure_million(paths: list[Path]) -> dict:
     config = FeatureConfig(MILLION["blocks"])
     cost = measure_cost(paths, config)
     minutes = MILLION["track_s"] / 60
+    collection = estimate(
+        MILLION["tracks"],
+        MILLION["track_s"],
+        cost.seconds_per_minute * minutes,
+        cost.bytes_per_minute * minutes,
+        MILLION["cores"],
+    )
     return {
         **MILLION,
-        **cost,
-        **estimate(
-            MILLION["tracks"],
-            MILLION["track_s"],
-            cost["seconds_per_minute"] * minutes,
-            cost["bytes_per_minute"] * minutes,
-            MILLION["cores"],
-        ),
-        "audio_tib": MILLION["tracks"] * cost["audio_bytes_per_minute"] * minutes / 2**40,
+        **asdict(cost),
+        **asdict(collection),
+        "audio_tib": MILLION["tracks"] * cost.audio_bytes_per_minute * minutes / 2**40,
     }
 
 

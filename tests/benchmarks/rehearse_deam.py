@@ -28,12 +28,18 @@ import soundfile as sf
 import soxr
 from tqdm import tqdm
 
+if __package__:
+    from benchmarks.real_data import DATA
+else:  # run as a script
+    from real_data import DATA
+
 from msr_utils import paths
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import Corpus, CorpusError
-from msr_utils.corpora.deam import EXCERPT_S, SONGS
-from msr_utils.corpora.synthetic import SyntheticConfig, render_track
+from msr_utils.corpora.deam.songs import EXCERPT_S, SONGS
+from msr_utils.corpora.synthetic.config import SyntheticConfig
+from msr_utils.corpora.synthetic.render import render_track
 from msr_utils.io import (
     atomic_path,
     read_json,
@@ -42,11 +48,10 @@ from msr_utils.io import (
     write_text,
 )
 from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
-from msr_utils.provenance.identity import environment
+from msr_utils.provenance.environment import environment
 from msr_utils.study import plan, runner
 from msr_utils.study.plan import StudyError
 
-DATA = Path(os.environ.get("MSR_DATA", PROJECT_ROOT.parent / "shared" / "data")) / "deam"
 WORK = Path(tempfile.gettempdir()) / "msr-deam-rehearsal"
 REPORTS = PROJECT_ROOT / "reports/benchmarks"
 
@@ -300,7 +305,7 @@ def render(results: dict) -> str:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--data", default=DATA, show_default=True, type=click.Path(path_type=Path),
+    "--data", default=DATA / "deam", show_default=True, type=click.Path(path_type=Path),
     help="folder with DEAM's annotations and metadata",
 )  # fmt: skip
 @click.option(

@@ -1,8 +1,9 @@
-"""Error by kind of music."""
+"""Error by kind of music: series, mode, tempo, loudness and the like."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,16 +20,16 @@ from msr_utils.experiments.error_analysis.decomposition import level_error
 from msr_utils.features.blocks.tonal import KEY_MEASURES
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.filterbanks import mel_filterbank
-from msr_utils.metrics.bootstrap import draw_units
+from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_units
 from msr_utils.metrics.correlation import pearson
-from msr_utils.metrics.curves import Curve, Predictions
+from msr_utils.metrics.curves import Predictions
 from msr_utils.metrics.estimate import Estimate
-from msr_utils.metrics.scores import evaluate, score
+from msr_utils.metrics.scores import evaluate
 
 DESCRIBED_BY = ("logmel", "tonal", "onset", "tempogram", "loudness")
-"""Blocks that `describe_pieces` reads."""
+"""Feature blocks that `describe_pieces` reads."""
 
-SCALES = {
+DESCRIPTOR_UNITS = {
     "tempo": "beats per minute",
     "loudness": "LUFS",
     "loudness range": "dB",
@@ -37,43 +38,85 @@ SCALES = {
     "mode": "major - minor",
     "length": "s",
 }
-"""What `describe_pieces` tells, and in which unit."""
+"""Descriptors of a piece, and the unit of each."""
+
+Strata = dict[str, dict[str, str]]
+"""What pieces are sorted by, to track id, to the name of the stratum. In the order of display."""
+
+
+@dataclass(frozen=True)
+class StratumScores:
+    """Pooled scores of the pieces of one stratum.
+
+    Parameters
+    ----------
+    by, stratum : str
+        What pieces are sorted by, and the name of the stratum.
+    songs : int
+    share : float
+        Of the squared error of all pieces.
+    rmse, r : Estimate
+    level : Estimate
+        Mean level error over pieces. Above 0 they are predicted too high.
+    """
+
+    by: str
+    stratum: str
+    songs: int
+    share: float
+    rmse: Estimate
+    r: Estimate
+    level: Estimate
+
+
+@dataclass(frozen=True)
+class LevelCorrelations:
+    """Pearson's r over pieces between a descriptor and three levels of a piece.
+
+    Parameters
+    ----------
+    descriptor : str
+    rated, predicted : Estimate
+        With the mean of the rated and of the predicted curve.
+    error : Estimate
+        With the level error. Below 0, pieces with much of the descriptor are predicted too low.
+    """
+
+    descriptor: str
+    rated: Estimate
+    predicted: Estimate
+    error: Estimate
 
 
 def describe_pieces(sequences: Sequence[Sequence2Hz], config: FeatureConfig) -> pd.DataFrame:
-    """What a musician would say of each piece, from its features.
+    """Describe each piece in musical terms, from its features.
 
     Parameters
     ----------
     sequences : sequence of Sequence2Hz
     config : FeatureConfig
-        What they hold: at least `DESCRIBED_BY`.
+        Their features: at least `DESCRIBED_BY`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a track id: ``tempo`` (the tempo band that repeats most; it may be half or
-        twice what one would tap), ``loudness`` (median of the short-term loudness),
-        ``loudness range`` (its 10th to 95th percentile), ``register`` (median centroid of the
-        mel spectrum), ``attacks`` (mean onset strength: how many and how strong), ``mode``
-        (strength of the best major over the best minor key, over 20 s; above 0 is major),
-        ``length``.
+        One row a track id, with the columns of `DESCRIPTOR_UNITS`: ``tempo`` (the strongest band
+        of the tempogram, which may be half or twice the tapped tempo), ``loudness`` (median of the
+        short-term loudness), ``loudness range`` (from its 10th to its 95th percentile),
+        ``register`` (median centroid of the mel spectrum), ``attacks`` (mean onset strength),
+        ``mode`` (strength of the best major key less that of the best minor key, over 20 s; above
+        0 is major), ``length``.
 
     Raises
     ------
     ValueError
-        If a block is missing.
+        If a feature block is missing.
     """
     missing = [name for name in DESCRIBED_BY if name not in config.blocks]
     if missing:
         raise ValueError(f"features: pieces cannot be described without {', '.join(missing)}")
     at = {name: config.columns([name]) for name in DESCRIBED_BY}
-    filters = mel_filterbank(config)
-    hz = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate) @ filters / filters.sum(axis=0)
-    slowest, fastest = TEMPO_RANGE_BPM
-    bpm = slowest * (fastest / slowest) ** ((np.arange(TEMPO_BANDS) + 0.5) / TEMPO_BANDS)
-    # After the chroma of the longest average: strength of its best key, then major over minor.
-    lead = (len(KEY_WINDOWS_S) - 1) * (12 + KEY_MEASURES) + 12 + 1
+    hz, bpm, lead = _mel_band_hz(config), _tempo_band_bpm(), _major_minor_column()
     rows = {}
     for s in sequences:
         power = 10 ** (s.features[:, at["logmel"]].astype(np.float64) / 10)
@@ -91,10 +134,28 @@ def describe_pieces(sequences: Sequence[Sequence2Hz], config: FeatureConfig) -> 
     return pd.DataFrame.from_dict(rows, orient="index", dtype=float)
 
 
-def strata(
-    pieces: pd.DataFrame, tracks: Sequence[Track], smallest: int = 5
-) -> dict[str, dict[str, str]]:
-    """Sort pieces by series, by mode, and into thirds by everything else.
+def _mel_band_hz(config: FeatureConfig) -> np.ndarray:
+    """Centre of each mel band in Hz, (n_mels,)."""
+    filters = mel_filterbank(config)
+    return np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate) @ filters / filters.sum(axis=0)
+
+
+def _tempo_band_bpm() -> np.ndarray:
+    """Centre of each tempo band in beats per minute, (TEMPO_BANDS,)."""
+    slowest, fastest = TEMPO_RANGE_BPM
+    return slowest * (fastest / slowest) ** ((np.arange(TEMPO_BANDS) + 0.5) / TEMPO_BANDS)
+
+
+def _major_minor_column() -> int:
+    """Column of the tonal block with major less minor over the longest window.
+
+    It follows the chroma of that window and the strength of its best key.
+    """
+    return (len(KEY_WINDOWS_S) - 1) * (12 + KEY_MEASURES) + 12 + 1
+
+
+def assign_strata(pieces: pd.DataFrame, tracks: Sequence[Track], smallest: int = 5) -> Strata:
+    """Sort pieces by series, by mode, and into thirds by every other descriptor.
 
     Parameters
     ----------
@@ -102,98 +163,91 @@ def strata(
         From `describe_pieces`.
     tracks : sequence of Track
     smallest : int
-        Series of fewer pieces go together: numbers of so few would be those of single pieces.
-
-    Returns
-    -------
-    dict of str to dict of str to str
-        What is looked at -> track id -> stratum, in the order in which strata are shown.
+        Series with fewer pieces form one stratum, because scores of so few pieces would be those
+        of single pieces.
     """
-    sizes = pd.Series([t.group for t in tracks]).value_counts()
-    kept = sizes[sizes >= smallest].index
-    rest = f"series of fewer than {smallest}"
-    order = {name: k for k, name in enumerate([*kept, rest])}
-    series = {t.id: t.group if t.group in kept else rest for t in tracks}
-    found = {"series": dict(sorted(series.items(), key=lambda item: order[item[1]]))}
-    major = pieces["mode"] >= 0
-    found["mode"] = major.sort_values().map({False: "minor", True: "major"}).to_dict()
+    strata: Strata = {"series": _series_strata(tracks, smallest)}
+    major = (pieces["mode"] >= 0).sort_values()
+    strata["mode"] = {str(i): "major" if m else "minor" for i, m in major.items()}
     for name in pieces.columns.drop("mode"):
-        values = pieces[name].sort_values(kind="stable")
-        edges = values.quantile([1 / 3, 2 / 3]).to_numpy()
-        words = [
-            f"below {edges[0]:.3g}",
-            f"{edges[0]:.3g} to {edges[1]:.3g}",
-            f"{edges[1]:.3g} and more",
-        ]
-        thirds = np.searchsorted(edges, values.to_numpy(), side="right")
-        found[name] = {
-            i: f"{words[k]} {SCALES[name]}" for i, k in zip(values.index, thirds, strict=True)
-        }
-    return found
+        strata[name] = _thirds(pieces[name], DESCRIPTOR_UNITS[name])
+    return strata
+
+
+def _series_strata(tracks: Sequence[Track], smallest: int) -> dict[str, str]:
+    """Stratum of each track by its series, the largest series first."""
+    sizes = pd.Series([t.group for t in tracks]).value_counts()
+    large = sizes[sizes >= smallest].index
+    rest = f"series of fewer than {smallest}"
+    order = {name: k for k, name in enumerate([*large, rest])}
+    series = {t.id: t.group if t.group in large else rest for t in tracks}
+    return dict(sorted(series.items(), key=lambda item: order[item[1]]))
+
+
+def _thirds(values: pd.Series, unit: str) -> dict[str, str]:
+    """Stratum of each track by the terciles of a descriptor, the lowest first."""
+    values = values.sort_values(kind="stable")
+    low, high = values.quantile([1 / 3, 2 / 3]).to_numpy()
+    names = (f"below {low:.3g}", f"{low:.3g} to {high:.3g}", f"{high:.3g} and more")
+    third = np.searchsorted([low, high], values.to_numpy(), side="right")
+    return {str(i): f"{names[k]} {unit}" for i, k in zip(values.index, third, strict=True)}
 
 
 def by_stratum(
-    predictions: Predictions,
-    sorted_pieces: Mapping[str, Mapping[str, str]],
-    n_boot: int = 2000,
-    seed: int = 7,
-) -> list[dict]:
+    predictions: Predictions, strata: Strata, n_boot: int = N_BOOT, seed: int = SEED
+) -> list[StratumScores]:
     """Pooled scores of the pieces of each stratum.
 
     Parameters
     ----------
     predictions : mapping of song id to Curve
-    sorted_pieces : mapping
-        From `strata`.
+    strata : Strata
+        From `assign_strata`.
     n_boot, seed : int
         As in `msr_utils.metrics.scores.evaluate`.
-
-    Returns
-    -------
-    list of dict
-        ``by, stratum, songs, share`` (of the squared error) and, each an `Estimate`, ``rmse, r,
-        level`` (mean error over pieces: above 0 predicted too high).
     """
-    squares = {i: float(((c.predicted - c.true) ** 2).sum()) for i, c in predictions.items()}
-    total = sum(squares.values())
+    squared = {i: float(((c.predicted - c.true) ** 2).sum()) for i, c in predictions.items()}
+    total = sum(squared.values())
     rng = np.random.default_rng(seed)
     rows = []
-    for by, own in sorted_pieces.items():
+    for by, stratum_of in strata.items():
         members: dict[str, list[str]] = {}
-        for i, name in own.items():
+        for i, name in stratum_of.items():
             if i in predictions:
                 members.setdefault(name, []).append(i)
         for name, ids in members.items():
             pooled = evaluate({i: predictions[i] for i in ids}, n_boot, seed).pooled
             levels = np.array([level_error(predictions[i]) for i in ids])
-            draws = levels[draw_units(len(ids), n_boot, rng)].mean(axis=1)
+            samples = levels[draw_units(len(ids), n_boot, rng)].mean(axis=1)
             rows.append(
-                {
-                    "by": by,
-                    "stratum": name,
-                    "songs": len(ids),
-                    "share": sum(squares[i] for i in ids) / total,
-                    "rmse": pooled["rmse"],
-                    "r": pooled["r"],
-                    "level": Estimate.from_samples(levels.mean(), draws),
-                }
+                StratumScores(
+                    by=by,
+                    stratum=name,
+                    songs=len(ids),
+                    share=sum(squared[i] for i in ids) / total,
+                    rmse=pooled["rmse"],
+                    r=pooled["r"],
+                    level=Estimate.from_samples(levels.mean(), samples),
+                )
             )
     return rows
 
 
 def level_correlations(
-    predictions: Predictions, pieces: pd.DataFrame, n_boot: int = 2000, seed: int = 7
-) -> list[dict]:
-    """What pieces' rated level, predicted level and level error go along with.
+    predictions: Predictions, pieces: pd.DataFrame, n_boot: int = N_BOOT, seed: int = SEED
+) -> list[LevelCorrelations]:
+    """Correlate each descriptor with the rated level, the predicted level and the level error.
 
-    A cue that the rated level follows and the predicted level does not leaves a correlation
-    with the error: below 0, pieces with much of it are predicted too low.
+    If the rated level follows a descriptor and the predicted level does not, the level error
+    correlates with it.
 
-    Returns
-    -------
-    list of dict
-        ``descriptor`` and, each an `Estimate`, Pearson's r over pieces with ``rated, predicted,
-        error``.
+    Parameters
+    ----------
+    predictions : mapping of song id to Curve
+    pieces : pandas.DataFrame
+        From `describe_pieces`.
+    n_boot, seed : int
+        Bootstrap samples of pieces, for the 95 % intervals.
     """
     curves = list(predictions.values())
     levels = {
@@ -206,19 +260,9 @@ def level_correlations(
     rows = []
     for name in values.columns:
         x = values[name].to_numpy()
-        row: dict = {"descriptor": name}
-        for what, y in levels.items():
-            row[what] = Estimate.from_samples(
-                pearson(x[None], y[None])[0], pearson(x[draws], y[draws])
-            )
-        rows.append(row)
+        correlations = {
+            what: Estimate.from_samples(pearson(x[None], y[None])[0], pearson(x[draws], y[draws]))
+            for what, y in levels.items()
+        }
+        rows.append(LevelCorrelations(name, **correlations))
     return rows
-
-
-def ranked(predictions: Predictions) -> list[str]:
-    """Song ids, the one with the largest RMSE first."""
-    return sorted(predictions, key=lambda i: -score(*_pair(predictions[i]))["rmse"])
-
-
-def _pair(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
-    return curve.true, curve.predicted

@@ -1,4 +1,4 @@
-"""Tables of the error analysis."""
+"""Tables of the error analysis, for display."""
 
 from __future__ import annotations
 
@@ -7,74 +7,83 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from msr_utils.experiments.error_analysis.analysis import ErrorAnalysis
+from msr_utils.experiments.error_analysis.decomposition import WITHIN_PIECE, Decomposition
+from msr_utils.metrics.estimate import MISSING
+from msr_utils.metrics.scores import metric_title
 
-def parts_table(found: Mapping[str, dict]) -> pd.DataFrame:
-    """Shares of the squared error, and of rater noise in it, in per cent, for display."""
-    columns = {}
-    for target, own in found.items():
-        parts = own["parts"]
-        layers = parts["layers"].items()
-        rows = {
-            f"{n}: {_COMPONENT_WORDS[n]}": f"{100 * p['share']:.0f} [{100 * p['low']:.0f}, {100 * p['high']:.0f}]"
-            for n, p in layers
-        }
-        for name, where in (("level", "the pieces' levels"), ("course", "the course")):
-            noise = 100 * parts["noise"][name] / parts["mse"]
-            rows[f"of this, raters' noise in {where}"] = (
-                f"{noise:.0f}" if np.isfinite(noise) else "–"
-            )
-        columns[target] = rows
-    return pd.DataFrame(columns)
-
-
-_COMPONENT_WORDS = {
-    "corpus": "all frames too high or too low",
-    "series": "a series too high or too low",
-    "piece": "a piece within its series too high or too low",
-    "course": "movement within a piece missed or made up",
+COMPONENT_LABELS = {
+    "corpus": "corpus: all frames too high or too low",
+    "series": "series: a series too high or too low",
+    "piece": "piece: a piece too high or too low within its series",
+    WITHIN_PIECE: f"{WITHIN_PIECE}: movement that is missed or invented",
 }
 
+CORRECTION_LABELS = {"course in the piece known": "movement within the piece known"}
+"""Labels that differ from the keys of `oracle_corrections`."""
 
-def oracle_corrections_table(found: Mapping[str, dict]) -> pd.DataFrame:
-    """Pooled scores of `what_if`, for display."""
-    return pd.DataFrame(
-        {
-            (target, {"rmse": "RMSE"}.get(metric, metric)): {
-                name: f"{pooled[metric].value:.3f}" for name, pooled in own["what_if"].items()
-            }
-            for target, own in found.items()
-            for metric in ("rmse", "r")
+
+def decomposition_table(analyses: Mapping[str, ErrorAnalysis]) -> pd.DataFrame:
+    """Shares of the squared error, and of rater noise in it, in per cent."""
+    return pd.DataFrame({t: _decomposition_column(a.decomposition) for t, a in analyses.items()})
+
+
+def _decomposition_column(parts: Decomposition) -> dict[str, str]:
+    shares = {
+        COMPONENT_LABELS[name]: f"{part.share.scaled(100):.0f}"
+        for name, part in parts.components.items()
+    }
+    noise = {"piece levels": parts.noise.level, "movement within pieces": parts.noise.within_piece}
+    return shares | {
+        f"of this, rater noise in {where}": f"{100 * mse / parts.mse:.0f}"
+        if np.isfinite(mse)
+        else MISSING
+        for where, mse in noise.items()
+    }
+
+
+def oracle_corrections_table(analyses: Mapping[str, ErrorAnalysis]) -> pd.DataFrame:
+    """Pooled scores of the oracle corrections."""
+    columns = {
+        (target, metric_title(metric)): {
+            name: f"{pooled[metric].value:.3f}"
+            for name, pooled in analysis.oracle_corrections.items()
         }
-    )
+        for target, analysis in analyses.items()
+        for metric in ("rmse", "r")
+    }
+    return pd.DataFrame(columns).rename(index=CORRECTION_LABELS)
 
 
-def worst_table(found: Mapping[str, dict]) -> pd.DataFrame:
-    """What `worst_pieces` found, for display."""
+def worst_pieces_table(analyses: Mapping[str, ErrorAnalysis]) -> pd.DataFrame:
+    """The worst pieces against all pieces."""
     columns = {}
-    for target, own in found.items():
-        w = own["worst"]
+    for target, analysis in analyses.items():
+        w = analysis.worst
         columns[target] = {
-            "pieces": f"{w['songs']}",
-            "share of the squared error (%)": f"{100 * w['error_share']:.0f}",
-            "of which their level (%)": f"{100 * w['level_share']:.0f}",
-            "predicted too high (% of them)": f"{100 * w['too_high']:.0f}",
-            "distance of the rated level from the mean (all pieces)": f"{w['extremity']:.2f} ({w['extremity_of_all']:.2f})",
-            "noise of the labels, RMSE (all pieces)": f"{w['noise'] ** 0.5:.3f} ({w['noise_of_all'] ** 0.5:.3f})",
-            **{f"{name} (sd from the mean)": f"{z:+.2f}" for name, z in w["differs"].items()},
+            "pieces": f"{w.songs}",
+            "share of the squared error (%)": f"{100 * w.error_share:.0f}",
+            "of this, error of their level (%)": f"{100 * w.level_share:.0f}",
+            "predicted too high (% of them)": f"{100 * w.too_high:.0f}",
+            "distance of the rated level from the mean (all pieces)": f"{w.extremity:.2f} "
+            f"({w.extremity_of_all:.2f})",
+            "noise of the labels, RMSE (all pieces)": f"{w.noise**0.5:.3f} "
+            f"({w.noise_of_all**0.5:.3f})",
+            **{f"{name} (sd from the mean)": f"{z:+.2f}" for name, z in w.differs.items()},
         }
     return pd.DataFrame(columns)
 
 
-def within_table(found: Mapping[str, dict]) -> pd.DataFrame:
-    """What `within_pieces` found, for display."""
+def within_pieces_table(analyses: Mapping[str, ErrorAnalysis]) -> pd.DataFrame:
+    """Agreement of the movement within pieces."""
     return pd.DataFrame(
         {
             target: {
-                "mean r in a piece": own["within"]["r"],
-                "half the raters with the other half": own["within"]["half_r"],
-                "best possible": own["within"]["ceiling_r"],
-                "predicted movement over rated (ratio of sd)": own["within"]["sd_ratio"],
+                "mean r within pieces": analysis.within.r,
+                "r between two halves of the raters": analysis.within.half_r,
+                "highest possible r": analysis.within.ceiling_r,
+                "predicted movement over rated movement (ratio of sd)": analysis.within.sd_ratio,
             }
-            for target, own in found.items()
+            for target, analysis in analyses.items()
         }
     ).round(2)

@@ -14,6 +14,7 @@ from msr_utils.experiments.release.intervals import COVERAGE
 from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED, LossWeights
 from msr_utils.experiments.release.scores import Report, UnseenScores, clip_metric_title
 from msr_utils.experiments.release.trainer import Released
+from msr_utils.experiments.robustness import AlterationEffect
 from msr_utils.experiments.transfer_scores import ZERO
 from msr_utils.export.bundle import export_bundle
 from msr_utils.features.config import FeatureConfig
@@ -212,7 +213,7 @@ def unseen_limits(name: str, unseen: UnseenScores, title: str) -> list[str]:
     limits = [
         "The level of the curves is uncertain on music that is unlike the training music. On "
         f"{unseen.songs} songs that were not used in training ({title}), RMSE is "
-        f"{_each_target(rmse)}. A constant zero has {_each_target(zero)}. The correlation r between "
+        f"{_each_target(rmse)}. A constant zero has {_each_target(zero)}. The correlation r of "
         f"predicted and true song means is {_each_target(song_means)}. It tells how well songs are "
         "ranked. An interval that includes zero is no evidence of a correct ranking."
     ]
@@ -225,19 +226,19 @@ def unseen_limits(name: str, unseen: UnseenScores, title: str) -> list[str]:
     return limits
 
 
-def alteration_limits(rows: Sequence[Mapping], title: str) -> list[str]:
+def alteration_limits(effects: Sequence[AlterationEffect], title: str) -> list[str]:
     """How altered recordings shift the curves, as sentences for a model card.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        See `msr_utils.experiments.robustness.robustness`.
+    effects : sequence of AlterationEffect
+        From `msr_utils.experiments.robustness.robustness`.
     title : str
         Of the corpus whose songs were altered.
     """
     shifts: dict[str, dict[str, float]] = {}
-    for row in rows:
-        shifts.setdefault(row["alteration"], {})[row["target"]] = row["shift"]
+    for effect in effects:
+        shifts.setdefault(effect.alteration, {})[effect.target] = effect.shift
     changes = "; ".join(
         f"{alteration} " + " and ".join(f"{shift[target]:+.3f}" for target in TARGETS)
         for alteration, shift in shifts.items()

@@ -31,7 +31,7 @@ MEAN_SECONDS, SD_SECONDS = (3.0, 10.0, 40.0), (10.0,)
 BUNDLES = {
     name: FeatureConfig(blocks, memory_s=MEAN_SECONDS, memory_sd_s=SD_SECONDS)
     for name, blocks in {
-        "full": (*HAND_MADE_BLOCKS, "ear"),
+        "full": (*HAND_MADE_BLOCKS, "musicnn"),
         "light": HAND_MADE_BLOCKS,
     }.items()
 }

@@ -1,17 +1,22 @@
-"""What a feature block is."""
+"""The description of a feature block."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from msr_utils.features.frame import BlockState, Frame, context_samples
+from msr_utils.features.frame import BlockState, Frame, stft_context_samples
+from msr_utils.features.spectrum import SpectrumConfig
 
-if TYPE_CHECKING:
-    from msr_utils.features.config import FeatureConfig
+
+def _no_state(config: SpectrumConfig) -> BlockState:
+    return {}
+
+
+def _accept(config: SpectrumConfig) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -21,8 +26,9 @@ class Block:
     Parameters
     ----------
     name : str
+        Name in `msr_utils.features.config.FeatureConfig`.
     dim : callable
-        FeatureConfig -> number of features.
+        SpectrumConfig -> number of features.
     unit : str
     what : str
         One line for a table.
@@ -30,24 +36,32 @@ class Block:
         Paper, standard or URL.
     compute : callable
         Frame -> np.ndarray [shape=(dim,)].
-    memory : callable
-        FeatureConfig -> what the block remembers before the first frame.
-    heard : callable
-        FeatureConfig -> samples before the frame that the block's windows cover.
+    initial_state : callable
+        SpectrumConfig -> state before the first frame. Names must differ from those of other
+        blocks, unless both blocks use the same state of a `Frame`.
+    context_samples : callable
+        SpectrumConfig -> samples before the frame that the block's windows cover.
+    check : callable
+        Takes a SpectrumConfig and raises FeatureConfigError if the block cannot be computed
+        with it.
     version : int
-        Raised when the block's numbers change: what was cached or trained on the old ones is
-        then refused, what other blocks gave stays good.
+        Increase it when the block's numbers change. Caches and bundles made with the old numbers
+        are then refused. Other blocks are not affected.
     weights : str
-        Name and SHA-256 of the pretrained network that the block runs; empty if it runs none.
+        Name and SHA-256 of the pretrained network that the block runs; empty if there is none.
+    former_name : str
+        Name in earlier versions. It is still accepted, with a warning.
     """
 
     name: str
-    dim: Callable[[FeatureConfig], int]
+    dim: Callable[[SpectrumConfig], int]
     unit: str
     what: str
     source: str
     compute: Callable[[Frame], np.ndarray]
-    memory: Callable[[FeatureConfig], BlockState] = lambda config: {}
-    heard: Callable[[FeatureConfig], int] = context_samples
+    initial_state: Callable[[SpectrumConfig], BlockState] = _no_state
+    context_samples: Callable[[SpectrumConfig], int] = stft_context_samples
+    check: Callable[[SpectrumConfig], None] = _accept
     version: int = 1
     weights: str = ""
+    former_name: str = ""

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 
 from msr_utils.constants import DELTA_HOPS, N_MFCC
+from msr_utils.features.blocks.base import Block
 from msr_utils.features.frame import BlockState, Frame
-
-if TYPE_CHECKING:
-    from msr_utils.features.config import FeatureConfig
+from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 
 
 @cache
 def _dct(n_mels: int) -> np.ndarray:
-    """The first N_MFCC vectors of the orthonormal DCT-II, (n_mels, N_MFCC)."""
+    """First N_MFCC vectors of the orthonormal DCT-II, (n_mels, N_MFCC)."""
     identity = np.eye(n_mels, dtype=np.float32)
     return np.ascontiguousarray(scipy.fft.dct(identity, norm="ortho", axis=1)[:, :N_MFCC])
 
 
 def _mfcc(frame: Frame) -> np.ndarray:
-    """Mean over the frame of each coefficient, (N_MFCC,)."""
-    return (frame.mel_db @ _dct(frame.config.n_mels)).mean(axis=0)
+    """Mean of each coefficient over the frame, (N_MFCC,)."""
+    mean: np.ndarray = (frame.mel_db @ _dct(frame.config.n_mels)).mean(axis=0)
+    return mean
 
 
 @cache
-def _slopes() -> np.ndarray:
+def _slope_weights() -> np.ndarray:
     """Weights of the first and second derivative over the last DELTA_HOPS, (2, DELTA_HOPS).
 
-    A line and a parabola fitted by least squares: Savitzky and Golay (1964), "Smoothing and
+    Least-squares fits of a line and of a parabola: Savitzky and Golay (1964), "Smoothing and
     differentiation of data by simplified least squares procedures", as librosa.feature.delta.
     """
     hops = np.arange(DELTA_HOPS) - DELTA_HOPS // 2
@@ -43,26 +42,58 @@ def _slopes() -> np.ndarray:
 def mfcc_slopes(frame: Frame) -> np.ndarray:
     """Derivatives of the cepstral coefficients at each hop, (2, steps, N_MFCC).
 
-    Each is fitted to the hop and the DELTA_HOPS - 1 before it. Before the first hop its value
-    is held.
+    Each is fitted to the hop and the DELTA_HOPS - 1 hops before it. Before the first hop of a
+    stream, the coefficients of that hop are repeated.
     """
     mfcc = frame.mel_db @ _dct(frame.config.n_mels)
-    before = frame.memory["mfcc_delta"]
-    before = np.where(np.isnan(before), mfcc[0], before)
-    known = np.concatenate([before, mfcc])
-    frame.memory["mfcc_delta"] = known[-len(before) :].copy()
-    windows = np.lib.stride_tricks.sliding_window_view(known, DELTA_HOPS, axis=0)
-    return np.moveaxis(windows @ _slopes().T, 2, 0)
+    previous = frame.state["mfcc_delta"]
+    previous = np.where(np.isnan(previous), mfcc[0], previous)
+    hops = np.concatenate([previous, mfcc])
+    frame.state["mfcc_delta"] = hops[-len(previous) :].copy()
+    windows = np.lib.stride_tricks.sliding_window_view(hops, DELTA_HOPS, axis=0)
+    return np.moveaxis(windows @ _slope_weights().T, 2, 0)
 
 
 def _mfcc_delta(frame: Frame) -> np.ndarray:
-    """Mean size over the frame of both derivatives, (2 * N_MFCC,).
+    """Mean absolute value of both derivatives over the frame, (2 * N_MFCC,).
 
-    Of their size: the mean of a slope itself tells little more than where the frame began and
-    where it ended.
+    Without the absolute value, the mean slope would only compare the frame's end with its start.
     """
-    return np.abs(mfcc_slopes(frame)).mean(axis=1).ravel()
+    mean: np.ndarray = np.abs(mfcc_slopes(frame)).mean(axis=1)
+    return mean.ravel()
 
 
-def _mfcc_state(config: FeatureConfig) -> BlockState:
+def _initial_slope_state(config: SpectrumConfig) -> BlockState:
+    """Coefficients of the last hops; NaN stands for hops before the stream's start."""
     return {"mfcc_delta": np.full((DELTA_HOPS - 1, N_MFCC), np.nan, np.float32)}
+
+
+def _check_bands(config: SpectrumConfig) -> None:
+    if config.n_mels < N_MFCC:
+        raise FeatureConfigError(
+            f"features: mfcc needs n_mels of at least {N_MFCC}, not {config.n_mels}", "n_mels"
+        )
+
+
+BLOCKS = (
+    Block(
+        name="mfcc",
+        dim=lambda config: N_MFCC,
+        unit="dB",
+        what="mel-frequency cepstral coefficients, mean over the frame",
+        source="Davis and Mermelstein (1980), IEEE Transactions on Acoustics, Speech, and Signal "
+        "Processing 28(4)",
+        compute=_mfcc,
+        check=_check_bands,
+    ),
+    Block(
+        name="mfcc_delta",
+        dim=lambda config: 2 * N_MFCC,
+        unit="dB/hop, dB/hop²",
+        what="first and second derivative of the cepstral coefficients, mean size in the frame",
+        source="Furui (1986), IEEE Transactions on Acoustics, Speech, and Signal Processing 34(1)",
+        compute=_mfcc_delta,
+        initial_state=_initial_slope_state,
+        check=_check_bands,
+    ),
+)

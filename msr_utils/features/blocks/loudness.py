@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from msr_utils.constants import MOMENTARY_S, POWER_FLOOR, SHORT_TERM_FRAMES
+from msr_utils.features.blocks.base import Block
 from msr_utils.features.frame import BlockState, Frame
-
-if TYPE_CHECKING:
-    from msr_utils.features.config import FeatureConfig
-
+from msr_utils.features.spectrum import SpectrumConfig
 
 LOUDNESS_OFFSET = -0.691
-"""Makes a full-scale sine of 997 Hz -3.01 LUFS (ITU-R BS.1770-4)."""
+"""Offset in LUFS that gives a full-scale sine of 997 Hz a loudness of -3.01 LUFS (ITU-R
+BS.1770-4)."""
 
 
 def _loudness(frame: Frame) -> np.ndarray:
-    """Momentary and short-term loudness where the frame ends, (2,), without gating.
+    """Momentary and short-term loudness at the frame's end, (2,), without gating.
 
-    Summed over the STFT's windows, so that the edges of the 400 ms and 3 s are as soft as they.
+    Computed from the STFT, whose windows overlap. The 400 ms and 3 s therefore have soft edges.
     """
     hops = round(MOMENTARY_S * frame.config.sample_rate / frame.config.hop_length)
-    frames = np.append(frame.memory["loudness"], frame.loudness_power.mean())
-    frame.memory["loudness"] = frames[1:]
+    frames = np.append(frame.state["loudness"], frame.loudness_power.mean())
+    frame.state["loudness"] = frames[1:]
     power = np.array([frame.loudness_power[-hops:].mean(), frames.mean()])
-    return LOUDNESS_OFFSET + 10 * np.log10(np.maximum(power, np.float32(POWER_FLOOR)))
+    loudness: np.ndarray = LOUDNESS_OFFSET + 10 * np.log10(
+        np.maximum(power, np.float32(POWER_FLOOR))
+    )
+    return loudness
 
 
-def _loudness_state(config: FeatureConfig) -> BlockState:
+def _initial_loudness_state(config: SpectrumConfig) -> BlockState:
+    """Power of the frames before this one; silence before the stream's start."""
     return {"loudness": np.zeros(SHORT_TERM_FRAMES - 1, np.float32)}
+
+
+BLOCKS = (
+    Block(
+        name="loudness",
+        dim=lambda config: 2,
+        unit="LUFS",
+        what="momentary (400 ms) and short-term (3 s) loudness at the frame's end, mono",
+        source="ITU-R BS.1770-4 (2015); EBU Tech 3341 (2016)",
+        compute=_loudness,
+        initial_state=_initial_loudness_state,
+    ),
+)

@@ -1,4 +1,9 @@
-"""MusiCNN's embedding of the last 3 s, as a causal stream."""
+"""MusiCNN's embedding of the last 3 s, as a causal stream.
+
+The frame's audio is resampled to 16 kHz and turned into MusiCNN's own log-mel spectrogram. The
+network (`msr_utils.features.musicnn_graph`) takes the hops that end within the frame. Its windows
+do not line up with frames: 31.25 hops make a frame, so frames give 31 or 32 hops.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +13,51 @@ import numpy as np
 import scipy.fft
 
 from msr_utils.constants import FRAME_SAMPLES, SAMPLE_RATE
+from msr_utils.features.blocks.base import Block
 from msr_utils.features.filterbanks import hann, mel_filters
 from msr_utils.features.frame import BlockState, Frame
-from msr_utils.features.musicnn_graph import MUSICNN_MELS, POOL_FRAMES
+from msr_utils.features.musicnn_graph import (
+    EMBEDDING_DIM,
+    MUSICNN_MELS,
+    MUSICNN_NAME,
+    MUSICNN_SHA256,
+    POOL_FRAMES,
+    STATE_PREFIX,
+)
+from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 from msr_utils.features.weights import session
 
 MUSICNN_RATE = 16_000
+"""Sample rate of MusiCNN's input in Hz."""
 
 MUSICNN_N_FFT = 512
+"""Its STFT window in samples: 32 ms."""
 
 MUSICNN_HOP = 256
+"""Its STFT hop in samples: 16 ms."""
 
 BLOCK_IN, BLOCK_OUT = 441, 320
-"""Samples at `SAMPLE_RATE` and at EAR_RATE that last equally long."""
+"""Samples in 20 ms at `SAMPLE_RATE` and at `MUSICNN_RATE`."""
 
 CONTEXT_BLOCKS = 2
-"""Blocks before the frame that its first window reaches into."""
+"""Blocks before the frame that the frame's first window reaches into."""
 
 TAPS = 128
-"""Samples that the resampler's filter covers. It delays by half of them, 2.9 ms."""
+"""Length of the resampler's filter in input samples. It delays by half of that, 2.9 ms."""
 
 CONTEXT_SAMPLES = TAPS + CONTEXT_BLOCKS * BLOCK_IN
 """Samples before the frame that its first window and the resampler cover."""
 
-GROUP = 64
-"""Neighbouring samples that are interpolated at once: they share most of what they need."""
+OUTPUTS_AT_ONCE = 64
+"""Neighbouring output samples that one matrix product interpolates. They share most inputs."""
+
+FRAME_COUNT = "musicnn_frames"
+"""Name of the state that counts frames."""
 
 
 @cache
 def _interpolators() -> list[tuple[int, np.ndarray]]:
-    """For each GROUP of a block's outputs: the first input, and what inputs are multiplied by.
+    """For each group of a block's outputs: index of the first input, weights (inputs, outputs).
 
     A sinc of 7.6 kHz in a Kaiser window (Smith, "Digital Audio Resampling Home Page",
     https://ccrma.stanford.edu/~jos/resample/): flat to 7.1 kHz, 90 dB down from 8.1 kHz.
@@ -45,8 +65,8 @@ def _interpolators() -> list[tuple[int, np.ndarray]]:
     beta, cutoff = 0.1102 * (90 - 8.7), 2 * 7600 / SAMPLE_RATE
     position = np.arange(BLOCK_OUT) * (BLOCK_IN / BLOCK_OUT) + TAPS / 2
     groups = []
-    for first in range(0, BLOCK_OUT, GROUP):
-        at = position[first : first + GROUP]
+    for first in range(0, BLOCK_OUT, OUTPUTS_AT_ONCE):
+        at = position[first : first + OUTPUTS_AT_ONCE]
         inputs = np.arange(int(at[0] - TAPS / 2), int(np.ceil(at[-1] + TAPS / 2)))
         distance = (inputs[:, None] - at) / (TAPS / 2)
         window = np.i0(beta * np.sqrt(np.maximum(1 - distance**2, 0))) / np.i0(beta)
@@ -56,27 +76,28 @@ def _interpolators() -> list[tuple[int, np.ndarray]]:
 
 
 def resample(samples: np.ndarray) -> np.ndarray:
-    """Audio at EAR_RATE, TAPS / 2 input samples late.
+    """Resample to `MUSICNN_RATE`, with a delay of TAPS / 2 input samples.
 
-    soxr would do, but what it remembers cannot be carried to another process.
+    soxr is not used here, because the state of its filter cannot be carried to another process.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(TAPS + blocks * BLOCK_IN,), dtype=float32]
-        TAPS of the past, then whole blocks at `SAMPLE_RATE`.
+        TAPS samples of the past, then whole blocks at `SAMPLE_RATE`.
 
     Returns
     -------
     np.ndarray [shape=(blocks * BLOCK_OUT,), dtype=float32]
     """
     blocks = (len(samples) - TAPS) // BLOCK_IN
-    step = samples.strides[0]
+    stride = samples.strides[0]
     out = np.empty((blocks, BLOCK_OUT), np.float32)
     for k, (first, taps) in enumerate(_interpolators()):
         inputs = np.lib.stride_tricks.as_strided(
-            samples[first:], (blocks, len(taps)), (BLOCK_IN * step, step)
+            samples[first:], (blocks, len(taps)), (BLOCK_IN * stride, stride)
         )
-        out[:, k * GROUP : (k + 1) * GROUP] = np.ascontiguousarray(inputs) @ taps
+        outputs = slice(k * OUTPUTS_AT_ONCE, (k + 1) * OUTPUTS_AT_ONCE)
+        out[:, outputs] = np.ascontiguousarray(inputs) @ taps
     return out.ravel()
 
 
@@ -86,64 +107,95 @@ def _mel_filters() -> np.ndarray:
 
 
 def log_mel(samples: np.ndarray) -> np.ndarray:
-    """MusiCNN's spectrogram, log10(1 + 10000 power), of whole windows.
+    """MusiCNN's spectrogram of whole windows, log10(1 + 10000 power).
 
-    The package rounds the power to half precision first, which overflows where music is loud;
-    here it stays in single.
+    MusiCNN's package first rounds the power to half precision, which overflows for loud music.
+    Here it stays in single precision.
 
     Parameters
     ----------
-    samples : np.ndarray [shape=(EAR_N_FFT + (hops - 1) * EAR_HOP,), dtype=float32]
-        At EAR_RATE.
+    samples : np.ndarray [shape=(MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP,), dtype=float32]
+        At `MUSICNN_RATE`.
 
     Returns
     -------
-    np.ndarray [shape=(hops, EAR_MELS), dtype=float32]
+    np.ndarray [shape=(hops, MUSICNN_MELS), dtype=float32]
     """
     windows = np.lib.stride_tricks.sliding_window_view(samples, MUSICNN_N_FFT)[::MUSICNN_HOP]
     spectrum = scipy.fft.rfft(windows * hann(MUSICNN_N_FFT), axis=1, overwrite_x=True)
     power = (spectrum.real**2 + spectrum.imag**2) @ _mel_filters()
-    return np.log10(10_000 * power + 1)
+    mel: np.ndarray = np.log10(10_000 * power + 1)
+    return mel
 
 
 def hops_until(frames: int) -> int:
-    """Windows that end within so many frames: 31.25 a frame."""
+    """Windows that end within the first `frames` frames: 31.25 per frame, rounded down."""
     return frames * (MUSICNN_RATE // 2) // MUSICNN_HOP
 
 
-def initial_state() -> BlockState:
-    """What the ear remembers before the first frame: zeros, as around MusiCNN's patches.
+def initial_state(config: SpectrumConfig | None = None) -> BlockState:
+    """State before the first frame: zeros, as in the padding around MusiCNN's own input.
 
-    The network is loaded here, so that it is missed before any audio is decoded.
+    The network is loaded here, so that missing weights are noticed before audio is decoded.
 
     Raises
     ------
-    EarError
-        If the ear is not at hand.
+    PretrainedWeightsError
+        If the weights are missing.
     """
     inputs = session().get_inputs()[2:]
     state = {node.name: np.zeros(node.shape, np.float32) for node in inputs}
-    state["ear_peaks"] -= np.inf
-    return {"ear_frames": np.zeros(1, np.float32), **state}
+    state[f"{STATE_PREFIX}peaks"] -= np.inf
+    return {FRAME_COUNT: np.zeros(1, np.float32), **state}
 
 
 def embed(frame: Frame) -> np.ndarray:
-    """The embedding of the last 3 s, (DIM,)."""
-    # Every fourth frame the windows stand alike, and the past reaches no further back than 6.
-    known = int(frame.memory["ear_frames"][0])
-    frame.memory["ear_frames"] = np.float32([known + 1 if known < 2 * POOL_FRAMES else known - 3])
+    """Embedding of the last 3 s, (EMBEDDING_DIM,)."""
+    # Windows line up with every fourth frame, and pooling covers the last POOL_FRAMES. So 12
+    # frames have the same state as 8, and a count that stays small is enough.
+    count = int(frame.state[FRAME_COUNT][0])
+    next_count = count + 1 if count < 2 * POOL_FRAMES else count - 3
+    frame.state[FRAME_COUNT] = np.array([next_count], np.float32)
     samples = resample(frame.samples[-(CONTEXT_SAMPLES + FRAME_SAMPLES) :])
-    hops = hops_until(known + 1) - hops_until(known)
+    hops = hops_until(count + 1) - hops_until(count)
     first = (
         CONTEXT_BLOCKS * BLOCK_OUT
-        + MUSICNN_HOP * (hops_until(known) - 1)
-        - known * MUSICNN_RATE // 2
+        + MUSICNN_HOP * (hops_until(count) - 1)
+        - count * MUSICNN_RATE // 2
     )
     mel = log_mel(samples[first : first + MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP])
-    pooled = hops_until(known + 1) - hops_until(max(known + 1 - POOL_FRAMES, 0))
+    pooled = hops_until(count + 1) - hops_until(max(count + 1 - POOL_FRAMES, 0))
     network = session()
     names = [node.name for node in network.get_inputs()[2:]]
-    given = {"mel": mel, "pooled": np.float32([pooled])}
-    embedding, *state = network.run(None, given | {name: frame.memory[name] for name in names})
-    frame.memory.update(zip(names, state, strict=True))
-    return embedding
+    inputs = {"mel": mel, "pooled": np.array([pooled], np.float32)}
+    inputs |= {name: frame.state[name] for name in names}
+    embedding, *state = network.run(None, inputs)
+    frame.state.update(zip(names, state, strict=True))
+    result: np.ndarray = embedding
+    return result
+
+
+def _check_rate(config: SpectrumConfig) -> None:
+    if config.sample_rate != SAMPLE_RATE:
+        raise FeatureConfigError(
+            f"features: musicnn needs a sample_rate of {SAMPLE_RATE}, not {config.sample_rate}",
+            "sample_rate",
+        )
+
+
+BLOCKS = (
+    Block(
+        name="musicnn",
+        dim=lambda config: EMBEDDING_DIM,
+        unit="1",
+        what=f"embedding of the last 3 s by {MUSICNN_NAME}, a network trained to tag music",
+        source="Pons and Serra (2019), musicnn: Pre-trained convolutional neural networks for "
+        "music audio tagging, arXiv:1909.06654",
+        compute=embed,
+        initial_state=initial_state,
+        context_samples=lambda config: CONTEXT_SAMPLES,
+        check=_check_rate,
+        weights=f"{MUSICNN_NAME} {MUSICNN_SHA256}",
+        former_name="ear",
+    ),
+)

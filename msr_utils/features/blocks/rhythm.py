@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 
 from msr_utils.constants import TEMPO_BANDS, TEMPO_RANGE_BPM, TEMPO_WINDOW_S
+from msr_utils.features.blocks.base import Block
 from msr_utils.features.filterbanks import hann
-from msr_utils.features.frame import BlockState, Frame, onset_state
+from msr_utils.features.frame import BlockState, Frame, initial_onset_state
+from msr_utils.features.spectrum import SpectrumConfig
 
-if TYPE_CHECKING:
-    from msr_utils.features.config import FeatureConfig
+QUIET_ONSET_DB = 0.05
+"""Mean onset strength below which movement is rounding error. The autocorrelation of weaker
+movement is not scaled up to 1."""
 
 
 def _onset(frame: Frame) -> np.ndarray:
-    """Mean, largest and standard deviation of the onset strength in the frame, (3,)."""
+    """Mean, maximum and standard deviation of the onset strength in the frame, (3,)."""
     return np.array([frame.onset.mean(), frame.onset.max(), frame.onset.std()])
 
 
 @cache
-def tempo_window(config: FeatureConfig) -> np.ndarray:
-    """The rising half of a Hann window over TEMPO_WINDOW_S: what was just heard counts most."""
+def tempo_window(config: SpectrumConfig) -> np.ndarray:
+    """Rising half of a Hann window over TEMPO_WINDOW_S: recent hops have the largest weight."""
     hops = round(TEMPO_WINDOW_S * config.sample_rate / config.hop_length)
     return hann(2 * hops)[:hops]
 
 
 @cache
-def _tempo_bands(config: FeatureConfig) -> tuple[slice, np.ndarray]:
-    """The lags of TEMPO_RANGE_BPM, and what averages them in bands, (lags, TEMPO_BANDS)."""
+def _tempo_bands(config: SpectrumConfig) -> tuple[slice, np.ndarray]:
+    """Lags within TEMPO_RANGE_BPM, and the matrix that averages them in bands, (lags, bands)."""
     hops_per_minute = 60 * config.sample_rate / config.hop_length
     slowest, fastest = TEMPO_RANGE_BPM
     lags = slice(int(np.ceil(hops_per_minute / fastest)), int(hops_per_minute / slowest) + 1)
@@ -43,25 +45,51 @@ def _tempo_bands(config: FeatureConfig) -> tuple[slice, np.ndarray]:
 def autocorrelation(frame: Frame) -> np.ndarray:
     """Autocorrelation of the last TEMPO_WINDOW_S of onset strength, (hops,); 1 at lag 0.
 
-    A column of librosa.feature.tempogram with `tempo_window`, where the window ends with the
-    frame.
+    It equals a column of librosa.feature.tempogram with `tempo_window`, for a window that ends
+    with the frame.
     """
-    known = np.concatenate([frame.memory["tempogram"], frame.onset])
-    frame.memory["tempogram"] = known[len(frame.onset) :].copy()
-    hops = len(known)
-    spectrum = scipy.fft.rfft(known * tempo_window(frame.config), 2 * hops)
-    summed = scipy.fft.irfft(spectrum.real**2 + spectrum.imag**2)[:hops]
-    # Less than 0.05 dB of movement is rounding, not rhythm: it is not scaled up.
-    return summed / max(summed[0], 0.05**2 * hops)
+    onset = np.concatenate([frame.state["tempogram"], frame.onset])
+    frame.state["tempogram"] = onset[len(frame.onset) :].copy()
+    hops = len(onset)
+    spectrum = scipy.fft.rfft(onset * tempo_window(frame.config), 2 * hops)
+    correlation: np.ndarray = scipy.fft.irfft(spectrum.real**2 + spectrum.imag**2)[:hops]
+    correlation = correlation / max(correlation[0], QUIET_ONSET_DB**2 * hops)
+    return correlation
 
 
 def _tempogram(frame: Frame) -> np.ndarray:
-    """Mean autocorrelation in tempo bands, slow to fast, and its peak over its mean, (13,)."""
+    """Mean autocorrelation in tempo bands, slow to fast, and its peak minus its mean, (13,)."""
     lags, bands = _tempo_bands(frame.config)
     tempi = autocorrelation(frame)[lags]
     return np.append(tempi @ bands, tempi.max() - tempi.mean())
 
 
-def _tempo_state(config: FeatureConfig) -> BlockState:
+def _initial_tempo_state(config: SpectrumConfig) -> BlockState:
+    """Onset strength of the hops before the frame; 0 before the stream's start."""
     hops = len(tempo_window(config)) - config.steps
-    return {**onset_state(config), "tempogram": np.zeros(max(hops, 0), np.float32)}
+    return {**initial_onset_state(config), "tempogram": np.zeros(max(hops, 0), np.float32)}
+
+
+BLOCKS = (
+    Block(
+        name="onset",
+        dim=lambda config: 3,
+        unit="dB",
+        what="onset strength: mean, largest and standard deviation in the frame",
+        source="Boeck and Widmer (2013), Maximum filter vibrato suppression for onset detection, "
+        "DAFx",
+        compute=_onset,
+        initial_state=initial_onset_state,
+    ),
+    Block(
+        name="tempogram",
+        dim=lambda config: TEMPO_BANDS + 1,
+        unit="1",
+        what="autocorrelation of onset strength over 8 s in bands of tempo, 30 to 300 beats per "
+        "minute, and how far its peak stands out",
+        source="Grosche, Mueller and Kurth (2010), Cyclic tempogram: a mid-level tempo "
+        "representation for music signals, ICASSP",
+        compute=_tempogram,
+        initial_state=_initial_tempo_state,
+    ),
+)

@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from msr_utils.constants import (
     CHROMA_FLOOR,
+    CHROMA_N_FFT,
     CHROMA_STEPS,
     FRAME_RATE_HZ,
     KEY_WINDOWS_S,
 )
-from msr_utils.features.frame import BlockState, Frame
-
-if TYPE_CHECKING:
-    from msr_utils.features.config import FeatureConfig
-
-
-def _chroma(frame: Frame) -> np.ndarray:
-    """Mean over the frame of each pitch class, the loudest of a chroma vector being 1, (12,)."""
-    loudest = frame.chroma.max(axis=1, keepdims=True)
-    return (frame.chroma / np.maximum(loudest, CHROMA_FLOOR)).mean(axis=0)
-
+from msr_utils.features.blocks.base import Block
+from msr_utils.features.frame import BlockState, Frame, chroma_context_samples
+from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 
 KEY_PROFILES = (
     (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 )
-"""How well each pitch class, from the tonic up, fits a major and a minor key: probe-tone
-ratings of Krumhansl and Kessler (1982), "Tracing the dynamic changes in perceived tonal
-organization in a spatial representation of musical keys", Psychological Review 89(4)."""
+"""Fit of each pitch class, from the tonic up, to a major and to a minor key: probe-tone ratings of
+Krumhansl and Kessler (1982), "Tracing the dynamic changes in perceived tonal organization in a spatial representation of musical keys", Psychological Review 89(4)."""
 
 KEY_MEASURES = 13
-"""Numbers that describe one average beside its chroma, see `_tonal`."""
+"""Numbers that describe one average of the chroma, beside the chroma itself; see `_tonal`."""
 
 HARMONY_FLOOR = 1e-3
-"""Smallest magnitude of a chroma's Fourier coefficient that has a phase."""
+"""Smallest magnitude of a chroma's Fourier coefficient whose phase is used."""
+
+
+def _chroma(frame: Frame) -> np.ndarray:
+    """Mean of each pitch class over the frame, (12,). Each chroma vector is scaled to maximum 1."""
+    loudest = frame.chroma.max(axis=1, keepdims=True)
+    mean: np.ndarray = (frame.chroma / np.maximum(loudest, CHROMA_FLOOR)).mean(axis=0)
+    return mean
 
 
 @cache
@@ -51,19 +49,26 @@ def _key_filters() -> np.ndarray:
 
 @cache
 def _key_decay() -> tuple[np.ndarray, np.ndarray]:
-    """What one frame leaves of each average, and the weights of its chroma vectors in it."""
+    """Decay of each exponential average over one frame, and weights of the frame's chroma vectors.
+
+    Returns
+    -------
+    decay : np.ndarray [shape=(averages, 1), dtype=float32]
+    weights : np.ndarray [shape=(averages, CHROMA_STEPS), dtype=float32]
+    """
     keep = np.exp(-1 / (np.array(KEY_WINDOWS_S) * FRAME_RATE_HZ * CHROMA_STEPS))[:, None]
     weights = (1 - keep) * keep ** np.arange(CHROMA_STEPS - 1, -1, -1)
     return (keep**CHROMA_STEPS).astype(np.float32), weights.astype(np.float32)
 
 
 @cache
-def _circle_of_pitch() -> np.ndarray:
-    """Fourier transform of twelve pitch classes, coefficients 1 to 6, (12, 6).
+def _pitch_class_dft() -> np.ndarray:
+    """Fourier transform of twelve pitch classes as a matrix, coefficients 1 to 6, (12, 6).
 
-    As a matrix: scipy's transform of so few numbers takes four times as long to be called.
+    For so few numbers, a matrix product is four times as fast as scipy's transform.
     """
-    return np.exp(-2j * np.pi * np.outer(np.arange(12), np.arange(1, 7)) / 12).astype(np.complex64)
+    dft: np.ndarray = np.exp(-2j * np.pi * np.outer(np.arange(12), np.arange(1, 7)) / 12)
+    return dft.astype(np.complex64)
 
 
 def key_strengths(chroma: np.ndarray) -> np.ndarray:
@@ -84,26 +89,33 @@ def key_strengths(chroma: np.ndarray) -> np.ndarray:
     """
     centred = chroma - chroma.mean(axis=1, keepdims=True)
     length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
-    return (centred / np.maximum(length, CHROMA_FLOOR)) @ _key_filters()
+    strengths: np.ndarray = (centred / np.maximum(length, CHROMA_FLOOR)) @ _key_filters()
+    return strengths
 
 
 def _tonal(frame: Frame) -> np.ndarray:
-    """Key, mode and harmony over exponential averages of the chroma, nearly alike in any key.
+    """Key, mode and harmony of exponential averages of the chroma.
 
-    The bins of a spectrum lie differently under each semitone, so a transposition moves these
-    numbers a little, the phases most. Instruments are taken to be tuned to A4 = 440 Hz.
+    Transposing the music changes these numbers only a little. They are not fully invariant,
+    because the STFT bins lie differently under each semitone; the phases change most. The
+    instruments are assumed to be tuned to A4 = 440 Hz.
 
-    For each of KEY_WINDOWS_S, 12 + KEY_MEASURES numbers: the average chroma from the tonic of
-    its best key up, sum 1; the strength of the best key, of the best major over the best minor
-    key, and of major over minor on the tonic of the best key; the magnitudes 1 to 6 of the
-    chroma's Fourier transform (chromaticity, dyads, triads, octatonic, diatonic, whole-tone)
-    and the cosine and sine of two sums of its phases that no transposition changes. Last, how
-    alike (cosine) are the averages that are shortest and longest, second and longest, and the
-    key strengths of the shortest and the longest: 1 while the key stays.
+    Each of the averages over KEY_WINDOWS_S gives 12 + KEY_MEASURES numbers:
+
+    - the chroma from the tonic of its best key up, with sum 1 (12);
+    - the strength of the best key, the lead of the best major key over the best minor key, and
+      the lead of major over minor on the tonic of the best key (3);
+    - the magnitudes 1 to 6 of the chroma's Fourier transform: chromaticity, dyads, triads,
+      octatonic, diatonic, whole-tone (6);
+    - the cosine and sine of two sums of its phases that no transposition changes (4).
+
+    Three numbers describe the stability of the key, 1 while it stays: the cosine similarity of the
+    shortest and the longest average, of the second and the longest, and of the key strengths of
+    the shortest and the longest.
     """
-    keep, weights = _key_decay()
-    averages = keep * frame.memory["tonal"] + weights @ frame.chroma
-    frame.memory["tonal"] = averages
+    decay, weights = _key_decay()
+    averages = decay * frame.state["tonal"] + weights @ frame.chroma
+    frame.state["tonal"] = averages
     shares = averages / np.maximum(averages.sum(axis=1, keepdims=True), CHROMA_FLOOR)
     keys = key_strengths(averages)
     tonic = keys.argmax(axis=1)[:, None] % 12
@@ -112,24 +124,64 @@ def _tonal(frame: Frame) -> np.ndarray:
     lead = major.max(axis=1) - minor.max(axis=1)
     on_tonic = np.take_along_axis(major - minor, tonic, axis=1)[:, 0]
     mode = np.stack([keys.max(axis=1), lead, on_tonic], axis=1)
-    harmony = shares @ _circle_of_pitch()
-    size = np.abs(harmony)
-    turn = (harmony / np.maximum(size, HARMONY_FLOOR)).T
-    # Transposing by s semitones turns coefficient k by 2 pi k s / 12: 3 + 4 + 5 and 3 * 5 - 3
-    # make whole circles.
-    turns = np.stack([turn[2] * turn[3] * turn[4], turn[4] ** 3 * turn[2].conj()], axis=1)
-    averaged = np.concatenate([from_tonic, mode, size, turns.view(np.float32)], axis=1)
+    harmony = shares @ _pitch_class_dft()
+    magnitude = np.abs(harmony)
+    phase = (harmony / np.maximum(magnitude, HARMONY_FLOOR)).T
+    # Transposing by s semitones turns coefficient k by 2 pi k s / 12. The turns cancel in the
+    # products 3 + 4 + 5 and 3 * 5 - 3: both add up to whole circles.
+    phases = np.stack([phase[2] * phase[3] * phase[4], phase[4] ** 3 * phase[2].conj()], axis=1)
+    rows = np.concatenate([from_tonic, mode, magnitude, phases.view(np.float32)], axis=1)
     stability = (
         _cosine(averages[0], averages[-1]),
         _cosine(averages[1], averages[-1]),
         _cosine(keys[0], keys[-1]),
     )
-    return np.concatenate([averaged.ravel(), stability])
+    return np.concatenate([rows.ravel(), stability])
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Cosine similarity; 0 in silence."""
     return float(a @ b) / max(float(np.sqrt((a @ a) * (b @ b))), CHROMA_FLOOR**2)
 
 
-def _tonal_state(config: FeatureConfig) -> BlockState:
+def _initial_tonal_state(config: SpectrumConfig) -> BlockState:
+    """Exponential averages of the chroma; silence before the stream's start."""
     return {"tonal": np.zeros((len(KEY_WINDOWS_S), 12), np.float32)}
+
+
+def _check_chroma_hop(config: SpectrumConfig) -> None:
+    """Whole chroma hops must fit into a frame, and each must be shorter than its window."""
+    if config.frame_samples % CHROMA_STEPS or config.frame_samples > CHROMA_N_FFT * CHROMA_STEPS:
+        raise FeatureConfigError(
+            f"features: chroma needs a sample_rate that is a multiple of "
+            f"{CHROMA_STEPS * FRAME_RATE_HZ} and at most "
+            f"{CHROMA_N_FFT * CHROMA_STEPS * FRAME_RATE_HZ}, not {config.sample_rate}",
+            "sample_rate",
+        )
+
+
+BLOCKS = (
+    Block(
+        name="chroma",
+        dim=lambda config: 12,
+        unit="1",
+        what="strength of the pitch classes C to B, from magnitudes, mean over the frame",
+        source="Ellis (2007), https://www.ee.columbia.edu/~dpwe/resources/matlab/chroma-ansyn/",
+        compute=_chroma,
+        context_samples=chroma_context_samples,
+        check=_check_chroma_hop,
+    ),
+    Block(
+        name="tonal",
+        dim=lambda config: len(KEY_WINDOWS_S) * (12 + KEY_MEASURES) + 3,
+        unit="1",
+        what="chroma from the tonic up, strength of keys, major against minor, Fourier "
+        "coefficients of the chroma and stability of the key, over 2, 6 and 20 s",
+        source="Krumhansl (1990), Cognitive Foundations of Musical Pitch; Amiot (2016), Music "
+        "through Fourier Space",
+        compute=_tonal,
+        initial_state=_initial_tonal_state,
+        context_samples=chroma_context_samples,
+        check=_check_chroma_hop,
+    ),
+)

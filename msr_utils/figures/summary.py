@@ -1,0 +1,358 @@
+"""What a chapter taught in this edition, as sentences made from its ``metrics.json``.
+
+Each notebook ends with one of these. The book makes the sentences again from the kept results, so
+that a change of wording executes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from IPython.display import Markdown
+
+from msr_utils.constants import TARGETS
+from msr_utils.io import read_json
+from msr_utils.metrics.estimate import Estimate
+
+Metrics = Mapping[str, Any]
+
+NOTHING = "no value"
+
+
+def learned(notebook: str, folder: Path) -> Markdown:
+    """What the run in `folder` taught, to display at the end of its notebook.
+
+    Parameters
+    ----------
+    notebook : str
+        Name of the notebook, such as ``03_lstm``.
+    folder : Path
+        Run folder with ``metrics.json``.
+    """
+    return Markdown(learned_text(notebook, read_json(Path(folder) / "metrics.json")))
+
+
+def learned_text(notebook: str, metrics: Metrics) -> str:
+    """As `learned`, as Markdown text.
+
+    Raises
+    ------
+    KeyError
+        If there are no sentences for this notebook, or a result is missing.
+    """
+    return f"**Learned.** {' '.join(SENTENCES[notebook](metrics))}"
+
+
+def _estimate(stored: Mapping[str, float] | None, spec: str = ".2f") -> str:
+    """A value with its interval from JSON, where null stands for NaN."""
+    if not stored or stored.get("value") is None:
+        return NOTHING
+    return format(Estimate.from_json(stored), spec)
+
+
+def _excludes_zero(stored: Mapping[str, float | None]) -> bool:
+    low, high = stored.get("low"), stored.get("high")
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _data(metrics: Metrics) -> list[str]:
+    sentences = []
+    for target in TARGETS:
+        label = metrics["labels"][target]
+        text = (
+            f"For {target}, {100 * label['between_share']:.0f} % of the variance lies between "
+            "tracks, the rest within them."
+        )
+        if label["ceiling"].get("r") is not None:
+            text += f" No model can be expected to exceed r = {label['ceiling']['r']:.2f}."
+        sentences.append(text)
+    return sentences
+
+
+def _clips_data(metrics: Metrics) -> list[str]:
+    if metrics["labels_kind"] == "quadrants":
+        return [
+            "One quadrant per clip says nothing about how a curve moves. It shows whether a model "
+            "works on music of another kind.",
+            f"A model that always answers the most frequent quadrant is right for "
+            f"{100 * metrics['largest_share']:.0f} % of the clips.",
+        ]
+    mean = metrics["emotions"]["mean"]
+    return [
+        "One answer per clip says nothing about how a curve moves.",
+        "Averaged over emotions, the listeners' agreement allows "
+        f"r = {mean['ceiling']:.2f} at most.",
+    ]
+
+
+def _static(metrics: Metrics) -> list[str]:
+    swapped = [part for part in metrics["parts"] if part["swapped"]]
+    songs = sum(part["songs"] for part in metrics["parts"])
+    concerned = sum(part["songs"] for part in swapped)
+    if not swapped:
+        return ["Song-level and dynamic ratings agree in every part of this release."]
+    return [
+        f"In {concerned} of {songs} songs the released valence and arousal columns are exchanged.",
+        "Look at labels before you learn from them.",
+    ]
+
+
+def _spectrograms(metrics: Metrics) -> list[str]:
+    strongest = metrics["strongest_band_r"]
+    return [
+        "Each frame of features has one label or none, and sees no future audio.",
+        "The strongest correlation of a single mel band is "
+        + _and([f"{abs(strongest[t]):.2f} with {t}" for t in TARGETS])
+        + ".",
+    ]
+
+
+def _model(metrics: Metrics) -> list[str]:
+    target, pooled = metrics["target"], metrics["test"]["pooled"]
+    constant = metrics["baselines"]["constant"]["pooled"]["rmse"]["value"]
+    ridge = metrics["baselines"]["ridge"]["pooled"]["r"]
+    sentences = [
+        f"On test tracks the model reaches r = {_estimate(pooled['r'])} and RMSE "
+        f"{_estimate(pooled['rmse'], '.3f')} for {target}.",
+        f"A constant has RMSE {constant:.3f}, and ridge regression on the same features has "
+        f"r = {_estimate(ridge)}.",
+    ]
+    networks = [r for r in metrics["singles"]["r"] if r is not None]
+    if len(networks) > 1:
+        sentences.append(
+            f"Single networks reach r from {min(networks):.2f} to {max(networks):.2f}."
+        )
+    epochs, limit = metrics["cost"].get("epochs"), metrics["training"]["epochs"]
+    if epochs and epochs >= limit:
+        sentences.append(f"Every training used all {limit} epochs, so the limit ended it.")
+    elif epochs:
+        sentences.append(f"Early stopping ended a training after {epochs:.0f} epochs on average.")
+    return sentences
+
+
+def _ablation(metrics: Metrics) -> list[str]:
+    rows = metrics["variants"]
+    diverged = [f"{r['group']}: {r['name']}" for r in rows if r.get("diverged")]
+    compared = [r for r in rows if r.get("difference")]
+    told = [r for r in compared if _excludes_zero(r["difference"]["r"])]
+    sentences = [
+        f"Of {len(compared)} variants, {len(told)} differ from the base in r by an interval that "
+        "excludes zero."
+    ]
+    if told:
+        worst = min(told, key=lambda r: r["difference"]["r"]["value"])
+        sentences.append(
+            f"The largest loss is {worst['group']}: {worst['name']} "
+            f"({_estimate(worst['difference']['r'], '+.2f')})."
+            if worst["difference"]["r"]["value"] < 0
+            else "None of these is a loss."
+        )
+    if diverged:
+        sentences.append(f"{len(diverged)} diverged: {_and(diverged)}.")
+    sentences.append("With so many variants, one interval in twenty excludes zero by chance.")
+    return sentences
+
+
+def _search(metrics: Metrics) -> list[str]:
+    best, importances = metrics["best"], metrics["importances"]
+    sentences = [
+        f"{metrics['completed']} trials were completed and {metrics['pruned']} were stopped early.",
+        f"The lowest validation loss is {best['loss']:.4f} (trial {best['trial']}).",
+    ]
+    if importances:
+        name, share = next(iter(importances.items()))
+        sentences.append(f"Most of the variance comes from {name} ({100 * share:.0f} %).")
+    sentences.append(
+        "The lowest of many validation losses is too optimistic. Only test tracks that no trial "
+        "has read show what the configuration is worth."
+    )
+    return sentences
+
+
+def _cost(metrics: Metrics) -> list[str]:
+    return [
+        f"{name}: inference time grows with length to the power "
+        f"{network['inference']['growth']['exponent']:.1f}."
+        for name, network in metrics["networks"].items()
+    ] + ["Excerpts as short as those of training hide the quadratic part of attention."]
+
+
+def _evaluation(metrics: Metrics) -> list[str]:
+    sentences = []
+    for target in TARGETS:
+        rows = {n: r for n, r in metrics["rows"][target].items() if n != "song-mean oracle"}
+        best = min(rows, key=lambda name: rows[name]["pooled"]["rmse"]["value"])
+        pooled = rows[best]["pooled"]
+        text = (
+            f"For {target}, {best} has the lowest RMSE ({_estimate(pooled['rmse'], '.3f')}; "
+            f"r = {_estimate(pooled['r'])})."
+        )
+        if metrics["ceiling"][target].get("r") is not None:
+            text += f" The raters' ceiling is r = {metrics['ceiling'][target]['r']:.2f}."
+        sentences.append(text)
+    return sentences
+
+
+def _errors(metrics: Metrics) -> list[str]:
+    sentences = []
+    for target, found in metrics["targets"].items():
+        what_if = {n: row["rmse"]["value"] for n, row in found["what_if"].items()}
+        now = what_if["as predicted"]
+        helps = min((name for name in what_if if "known" in name), key=lambda name: what_if[name])
+        sentences.append(
+            f"For {target}, RMSE would fall most, from {now:.3f} to {what_if[helps]:.3f}, with the "
+            f"{helps.replace('course in the piece', 'movement within the piece')}."
+        )
+    return sentences
+
+
+def _robustness(metrics: Metrics) -> list[str]:
+    parts = [row for row in metrics["changes"] if row.get("change") is not None]
+    sentences = []
+    for target in TARGETS:
+        rows = [row for row in parts if row["target"] == target]
+        if rows:
+            most = max(rows, key=lambda row: row["change"])
+            sentences.append(
+                f"For {target}, hiding {most['part']} moves the curve most, by "
+                f"{most['change']:.2f} on average."
+            )
+    sentences.append(
+        "An alteration that should change nothing, but moves the curve, is a defect. Training on "
+        "altered copies can mend it."
+    )
+    return sentences
+
+
+def _clip_models(metrics: Metrics) -> list[str]:
+    above = {
+        f"{metric} of {target}": score
+        for metric, targets in metrics["above_logmel"].items()
+        for target, score in targets.items()
+    }
+    told = [name for name, score in above.items() if _excludes_zero(score)]
+    return [
+        f"In {len(told)} of {len(above)} comparisons, the mean of the models differs from ridge on "
+        "log-mel by an interval that excludes zero.",
+        "The gap between the best row and the ceiling is what these features, or so few clips, "
+        "do not explain.",
+    ]
+
+
+def _raters(metrics: Metrics) -> list[str]:
+    sentences = []
+    for target, effect in metrics["effects"].items():
+        rows = {name: row["value"] for name, row in effect["rows"].items()}
+        habits = [value for name, value in rows.items() if name.startswith("own")]
+        text = (
+            f"For {target}, the whole profile explains {100 * rows['whole profile']:.1f} % of the "
+            "variance of raters' deviations"
+        )
+        if habits:
+            text += f", their own other ratings explain {100 * max(habits):.0f} %"
+        sentences.append(f"{text}.")
+    return sentences
+
+
+def _text(metrics: Metrics) -> list[str]:
+    sentences = []
+    for target, rows in metrics["scores"].items():
+        value = {name: row["value"] for name, row in rows.items() if row["value"] is not None}
+        alone = [n for n in value if n not in ("constant", "audio") and "audio" not in n]
+        if not alone:
+            continue
+        best = max(alone, key=lambda name: value[name])
+        text = f"{target.replace('_', ' ').capitalize()}: {best} {_estimate(rows[best])}"
+        joined = [n for n in value if "audio" in n and n != "audio" and "another" not in n]
+        if "audio" in value and joined:
+            both = max(joined, key=lambda name: value[name])
+            text += f", audio {_estimate(rows['audio'])}, best of both {_estimate(rows[both])}"
+        sentences.append(f"{text} ({metrics['metric'].replace('auc', 'AUC')}).")
+    return [
+        *sentences,
+        "People who gave titles and genres knew how the music sounds. A text that predicts labels "
+        "may therefore add nothing to the audio.",
+    ]
+
+
+def _transfer(metrics: Metrics) -> list[str]:
+    sentences = []
+    for target, rows in metrics["rows"].items():
+        models = {n: r for n, r in rows.items() if n not in ("zero", "song-mean oracle")}
+        best = max(models, key=lambda name: models[name]["song_means"]["value"] or -1)
+        zero = rows["zero"]["pooled"]["rmse"]["value"] if "zero" in rows else None
+        text = (
+            f"For {target}, {best} orders the songs best: r of song means "
+            f"{_estimate(models[best]['song_means'])}, RMSE "
+            f"{models[best]['pooled']['rmse']['value']:.3f}"
+        )
+        sentences.append(text + (f" (constant zero: {zero:.3f})." if zero is not None else "."))
+    sentences.append(
+        "A high r with an RMSE above the constant's means: the order is right, the level is wrong. "
+        "An interval of r that includes zero shows nothing."
+    )
+    return sentences
+
+
+def _export(metrics: Metrics) -> list[str]:
+    return [
+        f"The exported network differs from the trained one by "
+        f"{metrics['parity_max_difference']:.0e} at most.",
+        f"It is {metrics['realtime_factor']:.0f} times as fast as real time.",
+        "With several folds it was trained on more tracks than the tested models, so their scores "
+        "estimate it.",
+    ]
+
+
+def _release(metrics: Metrics) -> list[str]:
+    sentences = []
+    for name, bundle in metrics["bundles"].items():
+        for corpus, scores in bundle["quadrants"].items():
+            shown = [f"{m.replace('_', ' of ')} {_estimate(s, '.3f')}" for m, s in scores.items()]
+            sentences.append(f"{name} on {corpus}: {'; '.join(shown)}.")
+    sentences.append(
+        "Where its RMSE on unseen songs exceeds the constant's, do not trust the level of a curve. "
+        "Compare it with other curves."
+    )
+    return sentences
+
+
+def _service(metrics: Metrics) -> list[str]:
+    answers = [recorded["status"] for recorded in metrics["exchanges"].values()]
+    fine = sum(status < 400 for status in answers)
+    return [
+        f"Of {len(answers)} documented requests, {fine} were answered and {len(answers) - fine} "
+        "were refused on purpose, with the reason.",
+        "The intervals of a curve are wide where the music is unlike the training data.",
+    ]
+
+
+SENTENCES: dict[str, Callable[[Metrics], list[str]]] = {
+    "01_data": _data,
+    "01_data_clips": _clips_data,
+    "01_data_static": _static,
+    "02_spectrograms": _spectrograms,
+    "03_lstm": _model,
+    "03_linear": _model,
+    "03_ablation": _ablation,
+    "03_search": _search,
+    "04_transformer": _model,
+    "04_cost": _cost,
+    "05_evaluation": _evaluation,
+    "05_errors": _errors,
+    "05_robustness": _robustness,
+    "05_clips": _clip_models,
+    "05_raters": _raters,
+    "05_text": _text,
+    "05_transfer": _transfer,
+    "06_export": _export,
+    "07_release": _release,
+    "08_service": _service,
+}
+"""Notebook -> what makes its sentences."""

@@ -1,0 +1,269 @@
+"""What a computation reaches, as one hash: its identity, wherever the code lies.
+
+From its roots, names are followed through imports and re-exports to the definitions that they
+stand for, and on from there. The hash is over the names and normal forms of all definitions
+reached, without their modules: a moved module, an import line, a docstring, an annotation or a
+new format changes nothing. What a module does when it is imported belongs to every definition
+of it. Nothing is left out by hand, and a name that leads nowhere is an error.
+
+What is not seen: a module that is loaded by a computed name is refused, data files beside the
+code are no part of it, and an assignment counts where its name is reached, not for what its
+right side does beside.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import types
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Sequence,
+)
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+
+from msr_utils.io import sha256_text
+from msr_utils.provenance.code_reader import (
+    Key,
+    Reading,
+    read,
+    silent_imports,
+)
+from msr_utils.provenance.source_tree import (
+    EFFECT,
+    IMPORTED,
+    LAMBDA,
+    MAIN,
+    WHOLE,
+    IdentityError,
+    Module,
+    SourceTree,
+    project_tree,
+)
+
+DRAWING = ("msr_utils.figures", "msr_utils.style")
+"""Packages that draw and compute nothing: what is only reached through them is presentation."""
+
+
+def draws(module: str) -> bool:
+    """True for a module of `DRAWING`."""
+    return any(module == one or module.startswith(f"{one}.") for one in DRAWING)
+
+
+@dataclass
+class Reached:
+    """Definitions that code reaches.
+
+    Parameters
+    ----------
+    readings : dict of Key to Reading
+        Of every definition reached.
+    drawn : set of Key
+        Definitions of `DRAWING` that are reached by how classes show themselves in notebooks.
+    """
+
+    readings: dict[Key, Reading] = field(default_factory=dict)
+    drawn: set[Key] = field(default_factory=set)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over all definitions, without their places."""
+        return sha256_text("\n".join(sorted(self.digests().values())))
+
+    def digests(self) -> dict[Key, str]:
+        """A hash of each definition; see `digest`."""
+        return {key: self.digest(reading, key) for key, reading in self.readings.items()}
+
+    def digest(self, reading: Reading, key: Key = ("", "")) -> str:
+        """Hash of code and of what the definitions that it names say.
+
+        So two definitions of one name are told apart, as are those that name them.
+        """
+        named = (self._alone[name] for name in reading.names if name in self._alone)
+        return sha256_text("\n".join([_called(key), reading.text, *named]))
+
+    @cached_property
+    def _alone(self) -> dict[Key, str]:
+        """Hash of each definition's name and text."""
+        return {
+            key: sha256_text(f"{_called(key)}\n{reading.text}")
+            for key, reading in self.readings.items()
+        }
+
+    @property
+    def packages(self) -> set[str]:
+        """Other packages that are named, by the names that are imported."""
+        return set().union(*(reading.packages for reading in self.readings.values()))
+
+    @property
+    def names(self) -> set[str]:
+        """Definitions as ``module.name``, for people."""
+        return {f"{module}.{name}" for module, name in self.readings}
+
+
+def _called(key: Key) -> str:
+    """Name of a definition; of effects and lambdas, which have none, their kind."""
+    name = key[1]
+    return next((kind for kind in (EFFECT, LAMBDA) if name.startswith(kind)), name)
+
+
+class Code:
+    """Follows names through a `SourceTree`.
+
+    Parameters
+    ----------
+    tree : SourceTree
+    """
+
+    def __init__(self, tree: SourceTree) -> None:
+        self.tree = tree
+        self._readings: dict[Key, Reading] = {}
+        self._effects: dict[str, list[Key]] = {}
+
+    def reach(
+        self, roots: Iterable[Key], drawing: bool = False, tables: Collection[str] = ()
+    ) -> Reached:
+        """All that definitions reach.
+
+        Parameters
+        ----------
+        roots : iterable of Key
+        drawing : bool
+            True: code that draws may be reached; it is what the roots are for.
+        tables : collection of str
+            Names of tables, such as that of all feature blocks, whose entries are not followed:
+            those that are used are among the roots.
+
+        Raises
+        ------
+        IdentityError
+            If a name leads nowhere, code that computes reaches code that draws, or a table is
+            not reached.
+        """
+        found, unseen = Reached(), set(tables)
+        waiting: list[tuple[Key, str]] = [(key, "") for key in roots]
+        while waiting:
+            key, by = waiting.pop()
+            if key in found.readings:
+                continue
+            if key[1] in tables:
+                unseen.discard(key[1])
+                continue
+            if draws(key[0]) and not drawing:
+                raise IdentityError(
+                    f"{by or 'a root'} names {'.'.join(key)}, which draws: what computes may not; "
+                    "draw from its results in a notebook"
+                )
+            parts = self._parts(key)
+            if parts is not None:
+                waiting += [(part, by) for part in parts]
+                continue
+            reading = found.readings[key] = self._read(key)
+            found.drawn |= set(reading.shown)
+            waiting += [(other, ".".join(key)) for other in self._next(key[0], reading)]
+        if unseen:
+            raise IdentityError(f"nothing reaches a table {', '.join(sorted(unseen))}: renamed?")
+        return found
+
+    def _next(self, module: str, reading: Reading) -> list[Key]:
+        """What a definition names, and the effects of the modules that it is found through."""
+        return [*reading.names, *self.effects({module, *reading.passed})]
+
+    def effects(self, modules: Iterable[str]) -> list[Key]:
+        """What importing modules does, with the packages that they lie in."""
+        return [effect for name in sorted(set(modules)) for effect in self._all_effects(name)]
+
+    def _all_effects(self, name: str) -> list[Key]:
+        if name not in self._effects:
+            parts = name.split(".")
+            around = (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+            self._effects[name] = [
+                effect
+                for module in around
+                if self.tree.file(module)  # a notebook is no module
+                for effect in self._own_effects(self.tree.module(module))
+            ]
+        return self._effects[name]
+
+    def _own_effects(self, module: Module) -> list[Key]:
+        registered = [(module.name, name) for name in module.registered if self._ours(module, name)]
+        # A module that is imported and never named is imported for what that does.
+        unnamed = {
+            name: binding
+            for name, binding in module.imports.items()
+            if name not in module.used | module.exported
+        }
+        silent = silent_imports(self.tree, unnamed, ())
+        acts = [(module.name, f"{EFFECT}{number}") for number in range(len(module.effects))]
+        return [*acts, *registered, *silent]
+
+    def _ours(self, module: Module, name: str) -> bool:
+        """True if a decorator of a definition is ours: it may register what it decorates."""
+        return any(
+            read(self.tree, module.name, [decorator]).names
+            for node in module.definitions[name]
+            for decorator in getattr(node, "decorator_list", [])
+        )
+
+    def _parts(self, key: Key) -> list[Key] | None:
+        """What a module as a whole, as it is imported or run consists of; None for a definition."""
+        module, name = self.tree.module(key[0]), key[1]
+        if name not in (WHOLE, IMPORTED, MAIN):
+            return None
+        parts = self.effects([module.name])
+        if name == IMPORTED:
+            return parts
+        if name == MAIN:
+            return [*parts, *((module.name, f"{MAIN}{n}") for n in range(len(module.main)))]
+        return [*parts, *((module.name, name) for name in module.definitions)]
+
+    def _read(self, key: Key) -> Reading:
+        if key not in self._readings:
+            self._readings[key] = read(self.tree, key[0], self._nodes(*key))
+        return self._readings[key]
+
+    def _nodes(self, module: str, name: str) -> Sequence[ast.AST]:
+        own = self.tree.module(module)
+        for kind, nodes in ((EFFECT, own.effects), (MAIN, own.main)):
+            if name.startswith(kind):
+                return [nodes[int(name.removeprefix(kind))]]
+        if name.startswith(LAMBDA):
+            return own.lambdas[int(name.removeprefix(LAMBDA))]
+        if name not in own.definitions:
+            raise IdentityError(f"{module} has no {name!r}")
+        return own.definitions[name]
+
+
+def key_of(thing: object) -> Key:
+    """Where a function, class or module of ours is defined.
+
+    Raises
+    ------
+    IdentityError
+        If it is none of these.
+    """
+    if isinstance(thing, types.ModuleType):
+        return thing.__name__, WHOLE
+    if not isinstance(thing, type):
+        thing = inspect.unwrap(thing)  # type: ignore[arg-type]
+    module, name = getattr(thing, "__module__", ""), getattr(thing, "__qualname__", "")
+    if not module or not name:
+        raise IdentityError(f"{thing!r} is no function, class or module")
+    if name.endswith("<lambda>"):
+        return module, f"{LAMBDA}{thing.__code__.co_firstlineno}"  # type: ignore[attr-defined]
+    return module, name.partition(".")[0]
+
+
+@cache
+def project_code() -> Code:
+    """The code of this checkout."""
+    return Code(project_tree())
+
+
+@cache
+def reached(roots: tuple[Callable | type, ...], tables: tuple[str, ...] = ()) -> Reached:
+    """All that functions and classes of this checkout reach; see `Code.reach`."""
+    return project_code().reach(map(key_of, roots), tables=tables)

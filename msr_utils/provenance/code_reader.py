@@ -1,0 +1,303 @@
+"""Code in a normal form, with what of our packages it names.
+
+Comments, docstrings, annotations, formatting and import lines leave no trace. An imported name
+counts as what it stands for, however it was imported: ``np.fft.rfft`` and ``fft.rfft`` after
+``from numpy import fft`` are the same text, and a definition of ours is named without its module.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from msr_utils.provenance.source_tree import (
+    IMPORTED,
+    LOCAL,
+    MAIN,
+    PACKAGES,
+    WHOLE,
+    Binding,
+    IdentityError,
+    SourceTree,
+    bound_names,
+    is_docstring,
+    is_type_checking,
+)
+
+Key = tuple[str, str]
+"""Module and definition, or a part of a module; see `msr_utils.provenance.source_tree`."""
+
+KNOWN = frozenset(dir(builtins)) | {
+    "__file__", "__name__", "__doc__", "__package__", "__spec__", "__path__", "__class__",
+    "__annotations__", "__builtins__", "display", "get_ipython",
+}  # fmt: skip
+"""Names that need no definition; the last two in notebooks."""
+
+DROPPED = ("ctx", "type_comment", "type_params", "kind", "returns", "annotation", "simple")
+"""Fields of syntax trees that change nothing, or not in every version of Python."""
+
+LOADERS = ("importlib.import_module", "__import__", "runpy.run_module", "runpy.run_path")
+"""What loads a module by its name."""
+
+FIELD_KINDS = ("ClassVar", "InitVar", "KW_ONLY")
+"""Annotations that change what a dataclass does."""
+
+
+@dataclass
+class Reading:
+    """What a piece of code says.
+
+    Parameters
+    ----------
+    text : str
+        Its normal form.
+    names : list of Key
+        What of our packages it names, in order.
+    passed : list of str
+        Modules of ours that its names lead through: importing them runs their effects.
+    packages : set of str
+        Other packages that it names.
+    shown : list of Key
+        What its classes name in ``_repr_html_`` and the like, which only notebooks call.
+    """
+
+    text: str = ""
+    names: list[Key] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    packages: set[str] = field(default_factory=set)
+    shown: list[Key] = field(default_factory=list)
+
+
+def read(
+    tree: SourceTree,
+    module: str,
+    nodes: Sequence[ast.AST],
+    scope: Mapping[str, Binding] | None = None,
+) -> Reading:
+    """Read statements or an expression of a module.
+
+    Parameters
+    ----------
+    tree : SourceTree
+    module : str
+        Whose globals the code sees; of a notebook, which is no module of ours, its name.
+    nodes : sequence of ast.AST
+    scope : dict of str to Binding, optional
+        Names around the code, as those of a notebook.
+
+    Raises
+    ------
+    IdentityError
+        If a name cannot be found, or a module is loaded by a name that is computed.
+    """
+    reader = _Reader(tree, module, scope)
+    reader.found.text = "".join(reader.write(node) for node in nodes)
+    return reader.found
+
+
+class _Reader:
+    def __init__(self, tree: SourceTree, module: str, scope: Mapping[str, Binding] | None) -> None:
+        self.found = Reading()
+        self._tree = tree
+        self._module = module
+        self._package = tree.module(module).package if tree.file(module) else module
+        # (kind, names): what a class body binds is not seen by its methods.
+        self._scopes = [("function", scope)] if scope else []
+
+    def write(self, node: object) -> str:
+        """Normal form of a node, a list of nodes or a plain value."""
+        if isinstance(node, list):
+            return "[" + ",".join(filter(None, map(self.write, node))) + "]"
+        if not isinstance(node, ast.AST):
+            return repr(node)
+        if is_docstring(node) or isinstance(node, ast.Import | ast.ImportFrom | ast.Pass):
+            return ""
+        if is_type_checking(node):
+            otherwise = getattr(node, "orelse", [])
+            return self.write(otherwise) if otherwise else ""
+        special = getattr(self, f"_{type(node).__name__}", None)
+        return special(node) if special else self._plain(node)
+
+    def _plain(self, node: ast.AST) -> str:
+        fields = (
+            (name, value)
+            for name, value in ast.iter_fields(node)
+            if name not in DROPPED and value is not None and value != []
+        )
+        return f"{type(node).__name__}({','.join(f'{n}={self.write(v)}' for n, v in fields)})"
+
+    # ------------------------------------------------------------------------------------ names
+
+    def _Name(self, node: ast.Name) -> str:
+        return self._chain(node, []) if isinstance(node.ctx, ast.Load) else node.id
+
+    def _Attribute(self, node: ast.Attribute) -> str:
+        attributes, base = [node.attr], node.value
+        while isinstance(base, ast.Attribute):
+            attributes.insert(0, base.attr)
+            base = base.value
+        if isinstance(base, ast.Name):
+            return self._chain(base, attributes)
+        return f"{self.write(node.value)}.{node.attr}"
+
+    def _chain(self, base: ast.Name, attributes: list[str]) -> str:
+        """Text of ``base.attribute.attribute``; what it leads to is noted."""
+        binding = self._look_up(base.id)
+        if binding == LOCAL:
+            return ".".join([base.id, *attributes])
+        rest = list(attributes)
+        if binding.is_ours:
+            binding = self._tree.follow(binding, self.found.passed)
+            while binding.is_ours and not binding.name and rest:
+                if rest[0] in KNOWN:  # such as module.__file__
+                    break
+                binding = self._tree.resolve(binding.module, rest.pop(0), self.found.passed)
+        if not binding.is_ours:
+            self.found.packages.add(binding.module.partition(".")[0])
+            return ".".join([binding.path, *rest])
+        self.found.names.append((binding.module, binding.name or WHOLE))
+        # A module as a value may be asked for any of its names.
+        return ".".join([f"@{binding.name or WHOLE}", *rest])
+
+    def _look_up(self, name: str) -> Binding:
+        for depth, (kind, names) in enumerate(reversed(self._scopes)):
+            if name in names and (kind == "function" or depth == 0):
+                return names[name]
+        if self._tree.file(self._module):
+            own = self._tree.module(self._module)
+            if name in own.definitions or name in own.imports or own.stars:
+                try:
+                    return self._tree.resolve(self._module, name, self.found.passed)
+                except IdentityError:
+                    if name in own.imports:
+                        raise
+        if name in KNOWN:
+            return LOCAL
+        raise IdentityError(f"{self._module}: nothing is called {name!r}")
+
+    # ----------------------------------------------------------------------------------- scopes
+
+    def _inside(self, kind: str, names: dict[str, Binding], nodes: Iterable[object]) -> str:
+        self._scopes.append((kind, names))
+        try:
+            return ",".join(filter(None, map(self.write, nodes)))
+        finally:
+            self._scopes.pop()
+
+    def _FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+        decorators = self.write(node.decorator_list)
+        arguments = self._arguments(node.args)
+        names = _argument_names(node.args) | bound_names(node.body, self._package)
+        self.found.names += silent_imports(self._tree, names, node.body)
+        body = self._inside("function", names, node.body)
+        return f"{type(node).__name__}({node.name},{decorators},{arguments},{body})"
+
+    _AsyncFunctionDef = _FunctionDef
+
+    def _Lambda(self, node: ast.Lambda) -> str:
+        arguments = self._arguments(node.args)
+        body = self._inside("function", _argument_names(node.args), [node.body])
+        return f"Lambda({arguments},{body})"
+
+    def _arguments(self, node: ast.arguments) -> str:
+        """Names and defaults; the latter belong to the scope around."""
+        return self._plain(node)
+
+    def _ClassDef(self, node: ast.ClassDef) -> str:
+        around = [self.write(part) for part in (node.decorator_list, node.bases, node.keywords)]
+        body: list[ast.AST] = []
+        for item in node.body:
+            if isinstance(item, ast.FunctionDef) and item.name.startswith("_repr_"):
+                self._show(item)
+            elif isinstance(item, ast.AnnAssign):
+                body.append(AnnotatedField(item, keep=bool(node.bases)))
+            else:
+                body.append(item)
+        inner = self._inside("class", bound_names(node.body, self._package), body)
+        return f"ClassDef({node.name},{','.join(around)},{inner})"
+
+    def _show(self, method: ast.FunctionDef) -> None:
+        """Read how a class shows itself in notebooks, apart from what it computes."""
+        own = read(
+            self._tree, self._module, [method], self._scopes[-1][1] if self._scopes else None
+        )
+        self.found.shown += own.names
+
+    def _AnnotatedField(self, node: AnnotatedField) -> str:
+        item = node.item
+        words = {n.id for n in ast.walk(item.annotation) if isinstance(n, ast.Name)}
+        words |= {n.attr for n in ast.walk(item.annotation) if isinstance(n, ast.Attribute)}
+        kind = sorted(words & set(FIELD_KINDS))
+        # Where a base may read them, annotations are code.
+        annotation = self.write(item.annotation) if node.keep else ",".join(kind)
+        value = self.write(item.value) if item.value else ""
+        return f"Field({self.write(item.target)},{annotation},{value})"
+
+    def _AnnAssign(self, node: ast.AnnAssign) -> str:
+        if node.value is None:
+            return ""
+        return f"Assign(targets=[{self.write(node.target)}],value={self.write(node.value)})"
+
+    def _comprehended(
+        self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+    ) -> str:
+        targets = [generator.target for generator in node.generators]
+        values = [getattr(node, part) for part in ("key", "value", "elt") if hasattr(node, part)]
+        text = self._inside("function", bound_names(targets, self._package), node.generators)
+        again = self._inside("function", bound_names(targets, self._package), values)
+        return f"{type(node).__name__}({text},{again})"
+
+    _ListComp = _SetComp = _DictComp = _GeneratorExp = _comprehended
+
+    # ------------------------------------------------------------------ modules named by a text
+
+    def _Call(self, node: ast.Call) -> str:
+        called = self.write(node.func)
+        if called in LOADERS:
+            first = node.args[0] if node.args else None
+            if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+                raise IdentityError(
+                    f"{self._module}, line {node.lineno}: loads a module by a name that is "
+                    "computed; import it by a statement, so that what is reached can be told"
+                )
+            if first.value.partition(".")[0] in PACKAGES:
+                self.found.names.append((self._tree.module(first.value).name, WHOLE))
+        return f"Call({called},{self.write(node.args)},{self.write(node.keywords)})"
+
+    def _sequence(self, node: ast.List | ast.Tuple) -> str:
+        """A command such as ``[python, "-m", "serve"]`` reaches what it runs."""
+        texts = [n.value if isinstance(n, ast.Constant) else None for n in node.elts]
+        for flag, name in zip(texts, texts[1:], strict=False):
+            if flag == "-m" and isinstance(name, str) and name.partition(".")[0] in PACKAGES:
+                run = f"{name}.__main__" if self._tree.module(name).is_package else name
+                self.found.names.append((self._tree.module(run).name, MAIN))
+        return self._plain(node)
+
+    _List = _Tuple = _sequence
+
+
+def silent_imports(
+    tree: SourceTree, names: Mapping[str, Binding], nodes: Iterable[ast.AST]
+) -> list[Key]:
+    """Modules of ours that code imports and never names: imported for what that does."""
+    ours = {name: tree.follow(b) for name, b in names.items() if b.is_ours}
+    modules = {name: b.module for name, b in ours.items() if not b.name}
+    if not modules:
+        return []
+    used = {n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return [(module, IMPORTED) for name, module in modules.items() if name not in used]
+
+
+class AnnotatedField(ast.AST):
+    """A field of a class: its annotation makes it one, and is not dropped."""
+
+    def __init__(self, item: ast.AnnAssign, keep: bool) -> None:
+        super().__init__()
+        self.item, self.keep = item, keep
+
+
+def _argument_names(node: ast.arguments) -> dict[str, Binding]:
+    every = [*node.posonlyargs, *node.args, *node.kwonlyargs, node.vararg, node.kwarg]
+    return {argument.arg: LOCAL for argument in every if argument is not None}

@@ -1,0 +1,144 @@
+"""Give published manifests the present format, or identities of moved and renamed code, once.
+
+``python -m msr_utils.study.migrate_manifests [reports/published]``. It runs nothing: it hashes what
+lies there and takes the identities of the code as it is. That the code gives these numbers is shown by
+running it, not by this; each manifest says so. What stood in it before stays under
+``migrated_from``. It refuses to vouch for numbers that are not those of the last commit, and
+can be called again.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from msr_utils.io import read_json, sha256_file, write_json
+from msr_utils.paths import PROJECT_ROOT, REPORTS
+from msr_utils.provenance import manifest
+from msr_utils.study.inputs import (
+    UP_TO_DATE,
+    Inputs,
+    Standings,
+    State,
+)
+from msr_utils.study.plan import StudyError, read_study
+from msr_utils.study.runner import bundles_of
+from msr_utils.study.verification import standings
+
+OLD = ("key", "inputs")
+"""What of a manifest of format 1 is kept."""
+
+CHECKED = (
+    "Nothing was run: identities are those of the code, parameters and packages at the time of "
+    "this migration, hashes those of the files and data as they lay there. Checked: the numbers in "
+    "metrics.json are those of the last commit, the corpus has the hash that the manifest had. Not "
+    "checked: that this code gives them. null stands for what could not be known."
+)
+
+
+def numbers(value: Any) -> list[float]:
+    """All numbers of a result in order, whatever they are called."""
+    if isinstance(value, dict):
+        return [number for item in value.values() for number in numbers(item)]
+    if isinstance(value, list):
+        return [number for item in value for number in numbers(item)]
+    return [value] if isinstance(value, int | float) else []
+
+
+def committed(path: Path) -> Any:
+    """A JSON file as it is in the last commit.
+
+    Raises
+    ------
+    StudyError
+        If git does not have it.
+    """
+    name = path.resolve().relative_to(PROJECT_ROOT).as_posix()
+    done = subprocess.run(
+        ["git", "show", f"HEAD:{name}"], cwd=PROJECT_ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise StudyError(f"{name}: not in the last commit; commit results before migrating them")
+    import json
+
+    return json.loads(done.stdout)
+
+
+def migrate(folder: Path, shelf: Standings) -> str:
+    """Write one manifest anew.
+
+    Returns
+    -------
+    str
+        What was found, for people.
+
+    Raises
+    ------
+    StudyError
+        If ``metrics.json`` has other numbers than in the last commit, or the data are others than
+        the manifest tells of.
+    """
+    recorded, file = manifest.read(folder), folder / manifest.RESULTS
+    before = sha256_file(file)
+    if numbers(read_json(file)) != numbers(committed(file)):
+        raise StudyError(f"{file}: has other numbers than in the last commit")
+    name = folder.name
+    run = shelf.runs[name]
+    now, presentation = shelf.now(name)
+    old = recorded.content
+    data = old.get("inputs", {}).get("data", now["files"].get("data_dir"))
+    if now["files"].get("data_dir", data) != data:
+        raise StudyError(f"{folder}: was made from other data than lie at its data_dir now")
+    kept = old.get("migrated_from") or {key: old[key] for key in OLD if key in old}
+    content = {
+        "format": manifest.FORMAT,
+        "notebook": run.notebook,
+        "inputs": now,
+        "presentation": presentation,
+        "results": manifest.results_hash(folder),
+        "outputs": manifest.hash_outputs(folder, bundles_of(run, folder)),
+        **{key: old[key] for key in old if key not in (*OLD, *_WRITTEN)},
+        "migrated_from": kept,
+        "migration": CHECKED,
+    }
+    write_json(folder / manifest.MANIFEST, content)
+    shelf.states[name] = State(UP_TO_DATE)
+    if sha256_file(file) != before:
+        raise StudyError(f"{file}: changed while it was looked at")
+    found = manifest.check(manifest.read(folder))
+    unknown = [k for k, v in now["files"].items() if v is None]
+    return (
+        f"{len(content['outputs'])} files, metrics.json {before[:12]}"
+        + (f", unknown: {', '.join(unknown)}" if unknown else "")
+        + ("" if found.ok else ", NOT OK")
+    )
+
+
+_WRITTEN = (
+    "format",
+    "notebook",
+    "presentation",
+    "results",
+    "outputs",
+    "migrated_from",
+    "migration",
+)
+"""Fields that are written anew."""
+
+
+def main(where: Path) -> None:
+    """Migrate all runs of an edition, each after those that it builds on."""
+    inputs = Inputs()
+    order = list(read_study().runs)
+    for corpus_dir in sorted(
+        {file.parents[1] for file in where.resolve().glob("*/*/manifest.json")}
+    ):
+        shelf = standings(corpus_dir, inputs)
+        for name in sorted(shelf.runs, key=order.index):
+            print(f"{corpus_dir.name}/{name}: {migrate(corpus_dir / name, shelf)}", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else REPORTS / "published")

@@ -1,0 +1,34 @@
+"""The page, and the documentation of the API as a page."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from apiflask import APIBlueprint, APIFlask
+from flask import current_app, render_template
+
+from msr_utils.affect import AXIS_ENDS, QUADRANTS
+from serve.openapi import EXAMPLE_HOST
+from serve.service import current_service
+
+pages = APIBlueprint("pages", __name__, enable_openapi=False)
+
+
+@pages.get("/")
+def index() -> str:
+    """The page."""
+    service = current_service()
+    affect = {
+        "quadrants": [{"name": q.name, "signs": q.signs, "words": q.words} for q in QUADRANTS],
+        "axis_ends": AXIS_ENDS,
+    }
+    return render_template(
+        "index.html", models=service.models, config=service.config, affect=affect
+    )
+
+
+@pages.get("/docs")
+def docs() -> str:
+    """The OpenAPI document as a page."""
+    spec = cast(APIFlask, current_app).spec
+    return render_template("docs.html", spec=spec, example_host=EXAMPLE_HOST)

@@ -1,0 +1,146 @@
+"""The study file and parameters: checked, and settled for each run."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import yaml
+
+from msr_utils import paths
+from msr_utils.study import plan as study_plan
+from msr_utils.study.plan import StudyError
+
+
+def plan(**changes):
+    arguments = {"corpus": "synthetic", "data_dir": "", "profile": "quick"} | changes
+    return study_plan.plan(study_plan.read_study(), **arguments)
+
+
+def test_presets_profiles_and_corpora_meet_in_a_plan():
+    runs = {r.name: r for r in plan()}
+    assert list(runs)[0] == "data"
+    assert runs["lstm-arousal"].parameters["target"] == "arousal"
+    assert runs["lstm-arousal"].parameters["units"] == [64, 64]
+    assert runs["lstm-arousal"].parameters["epochs"] == 2
+    assert runs["lstm-arousal"].parameters["features"] == "logmel,logmel_sd"
+    assert runs["lstm-tonal-arousal"].parameters["features"] == "logmel,logmel_sd,tonal"
+    assert runs["transformer-valence"].parameters["learning_rate"] == 1e-5
+    assert runs["transformer-scratch-valence"].parameters["learning_rate"] == 3e-4
+    full = {r.name: r for r in plan(corpus="folder", data_dir="x", profile="full")}
+    assert full["lstm-valence"].parameters["folds"] == 5
+    assert full["transformer-valence"].parameters["inner_folds"] == 1
+
+
+def test_runs_follow_the_kinds_of_labels():
+    def names(*kinds):
+        return study_plan.select_runs(
+            plan(corpus="folder", data_dir="x", kinds_of_labels=kinds), (), ()
+        )
+
+    assert names("quadrants") == names("gems") == ["clips"]
+    assert names("curves", "static")[:3] == ["data", "static", "spectrograms"]
+    assert "static" not in names("curves") and "clips" not in names("curves")
+    # A parameter of runs that do not apply is still a known one.
+    plan(overrides={"dropout": "0.3"}, kinds_of_labels=("quadrants",))
+
+
+def test_the_command_line_wins_and_keeps_types():
+    runs = {
+        r.name: r for r in plan(overrides={"dropout": "0.3", "activation": "007", "epochs": "3"})
+    }
+    assert runs["lstm-valence"].parameters["dropout"] == 0.3
+    assert runs["lstm-valence"].parameters["activation"] == "007"
+    assert runs["transformer-valence"].parameters["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        ({"epoch": "3"}, "parameter 'epoch' is declared by none"),
+        ({"epochs": "three"}, "'epochs' must be int, not 'three'"),
+        ({"epochs": "3.5"}, "'epochs' must be int"),
+        ({"epochs": "true"}, "'epochs' must be int"),
+        ({"units": "64"}, "'units' must be list"),
+        ({"dropout": "much"}, "'dropout' must be float"),
+        ({"corpus": "deam"}, "'corpus' is settled by --corpus"),
+        ({"data_dir": "/x"}, "'data_dir' is settled by"),
+        ({"target": "valence"}, "'target' is what run 'lstm-arousal' is about"),
+    ],
+)
+def test_wrong_parameters_are_named(overrides, words):
+    with pytest.raises(StudyError, match=words):
+        plan(overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    "text, kind, value",
+    [("1e-3", "float", 0.001), ("3", "float", 3), ("[8, 8]", "list", [8, 8]), ("007", "str", "007"),
+     ("true", "bool", True), ("-2", "int", -2)],
+)  # fmt: skip
+def test_values_from_the_command_line(text, kind, value):
+    assert study_plan.parse_value("x", text, kind) == value
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda s: s.update(run={}), "unknown key 'run'"),
+        (lambda s: s["runs"]["data"].update(notebook="09_none"), "no notebook '09_none'"),
+        (lambda s: s["runs"]["export"].update(after=["nothing"]), "comes after 'nothing'"),
+        (lambda s: s["runs"]["lstm-valence"].update(preset="papre"), "no preset 'papre'"),
+        (lambda s: s["runs"]["clips"].update({"for": ["clip"]}), "for names 'clip'; known: curves"),
+        (lambda s: s["profiles"].update(fast={"runs": {"lstm": {}}}), "unknown run 'lstm'"),
+        (
+            lambda s: s["runs"]["data"].update(parameters={"folds": 3}),
+            "declares no parameter 'folds'",
+        ),
+        (lambda s: s["parameters"].update(seed="seven"), "'seed' must be int, not 'seven'"),
+        (lambda s: s["parameters"].update(sede=7), "'sede' is declared by none"),
+        (lambda s: s.update(runs={}), "names no runs"),
+        (
+            lambda s: s["runs"]["robustness"].pop("inputs"),
+            "run 'robustness': parameter 'models_dir' names a folder; say under inputs or outputs",
+        ),
+        (
+            lambda s: s["runs"]["robustness"]["inputs"].update(models_dir="bundle"),
+            "models_dir is 'bundle'; known: corpus, bundles",
+        ),
+        (
+            lambda s: s["runs"]["robustness"]["inputs"].update(models_dir="corpus dream"),
+            "models_dir is 'corpus dream'; known",
+        ),
+        (
+            lambda s: s["runs"]["export"]["outputs"].update(bundles_dir="bundles"),
+            "06_export.ipynb declares no parameter 'bundles_dir'",
+        ),
+    ],
+)
+def test_a_wrong_study_file_says_where(tmp_path, change, words):
+    for notebook in paths.NOTEBOOKS.glob("*.ipynb"):
+        shutil.copy(notebook, tmp_path)
+    content = yaml.safe_load((paths.NOTEBOOKS / "study.yml").read_text())
+    change(content)
+    (tmp_path / "study.yml").write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(StudyError, match=words):
+        study_plan.plan(
+            study_plan.read_study(tmp_path / "study.yml"),
+            "synthetic",
+            "",
+            "quick",
+            notebooks=tmp_path,
+        )
+
+
+def test_unknown_profile_and_run():
+    with pytest.raises(StudyError, match="edition: '../x'"):
+        plan(edition="../x")
+    with pytest.raises(StudyError, match="unknown 'fast'; known: full, quick"):
+        plan(profile="fast")
+    with pytest.raises(StudyError, match="unknown 'lstm'"):
+        study_plan.select_runs(plan(), ("lstm",), ())
+
+
+def test_folder_corpora_are_called_by_their_folder():
+    assert study_plan.corpus_name("folder", "../data/My Songs (2)/") == "my-songs-2"
+    assert study_plan.corpus_name("deam", "../data/x") == "deam"

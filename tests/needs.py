@@ -1,0 +1,137 @@
+"""What some tests need and not every machine has.
+
+A test names its need with one of the marks below. If the need is missing, the test is skipped.
+The reason, and the command that would run the test, are written here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+from dataclasses import dataclass
+from typing import NoReturn
+
+import pytest
+from benchmarks.real_data import DATA
+from chromium import CHROMIUM, DRIVER
+
+from msr_utils.features import weights
+from msr_utils.features.weights import PretrainedWeightsError
+
+needs_data = pytest.mark.data
+"""``needs_data("deam")``: that corpus, in the folder that `DATA` names."""
+
+needs_browser = pytest.mark.browser
+"""Chromium and its driver; ``needs_browser(driver=False)``: Chromium alone."""
+
+needs_pretrained_weights = pytest.mark.weights
+"""The weights of MusiCNN. They are fetched once, with pip."""
+
+needs_package = pytest.mark.package
+"""``needs_package("name")``: an optional Python package, by the name of its module."""
+
+needs_program = pytest.mark.program
+"""``needs_program("ffmpeg")``: a program on the PATH."""
+
+PYTEST = ".venv/bin/python -m pytest"
+
+DOWNLOADABLE = ("deam", "emotify", "merp")
+"""Corpora that ``msr data fetch`` knows."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why a test cannot run here, and the command that would run it."""
+
+    reason: str
+    command: str
+
+
+def skip(reason: str, command: str) -> NoReturn:
+    """Skip the running test: why, and the command that would run it."""
+    pytest.skip(f"{reason}; to run it: {command}")
+
+
+def check(item: pytest.Item) -> None:
+    """Skip a test if something that it needs is missing.
+
+    With ``MSR_REQUIRE_BROWSER=1`` a test that needs a browser fails instead.
+    """
+    for name, find in NEEDS.items():
+        for mark in item.iter_markers(name):
+            missing = find(*mark.args, **mark.kwargs)
+            if missing and name == "browser" and os.environ.get("MSR_REQUIRE_BROWSER") == "1":
+                pytest.fail(
+                    f"{missing.reason}, and MSR_REQUIRE_BROWSER=1 allows no skip; "
+                    f"to run it: {missing.command}",
+                    pytrace=False,
+                )
+            if missing:
+                skip(missing.reason, missing.command)
+
+
+def missing_corpora(*names: str) -> Missing | None:
+    """The first of these corpora that is not in `DATA`."""
+    for name in names:
+        if not (DATA / name).is_dir():
+            fetch = f".venv/bin/msr data fetch {name} --to FOLDER/{name} && "
+            return Missing(
+                f"needs the corpus {name} in the folder MSR_DATA",
+                f"{fetch if name in DOWNLOADABLE else ''}MSR_DATA=FOLDER {PYTEST} -m data",
+            )
+    return None
+
+
+def missing_browser(driver: bool = True) -> Missing | None:
+    """What a browser test lacks: Chromium, chromedriver or both."""
+    lacking = [] if CHROMIUM else ["chromium"]
+    if driver and not DRIVER:
+        lacking.append("chromedriver")
+    if not lacking:
+        return None
+    there = ", only chromium" if CHROMIUM else ", only chromedriver" if driver and DRIVER else ""
+    return Missing(
+        f"needs a browser: no {' and no '.join(lacking)} on the PATH{there}",
+        f"apt-get install chromium chromium-driver && {PYTEST} -m browser",
+    )
+
+
+@functools.cache
+def missing_weights() -> Missing | None:
+    """Fetch the weights of MusiCNN if they are not at hand; why that failed."""
+    try:
+        weights.fetch_musicnn()
+    except PretrainedWeightsError as error:
+        return Missing(
+            f"needs the pretrained weights of MusiCNN ({error})",
+            f".venv/bin/msr weights fetch && {PYTEST} -m weights",
+        )
+    return None
+
+
+def missing_package(name: str) -> Missing | None:
+    """An optional Python package that is not installed. The lock has all of them."""
+    if importlib.util.find_spec(name):
+        return None
+    return Missing(f"needs the Python package {name}", "make test")
+
+
+def missing_program(name: str) -> Missing | None:
+    """A program that is not on the PATH. Debian's packages bear the programs' names."""
+    if shutil.which(name):
+        return None
+    return Missing(
+        f"needs the program {name} on the PATH", f"apt-get install {name} && {PYTEST} -m program"
+    )
+
+
+NEEDS = {
+    "data": missing_corpora,
+    "browser": missing_browser,
+    "weights": missing_weights,
+    "package": missing_package,
+    "program": missing_program,
+}
+"""Marker -> what finds out whether its need is missing."""

@@ -1,0 +1,214 @@
+"""Kept results: edited, missing and stale ones are found; published ones are sound."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from click.testing import CliRunner
+
+from msr_utils.cli import main
+from msr_utils.io import read_json, write_json
+from msr_utils.paths import PROJECT_ROOT, REPORTS
+from msr_utils.provenance import manifest
+from msr_utils.provenance.manifest import Check
+from msr_utils.study.inputs import (
+    REDRAW,
+    STALE,
+    UP_TO_DATE,
+    Inputs,
+    State,
+    changed,
+    state_of,
+)
+from msr_utils.study.plan import StudyError
+from msr_utils.study.verification import failed, standings, verify
+
+PUBLISHED = REPORTS / "published"
+RUNS = sorted(file.parent for file in PUBLISHED.glob("*/*/manifest.json"))
+
+
+@pytest.fixture
+def edition(tmp_path):
+    """Two published runs in a place of their own, as if this code had just made them."""
+    folder = tmp_path / "published" / "vgmidi"
+    for run in ("lstm-valence", "linear-valence"):
+        shutil.copytree(PUBLISHED / "vgmidi" / run, folder / run)
+    shelf = standings(folder, Inputs())
+    for run in shelf.runs:
+        now, presentation = shelf.now(run)
+        content = read_json(folder / run / "manifest.json")
+        write_json(
+            folder / run / "manifest.json",
+            content | {"inputs": now, "presentation": presentation},
+        )
+    return folder.parent
+
+
+def verified(folder):
+    return {one.folder.name: one for one in verify(folder)}
+
+
+def test_published_results_are_those_that_were_written():
+    for run in RUNS:
+        found = manifest.check(manifest.read(run))
+        assert found == Check(local=found.local), run
+        recorded = manifest.read(run)
+        assert recorded.results == manifest.results_hash(run), run
+        assert {"metrics.json", "notebook.ipynb", "params.yml"} <= set(recorded.outputs)
+    shipped = {name for run in RUNS for name in manifest.read(run).outputs if name[0] == "/"}
+    assert {
+        f"/serve/models/{name}/model.onnx" for name in ("light", "full", "lstm-tonal-vgmidi")
+    } <= shipped
+
+
+def test_an_edited_number_is_found(edition):
+    assert not failed(verify(edition))
+    file = edition / "vgmidi" / "lstm-valence" / "metrics.json"
+    results = read_json(file)
+    results["test"]["pooled"]["r"]["value"] = 0.99
+    write_json(file, results)
+    found = verify(edition)
+    assert failed(found)
+    (one,) = [v for v in found if v.folder.name == "lstm-valence"]
+    assert one.files.altered == ("metrics.json",)
+    done = CliRunner().invoke(main, ["verify", str(edition)])
+    assert done.exit_code == 1
+    assert "altered             published/vgmidi/lstm-valence/metrics.json" in done.output
+    assert "2 runs: " in done.output
+
+
+def test_missing_and_unrecorded_files_are_told_and_local_ones_may_be_missing(edition):
+    run = edition / "vgmidi" / "lstm-valence"
+    (run / "predictions.npz").write_text("of every track")
+    content = read_json(run / "manifest.json")
+    content["outputs"] = manifest.hash_outputs(run)
+    write_json(run / "manifest.json", content)
+    (run / "predictions.npz").unlink()
+    (run / "notes.txt").write_text("mine")
+    (run / "failed.ipynb").write_text("of a run under way")
+    done = CliRunner().invoke(main, ["verify", str(edition)])
+    assert done.exit_code == 0, done.output
+    assert "not here            published/vgmidi/lstm-valence/predictions.npz" in done.output
+    assert "unrecorded          published/vgmidi/lstm-valence/notes.txt" in done.output
+    assert "failed.ipynb" not in done.output
+    (run / "history.csv").unlink()
+    done = CliRunner().invoke(main, ["verify", str(run)])
+    assert done.exit_code == 1
+    assert "missing             published/vgmidi/lstm-valence/history.csv" in done.output
+
+
+def test_results_that_rest_on_something_else_are_stale(edition):
+    file = edition / "vgmidi" / "linear-valence" / "manifest.json"
+    content = read_json(file)
+    content["inputs"]["code"] = "0" * 64
+    content["inputs"]["files"]["data_dir"] = "1" * 64
+    write_json(file, content)
+    one = verified(edition)["linear-valence"]
+    # Where the data are not here, they are not compared.
+    assert one.state.name == STALE
+    assert {*one.state.why, *one.state.unknown} == {"code", "files: data_dir"}
+    assert not failed([one])
+    write_json(file, content | {"inputs": read_json(file)["inputs"], "format": 1, "outputs": {}})
+    one = verified(edition)["linear-valence"]
+    assert one.state == State(STALE, ("its manifest is of an older format",))
+    assert one.files.ok
+
+
+def test_a_parameter_that_the_study_changed_makes_its_edition_stale(edition, tmp_path):
+    from msr_utils.paths import NOTEBOOKS
+
+    notebooks = shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
+    text = (notebooks / "study.yml").read_text()
+    assert "activation: tanh, dropout: 0.0, learning_rate: 0.001" in text
+    (notebooks / "study.yml").write_text(
+        text.replace("activation: tanh, dropout: 0.0, learning_rate: 0.001",
+                     "activation: tanh, dropout: 0.1, learning_rate: 0.001")
+    )  # fmt: skip
+    found = {one.folder.name: one.state for one in verify(edition, notebooks)}
+    assert found["lstm-valence"].why == ("parameters",)
+    assert found["linear-valence"].name == UP_TO_DATE
+    # A local edition keeps its own.
+    edition.rename(tmp_path / "local")
+    found = {one.folder.name: one.state for one in verify(tmp_path / "local", notebooks)}
+    assert found["lstm-valence"].name == UP_TO_DATE
+
+
+def test_a_new_word_makes_a_chapter_stale_and_its_results_not(edition, tmp_path):
+    from msr_utils.paths import NOTEBOOKS
+
+    notebooks = shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")
+    text = (notebooks / "03_lstm.ipynb").read_text()
+    (notebooks / "03_lstm.ipynb").write_text(text.replace("# LSTM", "# Long short-term memory"))
+    found = {one.folder.name: one.state for one in verify(edition, notebooks)}
+    assert found["lstm-valence"].name == REDRAW
+    assert found["linear-valence"].name == UP_TO_DATE
+    done = list(verify(edition, notebooks)[1].lines())
+    assert ("presentation stale", "published/vgmidi/lstm-valence") in done
+
+
+def test_where_there_is_nothing_to_verify(tmp_path):
+    with pytest.raises(StudyError, match="holds no finished run"):
+        verify(tmp_path)
+    assert CliRunner().invoke(main, ["verify", str(tmp_path)]).exit_code == 1
+
+
+def test_git_ignores_what_manifests_call_local():
+    names = [f"reports/published/vgmidi/lstm-valence/{name}" for name in
+             ("predictions.npz", "models/model.keras", "metrics.json", "figures/history.png")]  # fmt: skip
+    done = subprocess.run(
+        ["git", "check-ignore", *names], cwd=PROJECT_ROOT, capture_output=True, text=True
+    )
+    if done.returncode > 1:
+        pytest.skip("not a git checkout")
+    assert done.stdout.splitlines() == names[:2]
+
+
+def test_inputs_are_compared_where_both_are_known():
+    recorded = {"code": "a", "files": {"data_dir": "b", "PEERS": None}, "after": {"x": "c"}}
+    assert changed(recorded, recorded) == ([], ["files: PEERS"])
+    now = {"code": "z", "files": {"data_dir": None, "PEERS": "p"}, "after": {"x": "y"}}
+    assert changed(recorded, now) == (["code", "after: x"], ["files: data_dir", "files: PEERS"])
+    # One more run that is used, or one less.
+    assert changed({"uses": {"x": "a"}}, {"uses": {"x": "a", "y": "b"}}) == (["uses: y"], [])
+    assert changed({}, {"uses": {"y": "b"}}) == (["uses: y"], [])
+    assert changed({"uses": {"x": "a"}}, {}) == (["uses: x"], [])
+
+
+def test_what_is_measured_anew_is_no_result(tmp_path):
+    results = {
+        "test": {"r": 0.31157},
+        "cost": {"training_s": 731.2, "parameters": 90689},
+        "trials": [{"state": "complete", "loss": 0.03, "minutes": 2.0}],
+        "exchanges": {"live": {"answer": '{"valence": [0.1], "elapsed_ms": 2.1, "state": "xyz"}',
+                               "characters": 60}},
+    }  # fmt: skip
+    again = {
+        "test": {"r": 0.31157},
+        "cost": {"training_s": 5.0, "parameters": 90689},
+        "trials": [{"state": "complete", "loss": 0.03, "minutes": 3.0}],
+        "exchanges": {"live": {"answer": '{"valence": [0.1], "elapsed_ms": 13.7, "state": "abc"}',
+                               "characters": 61}},
+    }  # fmt: skip
+    assert manifest.differences(results, again) == []
+    again["test"]["r"] = 0.30616
+    again["trials"][0]["state"] = "pruned"
+    again["exchanges"]["live"]["answer"] = again["exchanges"]["live"]["answer"].replace(
+        "0.1", "0.2"
+    )
+    assert [line.partition(":")[0] for line in manifest.differences(results, again)] == [
+        "test.r", "trials[0].state", "exchanges.live.answer",
+    ]  # fmt: skip
+    assert manifest.differences({"a": [1]}, {"a": [1, 2]}) == ["a: [1] before, [1, 2] now"]
+    assert manifest.differences({"a": 1}, {}) == ["a: 1 before, None now"]
+    write_json(tmp_path / "metrics.json", results)
+    first = manifest.results_hash(tmp_path)
+    write_json(tmp_path / "metrics.json", results | {"realtime_factor": 3.0})
+    assert manifest.results_hash(tmp_path) == first
+    write_json(tmp_path / "metrics.json", results | {"test": {"r": 0.31158}})
+    assert manifest.results_hash(tmp_path) != first
+
+
+def test_a_run_that_has_not_finished_is_no_result(tmp_path):
+    assert state_of(manifest.read(tmp_path), {}, "").name == "not run"
