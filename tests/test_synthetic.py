@@ -232,6 +232,7 @@ def test_loser_of_a_race_discards_its_copy(tmp_path, monkeypatch):
         (destination / "corpus.json").write_bytes((folder / "corpus.json").read_bytes())
 
     monkeypatch.setattr(synthetic, "_write_corpus", write_while_another_finishes)
+    monkeypatch.setattr(synthetic, "computed_by", lambda *roots: {"code": "this renderer"})
     assert render_corpus(TINY, destination, progress=False) == destination
     assert (destination / "winner").exists()
     assert list(tmp_path.iterdir()) == [destination]

@@ -51,7 +51,7 @@ from msr_utils.corpora.base import (
     CorpusError,
     Track,
 )
-from msr_utils.features.cache import compute_or_read
+from msr_utils.features.cache import compute_or_read, features_folder
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import write_json, write_text
 
@@ -356,7 +356,7 @@ def mismatches(versions: dict) -> list[str]:
 
 def _check_kept(done: _Done, task: _Task) -> _Done:
     """Refuse to go on if what a worker kept is not to be seen from here."""
-    folder = task.cache_dir / "features" / task.config.hash[:16]
+    folder = features_folder(task.config, task.cache_dir)
     if done.state != FAILED and not (folder / done.text).is_file():
         raise ScaleError(
             f"a worker kept {done.text}, but it is not in {folder} here: every machine must see "
