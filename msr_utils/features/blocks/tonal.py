@@ -22,7 +22,8 @@ KEY_PROFILES = (
     (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 )
 """Fit of each pitch class, from the tonic up, to a major and to a minor key: probe-tone ratings of
-Krumhansl and Kessler (1982), "Tracing the dynamic changes in perceived tonal organization in a spatial representation of musical keys", Psychological Review 89(4)."""
+Krumhansl and Kessler (1982), "Tracing the dynamic changes in perceived tonal organization
+in a spatial representation of musical keys", Psychological Review 89(4)."""
 
 KEY_MEASURES = 13
 """Numbers that describe one average of the chroma, beside the chroma itself; see `_tonal`."""
