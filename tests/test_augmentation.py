@@ -292,6 +292,7 @@ def fingerprints() -> list[str]:
     return [hashlib.sha256(m.tobytes()).hexdigest() for m in made]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_copy_in_another_process():
     here = Path(__file__).parent
     path = os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])

@@ -114,6 +114,7 @@ def test_a_wrong_study_file_says_where(tmp_path, change, words):
         study_plan.plan(study_plan.read_study(tmp_path / "study.yml"), "synthetic", "", "quick")
 
 
+@pytest.mark.slow
 def test_a_run_does_not_build_on_what_was_made_otherwise(tiny):
     with pytest.raises(StudyError, match="'two' builds on 'one', which is not there yet"):
         tiny(word="b", only=("two",))
@@ -179,6 +180,7 @@ def tiny(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_runs_land_in_folders_and_are_skipped_when_up_to_date(tiny):
     assert tiny() == ["one", "two"]
     one = tiny.folder / "one"
@@ -204,6 +206,7 @@ def test_runs_land_in_folders_and_are_skipped_when_up_to_date(tiny):
     assert tiny(word="b", data="other") == ["two"]
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_when_it_is_asked_for_and_is_used_if_it_is_there(tiny):
     settings = tiny.notebook.parent / "study.yml"
     settings.write_text(
@@ -257,6 +260,7 @@ def test_a_notebook_depends_on_the_modules_that_it_imports(tmp_path):
     assert len({metrics, hashed("from msr_utils import experiment"), code_hash()}) == 3
 
 
+@pytest.mark.slow
 def test_a_failing_notebook_says_why_and_vouches_for_nothing(tiny):
     tiny()
     with pytest.raises(StudyError, match="run 'one' failed.*AssertionError: this word is bad"):
@@ -267,6 +271,7 @@ def test_a_failing_notebook_says_why_and_vouches_for_nothing(tiny):
     assert not (tiny.folder / "one" / "failed.ipynb").exists()
 
 
+@pytest.mark.slow
 def test_a_kernel_that_is_killed_says_so_and_the_next_call_goes_on(tiny):
     text = tiny.notebook.read_text()
     tiny.notebook.write_text(

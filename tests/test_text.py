@@ -136,6 +136,7 @@ def test_scores_are_sklearns_and_numpys():
     np.testing.assert_allclose(text_fusion._pearson(z, p), [np.corrcoef(z, row)[0, 1] for row in p])
 
 
+@pytest.mark.slow
 @needs_minilm
 def test_tracks_that_no_fold_tests_are_not_scored():
     """Of DEAM, the songs of the official test part are in no fold."""
@@ -146,6 +147,7 @@ def test_tracks_that_no_fold_tests_are_not_scored():
     assert all(np.isfinite(row["value"]) for row in result["scores"]["valence"].values())
 
 
+@pytest.mark.slow
 @needs_minilm
 def test_both_beat_audio_where_titles_tell_what_audio_does_not():
     rng = np.random.default_rng(2)
