@@ -28,7 +28,7 @@ from msr_utils.io import (
     sha256_text,
     write_json,
 )
-from msr_utils.models.families import FAMILIES
+from msr_utils.models.families import FAMILIES, FAMILY_TABLES
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.models.transformer import TransformerConfig
 from msr_utils.provenance.cache_keys import computed_by, computed_on
@@ -338,7 +338,7 @@ def _network_cost(
 def _measure_once(work_dir: Path, network: Network, task: str, workload: Workload) -> Measurement:
     """Measure in a new process, or read the measurement of an earlier call."""
     config = [network.family, asdict(network.config), network.features.hash]
-    code = computed_by(measure, FAMILIES[network.family], tables=("FAMILIES",))
+    code = computed_by(measure, FAMILIES[network.family], tables=FAMILY_TABLES[:1])
     key = plain([config, task, asdict(workload), code, computed_on()])
     file = work_dir / f"{sha256_text(repr(key))[:16]}.json"
     if not file.is_file():

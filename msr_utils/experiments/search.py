@@ -43,6 +43,7 @@ from msr_utils.dataset.splits import Split
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import plain, sha256_text
 from msr_utils.models.backend import tf
+from msr_utils.models.families import FAMILY_TABLES
 from msr_utils.models.lstm import NORMS, LSTMConfig, build_lstm
 from msr_utils.paths import SEARCHES
 from msr_utils.provenance.cache_keys import computed_by, computed_on
@@ -121,7 +122,7 @@ class SearchTask:
                     _ReproducibleTPE,
                     cross_validation.validation_losses,
                     build_lstm,
-                    tables=("FAMILIES",),
+                    tables=FAMILY_TABLES,
                 ),
             }
         )

@@ -119,7 +119,7 @@ def features_folder(config: FeatureConfig, cache_dir: Path, *more: Callable[...,
     """
     used = [ALL_BLOCKS[name] for name in config.blocks]
     parts = [part for block in used for part in vars(block).values() if callable(part)]
-    code = computed_by(extract, Block, *parts, *more, tables=("FAMILIES",))
+    code = computed_by(extract, Block, *parts, *more, tables=("registry.FAMILIES",))
     key = sha256_text(json.dumps([asdict(config), config.pretrained, code]))
     return Path(cache_dir) / "features" / key[:16]
 

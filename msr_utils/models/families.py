@@ -25,3 +25,8 @@ def family_of(config: ModelConfig) -> str:
     return {LinearConfig: "linear", LSTMConfig: "lstm", TransformerConfig: "transformer"}[
         type(config)
     ]
+
+
+FAMILY_TABLES = ("families.FAMILIES", "families.family_of")
+"""What names all families at once. A cache that one family made does not depend on the others:
+its key leaves these out and counts the family's builder; see `msr_utils.provenance.cache_keys`."""

@@ -134,8 +134,9 @@ class Code:
         drawing : bool
             True: code that draws may be reached; it is what the roots are for.
         tables : collection of str
-            Names of tables, such as that of all feature blocks, whose entries are not followed:
-            those that are used are among the roots.
+            Tables, such as that of all feature blocks, whose entries are not followed: those that
+            are used are among the roots. Each by the end of its dotted path, at least module and
+            name.
 
         Raises
         ------
@@ -149,8 +150,8 @@ class Code:
             key, by = waiting.pop()
             if key in found.readings:
                 continue
-            if key[1] in tables:
-                unseen.discard(key[1])
+            if table := next((t for t in tables if f".{'.'.join(key)}".endswith(f".{t}")), ""):
+                unseen.discard(table)
                 continue
             if draws(key[0]) and not drawing:
                 raise IdentityError(

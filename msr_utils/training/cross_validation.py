@@ -32,7 +32,7 @@ from msr_utils.metrics.curves import (
 from msr_utils.models.backend import keras
 from msr_utils.models.checkpoints import checkpoint_hash
 from msr_utils.models.ensemble import average
-from msr_utils.models.families import FAMILIES, ModelConfig, family_of
+from msr_utils.models.families import FAMILIES, FAMILY_TABLES, ModelConfig, family_of
 from msr_utils.models.linear import LinearConfig
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.models.ridge import solve_ridge
@@ -390,7 +390,7 @@ def _cost(model: keras.Model, history: pd.DataFrame, inference_ms: float) -> Tra
 
 def training_code(family: str) -> dict[str, str]:
     """What turns sequences into a trained model of one family; see `computed_by`."""
-    return computed_by(_Training, _export_split, FAMILIES[family], tables=("FAMILIES",))
+    return computed_by(_Training, _export_split, FAMILIES[family], tables=FAMILY_TABLES)
 
 
 def _export_split(sequences: Sequence[Sequence2Hz], seed: int) -> Split:

@@ -307,10 +307,10 @@ def test_what_computes_may_not_draw_but_may_show_itself(reach):
 def test_entries_of_a_table_count_where_they_are_used(tmp_path):
     source = "def small(): return 1\ndef large(): return 2\nALL = {'s': small, 'l': large}\ndef f(n): return ALL[n]"
     code = package(tmp_path, a=source)
-    found = code.reach([("msr_utils.a", "f"), ("msr_utils.a", "small")], tables=["ALL"])
+    found = code.reach([("msr_utils.a", "f"), ("msr_utils.a", "small")], tables=["a.ALL"])
     assert {name for _, name in found.readings} == {"f", "small"}
-    with pytest.raises(IdentityError, match="nothing reaches a table EVERY: renamed"):
-        code.reach([("msr_utils.a", "f")], tables=["EVERY"])
+    with pytest.raises(IdentityError, match="nothing reaches a table a.EVERY: renamed"):
+        code.reach([("msr_utils.a", "f")], tables=["a.EVERY"])
 
 
 def test_roots_that_are_not_there(tmp_path):
