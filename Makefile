@@ -60,6 +60,7 @@ test-fast: $(READY)
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy msr_utils serve
 
 serve: $(READY)
 	$(BIN)/python -m serve --host $(HOST) --port $(PORT) --models $(MODELS)

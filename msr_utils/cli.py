@@ -99,7 +99,8 @@ def run(
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
         click.echo(
-            "this corpus has no curves to learn from: its data chapter and the experiments clips and text apply"
+            "this corpus has no curves to learn from: its data chapter and the experiments clips "
+            "and text apply"
         )
     if done:
         click.echo(f"{len(done)} runs executed; results in {where}")
@@ -419,10 +420,10 @@ def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Pa
     if printed:
         click.echo(result.to_csv(), nl=False)
         return
-    name, words = result.quadrant
+    quadrant, words = result.quadrant
     click.echo(
         f"{audio.name}: valence {result.mean['valence']:+.2f}, "
-        f"arousal {result.mean['arousal']:+.2f}, {name} ({words}); "
+        f"arousal {result.mean['arousal']:+.2f}, {quadrant} ({words}); "
         f"written: {', '.join(str(p) for p in (csv, plot) if p)}"
     )
 

@@ -59,7 +59,8 @@ BENCHMARK_FACTS = (
 """What `benchmark_facts` names, besides the table."""
 
 OVERVIEW_NOTE = (
-    "RMSE and Pearson r, pooled over all test frames, with 95 % intervals from resampling tracks. The "
+    "RMSE and Pearson r, pooled over all test frames, with 95 % intervals from resampling "
+    "tracks. The "
     "[evaluation](evaluation) sets them beside what needs no model."
 )
 

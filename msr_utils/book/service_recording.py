@@ -168,7 +168,7 @@ def _curl(command: str, folder: Path) -> tuple[int, str, str]:
 
 
 def shortened(answer: str, kind: str) -> str:
-    """An answer with the beginnings of its long lists, texts and tables; what is left out is said."""
+    """An answer with only the beginnings of its long parts; it says what is left out."""
     if kind in JSON:
         text = json.dumps(_short(json.loads(answer)), indent=2, ensure_ascii=False)
         # Lists of plain values on one line.
@@ -274,6 +274,7 @@ def to_markdown(exchange: Mapping) -> str:
     kind = exchange["type"]
     language = "json" if kind in JSON else "text"
     return (
-        f"{request}\nStatus {exchange['status']}, `{kind}`, {exchange['characters']:,} characters:\n\n"
+        f"{request}\nStatus {exchange['status']}, `{kind}`, "
+        f"{exchange['characters']:,} characters:\n\n"
         f"```{language}\n{exchange['answer']}\n```\n"
     )

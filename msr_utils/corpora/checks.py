@@ -114,7 +114,8 @@ def check_duplicate_audio(
             if original.group != track.group:
                 raise CorpusError(
                     f"{message} in another group ({track.group!r}, {original.group!r}), so that it "
-                    "may lie on both sides of a split; put the right file in place or leave one out",
+                    "may lie on both sides of a split; put the right file in place or leave one "
+                    "out",
                     file=where,
                     field="group",
                 )

@@ -1,4 +1,4 @@
-"""One 500 ms frame of a stream: its spectra, and the state that blocks carry from frame to frame."""
+"""One 500 ms frame of a stream: its spectra, and the state that blocks carry on."""
 
 from __future__ import annotations
 

@@ -93,7 +93,9 @@ def track_title(track: Track) -> str:
 
 
 def explorer(found: Mapping, model: str) -> Figure:
-    """A model's curves over the arcs that pieces were composed from; from `msr_utils.book.service_recording.curves`.
+    """A model's curves over the arcs that pieces were composed from.
+
+    See `msr_utils.book.service_recording.curves`.
 
     A row a piece and a column a target; the band is the model's interval where it has one.
     """

@@ -86,7 +86,8 @@ def _clips_data(metrics: Metrics) -> list[str]:
     mean = metrics["emotions"]["mean"]
     return [
         "One answer per clip says nothing about how a curve moves.",
-        f"Averaged over emotions, the listeners' agreement allows r = {mean['ceiling']:.2f} at most.",
+        "Averaged over emotions, the listeners' agreement allows "
+        f"r = {mean['ceiling']:.2f} at most.",
     ]
 
 
@@ -137,8 +138,8 @@ def _model(metrics: Metrics) -> list[str]:
 
 def _ablation(metrics: Metrics) -> list[str]:
     rows = metrics["variants"]
-    diverged = [f"{r['group']}: {r['name']}" for r in rows if "diverged" in r]
-    compared = [r for r in rows if "difference" in r]
+    diverged = [f"{r['group']}: {r['name']}" for r in rows if r.get("diverged")]
+    compared = [r for r in rows if r.get("difference")]
     told = [r for r in compared if _excludes_zero(r["difference"]["r"])]
     sentences = [
         f"Of {len(compared)} variants, {len(told)} differ from the base in r by an interval that "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any, Self
 
@@ -142,7 +142,8 @@ class ModelCard(ModelDescription):
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON holds it, without the fields that this kind of model does not have."""
-        values: dict[str, Any] = plain(self)
+        # Field by field: `plain` of the card would call this method again.
+        values: dict[str, Any] = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
         extra = values.pop("extra")
         present = {k: v for k, v in values.items() if v not in (None, "", {}, [])}
         return present | dict(extra)

@@ -21,7 +21,7 @@ class Reliability:
     Parameters
     ----------
     reliability : float
-        Of the mean over all raters, in [0, 1]. NaN, as are the others, where no song has two raters.
+        Of the mean over all raters, in [0, 1]. All fields are NaN where no song has two raters.
     r : float
         Highest Pearson r with the noisy mean: the square root of `reliability`.
     rmse : float

@@ -60,8 +60,9 @@ def distribution(package: str, lock: Path = LOCK) -> str:
     pinned = _pins(lock)[0]
     if pinned and name not in pinned:
         raise IdentityError(
-            f"{lock.name} has no package {name!r}, which the code imports as {package!r}: add it "
-            "to pyproject.toml and run 'make lock', or say its name in msr_utils.provenance.packages"
+            f"{lock.name} has no package {name!r}, which the code imports as {package!r}: add "
+            "it to pyproject.toml and run 'make lock', or say its name in "
+            "msr_utils.provenance.packages"
         )
     return name
 

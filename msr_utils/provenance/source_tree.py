@@ -292,12 +292,14 @@ def _sort_in(node: ast.stmt, module: Module) -> None:
 
 
 def _imports_in(node: ast.stmt, package: str) -> dict[str, Binding]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {}
     return {
         name: binding
         for statement in ast.walk(node)
         if isinstance(statement, ast.Import | ast.ImportFrom)
         for name, binding in imported(statement, package)
-    } if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) else {}  # fmt: skip
+    }
 
 
 def _altered(node: ast.stmt) -> set[str]:

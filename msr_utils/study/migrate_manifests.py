@@ -1,8 +1,8 @@
 """Give published manifests the present format, or identities of moved and renamed code, once.
 
-``python -m msr_utils.study.migrate_manifests [reports/published]``. It runs nothing: it hashes what lies
-there and takes the identities of the code as it is. That the code gives these numbers is shown by
-running it, not by this; each manifest says so. What stood in it before stays under
+``python -m msr_utils.study.migrate_manifests [reports/published]``. It runs nothing: it hashes what
+lies there and takes the identities of the code as it is. That the code gives these numbers is shown
+by running it, not by this; each manifest says so. What stood in it before stays under
 ``migrated_from``. It refuses to vouch for numbers that are not those of the last commit, and
 can be called again.
 """
@@ -33,8 +33,8 @@ OLD = ("key", "inputs")
 CHECKED = (
     "Nothing was run: identities are those of the code, parameters and packages at the time of "
     "this migration, hashes those of the files and data as they lay there. Checked: the numbers in "
-    "metrics.json are those of the last commit, the corpus has the hash that the manifest had. Not checked: that this "
-    "code gives them. null stands for what could not be known."
+    "metrics.json are those of the last commit, the corpus has the hash that the manifest had. Not "
+    "checked: that this code gives them. null stands for what could not be known."
 )
 
 

@@ -196,7 +196,7 @@ def check_files(run: Run, declared: Collection[str]) -> None:
     for name in declared:
         if name.endswith("_dir") and name not in said:
             raise StudyError(
-                f"{where}: parameter {name!r} names a folder; say under inputs or outputs what it is"
+                f"{where}: parameter {name!r} names a folder; declare it under inputs or outputs"
             )
     for part, kinds in ((run.inputs, INPUT_KINDS), (run.outputs, OUTPUT_KINDS)):
         for name, kind in part.items():

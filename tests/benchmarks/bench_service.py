@@ -44,7 +44,7 @@ START_S, RESIDENT_MB, LIVE_MS, SLOPE_KB = 1.5, 250, 15, 1000
 """What we aim at, see `aims`; the slope is memory per 1000 requests."""
 
 ANSWER_MS = {"full": 1500}
-"""Model -> most milliseconds for 45 s of MP3: a pretrained ear may take its time."""
+"""Model -> most milliseconds for 45 s of MP3: a pretrained network takes longer."""
 
 OTHER_ANSWER_MS = 120
 """The same for all other models."""
@@ -81,7 +81,7 @@ class Service:
 def service(models: Path, log: Path, *options: str) -> Iterator[Service]:
     """Run the service until the block ends; it must then stop by itself."""
     # As it is by default: without settings of this shell, but with the pretrained weights.
-    environment = {k: v for k, v in os.environ.items() if k == "MSR_EARS" or k[:4] != "MSR_"}
+    environment = {k: v for k, v in os.environ.items() if k == "MSR_WEIGHTS" or k[:4] != "MSR_"}
     with log.open("w") as file:
         start = time.perf_counter()
         process = subprocess.Popen(

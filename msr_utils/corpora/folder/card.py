@@ -25,7 +25,8 @@ KNOWN_CARDS = {
                 "200 piano arrangements of game music in 13 series, rendered with a General MIDI "
                 "piano; 28 to 32 raters each",
                 "rated per measure by people who listened online; groups are game series",
-                "28 pieces end in one or two seconds that are exactly 0 in both: not rated, perhaps",
+                "28 pieces end in one or two seconds that are exactly 0 in both: "
+                "not rated, perhaps",
             ),
         ),
     ),

@@ -80,7 +80,7 @@ Hit = tuple[float, str, float]
 
 
 def cues_at(valence: float, arousal: float) -> Cues:
-    """Translate a point of the valence-arousal plane to musical cues (see `msr_utils.corpora.synthetic`)."""
+    """Musical cues of a point in the valence-arousal plane; see `msr_utils.corpora.synthetic`."""
     return Cues(
         major=np.clip(0.5 + 0.9 * valence, 0, 1),
         dissonance=np.clip(0.2 - 0.5 * valence, 0, 1),

@@ -141,15 +141,20 @@ def describe(
 
 
 def _summary(features: FeatureConfig, has_pretrained: bool) -> str:
-    seconds = [f"{s:g}" for s in features.memory_s]
     embeddings = ", and embeddings of MusiCNN, a network pretrained on music tagging"
     return (
         "Predicts valence and arousal every 500 ms. Causal: no value needs audio that comes later. "
         "Ridge regression on running feature statistics, trained jointly on several corpora. The "
-        f"statistics are means and standard deviations over the last {', '.join(seconds[:-1])} and "
-        f"{seconds[-1]} s. The features are spectrum, timbre, harmony, rhythm and loudness"
-        f"{embeddings if has_pretrained else ''}."
+        f"statistics are means with time constants of {_seconds(features.memory_s)} and standard "
+        f"deviations with {_seconds(features.memory_sd_s)}. The features are spectrum, timbre, "
+        f"harmony, rhythm and loudness{embeddings if has_pretrained else ''}."
     )
+
+
+def _seconds(values: Sequence[float]) -> str:
+    """Such as "3, 10 and 40 s"."""
+    *first, last = [f"{value:g}" for value in values]
+    return f"{', '.join(first)} and {last} s" if first else f"{last} s"
 
 
 def _protocol(report: Report, folds: int, reference: str) -> str:
@@ -206,41 +211,41 @@ def unseen_limits(name: str, unseen: UnseenScores, title: str) -> list[str]:
     zero = {t: f"{rows[ZERO].pooled['rmse'].value:.3f}" for t, rows in unseen.rows.items()}
     song_means = {t: f"{rows[name].song_means:.2f}" for t, rows in unseen.rows.items()}
     limits = [
-        "The level of the curves is uncertain on music that is unlike the training music. On the "
-        f"{unseen.songs} songs of {title}, none of which was used in training, RMSE is "
-        f"{_each_target(rmse)}. A constant zero has {_each_target(zero)}. The correlation r between "
-        f"predicted and true song means is {_each_target(song_means)}. It tells whether songs are "
-        "ranked correctly; an interval that includes zero is no evidence of it."
+        "The level of the curves is uncertain on music that is unlike the training music. On "
+        f"{unseen.songs} songs that were not used in training ({title}), RMSE is "
+        f"{_each_target(rmse)}. A constant zero has {_each_target(zero)}. The correlation r of "
+        f"predicted and true song means is {_each_target(song_means)}. It tells how well songs are "
+        "ranked. An interval that includes zero is no evidence of a correct ranking."
     ]
     coverage = unseen.coverage.get(name)
     if coverage:
-        covered = _each_target({t: f"{100 * share:.0f} %" for t, share in coverage.items()})
-        limits.append(
-            f"On these songs the {100 * COVERAGE:.0f} % intervals cover {covered} of the frames."
+        covered = _each_target(
+            {t: f"{100 * share:.0f} % of the frames" for t, share in coverage.items()}
         )
+        limits.append(f"On these songs the {100 * COVERAGE:.0f} % intervals cover {covered}.")
     return limits
 
 
-def alteration_limits(rows: Sequence[AlterationEffect], title: str) -> list[str]:
+def alteration_limits(effects: Sequence[AlterationEffect], title: str) -> list[str]:
     """How altered recordings shift the curves, as sentences for a model card.
 
     Parameters
     ----------
-    rows : sequence of AlterationEffect
+    effects : sequence of AlterationEffect
         From `msr_utils.experiments.robustness.robustness`.
     title : str
         Of the corpus whose songs were altered.
     """
     shifts: dict[str, dict[str, float]] = {}
-    for row in rows:
-        shifts.setdefault(row.alteration, {})[row.target] = row.shift
+    for effect in effects:
+        shifts.setdefault(effect.alteration, {})[effect.target] = effect.shift
     changes = "; ".join(
-        f"{alteration}: " + " and ".join(f"{shift[target]:+.3f}" for target in TARGETS)
+        f"{alteration} " + " and ".join(f"{shift[target]:+.3f}" for target in TARGETS)
         for alteration, shift in shifts.items()
     )
     return [
-        f"Altered recordings of the songs of {title} shift the predicted means of "
-        f"{' and '.join(TARGETS)}. {changes}."
+        f"When recordings are altered ({title}), the means of the predicted "
+        f"{' and '.join(TARGETS)} change by these amounts: {changes}."
     ]
 
 

@@ -88,11 +88,11 @@ def _run_vibenet(corpus: Corpus, python: str) -> tuple[str, np.ndarray]:
 def peer_limits(peers: Mapping[str, Results]) -> list[str]:
     """Scores of the peers as sentences for a model card."""
     return [
-        f"For comparison, scores of {name} on the clips of {title}: "
+        f"For comparison, scores of {name} on the clips with a quadrant label ({title}): "
         + "; ".join(
             f"{clip_metric_title(metric)} {estimate}" for metric, estimate in estimates.items()
         )
-        + ". Its energy is taken for arousal, and both outputs are split at their medians."
+        + ". Its energy stands for arousal. Both outputs are split at their medians."
         for name, peer in peers.items()
         for title, estimates in peer.quadrants.items()
     ]

@@ -41,7 +41,7 @@ from msr_utils.metrics.curves import Curve
 from msr_utils.paths import CACHE_DIR
 
 InnerLosses = Mapping[tuple[LossWeights, frozenset[int], int], float]
-"""Loss by weights, by the one or two folds left out of training, and by which of them was tested."""
+"""Loss by weights, by the folds left out of training (one or two), and by the tested fold."""
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ BLOCKS = (
         name="musicnn",
         dim=lambda config: EMBEDDING_DIM,
         unit="1",
-        what=f"embedding of the last 3 s by {MUSICNN_NAME}, a network that was trained to tag music",
+        what=f"embedding of the last 3 s by {MUSICNN_NAME}, a network trained to tag music",
         source="Pons and Serra (2019), musicnn: Pre-trained convolutional neural networks for "
         "music audio tagging, arXiv:1909.06654",
         compute=embed,

@@ -21,8 +21,9 @@ KEY_PROFILES = (
     (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
     (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
 )
-"""Fit of each pitch class, from the tonic up, to a major and to a minor key: probe-tone ratings of Krumhansl and Kessler (1982), "Tracing the dynamic changes in perceived tonal
-organization in a spatial representation of musical keys", Psychological Review 89(4)."""
+"""Fit of each pitch class, from the tonic up, to a major and to a minor key: probe-tone ratings of
+Krumhansl and Kessler (1982), "Tracing the dynamic changes in perceived tonal organization
+in a spatial representation of musical keys", Psychological Review 89(4)."""
 
 KEY_MEASURES = 13
 """Numbers that describe one average of the chroma, beside the chroma itself; see `_tonal`."""

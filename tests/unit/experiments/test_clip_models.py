@@ -1,4 +1,4 @@
-"""Models of whole clips: real tones through the whole chain, scores against figures by hand."""
+"""Models of whole clips: tones through the whole chain, scores checked by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import soundfile as sf
 from conftest import tone
 from sklearn.metrics import roc_auc_score
 
-from msr_utils import affect
+from msr_utils.affect import SIGNS
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
@@ -22,6 +22,8 @@ from msr_utils.experiments.clip_models import ClipPredictions
 from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import experiments
 from msr_utils.io import read_json, write_json
+from msr_utils.metrics.correlation import weighted_auc, weighted_pearson
+from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.reliability import CEILING
 from msr_utils.study import runner
 from msr_utils.study.plan import Run
@@ -42,11 +44,11 @@ def write_clips(root, quadrants, hz, level, groups):
 
 
 def quadrant_of(valence, arousal):
-    return next(q for q, s in affect.SIGNS.items() if s == (np.sign(valence), np.sign(arousal)))
+    return next(q for q, s in SIGNS.items() if s == (np.sign(valence), np.sign(arousal)))
 
 
 @pytest.fixture(scope="module")
-def heard(tmp_path_factory):
+def tones(tmp_path_factory):
     """48 clips of 16 artists: higher is more aroused, louder more pleasant."""
     rng = np.random.default_rng(0)
     plane = rng.uniform(-1, 1, (48, 2))
@@ -71,26 +73,28 @@ def relabelled(corpus, quadrants):
 
 
 def auc(corpus, cache, **more):
-    predicted = clip_models.predict(corpus, FEATURES, 4, cache_dir=cache, progress=False, **more)
-    return clip_scores.evaluate(predicted, n_boot=0)["scores"][clip_models.MEAN]["auc"]
+    predicted = clip_models.cross_validate(
+        corpus, FEATURES, 4, cache_dir=cache, progress=False, **more
+    )
+    return clip_scores.evaluate(predicted, n_boot=0).scores[clip_models.MEAN]["auc"]
 
 
 @pytest.mark.slow
-def test_what_can_be_heard_is_learned(heard, cache):
-    predicted = clip_models.predict(heard, FEATURES, 4, cache_dir=cache, progress=False)
+def test_audible_differences_are_learned(tones, cache):
+    predicted = clip_models.cross_validate(tones, FEATURES, 4, cache_dir=cache, progress=False)
     results = clip_scores.evaluate(predicted, n_boot=100)
-    assert (results["clips"], results["groups"]) == (48, 16)
-    own = results["scores"][clip_models.MEAN]
-    assert own["auc"]["arousal"]["value"] > 0.95 and own["auc"]["valence"]["value"] > 0.9
-    assert own["accuracy"]["quadrant"]["value"] > 0.75
-    for found in own["auc"].values():
-        assert found["low"] <= found["value"] <= found["high"]
-    constant = results["scores"][clip_models.CONSTANT]
-    assert np.isnan(constant["auc"]["valence"]["value"])
-    assert constant["accuracy"]["quadrant"]["value"] < 0.5
-    assert clip_models.GENRE not in results["scores"]
-    assert len(predicted.chosen) == 4
-    assert predicted.chosen[0]["ridge"]["alpha"] in clip_models.RIDGE_ALPHAS
+    assert (results.clips, results.groups) == (48, 16)
+    scores = results.scores[clip_models.MEAN]
+    assert scores["auc"]["arousal"].value > 0.95 and scores["auc"]["valence"].value > 0.9
+    assert scores["accuracy"]["quadrant"].value > 0.75
+    for estimate in scores["auc"].values():
+        assert estimate.low <= estimate.value <= estimate.high
+    constant = results.scores[clip_models.CONSTANT]
+    assert np.isnan(constant["auc"]["valence"].value)
+    assert constant["accuracy"]["quadrant"].value < 0.5
+    assert clip_models.GENRE not in results.scores
+    assert len(predicted.hyperparameters) == 4
+    assert predicted.hyperparameters[0]["ridge"]["alpha"] in clip_models.RIDGE_ALPHAS
     table = clip_scores.score_table(results)
     assert table.loc[("auc", "valence"), clip_models.CONSTANT] == "–"
     assert len(clip_scores.difference_table(results)) == 3
@@ -98,18 +102,18 @@ def test_what_can_be_heard_is_learned(heard, cache):
 
 
 @pytest.mark.slow
-def test_shuffled_labels_fall_to_chance(heard, cache):
+def test_shuffled_labels_fall_to_chance(tones, cache):
     order = np.random.default_rng(1).permutation(48)
-    shuffled = relabelled(heard, [heard.tracks[i].quadrant for i in order])
-    found = auc(shuffled, cache)
-    assert 0.25 < np.mean([found[t]["value"] for t in ("valence", "arousal")]) < 0.65
+    shuffled = relabelled(tones, [tones.tracks[i].quadrant for i in order])
+    scores = auc(shuffled, cache)
+    assert 0.25 < np.mean([scores[t].value for t in ("valence", "arousal")]) < 0.65
 
 
 @pytest.mark.slow
 def test_no_artist_crosses_a_fold(tmp_path, cache):
-    # Artists sound alike and their labels mean nothing: only who knows the artist is right.
+    # Clips of an artist sound alike and labels are random, so only a leak of artists can score.
     rng = np.random.default_rng(2)
-    of = rng.permutation(np.tile(list(affect.SIGNS), 4))
+    of = rng.permutation(np.tile(list(SIGNS), 4))
     hz, level = rng.uniform(300, 3000, 16), rng.uniform(0.1, 0.5, 16)
     artist = np.repeat(np.arange(16), 3)
     corpus = load_corpus(
@@ -122,15 +126,14 @@ def test_no_artist_crosses_a_fold(tmp_path, cache):
             [f"artist {a}" for a in artist],
         ),
     )
-    found = auc(corpus, cache)
-    assert max(one["value"] for one in found.values()) < 0.7
+    assert max(estimate.value for estimate in auc(corpus, cache).values()) < 0.7
     apart = replace(corpus, tracks=[replace(t, group=t.id) for t in corpus.tracks])
-    assert min(one["value"] for one in auc(apart, cache).values()) > 0.9
+    assert min(estimate.value for estimate in auc(apart, cache).values()) > 0.9
 
 
 def as_emotions(corpus):
     """The same tones with shares of listeners instead: all emotions follow pitch or level."""
-    plane = clip_models.targets_of(corpus)[:, :2] * 0.25 + 0.5
+    plane = clip_models.label_matrix(corpus)[:, :2] * 0.25 + 0.5
     rng = np.random.default_rng(3)
     tracks = []
     for i, (track, point) in enumerate(zip(corpus.tracks, plane, strict=True)):
@@ -141,14 +144,14 @@ def as_emotions(corpus):
 
 
 @pytest.mark.slow
-def test_emotions_stand_between_their_baselines_and_the_ceiling(heard, cache):
-    corpus = as_emotions(heard)
-    predicted = clip_models.predict(corpus, FEATURES, 4, cache_dir=cache, progress=False)
+def test_emotions_stand_between_their_baselines_and_the_ceiling(tones, cache):
+    corpus = as_emotions(tones)
+    predicted = clip_models.cross_validate(corpus, FEATURES, 4, cache_dir=cache, progress=False)
     results, best = clip_scores.evaluate(predicted, n_boot=50), clip_scores.ceiling(corpus)
-    r = {name: metrics["r"]["mean"]["value"] for name, metrics in results["scores"].items()}
+    r = {name: metrics["r"]["mean"].value for name, metrics in results.scores.items()}
     assert np.isnan(r[clip_models.CONSTANT]) and abs(r[clip_models.GENRE]) < 0.4
     assert 0.6 < r[clip_models.MEAN] < best["mean"] <= 1
-    rmse = {name: metrics["rmse"]["mean"]["value"] for name, metrics in results["scores"].items()}
+    rmse = {name: metrics["rmse"]["mean"].value for name, metrics in results.scores.items()}
     assert rmse[clip_models.MEAN] < rmse[clip_models.CONSTANT]
     split = splits.splits_of(corpus, 4, 7)[0]
     known = [t for t in corpus.tracks if t.id in split.train + split.validation]
@@ -169,9 +172,9 @@ def test_emotions_stand_between_their_baselines_and_the_ceiling(heard, cache):
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(heard, cache, tmp_path):
-    first = clip_models.predict(
-        heard, FEATURES, 4, work_dir=tmp_path, cache_dir=cache, progress=False
+def test_a_killed_run_continues(tones, cache, tmp_path):
+    first = clip_models.cross_validate(
+        tones, FEATURES, 4, work_dir=tmp_path, cache_dir=cache, progress=False
     )
     (folder,) = tmp_path.iterdir()
     marked = read_json(folder / "fold-2.json")
@@ -180,36 +183,36 @@ def test_a_killed_run_goes_on(heard, cache, tmp_path):
     ).tolist()
     write_json(folder / "fold-2.json", marked)
     (folder / "fold-3.json").unlink()
-    again = clip_models.predict(
-        heard, FEATURES, 4, work_dir=tmp_path, cache_dir=cache, progress=False
+    again = clip_models.cross_validate(
+        tones, FEATURES, 4, work_dir=tmp_path, cache_dir=cache, progress=False
     )
     moved = again.scores[clip_models.MEAN] - first.scores[clip_models.MEAN]
     size = len(marked["scores"][clip_models.MEAN])
     assert (moved > 99).all(axis=1).sum() == size and (moved == 0).all(axis=1).sum() == 48 - size
-    # Other labels: nothing of it is taken up.
-    other = relabelled(heard, [t.quadrant for t in heard.tracks][::-1])
-    kept = clip_models.predict(
+    # With other labels, no finished fold is reused.
+    other = relabelled(tones, [t.quadrant for t in tones.tracks][::-1])
+    kept = clip_models.cross_validate(
         other, FEATURES, 4, work_dir=tmp_path, cache_dir=cache, progress=False
     )
     assert len(list(tmp_path.iterdir())) == 2 and np.abs(kept.scores[clip_models.MEAN]).max() < 50
 
 
 def test_scores_by_hand():
-    corners = np.array([(v, a, v * a) for v, a in affect.SIGNS.values()], float)
+    corners = np.array([(v, a, v * a) for v, a in SIGNS.values()], float)
     scores = corners.copy()
-    scores[0, 0] = -3  # Q1 heard as Q2: one of four is wrong
+    scores[0, 0] = -3  # Q1 is predicted as Q2: one of four is wrong
     predicted = ClipPredictions(
         "quadrants", np.array(list("abcc")), corners, dict.fromkeys(
             (clip_models.CONSTANT, clip_models.LOGMEL, clip_models.MEAN), corners) | {clip_models.MEAN: scores}, [],
     )  # fmt: skip
     results = clip_scores.evaluate(predicted, n_boot=200)
-    own = results["scores"][clip_models.MEAN]
-    assert (results["clips"], results["groups"]) == (4, 3)
-    assert own["accuracy"]["quadrant"] == {"value": 0.75, "low": 0, "high": 1}
+    own = results.scores[clip_models.MEAN]
+    assert (results.clips, results.groups) == (4, 3)
+    assert own["accuracy"]["quadrant"] == Estimate(0.75, 0, 1)
     # Q1 lies below both negatives, Q4 above: two of four pairs.
-    assert own["auc"]["valence"]["value"] == 0.5 and own["auc"]["arousal"]["value"] == 1
-    assert results["above_logmel"]["accuracy"]["quadrant"]["value"] == -0.25
-    assert np.isnan(results["scores"][clip_models.CONSTANT]["auc"]["arousal"]["value"])
+    assert own["auc"]["valence"].value == 0.5 and own["auc"]["arousal"].value == 1
+    assert results.above_logmel["accuracy"]["quadrant"].value == -0.25
+    assert np.isnan(results.scores[clip_models.CONSTANT]["auc"]["arousal"].value)
 
 
 def test_weighted_scores_are_those_of_repeated_clips():
@@ -218,8 +221,8 @@ def test_weighted_scores_are_those_of_repeated_clips():
     y, p = rng.normal(0.3, 0.1, (2, 30, 3))
     positive, scores = rng.random(30) < 0.4, rng.integers(0, 9, 30).astype(float)
     r, area = (
-        clip_scores.weighted_r(counts, y, p),
-        clip_scores.weighted_auc(counts, positive, scores),
+        weighted_pearson(counts, y, p),
+        weighted_auc(counts, positive, scores),
     )
     for row, count in enumerate(counts):
         again = np.repeat(np.arange(30), count)
@@ -227,48 +230,50 @@ def test_weighted_scores_are_those_of_repeated_clips():
             expected = np.corrcoef(y[again, k], p[again, k])[0, 1]
             assert r[row, k] == pytest.approx(expected)
         assert area[row] == pytest.approx(roc_auc_score(positive[again], scores[again]))
-    assert np.isnan(clip_scores.weighted_r(np.ones((1, 30)), y, np.full_like(p, 0.2))).all()
-    assert np.isnan(clip_scores.weighted_auc(np.ones((1, 30)), np.ones(30, bool), scores)).all()
+    assert np.isnan(weighted_pearson(np.ones((1, 30)), y, np.full_like(p, 0.2))).all()
+    assert np.isnan(weighted_auc(np.ones((1, 30)), np.ones(30, bool), scores)).all()
 
 
-def test_a_clip_is_mean_spread_and_step(heard, cache):
+def test_a_clip_is_mean_spread_and_step(tones, cache):
     frames = np.array([[1.0, 0], [3, 0], [1, 3]])
     got = [of(frames) for of in clip_models.STATISTICS.values()]
     np.testing.assert_allclose(got, [[5 / 3, 1], [(8 / 9) ** 0.5, 2**0.5], [2, 1.5]])
     np.testing.assert_array_equal(clip_models.STATISTICS["step"](frames[:1]), [0, 0])
     config = clip_models.with_logmel("loudness,onset")
     assert config.blocks == ("loudness", "onset", "logmel", "logmel_sd")
-    x = clip_models.vectors_of(heard, config, cache, progress=False)
+    x = clip_models.clip_vectors(tones, config, cache, progress=False)
     assert x.shape == (48, 3 * config.dim) and np.isfinite(x).all()
-    loudness = x[:, clip_models.columns_of(config, ("loudness",))]
-    alone = clip_models.vectors_of(heard, FeatureConfig("loudness"), cache, progress=False)
+    loudness = x[:, clip_models.vector_columns(config, ("loudness",))]
+    alone = clip_models.clip_vectors(tones, FeatureConfig("loudness"), cache, progress=False)
     np.testing.assert_array_equal(loudness, alone)
 
 
-def test_corpora_that_cannot_be_used_say_why(heard, folder_corpus, cache, tmp_path):
+def test_corpora_without_usable_clips_are_refused(tones, folder_corpus, cache, tmp_path):
     with pytest.raises(CorpusError, match="has curves, not one label a clip"):
-        clip_models.predict(load_corpus("folder", folder_corpus), FEATURES, 3, cache_dir=cache)
+        clip_models.cross_validate(
+            load_corpus("folder", folder_corpus), FEATURES, 3, cache_dir=cache
+        )
     with pytest.raises(CorpusError, match="track 'c00': no label of kind quadrants"):
-        clip_models.targets_of(relabelled(heard, ["", *["Q1"] * 47]))
-    with pytest.raises(ValueError, match="unknown block 'ears'"):
-        clip_models.predict(heard, "logmel,ears", 4, cache_dir=cache)
+        clip_models.label_matrix(relabelled(tones, ["", *["Q1"] * 47]))
+    with pytest.raises(ValueError, match="unknown block 'mfccs'"):
+        clip_models.cross_validate(tones, "logmel,mfccs", 4, cache_dir=cache)
     with pytest.raises(ValueError, match="folds: 16 folds"):
-        clip_models.predict(heard, FEATURES, 16, cache_dir=cache)
+        clip_models.cross_validate(tones, FEATURES, 16, cache_dir=cache)
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"no audio")
-    tracks = [replace(heard.tracks[0], audio_path=broken), *heard.tracks[1:]]
+    tracks = [replace(tones.tracks[0], audio_path=broken), *tones.tracks[1:]]
     with pytest.raises(CorpusError, match="track 'c00': .*broken.wav"):
-        clip_models.predict(
-            replace(heard, tracks=tracks), FEATURES, 4, cache_dir=cache, progress=False
+        clip_models.cross_validate(
+            replace(tones, tracks=tracks), FEATURES, 4, cache_dir=cache, progress=False
         )
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(heard, tmp_path):
-    folder = heard.index_files[0].parent
+def test_the_notebook_runs(tones, tmp_path):
+    folder = tones.index_files[0].parent
     parameters = {"corpus": "folder", "data_dir": str(folder), "features": FEATURES}
     run = Run("clip-models", "05_clips", {**parameters, "folds": 3, "bootstrap": 20})
-    runner.execute([run], "test", heard.content_hash(), reports=tmp_path)
+    runner.execute([run], "test", tones.content_hash(), reports=tmp_path)
     made = tmp_path / "test" / "tones" / "clip-models"
     metrics = read_json(made / "metrics.json")
     assert metrics["scores"][clip_models.MEAN]["auc"]["arousal"]["value"] > 0.9

@@ -1,4 +1,4 @@
-"""From one corpus to another: generated DEAM and MERP, a bundle, and nothing heard twice."""
+"""Cross-corpus evaluation: generated DEAM and MERP, a bundle, and no track on both sides."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ def sharing(corpus, first="115", artist="00_35"):
     return replace(corpus, name="deam", tracks=tracks)
 
 
-def test_what_both_corpora_hold_leaves_training(tmp_path, merp):
+def test_shared_tracks_and_artists_leave_training(tmp_path, merp):
     source = sharing(folder(tmp_path))
     assert transfer.shared_tracks(source, merp) == {"115"}
     assert transfer.shared_tracks(merp, source) == {"deam_115"}
-    way = transfer.prepare_transfer(source, merp, FEATURES, cache_dir=tmp_path / "cache")
-    assert way.split.test == ("00_35", "01_71", "deam_115")
-    assert way.left_out == ("115", source.tracks[1].id)
-    used = {*way.split.train, *way.split.validation}
+    setup = transfer.prepare_transfer(source, merp, FEATURES, cache_dir=tmp_path / "cache")
+    assert setup.split.test == ("00_35", "01_71", "deam_115")
+    assert setup.left_out == ("115", source.tracks[1].id)
+    used = {*setup.split.train, *setup.split.validation}
     assert used == {f"deam/{t.id}" for t in source.tracks[2:]}
-    group = {s.id: s.group for s in way.sequences}
-    sides = [{group[i] for i in part} for part in (way.split.train, way.split.validation)]
+    group = {s.id: s.group for s in setup.sequences}
+    sides = [{group[i] for i in part} for part in (setup.split.train, setup.split.validation)]
     assert not sides[0] & sides[1]
     with pytest.raises(CorpusError, match="merp is the corpus of the test"):
         transfer.prepare_transfer(merp, merp, FEATURES)
     with pytest.raises(CorpusError, match="needs train_corpus"):
-        transfer.prepare_transfer(None, merp, FEATURES)
+        transfer.train_and_test(None, merp, FEATURES, LSTMConfig((4,)), FitConfig(), 8)
 
 
 def test_the_mean_label_counts_every_known_frame(deam):
@@ -79,6 +79,7 @@ def test_the_mean_label_counts_every_known_frame(deam):
     assert transfer_scores.label_means(None) is None
 
 
+@pytest.mark.slow
 def test_trained_on_one_and_tested_on_another(tmp_path, merp):
     source = sharing(folder(tmp_path, tracks=18))
     fitting = FitConfig(epochs=2, batch_size=4)
@@ -96,7 +97,7 @@ def test_trained_on_one_and_tested_on_another(tmp_path, merp):
             )
 
 
-def test_a_bundle_says_what_the_service_says(bundle, merp):
+def test_a_bundle_predicts_what_the_service_predicts(bundle, merp):
     found = transfer.bundle_predictions(bundle, merp.tracks, progress=False)
     track = merp.tracks[0]
     served = bundle.predict(track.audio_path)
@@ -106,18 +107,18 @@ def test_a_bundle_says_what_the_service_says(bundle, merp):
         np.testing.assert_allclose(curve.true, getattr(track, target))
 
 
-def test_a_bundle_is_not_tested_on_what_it_heard(bundle, merp, deam):
+def test_a_bundle_is_not_tested_on_its_training_corpus(bundle, merp, deam):
     title = deam.card.title
     deam_bundle = inference_model.load(bundle.name)
     deam_bundle.card = replace(bundle.card, trained_on=f"VGMIDI and {title}")
     with pytest.raises(CorpusError, match="was trained on DEAM"):
         transfer.tracks_not_trained_on(deam_bundle, deam)
-    # Of MERP, the song that DEAM has too stays out.
+    # The song of MERP that is in DEAM, too, is left out.
     assert [t.id for t in transfer.tracks_not_trained_on(deam_bundle, merp)] == ["00_35", "01_71"]
     assert len(transfer.tracks_not_trained_on(bundle, merp)) == 3
 
 
-def test_all_bundles_but_those_that_heard_the_corpus(bundle, merp):
+def test_zero_shot_skips_bundles_trained_on_the_corpus(bundle, merp):
     assert set(transfer.zero_shot(merp, progress=False)) == set(inference_model.usable())
     own = replace(merp, card=replace(merp.card, title=bundle.card.trained_on))
     assert bundle.name not in transfer.zero_shot(own, progress=False)
@@ -139,9 +140,9 @@ def curves(means, offset=0.0, swing=0.0):
 def test_scores_worked_out_by_hand():
     means = [-0.5, 0.0, 0.5, 1.0]
     model = {target: curves(means, offset=0.3, swing=-0.1) for target in TARGETS}
-    result = transfer_scores.scores({"m": model}, dict.fromkeys(TARGETS, 0.25), n_boot=50)
-    assert result["songs"] == 4
-    rows = result["rows"]["valence"]
+    result = transfer_scores.compare({"m": model}, dict.fromkeys(TARGETS, 0.25), n_boot=50)
+    assert result.songs == 4
+    rows = result.rows["valence"]
     assert list(rows) == [transfer_scores.ZERO, transfer_scores.TRAINING_MEAN, "m", ORACLE]
     # The offset is constant and the swing opposite: perfect means, reversed dynamics.
     assert rows["m"].song_means.value == pytest.approx(1)
@@ -160,19 +161,19 @@ def test_scores_worked_out_by_hand():
     assert long.groupby("metric").size().to_dict() == {"rmse": 8, "song_r": 6}
 
 
-def test_models_are_compared_on_the_songs_that_none_of_them_heard():
+def test_models_are_compared_on_their_common_songs():
     both = {target: curves([0.1, 0.2, 0.4]) for target in TARGETS}
     fewer = {t: {i: c for i, c in p.items() if i != "2"} for t, p in both.items()}
-    assert transfer_scores.scores({"a": both, "b": fewer}, n_boot=5)["songs"] == 2
+    assert transfer_scores.compare({"a": both, "b": fewer}, n_boot=5).songs == 2
     nothing = {target: {} for target in TARGETS}
     with pytest.raises(ValueError, match="no track is left"):
-        transfer_scores.scores({"a": both, "b": nothing})
+        transfer_scores.compare({"a": both, "b": nothing})
     with pytest.raises(ValueError, match="bundles: none is left"):
-        transfer_scores.scores({})
+        transfer_scores.compare({})
 
 
 def test_the_interval_of_song_means_covers_what_it_should():
-    """Of 200 draws of 30 songs whose means correlate by 0.6, about 95 % of intervals hold it."""
+    """The means of songs correlate by 0.6. About 95 % of 200 intervals of 30 songs include it."""
     rng = np.random.default_rng(1)
     held = 0
     for draw in range(200):
@@ -189,6 +190,7 @@ def test_the_interval_of_song_means_covers_what_it_should():
     assert np.isnan(few.value) and few.n == 2
 
 
+@pytest.mark.slow
 def test_the_notebook_trains_on_one_corpus_and_tests_on_merp(tmp_path, merp):
     source = write_folder_corpus(tmp_path / "tones", tracks=12)
     papermill.execute_notebook(
