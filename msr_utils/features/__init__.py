@@ -8,11 +8,14 @@ because the service must start fast. Tests compare the features with librosa's.
 from msr_utils.features.blocks.registry import BLOCKS
 from msr_utils.features.config import FeatureConfig, block_table
 from msr_utils.features.extractor import FeatureExtractor, extract, logmel_spectrogram
+from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 
 __all__ = [
     "BLOCKS",
     "FeatureConfig",
+    "FeatureConfigError",
     "FeatureExtractor",
+    "SpectrumConfig",
     "block_table",
     "extract",
     "logmel_spectrogram",

@@ -37,6 +37,7 @@ from concurrent.futures import (
 )
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -375,13 +376,19 @@ def version_mismatches(versions: Mapping[str, Any]) -> list[str]:
 
 def _check_visible(result: _TaskResult, task: _Task) -> _TaskResult:
     """Stop if a file that a worker wrote cannot be seen from this machine."""
-    folder = features_folder(task.config, task.cache_dir)
+    folder = _folder(task.config, task.cache_dir)
     if result.state != FAILED and not (folder / result.text).is_file():
         raise DistributedError(
             f"a worker wrote {result.text}, but it is not in {folder} here: every machine must "
             "see the cache under the same path, on a shared file system, and run the same checkout"
         )
     return result
+
+
+@cache
+def _folder(config: FeatureConfig, cache_dir: Path) -> Path:
+    """Folder of the cache. Computing it takes milliseconds, which add up over many tracks."""
+    return features_folder(config, cache_dir)
 
 
 def write_failures(file: Path, failed: Sequence[TrackOutcome]) -> None:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
 from msr_utils.constants import FRAME_RATE_HZ
-from msr_utils.experiments.ablation import BASE, AblationResult
+from msr_utils.experiments.ablation_results import BASE, AblationResult
 from msr_utils.experiments.clip_scores import ClipScores, MetricEstimates
 from msr_utils.experiments.text_scores import AUDIO, CONSTANT, TextComparison
 from msr_utils.figures.marks import mark_estimate

@@ -39,6 +39,7 @@ from msr_utils.models.ridge import solve_ridge
 from msr_utils.models.transformer import TransformerConfig
 from msr_utils.paths import TRAININGS
 from msr_utils.provenance.cache_keys import computed_by, computed_on
+from msr_utils.training.cost import TrainingCost
 from msr_utils.training.loop import (
     FitConfig,
     compile_model,
@@ -48,33 +49,6 @@ from msr_utils.training.loop import (
     set_seed,
 )
 from msr_utils.training.settings import CrossValidation, longest_input
-
-
-@dataclass(frozen=True)
-class TrainingCost:
-    """What a model costs.
-
-    Parameters
-    ----------
-    parameters : int
-        Trainable ones.
-    inference_ms_per_minute : float
-        Of the mean of all networks, for one minute of features.
-    training_s : float, optional
-        Of all networks together, whenever they were trained. A linear model has none.
-    seconds_per_epoch, epochs : float, optional
-        Of one network.
-    """
-
-    parameters: int
-    inference_ms_per_minute: float
-    training_s: float | None = None
-    seconds_per_epoch: float | None = None
-    epochs: float | None = None
-
-    def to_json(self) -> dict[str, float]:
-        """What was measured, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

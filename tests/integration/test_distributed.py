@@ -115,7 +115,7 @@ def test_two_processes_with_the_same_track_end_with_the_same_whole_file(folder_c
     if not any(both):
         skip(
             "the two processes never computed at the same time, so nothing was tried",
-            f"{PYTEST} tests/test_distributed.py -k two_processes_with_the_same_track",
+            f"{PYTEST} tests/integration/test_distributed.py -k two_processes_with_the_same_track",
         )
     reference = cached_features(tmp_path / "a.wav", FeatureConfig(), tmp_path / "alone")
     for i in range(20):

@@ -773,6 +773,7 @@ def test_the_command_says_what_it_did(deam, tmp_path):
     assert "'abc' is not a SHA-256" in bad.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["n", "y"])
 def test_on_a_terminal_the_terms_are_a_question(deam, tmp_path, answer):
     if os.name == "nt":

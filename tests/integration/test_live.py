@@ -497,6 +497,7 @@ def test_client_that_goes_away_frees_its_place(models_dir, tmp_path, long_file):
         assert "msr_requests_in_flight 0" in requests.get(f"{url}/metrics", timeout=10).text
 
 
+@pytest.mark.slow
 def test_work_that_takes_too_long_is_ended(models_dir, tmp_path, long_file):
     with service(models_dir, tmp_path / "log", max_work_seconds=0.01) as (_, url):
         response = requests.post(f"{url}/v1/predict", data=long_file, timeout=60)

@@ -405,6 +405,7 @@ def test_the_protocols_on_deam_itself():
     assert sum(len(s.test) for s in splits_of(corpus, 10, seed=7)) == 1744
 
 
+@pytest.mark.slow
 @needs_data("deam")
 def test_deam_itself():
     songs = len(list((DEAM / "MEMD_audio").glob("*.mp3")))

@@ -499,6 +499,7 @@ def test_content_hash_follows_audio_and_labels(folder_corpus):
     assert digest() != third
 
 
+@pytest.mark.slow
 @needs_data("vgmidi")
 def test_vgmidi_itself():
     start = time.process_time()

@@ -220,15 +220,15 @@ def test_other_content_is_refused_and_kept(corpus, tmp_path):
 
 def test_loser_of_a_race_discards_its_copy(tmp_path, monkeypatch):
     destination = tmp_path / "corpus"
-    write = render._write_corpus
+    rename = Path.rename
 
-    def write_while_another_finishes(config, folder, progress):
-        write(config, folder, progress)
+    def rename_after_another(built, target):
         destination.mkdir()
         (destination / "winner").touch()
-        (destination / "corpus.json").write_bytes((folder / "corpus.json").read_bytes())
+        (destination / "corpus.json").write_bytes((built / "corpus.json").read_bytes())
+        return rename(built, target)
 
-    monkeypatch.setattr(render, "_write_corpus", write_while_another_finishes)
+    monkeypatch.setattr(Path, "rename", rename_after_another)
     assert render_corpus(TINY, destination, progress=False) == destination
     assert (destination / "winner").exists()
     assert list(tmp_path.iterdir()) == [destination]

@@ -187,6 +187,7 @@ def test_annotated_songs_without_audio_are_no_damage(tmp_path):
     assert any(f.level == "note" and "have no audio here" in f.message for f in found.findings)
 
 
+@pytest.mark.slow
 @needs_data("deam")
 def test_deam_itself():
     """The other real corpora take a minute to decode: their loaders are tested, not each file."""

@@ -293,6 +293,7 @@ def fingerprints() -> list[str]:
     return [hashlib.sha256(m.tobytes()).hexdigest() for m in made]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_copy_in_another_process():
     here = Path(__file__).parent
     folders = [str(here.parents[1]), str(here.parents[2]), os.environ.get("PYTHONPATH", "")]

@@ -11,7 +11,6 @@ from conftest import write_folder_corpus
 
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError, Track
-from msr_utils.dataset import sequences
 from msr_utils.dataset.sequences import (
     Sequence2Hz,
     align,
@@ -22,6 +21,7 @@ from msr_utils.dataset.splits import inner_parts, make_splits
 from msr_utils.dataset.windows import make_windows
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
+from msr_utils.features.extractor import FeatureExtractor
 
 
 def track(times_s, valence, arousal) -> Track:
@@ -182,7 +182,7 @@ def test_features_are_computed_once_and_follow_audio_and_parameters(
     path, cache = folder_corpus / "audio/t00.wav", tmp_path / "cache"
     first = cached_features(path, FeatureConfig(), cache)
     with monkeypatch.context() as patch:
-        patch.setattr(sequences, "extract", lambda *a: pytest.fail("computed again"))
+        patch.setattr(FeatureExtractor, "push", lambda *a: pytest.fail("computed again"))
         np.testing.assert_array_equal(cached_features(path, FeatureConfig(), cache), first)
     path.write_bytes((folder_corpus / "audio/t01.wav").read_bytes())
     assert not np.array_equal(cached_features(path, FeatureConfig(), cache), first)

@@ -17,7 +17,7 @@ from msr_utils.dataset.sequences import sequences_of
 from msr_utils.dataset.splits import Split
 from msr_utils.evaluation import runs, tables
 from msr_utils.evaluation.comparison import Comparison
-from msr_utils.experiments import ablation, feature_blocks
+from msr_utils.experiments import ablation_results, feature_blocks
 from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import evaluation, experiments
 from msr_utils.figures import training as figures_training
@@ -76,7 +76,7 @@ def test_learning_curves_are_of_what_is_trained_and_tested(tmp_path):
 
 
 def test_the_ablations_that_were_run_are_shown_side_by_side(tmp_path):
-    assert ablation.load_results(tmp_path) == []
+    assert ablation_results.load_results(tmp_path) == []
     value = {"value": 0.02, "low": 0.01, "high": 0.03}
     base = {"group": "base", "name": "base", "settings": {}}
     for target in TARGETS:
@@ -88,7 +88,7 @@ def test_the_ablations_that_were_run_are_shown_side_by_side(tmp_path):
         wild = base | {"group": "activation", "name": "linear", "diverged": "the loss is nan"}
         found = {"target": target, "base": {}, "variants": [base, wild, variant], "baselines": {}}
         write_json(tmp_path / f"ablation-{target}" / "metrics.json", found)
-    axes = experiments.ablation(ablation.load_results(tmp_path)).axes
+    axes = experiments.ablation(ablation_results.load_results(tmp_path)).axes
     assert [len(ax.lines) for ax in axes] == [2 + 1, 2 + 1]  # a variant each, and the base
     names = [t.get_text() for t in axes[0].get_yticklabels()]
     assert names == ["activation: linear", *(f"size: {t}" for t in TARGETS)]

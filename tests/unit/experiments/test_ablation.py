@@ -7,15 +7,15 @@ import pytest
 from msr_utils.corpora import load_corpus
 from msr_utils.dataset.splits import splits_of
 from msr_utils.evaluation import ceiling
-from msr_utils.experiments import ablation
+from msr_utils.experiments import ablation, ablation_results
 from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import experiments
 from msr_utils.io import plain, write_json
 from msr_utils.metrics.reliability import CEILING, Reliability
 from msr_utils.models.lstm import LSTMConfig
 from msr_utils.training import cross_validation
-from msr_utils.training.cross_validation import CrossValidation
 from msr_utils.training.loop import FitConfig
+from msr_utils.training.settings import CrossValidation
 
 
 def ablated(root, names):
@@ -46,12 +46,12 @@ def test_variants_beside_the_base_and_the_baselines(folder_corpus, tmp_path) -> 
             assert row.difference[metric].value == pytest.approx(wanted, nan_ok=True)
         assert len(row.singles["rmse"]) == 2
     assert set(result.baselines) == {"constant", "mean trajectory", "ridge", "song-mean oracle"}
-    table = ablation.ablation_table(result, ceiling.ceiling(corpus, "arousal"))
+    table = ablation_results.ablation_table(result, ceiling.ceiling(corpus, "arousal"))
     assert ("raters", CEILING) in table.index and ("size", "1 x 64") in table.index
     assert len(experiments.ablation([result]).axes[0].lines) == 3 * 2 + 1
     # What is written and read again is the same.
     write_json(tmp_path / "ablation-arousal" / "metrics.json", result)
-    (again,) = ablation.load_results(tmp_path)
+    (again,) = ablation_results.load_results(tmp_path)
     assert plain(again) == plain(result)
 
 
@@ -80,7 +80,7 @@ def test_a_variant_that_diverges_says_so_and_the_others_continue(
     assert by_name["relu"].diverged.startswith("predicts 1e+09 on tracks")
     assert by_name["base"].test is not None
     assert "test" not in plain(by_name["relu"])
-    table = ablation.ablation_table(result, Reliability())
+    table = ablation_results.ablation_table(result, Reliability())
     assert table.loc[("activation", "linear"), "RMSE"] == "diverged"
 
 

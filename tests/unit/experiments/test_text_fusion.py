@@ -149,6 +149,7 @@ def test_scores_agree_with_sklearn_and_numpy():
     np.testing.assert_allclose([found[n].value for n in names], expected)
 
 
+@pytest.mark.slow
 @needs_minilm
 def test_tracks_that_no_fold_tests_are_not_scored():
     """The songs of DEAM's official test part are in no fold."""
@@ -159,6 +160,7 @@ def test_tracks_that_no_fold_tests_are_not_scored():
     assert all(np.isfinite(score.value) for score in result.scores["valence"].values())
 
 
+@pytest.mark.slow
 @needs_minilm
 def test_fusion_beats_audio_where_titles_hold_what_audio_lacks():
     rng = np.random.default_rng(2)

@@ -79,6 +79,7 @@ def test_the_mean_label_counts_every_known_frame(deam):
     assert transfer_scores.label_means(None) is None
 
 
+@pytest.mark.slow
 def test_trained_on_one_and_tested_on_another(tmp_path, merp):
     source = sharing(folder(tmp_path, tracks=18))
     fitting = FitConfig(epochs=2, batch_size=4)
@@ -189,6 +190,7 @@ def test_the_interval_of_song_means_covers_what_it_should():
     assert np.isnan(few.value) and few.n == 2
 
 
+@pytest.mark.slow
 def test_the_notebook_trains_on_one_corpus_and_tests_on_merp(tmp_path, merp):
     source = write_folder_corpus(tmp_path / "tones", tracks=12)
     papermill.execute_notebook(

@@ -116,6 +116,7 @@ print(test_training.without_time(history))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_bit_identically(tmp_path):
     here = str(Path(__file__).parent)
     outputs = [
@@ -133,6 +134,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the code under test may catch it."""
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     whole, whole_history = train(tmp_path / "whole", epochs=6)
     from msr_utils.training import loop
@@ -156,6 +158,7 @@ def test_a_killed_training_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_two_files_of_the_state_repeats_that_epoch(tmp_path, monkeypatch):
     whole, _ = train(tmp_path / "whole", epochs=4)
     from msr_utils.training import loop
@@ -245,6 +248,7 @@ def cross_validated(sequences, folder, epochs=25, inner=1, copies=None):
     return trained, *scores
 
 
+@pytest.mark.slow
 def test_cross_validation_learns_a_rule_and_nothing_from_shuffled_labels(tmp_path):
     sequences = toy_sequences(24)
     trained, rmse, constant = cross_validated(sequences, tmp_path / "a")
@@ -259,6 +263,7 @@ def test_cross_validation_learns_a_rule_and_nothing_from_shuffled_labels(tmp_pat
     assert rmse > 0.85 * constant
 
 
+@pytest.mark.slow
 def test_what_is_held_out_for_test_moves_no_weight(tmp_path):
     """Neither the normalisation nor the training reads test tracks."""
     sequences = toy_sequences()
@@ -281,6 +286,7 @@ def test_what_is_held_out_for_test_moves_no_weight(tmp_path):
     assert np.abs(first - second).max() > 1e-4  # the other features were heard
 
 
+@pytest.mark.slow
 def test_inner_folds_give_the_mean_of_networks_stopped_by_their_own_part(tmp_path):
     sequences = toy_sequences()
     trained, rmse, constant = cross_validated(sequences, tmp_path, inner=2)
@@ -298,6 +304,7 @@ def test_inner_folds_give_the_mean_of_networks_stopped_by_their_own_part(tmp_pat
     np.testing.assert_array_equal(again.model(x), trained.model(x))
 
 
+@pytest.mark.slow
 def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):
     sequences = toy_sequences()
     first, *_ = cross_validated(sequences, tmp_path, epochs=2)
@@ -314,6 +321,7 @@ def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):
     assert not np.array_equal(third.predictions["t0"].true, first.predictions["t0"].true)
 
 
+@pytest.mark.slow
 def test_altered_copies_are_trained_on_and_nothing_else(tmp_path):
     sequences = toy_sequences()
     plain, *_ = cross_validated(sequences, tmp_path / "a", epochs=2)
@@ -355,6 +363,7 @@ def test_long_tracks_are_predicted_in_windows_the_model_can_take():
     np.testing.assert_allclose(got[20:], last, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [{"activation": "relu"}, {"dropout": 0.3}, {"norm": "batch"}, {"norm": "layer"},
@@ -383,6 +392,7 @@ def test_a_joint_model_learns_the_other_target_as_well(tmp_path):
     assert build_lstm(replace(SMALL, joint=True), np.zeros(4), np.ones(4)).output_shape[-1] == 2
 
 
+@pytest.mark.slow
 def test_seeds_give_networks_of_their_own_and_their_mean(tmp_path):
     sequences = toy_sequences()
     trained = cross_validation.cross_validate(
@@ -408,6 +418,7 @@ def test_too_few_seeds_for_the_validation_parts_is_an_error(tmp_path):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_linear_family_is_ridge_regression(tmp_path):
     from sklearn.linear_model import Ridge
     from sklearn.preprocessing import StandardScaler
