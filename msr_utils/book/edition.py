@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import yaml
 
 from msr_utils.io import read_json
 from msr_utils.paths import NOTEBOOKS, REPORTS
 from msr_utils.provenance import manifest
+from msr_utils.study.plan import read_study
 
 REQUIRED_RUNS = ("data", "evaluation", "export")
 """Runs that the prose tells of: a corpus that has them has a book."""
@@ -62,7 +62,7 @@ def chapters(corpus_dir: Path) -> dict[str, list[Path]]:
         Such as ``03_lstm`` to run folders, in the order of ``study.yml``.
     """
     corpora = [corpus_dir, *(p for p in sorted(corpus_dir.parent.iterdir()) if p != corpus_dir)]
-    order = list(yaml.safe_load((NOTEBOOKS / "study.yml").read_text("utf-8"))["runs"])
+    order = list(read_study(NOTEBOOKS / "study.yml").runs)
     found: dict[str, list[Path]] = {}
     for corpus in corpora:
         if not corpus.is_dir() or (corpus != corpus_dir and not is_chapter(corpus)):

@@ -301,8 +301,8 @@ def context_changes(
     """How a recurrent bundle's curves change when only the last seconds of the past are left.
 
     The model runs on means and then on the last seconds before a frame. The result is compared
-    with its run over the whole track. The features' own look back, up to 20 s for the tonal block,
-    is not hidden: this measures the state of the network.
+    with its run over the whole track. The features look back, too, up to 20 s for the tonal block.
+    That is not hidden: this measures the state of the network.
 
     Parameters
     ----------

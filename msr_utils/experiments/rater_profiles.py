@@ -36,7 +36,7 @@ UNPENALISED = 1e-9
 MIN_RATERS = 30
 """Answers of fewer raters are merged into `RARE`."""
 
-RARE = "other or not told"
+RARE = "other or not given"
 
 MAX_ANSWERS = 12
 """Numbers with more different values are divided into quintiles."""
@@ -228,10 +228,10 @@ def _fold_sums(d: Deviations, z: np.ndarray, fold: np.ndarray) -> tuple[np.ndarr
     gram, moment = [], []
     for k in range(fold.max() + 1):
         inside = fold == k
-        own = z[inside]
-        blocks = [[(own * d.gram[inside, i, j, None]).T @ own for j in range(2)] for i in range(2)]
+        rows, products = z[inside], d.gram[inside]
+        blocks = [[(rows * products[:, i, j, None]).T @ rows for j in range(2)] for i in range(2)]
         gram.append(np.block(blocks))
-        moment.append((d.moment[inside].T @ own).reshape(2 * p))
+        moment.append((d.moment[inside].T @ rows).reshape(2 * p))
     return np.stack(gram), np.stack(moment)
 
 

@@ -116,14 +116,7 @@ class SearchTask:
                 "splits": len(self.splits),
                 "inner_folds": self.inner_folds,
                 "training": training,
-                **computed_by(
-                    suggest,
-                    RunningMedianPruner,
-                    _ReproducibleTPE,
-                    cross_validation.validation_losses,
-                    build_lstm,
-                    tables=FAMILY_TABLES,
-                ),
+                **computed_by(*COMPUTED_BY, tables=FAMILY_TABLES),
             }
         )
 
@@ -371,6 +364,16 @@ class _ReproducibleTPE(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+
+
+COMPUTED_BY = (
+    suggest,
+    RunningMedianPruner,
+    _ReproducibleTPE,
+    cross_validation.validation_losses,
+    build_lstm,
+)
+"""Code that the value of a trial depends on, with all that it reaches."""
 
 
 def choice_name(features: FeatureConfig) -> str:

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ RUN_KEYS = (
 """What ``study.yml`` may say of a run. It applies to corpora that have labels it is `for`, and, if
 it names `corpora`, to these alone. It waits for those it comes `after`; of those that it
 `uses` it takes what is there. One with an `experiment` runs only when that is asked for. `inputs`
-and `outputs` say what its parameters that name files stand for."""
+and `outputs` say what its parameters that name files stand for. `for_each` makes a run of each
+value of a parameter; the run's name contains that parameter in braces."""
 
 INPUT_KINDS = ("corpus", "bundles", "checkpoint", "interpreter", "unused")
 """What a parameter may name that a run reads: ``corpus NAME``, where the name is a loader's or that
@@ -94,6 +96,7 @@ def read_study(path: Path = NOTEBOOKS / "study.yml") -> Study:
     _only_keys(
         content, ("parameters", "presets", "corpora", "profiles", "editions", "runs"), path.name
     )
+    content = _expand(content, path.name)
     presets = content.get("presets") or {}
     seen: set[str] = set()
     for name, run in content.get("runs", {}).items():
@@ -126,6 +129,58 @@ def read_study(path: Path = NOTEBOOKS / "study.yml") -> Study:
         presets=presets,
         parameters=content.get("parameters") or {},
     )
+
+
+def _expand(content: dict, where: str) -> dict:
+    """Make one run of each value of ``for_each``, wherever the run's template is named.
+
+    ``lstm-{target}`` with ``for_each: {target: [arousal, valence]}`` becomes ``lstm-arousal`` and
+    ``lstm-valence``, each with its parameter `target`.
+
+    Raises
+    ------
+    StudyError
+        If ``for_each`` is no mapping of lists, or the name does not tell the runs apart.
+    """
+    runs: dict[str, dict] = {}
+    made: dict[str, list[str]] = {}
+
+    def names(listed: Any) -> list[str]:
+        return [name for item in listed or () for name in made.get(item, [item])]
+
+    for template, spec in (content.get("runs") or {}).items():
+        each = spec.get("for_each", {}) if isinstance(spec, dict) else {}
+        if not isinstance(each, dict) or not all(isinstance(v, list) and v for v in each.values()):
+            raise StudyError(f"{where}, run {template!r}: for_each must name lists of values")
+        for values in product(*each.values()):
+            fixed = dict(zip(each, values, strict=True))
+            try:
+                name = template.format(**fixed)
+            except (KeyError, IndexError, ValueError) as error:
+                raise StudyError(f"{where}, run {template!r}: for_each lacks {error}") from error
+            if name in runs:
+                raise StudyError(
+                    f"{where}, run {template!r}: the name must contain {{{', '.join(each)}}}"
+                )
+            runs[name] = spec
+            if each:
+                runs[name] = {k: v for k, v in spec.items() if k != "for_each"}
+                runs[name]["parameters"] = (spec.get("parameters") or {}) | fixed
+            made.setdefault(template, []).append(name)
+    for name, spec in runs.items():
+        if isinstance(spec, dict):
+            listed = {key: names(spec[key]) for key in ("after", "uses") if key in spec}
+            runs[name] = spec | listed
+    content = content | {"runs": runs}
+    for section in ("profiles", "corpora", "editions"):
+        parts = content.get(section) or {}
+        content[section] = {
+            key: part | {"runs": {n: own for r, own in part["runs"].items() for n in names([r])}}
+            if isinstance(part, dict) and isinstance(part.get("runs"), dict)
+            else part
+            for key, part in parts.items()
+        }
+    return content
 
 
 def _only_keys(value: Any, allowed: tuple[str, ...], where: str) -> None:
@@ -276,60 +331,66 @@ def plan(
     for name in ("corpus", "data_dir", "output_dir"):
         if name in overrides:
             raise StudyError(f"parameter {name!r} is settled by --corpus, --data and --edition")
-    layers: list[dict] = [
-        layer or {}
-        for layer in (
-            study.corpora.get(corpus),
-            study.profiles[profile],
-            study.editions.get(edition),
-        )  # fmt: skip
-    ]
+    parts = (study.corpora.get(corpus), study.profiles[profile], study.editions.get(edition))
+    layers: list[dict] = [part or {} for part in parts]
     shared: dict[str, Any] = {"corpus": corpus, "data_dir": data_dir}
     for layer in layers:
         shared |= layer.get("parameters") or {}
     unused = {*study.parameters, *shared, *overrides}
     runs = []
     for name, spec in study.runs.items():
-        notebook = spec["notebook"]
-        kinds = declared_parameters(notebooks / f"{notebook}.ipynb")
-        applies = set(spec.get("for", ["curves"])) & set(kinds_of_labels)
-        if not applies or corpus not in spec.get("corpora", [corpus]):
-            unused -= set(kinds)
-            continue
-        preset = study.presets[spec["preset"]][notebook] if "preset" in spec else {}
-        own: dict[str, Any] = {}
-        for layer in layers:
-            own |= (layer.get("runs") or {}).get(name) or {}
-        fixed = spec.get("parameters") or {}
-        for key in [*preset, *own, *fixed]:
-            if key not in kinds:
-                raise StudyError(f"run {name!r}: {notebook}.ipynb declares no parameter {key!r}")
-        merged = {**study.parameters, **preset, **shared, **own, **fixed}
-        parameters = {key: value for key, value in merged.items() if key in kinds}
+        kinds = declared_parameters(notebooks / f"{spec['notebook']}.ipynb")
         unused -= set(kinds)
-        for key, text in overrides.items():
-            if key in fixed:
-                raise StudyError(f"parameter {key!r} is what run {name!r} is about; choose a run")
-            if key in kinds:
-                parameters[key] = parse_value(key, text, kinds[key])
-        for key, value in parameters.items():
-            check_type(key, value, kinds[key])
-        runs.append(
-            Run(
-                name,
-                notebook,
-                parameters,
-                tuple(spec.get("after", ())),
-                tuple(spec.get("uses", ())),
-                spec.get("experiment", ""),
-                spec.get("inputs") or {},
-                spec.get("outputs") or {},
+        applies = set(spec.get("for", ["curves"])) & set(kinds_of_labels)
+        if applies and corpus in spec.get("corpora", [corpus]):
+            parameters = _settle(study, name, kinds, shared, layers, overrides)
+            runs.append(
+                Run(
+                    name,
+                    spec["notebook"],
+                    parameters,
+                    tuple(spec.get("after", ())),
+                    tuple(spec.get("uses", ())),
+                    spec.get("experiment", ""),
+                    spec.get("inputs") or {},
+                    spec.get("outputs") or {},
+                )
             )
-        )
-        check_files(runs[-1], kinds)
+            check_files(runs[-1], kinds)
     if unused:
         raise StudyError(f"parameter {min(unused)!r} is declared by none of the notebooks")
     return runs
+
+
+def _settle(
+    study: Study,
+    name: str,
+    kinds: Mapping[str, str],
+    shared: Mapping[str, Any],
+    layers: list[dict],
+    overrides: Mapping[str, str],
+) -> dict[str, Any]:
+    """Parameters of one run: those that its notebook declares, later layers over earlier ones."""
+    spec = study.runs[name]
+    notebook = spec["notebook"]
+    preset = study.presets[spec["preset"]][notebook] if "preset" in spec else {}
+    own: dict[str, Any] = {}
+    for layer in layers:
+        own |= (layer.get("runs") or {}).get(name) or {}
+    fixed = spec.get("parameters") or {}
+    for key in [*preset, *own, *fixed]:
+        if key not in kinds:
+            raise StudyError(f"run {name!r}: {notebook}.ipynb declares no parameter {key!r}")
+    merged = {**study.parameters, **preset, **shared, **own, **fixed}
+    parameters = {key: value for key, value in merged.items() if key in kinds}
+    for key, text in overrides.items():
+        if key in fixed:
+            raise StudyError(f"parameter {key!r} is what run {name!r} is about; choose a run")
+        if key in kinds:
+            parameters[key] = parse_value(key, text, kinds[key])
+    for key, value in parameters.items():
+        check_type(key, value, kinds[key])
+    return parameters
 
 
 def select_runs(runs: list[Run], only: Collection[str], experiments: Collection[str]) -> list[str]:

@@ -88,7 +88,7 @@ def test_values_from_the_command_line(text, kind, value):
         (lambda s: s.update(run={}), "unknown key 'run'"),
         (lambda s: s["runs"]["data"].update(notebook="09_none"), "no notebook '09_none'"),
         (lambda s: s["runs"]["export"].update(after=["nothing"]), "comes after 'nothing'"),
-        (lambda s: s["runs"]["lstm-valence"].update(preset="papre"), "no preset 'papre'"),
+        (lambda s: s["runs"]["lstm-{target}"].update(preset="papre"), "no preset 'papre'"),
         (lambda s: s["runs"]["clips"].update({"for": ["clip"]}), "for names 'clip'; known: curves"),
         (lambda s: s["profiles"].update(fast={"runs": {"lstm": {}}}), "unknown run 'lstm'"),
         (
@@ -100,7 +100,7 @@ def test_values_from_the_command_line(text, kind, value):
         (lambda s: s.update(runs={}), "names no runs"),
         (
             lambda s: s["runs"]["robustness"].pop("inputs"),
-            "run 'robustness': parameter 'models_dir' names a folder; say under inputs or outputs",
+            "run 'robustness': parameter 'models_dir' names a folder; declare it under inputs or outputs",
         ),
         (
             lambda s: s["runs"]["robustness"]["inputs"].update(models_dir="bundle"),
@@ -144,3 +144,47 @@ def test_unknown_profile_and_run():
 def test_folder_corpora_are_called_by_their_folder():
     assert study_plan.corpus_name("folder", "../data/My Songs (2)/") == "my-songs-2"
     assert study_plan.corpus_name("deam", "../data/x") == "deam"
+
+
+def test_for_each_makes_a_run_of_each_value_wherever_its_template_is_named(tmp_path):
+    shutil.copy(paths.NOTEBOOKS / "03_lstm.ipynb", tmp_path)
+    shutil.copy(paths.NOTEBOOKS / "05_evaluation.ipynb", tmp_path)
+    (tmp_path / "study.yml").write_text(
+        """
+profiles: {quick: {runs: {"lstm-{target}": {epochs: 2}}}}
+runs:
+  lstm-{target}:
+    {notebook: 03_lstm, for_each: {target: [arousal, valence]}, parameters: {folds: 3}}
+  evaluation: {notebook: 05_evaluation, after: ["lstm-{target}"]}
+"""
+    )
+    study = study_plan.read_study(tmp_path / "study.yml")
+    assert list(study.runs) == ["lstm-arousal", "lstm-valence", "evaluation"]
+    arousal, valence, evaluation = study_plan.plan(
+        study, "synthetic", "", "quick", notebooks=tmp_path
+    )
+    assert (arousal.parameters["target"], valence.parameters["target"]) == ("arousal", "valence")
+    assert arousal.parameters["epochs"] == valence.parameters["epochs"] == 2
+    assert valence.parameters["folds"] == 3
+    assert evaluation.after == ("lstm-arousal", "lstm-valence")
+
+
+@pytest.mark.parametrize(
+    "run, words",
+    [
+        (
+            "lstm: {notebook: 03_lstm, for_each: {target: [arousal, valence]}}",
+            "must contain {target}",
+        ),
+        ("lstm-{target}: {notebook: 03_lstm, for_each: {target: arousal}}", "lists of values"),
+        (
+            "lstm-{goal}: {notebook: 03_lstm, for_each: {target: [arousal]}}",
+            "for_each lacks 'goal'",
+        ),
+    ],
+)
+def test_a_wrong_for_each_says_why(tmp_path, run, words):
+    shutil.copy(paths.NOTEBOOKS / "03_lstm.ipynb", tmp_path)
+    (tmp_path / "study.yml").write_text(f"profiles: {{quick: {{}}}}\nruns:\n  {run}\n")
+    with pytest.raises(StudyError, match=words):
+        study_plan.read_study(tmp_path / "study.yml")
