@@ -130,7 +130,7 @@ def ablation(
 def cost_growth(table: pd.DataFrame) -> Figure:
     """Time and memory against length on logarithmic axes, inference and training.
 
-    Grey: what would grow linearly and with the square, from the networks' mean at the start.
+    Grey: linear and quadratic growth, from the mean of the networks at the shortest length.
 
     Parameters
     ----------
@@ -143,9 +143,9 @@ def cost_growth(table: pd.DataFrame) -> Figure:
     palette = list(COLOURS.values()) + ["#009E73", "#CC79A7"]
     for row, (quantity, (factor, label)) in zip(axes, quantities.items(), strict=True):
         for ax, work in zip(row, kinds, strict=True):
-            own = table[table.work == work]
+            of_work = table[table.work == work]
             for colour, (name, part) in zip(
-                palette, own.groupby("network", sort=False), strict=False
+                palette, of_work.groupby("network", sort=False), strict=False
             ):
                 ax.plot(
                     part.frames / FRAME_RATE_HZ,
@@ -155,13 +155,13 @@ def cost_growth(table: pd.DataFrame) -> Figure:
                     label=name,
                 )
             if quantity == "seconds":
-                length = np.sort(own.frames.unique())
-                start = factor * own[own.frames == length[0]].seconds.mean()
+                length = np.sort(of_work.frames.unique())
+                start = factor * of_work[of_work.frames == length[0]].seconds.mean()
                 for power, style, slope in ((1, ":", "linear"), (2, "-.", "quadratic")):
                     curve = start * (length / length[0]) ** power
                     ax.plot(length / FRAME_RATE_HZ, curve, style, color=GREY, lw=1, label=slope)
             ax.set(xscale="log", yscale="log", title=work if quantity == "seconds" else "")
-            ticks = own.frames.unique() / FRAME_RATE_HZ
+            ticks = of_work.frames.unique() / FRAME_RATE_HZ
             ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             ax.minorticks_off()
         row[0].set_ylabel(label)

@@ -157,7 +157,8 @@ def solve(
     moments = {name: statistics[name].moments() for name in share}
     gram = reduce(add, (share[name] * m.cov_xx for name, m in moments.items()))
     moment = reduce(add, (share[name] * m.cov_xy for name, m in moments.items()))
-    sd = np.sqrt(np.diag(gram))
+    # Rounding can leave the variance of a constant feature slightly below 0.
+    sd = np.sqrt(np.maximum(np.diag(gram), 0))
     sd[sd < 1e-6] = 1
     # Emotion labels rank clips but have no scale, so they do not enter the level of the curves.
     with_level = {n: w for n, w in share.items() if label_kinds[n] != "gems"} or share

@@ -6,9 +6,13 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
+import papermill
 import pytest
 import soundfile as sf
+from conftest import write_folder_corpus
 from sklearn.linear_model import Ridge
+from test_clip_models import write_clips
 
 from msr_utils import io
 from msr_utils.affect import SIGNS
@@ -29,6 +33,7 @@ from msr_utils.inference.model import PretrainedWeightsMissing, Stream
 from msr_utils.io import write_json
 from msr_utils.metrics.curves import Curve
 from msr_utils.metrics.estimate import Estimate
+from msr_utils.paths import PROJECT_ROOT
 
 MEMORY = {"memory_s": training_data.MEAN_SECONDS, "memory_sd_s": training_data.SD_SECONDS}
 FEATURES = FeatureConfig(("logmel", "mfcc", "loudness", "tonal"), **MEMORY)
@@ -76,6 +81,16 @@ def test_sums_add_up_and_give_ridge_regression_on_the_rows():
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     ridge = Ridge(alpha=0.5 * len(x)).fit(z, y)
     np.testing.assert_allclose(model(x), ridge.predict(z), atol=1e-8)
+
+
+def test_a_constant_feature_gives_finite_weights():
+    """In single precision its variance is not exactly 0, and may be negative."""
+    rng = np.random.default_rng(5)
+    x = np.concatenate([rng.normal(size=(60, 3)), np.full((60, 4), [0.1, 0.7, 1.3, 30.1])], axis=1)
+    sums = SufficientStatistics.of(x.astype(np.float32), rng.normal(size=(60, 2)))
+    assert (np.diag(sums.moments().cov_xx) < 0).any()
+    model = least_squares.solve({"a": sums}, {"a": "curves"}, WEIGHTS, np.zeros((7, 7)))
+    assert np.isfinite(model.slope).all() and np.isfinite(model.intercept).all()
 
 
 def test_corpora_of_one_kind_share_its_weight():
@@ -340,3 +355,53 @@ load_model = Model
     package.joinpath("__init__.py").write_text("raise RuntimeError('no weights')")
     with pytest.raises(ValueError, match="no weights"):
         release.peer_scores(corpora[0], str(python))
+
+
+def one_group_a_track(folder):
+    """A folder corpus whose tracks can be divided into folds."""
+    table = pd.read_csv(folder / "tracks.csv")
+    table.assign(group=table.track_id).to_csv(folder / "tracks.csv", index=False)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path):
+    """Its results have the fields that the book reads, and the bundle tells them in its card."""
+    curves = one_group_a_track(write_folder_corpus(tmp_path / "curves", tracks=12))
+    other = one_group_a_track(write_folder_corpus(tmp_path / "other", tracks=4))
+    rng = np.random.default_rng(0)
+    quadrants = write_clips(
+        tmp_path / "clips",
+        [*SIGNS] * 6,
+        rng.uniform(400, 1500, 24),
+        rng.uniform(0.1, 0.5, 24),
+        [f"artist {i}" for i in range(24)],
+    )
+    papermill.execute_notebook(
+        PROJECT_ROOT / "notebooks/07_release.ipynb",
+        tmp_path / "done.ipynb",
+        cwd=PROJECT_ROOT,
+        kernel_name="python3",
+        progress_bar=False,
+        parameters={
+            "corpus": "folder",
+            "data_dir": str(curves),
+            "quadrants_dir": str(quadrants),
+            "unseen": "folder",
+            "unseen_dir": str(other),
+            "bundles": ["light"],
+            "folds": FOLDS,
+            "bootstrap": 20,
+            "output_dir": str(tmp_path / "run"),
+        },
+    )
+    metrics = io.read_json(tmp_path / "run/metrics.json")
+    published = io.read_json(PROJECT_ROOT / "reports/published/vgmidi/release/metrics.json")
+    assert metrics.keys() == published.keys()
+    assert metrics["bundles"]["light"].keys() == published["bundles"]["light"].keys()
+    assert metrics["unseen"].keys() == published["unseen"].keys()
+    row = metrics["unseen"]["rows"]["valence"]["light"]
+    assert row.keys() == published["unseen"]["rows"]["valence"]["light"].keys()
+    text = (tmp_path / "run/bundles/light/CARD.md").read_text()
+    assert "4 songs that were not used in training (other)" in text
+    assert f"{row['pooled']['rmse']['value']:.3f} [" in text
