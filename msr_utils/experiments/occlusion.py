@@ -27,7 +27,7 @@ from msr_utils.dataset.sequences import Sequence2Hz, normalisation
 from msr_utils.dataset.splits import Split
 from msr_utils.evaluation.baselines import ridge_predictions
 from msr_utils.features.config import FeatureConfig
-from msr_utils.features.filterbanks import mel_filterbank
+from msr_utils.features.filterbanks import mel_band_hz
 from msr_utils.inference.model import Model
 from msr_utils.metrics.bootstrap import N_BOOT, SEED
 from msr_utils.metrics.curves import Curve
@@ -147,9 +147,7 @@ def input_parts(config: FeatureConfig) -> dict[str, np.ndarray]:
     sizes = {name: n for name, n in sizes.items() if name in config.blocks}
     if not sizes:
         return parts
-    filters = mel_filterbank(config)
-    hz = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate) @ filters
-    hz /= filters.sum(axis=0)
+    hz = mel_band_hz(config)
 
     def nth_group(values: np.ndarray, group: int) -> np.ndarray:
         n = len(values)

@@ -66,6 +66,14 @@ def mel_filterbank(config: SpectrumConfig) -> np.ndarray:
     return mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
 
 
+def mel_band_hz(config: SpectrumConfig) -> np.ndarray:
+    """Centroid of each mel filter in Hz, (n_mels,)."""
+    filters = mel_filterbank(config)
+    bins = np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate)
+    centroids: np.ndarray = bins @ filters / filters.sum(axis=0)
+    return centroids
+
+
 @cache
 def mel_filter_groups(config: SpectrumConfig) -> list[tuple[slice, slice, np.ndarray]]:
     """The mel filterbank in groups of bands, without the bins that a group does not use.

@@ -19,7 +19,7 @@ from msr_utils.dataset.sequences import Sequence2Hz
 from msr_utils.experiments.error_analysis.decomposition import level_error
 from msr_utils.features.blocks.tonal import KEY_MEASURES
 from msr_utils.features.config import FeatureConfig
-from msr_utils.features.filterbanks import mel_filterbank
+from msr_utils.features.filterbanks import mel_band_hz
 from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_units
 from msr_utils.metrics.correlation import pearson
 from msr_utils.metrics.curves import Predictions
@@ -116,7 +116,7 @@ def describe_pieces(sequences: Sequence[Sequence2Hz], config: FeatureConfig) -> 
     if missing:
         raise ValueError(f"features: pieces cannot be described without {', '.join(missing)}")
     at = {name: config.columns([name]) for name in DESCRIBED_BY}
-    hz, bpm, lead = _mel_band_hz(config), _tempo_band_bpm(), _major_minor_column()
+    hz, bpm, lead = mel_band_hz(config), _tempo_band_bpm(), _major_minor_column()
     rows = {}
     for s in sequences:
         power = 10 ** (s.features[:, at["logmel"]].astype(np.float64) / 10)
@@ -132,12 +132,6 @@ def describe_pieces(sequences: Sequence[Sequence2Hz], config: FeatureConfig) -> 
             "length": len(s.features) / FRAME_RATE_HZ,
         }
     return pd.DataFrame.from_dict(rows, orient="index", dtype=float)
-
-
-def _mel_band_hz(config: FeatureConfig) -> np.ndarray:
-    """Centre of each mel band in Hz, (n_mels,)."""
-    filters = mel_filterbank(config)
-    return np.fft.rfftfreq(config.n_fft, 1 / config.sample_rate) @ filters / filters.sum(axis=0)
 
 
 def _tempo_band_bpm() -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -174,3 +175,20 @@ def test_correlations_of_bootstrap_samples_are_those_of_the_drawn_rows():
         assert area[row] == pytest.approx(roc_auc_score(positive[drawn], predicted[drawn, 0]))
     assert correlation.auc(positive, true[:, 0]) == 1
     assert np.isnan(correlation.auc(np.ones(20, bool), true[:, 0]))
+
+
+def test_an_estimate_in_another_unit():
+    assert f"{Estimate(0.5, 0.25, 0.75).scaled(100):.0f}" == "50 [25, 75]"
+
+
+def test_a_dataclass_is_written_by_its_fields_or_by_its_to_json():
+    @dataclass(frozen=True)
+    class Renamed:
+        value: Estimate
+
+        def to_json(self):
+            return {"other name": self.value}
+
+    written = plain({"estimate": Estimate(1.0, 0.5), "renamed": Renamed(Estimate(2.0))})
+    assert written["estimate"] == {"value": 1.0, "low": 0.5, "high": None}
+    assert written["renamed"] == {"other name": {"value": 2.0, "low": None, "high": None}}
