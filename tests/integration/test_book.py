@@ -426,7 +426,7 @@ def test_a_sentence_that_is_not_true_any_more_stops_the_build(tmp_path, monkeypa
     with pytest.raises(BookError, match=r"intro.md: not true .* 'tonal features help valence'"):
         build.assemble(corpus, tmp_path / "source")
     # Nor does a page that names what is not there build.
-    monkeypatch.setattr(paths, "BOOK", tmp_path / "book")
+    monkeypatch.setattr(build, "BOOK", tmp_path / "book")
     (tmp_path / "book" / "intro.md").write_text("# Title\n\n{{ nothing_of_the_kind }}\n")
     with pytest.raises(BookError, match="intro.md: 'nothing_of_the_kind' is undefined"):
         build.assemble(corpus, tmp_path / "source")
@@ -436,7 +436,8 @@ def test_chapters_of_other_corpora_join_the_book(tmp_path):
     main, other = tmp_path / "test" / "songs", tmp_path / "test" / "clips4"
     shutil.copytree(paths.REPORTS / "published" / "vgmidi", main)
     shutil.copytree(paths.REPORTS / "published" / "emotify" / "clips", other / "clips")
-    write_json(other / "clips" / "metrics.json", {"title": "Clips for four"})
+    metrics = read_json(other / "clips" / "metrics.json")
+    write_json(other / "clips" / "metrics.json", metrics | {"title": "Clips for four"})
     vouch(other / "clips")
     assert edition.is_chapter(other) and not edition.is_chapter(main)
     # The corpus with an evaluation gives the book, the other a chapter of it.
@@ -447,7 +448,7 @@ def test_chapters_of_other_corpora_join_the_book(tmp_path):
     assert [c["file"] for c in part["chapters"]] == ["study/data", "study/clips4-clips"]
     assert "# Clips for four" in (source / "study/clips4-clips.ipynb").read_text()
     first = build._source_hash(main)
-    write_json(other / "clips" / "metrics.json", {"title": "Clips for five"})
+    write_json(other / "clips" / "metrics.json", metrics | {"title": "Clips for five"})
     vouch(other / "clips")
     assert build._source_hash(main) != first
     # Pages of one title say whose they are; missing models leave no hole; parts without pages go.

@@ -168,7 +168,7 @@ def test_damaged_bundles_are_refused(tmp_path):
     (folder / "card.json").write_text("{ not json")
     refused("card.json is damaged")
     (folder / "card.json").write_text('{"name": "tiny"}')
-    refused("card.json is damaged.*model_sha256")
+    refused("card.json is damaged.*'kind' is missing")
     assert model.load("tiny", tmp_path).name == "tiny"
     with pytest.raises(BundleError, match=r"no bundle 'other'.*found: tiny"):
         model.load("other", tmp_path)
@@ -187,15 +187,16 @@ def test_shipped_cards_keep_every_field(folder):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"kind": "prose"}, "kind: 'prose' is unknown"),
-        ({"kind": "window"}, "max_frames: is missing"),
-        ({"metrics": [0.5]}, "another form"),
+        ({"kind": "prose"}, "kind 'prose' is unknown"),
+        ({"kind": "window"}, "'max_frames' is missing"),
+        ({"metrics": [0.5]}, "'metrics' must be an object"),
     ],
 )
 def test_cards_that_cannot_be_right_are_refused(change, words):
     facts = {"kind": "frame", "parameters": 2, "feature_hash": "0", "model_sha256": "0"}
     stored = ModelCard(**vars(CARD), **facts).to_json()
-    assert ModelCard.from_json(stored | {"of a newer version": 1}).to_json() == stored
+    newer = stored | {"of a newer version": 1}
+    assert ModelCard.from_json(newer).to_json() == newer
     with pytest.raises(ValueError, match=words):
         ModelCard.from_json(stored | change)
 

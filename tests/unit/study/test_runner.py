@@ -203,7 +203,7 @@ def test_files_that_git_does_not_keep_may_be_missing_until_they_are_needed(tiny)
     assert tiny() == ["two"]
 
 
-DRAWING = "from msr_utils import plots\nplots.use_style()"
+DRAWING = "from msr_utils import style\nstyle.use_style()"
 
 
 def test_what_draws_otherwise_is_drawn_again_with_the_same_numbers(tiny, capsys):
