@@ -462,6 +462,7 @@ def test_chapters_of_other_corpora_join_the_book(tmp_path):
     # A notebook without a place is named.
     text = (main / "data" / "notebook.ipynb").read_text()
     (main / "data" / "notebook.ipynb").write_text(text.replace("01_data.ipynb", "99_new.ipynb"))
+    vouch(main / "data")
     with pytest.raises(BookError, match="no place for runs of 99_new"):
         build.table_of_contents(EditionResults(main))
 
