@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from click.testing import CliRunner
+from needs import skip
 
 from msr_utils.cli import main
 from msr_utils.io import read_json, write_json
@@ -161,7 +162,7 @@ def test_git_ignores_what_manifests_call_local():
         ["git", "check-ignore", *names], cwd=PROJECT_ROOT, capture_output=True, text=True
     )
     if done.returncode > 1:
-        pytest.skip("not a git checkout")
+        skip("needs a git checkout", "git clone, then make test")
     assert done.stdout.splitlines() == names[:2]
 
 
