@@ -6,7 +6,7 @@ is told which instructions to use. OpenBLAS can be told to take the kernels of a
 numpy and oneDNN (in TensorFlow) to leave newer instructions alone. ``--train N`` also trains one
 network for N epochs in each way, ``--whole`` a whole cross-validation as the chapter LSTM does.
 
-The result is ``reports/benchmarks/processors.json``, which the book shows.
+The result is written to ``reports/benchmarks/processors.json``.
 """
 
 from __future__ import annotations
