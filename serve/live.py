@@ -25,7 +25,7 @@ import numpy as np
 import soxr
 from itsdangerous import BadSignature, TimestampSigner
 
-from msr_utils.audio.decode import MAX_SAMPLE, mono
+from msr_utils.audio.decode import MAX_SAMPLE, mix
 from msr_utils.constants import FRAME_SECONDS
 from msr_utils.inference.model import Model, Stream
 from serve.problems import RequestError
@@ -70,7 +70,7 @@ class StateError(RequestError):
 def read_samples(
     data: bytes, sample_format: str, channels: int, rate: int, max_s: float
 ) -> np.ndarray:
-    """Read a chunk of interleaved PCM and mix it to mono.
+    """Read a chunk of interleaved PCM and mix it to mono, as a file is.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def read_samples(
         raise _chunk_error(
             f"samples reach {peak:.3g}, full scale is 1; the previous state is still valid"
         )
-    return mono(samples)
+    return mix(samples)[0]
 
 
 def _chunk_error(message: str) -> RequestError:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from msr_utils.affect import AXIS_ENDS, quadrant
+from msr_utils.audio.formats import FORMAT_NAMES, SUFFIXES
 from msr_utils.constants import FRAME_SECONDS, TARGETS
 from serve import schemas
 from serve.bundles import LoadedModels
@@ -149,8 +150,7 @@ PROBLEMS = {
         "The audio cannot be used, or the state cannot be continued",
         Problem(
             422,
-            "file: not audio that can be decoded (Format not recognised); "
-            "send MP3, Ogg Vorbis or Opus, FLAC, WAV or AIFF",
+            f"file: not audio that can be decoded (unknown format); send {FORMAT_NAMES}",
             "file",
         ),
     ),
@@ -229,7 +229,7 @@ AUDIO_BODY = {"schema": {"type": "string", "format": "binary", "minLength": 1}}
 
 PREDICT_BODY = {
     "required": True,
-    "description": "MP3, Ogg Vorbis or Opus, FLAC, WAV or AIFF.",
+    "description": f"{FORMAT_NAMES[0].upper()}{FORMAT_NAMES[1:]}. All: {', '.join(SUFFIXES)}.",
     "content": {
         "multipart/form-data": {
             "schema": {

@@ -9,8 +9,7 @@ from http import HTTPStatus
 
 from werkzeug.exceptions import HTTPException
 
-from msr_utils.audio.source import AudioError, AudioTooLong
-from msr_utils.inference.model import TimeLimitExceeded
+from msr_utils.audio.source import AudioError, AudioTooLong, TimeLimitExceeded
 from serve.logs import log
 
 PROBLEM_TYPE = "application/problem+json"

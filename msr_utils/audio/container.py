@@ -1,149 +1,153 @@
-"""The length that a container states, and damage that it shows."""
+"""What the container of a file shows before a sample is decoded.
+
+libsndfile stops at a length that it only guesses, and it reports no damage of a container. This
+module tells which files it reads whole, and what is wrong with the others.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import numpy as np
-import soundfile as sf
-
-from msr_utils.audio.decode import BLOCK_SECONDS, mono_blocks
-from msr_utils.audio.source import AudioSource, open_audio, source_name
-
-CUT_SECONDS = 0.5
-"""A file counts as cut short if it lacks more than this of the length that its header states."""
+from msr_utils.audio.mp3 import Mp3Frames, count_frames
+from msr_utils.audio.source import Deadline, Defect
 
 UNKNOWN_CHUNK_SIZE = 0x7FFFF000
 """Programs that write to a pipe cannot know the size of the samples. They state 0, or a size from
 here on."""
 
-UNKNOWN_DATA_BYTES = 0x7FFF0000
-"""The same limit for the sizes in libsndfile's log."""
-
 SAMPLE_CHUNKS = {b"RIFF": ("<", b"data"), b"RIFX": (">", b"data"), b"FORM": (">", b"SSND")}
 """First bytes of WAV and AIFF -> byte order, name of the chunk that holds the samples."""
+
+PCM_MAGICS = (*SAMPLE_CHUNKS, b"RF64", b"riff", b".snd", b"caff")
+"""First bytes of WAV, AIFF, RF64, W64, AU and CAF. Their samples lie in one piece."""
+
+MAX_NAMED_GAPS = 3
+"""Most damaged stretches that are named one by one."""
 
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Every byte with its bits in the opposite order."""
 
-_CLIPPED_SIZE = re.compile(r"\b(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
-"""libsndfile's log entry for a file with fewer bytes than its header states."""
-
 
 @dataclass(frozen=True)
-class AudioFacts:
-    """Facts about a file that was decoded as a whole.
+class Container:
+    """What the container of a file shows.
 
     Parameters
     ----------
-    seconds : float
-        Length of the decoded audio.
-    stated_seconds : float
-        Length that the file's header states.
-    rate : int
-        Sample rate in Hz.
-    channels : int
-    peak : float
-        Largest absolute sample of the mono mix; full scale is 1.
-    damage : str
-        Damage that the container shows; empty if there is none.
+    simple : bool
+        True if the samples lie in one undamaged piece, so that libsndfile can read it.
+    seconds : float, optional
+        Length that was counted; None if nothing was counted.
+    stated_seconds : float, optional
+        Length that the header states; None if it states none, or only an estimate.
+    defects : tuple of Defect
     """
 
-    seconds: float
-    stated_seconds: float
-    rate: int
-    channels: int
-    peak: float
-    damage: str = ""
+    simple: bool
+    seconds: float | None = None
+    stated_seconds: float | None = None
+    defects: tuple[Defect, ...] = ()
 
 
-def inspect(source: AudioSource) -> AudioFacts:
-    """Decode a whole file and collect facts about it; no samples are kept.
+def examine(file: BinaryIO, deadline: Deadline) -> Container:
+    """Examine a file; its samples are not decoded.
+
+    Parameters
+    ----------
+    file : binary file
+        It is set back to its start.
+    deadline : Deadline
 
     Raises
     ------
-    AudioError, FileNotFoundError
-        As `msr_utils.audio.decode.stream` does.
+    TimeLimitExceeded
+        If it takes longer than the deadline allows.
     """
-    with open_audio(source) as file:
-        decoded, peak = 0, 0.0
-        for samples in mono_blocks(file, source_name(source), BLOCK_SECONDS):
-            decoded += len(samples)
-            peak = max(peak, float(np.abs(samples).max()))
-        return AudioFacts(
-            seconds=decoded / file.samplerate,
-            stated_seconds=file.frames / file.samplerate,
-            rate=file.samplerate,
-            channels=file.channels,
-            peak=peak,
-            damage=container_damage(source),
-        )
-
-
-def container_damage(source: AudioSource) -> str:
-    """Damage that the container of an Ogg, WAV or AIFF file shows; no sample is decoded.
-
-    libsndfile does not report such damage. It takes the length of these files from the bytes that
-    are left.
-
-    Parameters
-    ----------
-    source : path or binary file
-
-    Returns
-    -------
-    str
-        Empty if there is no damage or the container cannot show it.
-    """
-    with _binary(source) as file:
+    head = file.read(12)
+    if head.startswith(PCM_MAGICS) and head[8:] != b"AVI ":
+        chunks = SAMPLE_CHUNKS.get(head[:4])
+        found = Container(simple=True) if chunks is None else _examine_chunks(file, *chunks)
+    elif head.startswith(b"OggS"):
         file.seek(0)
-        magic = file.read(4)
-        file.seek(0)
-        if magic == b"OggS":
-            return _ogg_damage(file)
-        return _chunk_damage(file, *SAMPLE_CHUNKS[magic]) if magic in SAMPLE_CHUNKS else ""
-
-
-@contextmanager
-def _binary(source: AudioSource) -> Iterator[BinaryIO]:
-    """The file that a path names, closed afterwards; or an open file, left open."""
-    if isinstance(source, str | os.PathLike):
-        with open(source, "rb") as file:
-            yield file
+        found = _examine_ogg(file, deadline)
+    elif head.startswith((b"ID3", b"\xff")):
+        found = examine_mp3(file)
     else:
-        yield source
+        found = Container(simple=False)
+    file.seek(0)
+    return found
 
 
-def _ogg_damage(file: BinaryIO) -> str:
+def examine_mp3(file: BinaryIO) -> Container:
+    """Count the frames of an MP3 file and tell what is wrong with it."""
+    frames = count_frames(file)
+    if frames is None:
+        return Container(simple=False)
+    return Container(
+        simple=not frames.gaps,
+        seconds=frames.seconds,
+        stated_seconds=frames.stated_seconds,
+        defects=tuple(_mp3_defects(frames)),
+    )
+
+
+def _mp3_defects(frames: Mp3Frames) -> Iterator[Defect]:
+    """Foreign bytes, and a last frame that is not whole."""
+    for gap in frames.gaps[:MAX_NAMED_GAPS]:
+        where = f"after {gap.time_s:.1f} s" if gap.time_s else "before its first frame"
+        yield Defect(
+            "damaged", f"the file is damaged: {gap.n_bytes} bytes {where} are no audio; skipped"
+        )
+    if more := frames.gaps[MAX_NAMED_GAPS:]:
+        yield Defect(
+            "damaged",
+            f"the file is damaged: {sum(gap.n_bytes for gap in more)} bytes at {len(more)} more "
+            "places are no audio; skipped",
+        )
+    if not frames.complete:
+        yield Defect("cut short", "the file is cut short: its last frame is not whole")
+
+
+def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
     """Follow the pages of an Ogg file to one that ends a stream (RFC 3533, section 6)."""
     ended, position = False, 0
     page_numbers: dict[int, int] = {}  # by stream, of the page that must follow
+    damage = ""
     while (header := file.read(27)).startswith(b"OggS") and len(header) == 27:
+        deadline.check()
         flags, serial, number, checksum = struct.unpack("<5xB8xIII", header[:26])
         lengths = file.read(header[26])
         page = header[:22] + bytes(4) + header[26:] + lengths + (body := file.read(sum(lengths)))
         if len(lengths) < header[26] or len(body) < sum(lengths):
-            return "the file is cut short: its last page is not whole"
+            cut = Defect("cut short", "the file is cut short: its last page is not whole")
+            return Container(simple=len(page_numbers) == 1, defects=(cut,))
         if _ogg_checksum(page) != checksum:
-            return f"the file is damaged: the checksum of the page at byte {position} is wrong"
+            damage = f"the checksum of the page at byte {position} is wrong"
+            break
         if number != page_numbers.get(serial, number):
-            return f"the file is damaged: pages are missing before byte {position}"
+            damage = f"pages are missing before byte {position}"
+            break
         page_numbers[serial] = number + 1
         ended = bool(flags & 4)
         position += len(page)
-    # Tags may follow the end of the stream.
-    if ended:
-        return ""
-    if len(header) == 27:
-        return f"the file is damaged: no page begins at byte {position}"
-    return "the file is cut short: no page ends its stream"
+    else:
+        if len(header) == 27 and not ended:
+            damage = f"no page begins at byte {position}"
+    if damage:
+        return Container(
+            simple=False, defects=(Defect("damaged", f"the file is damaged: {damage}"),)
+        )
+    # Several streams may follow each other, or lie beside each other as in a video.
+    simple = len(page_numbers) == 1
+    if ended:  # Tags may follow the end of the stream.
+        return Container(simple)
+    cut = Defect("cut short", "the file is cut short: no page ends its stream")
+    return Container(simple, defects=(cut,))
 
 
 def _ogg_checksum(page: bytes) -> int:
@@ -152,7 +156,7 @@ def _ogg_checksum(page: bytes) -> int:
     return int(f"{reflected:032b}"[::-1], 2)
 
 
-def _chunk_damage(file: BinaryIO, order: str, samples: bytes) -> str:
+def _examine_chunks(file: BinaryIO, order: str, samples: bytes) -> Container:
     """Compare the stated size of the chunk of samples with the bytes that are there."""
     size = file.seek(0, os.SEEK_END)
     file.seek(12)
@@ -160,37 +164,35 @@ def _chunk_damage(file: BinaryIO, order: str, samples: bytes) -> str:
         name, stated = struct.unpack(f"{order}4sI", header)
         if name == samples:
             there = size - file.tell()
-            if there < stated < UNKNOWN_CHUNK_SIZE:
-                return f"the file is cut short: {there} of {stated} bytes of samples are there"
-            return ""
+            cut = Defect(
+                "cut short",
+                f"the file is cut short: {there} of {stated} bytes of samples are there",
+            )
+            # libsndfile reads nothing of a chunk that states no bytes.
+            return Container(
+                simple=stated > 0 or there == 0,
+                defects=(cut,) if there < stated < UNKNOWN_CHUNK_SIZE else (),
+            )
         file.seek(stated + stated % 2, os.SEEK_CUR)
-    return ""
+    return Container(simple=True)
 
 
-def stated_seconds(source: AudioSource) -> float | None:
-    """Length of a file that its header states; no sample is decoded.
+def lacks_index(file: BinaryIO) -> bool:
+    """True for an MP4 file without ``moov``, the box that tells where the samples lie.
 
-    Parameters
-    ----------
-    source : path or binary file
-        An open file is set back to its start.
-
-    Returns
-    -------
-    float or None
-        None if the header does not tell the length.
+    Recorders write it last (ISO/IEC 14496-12, section 8.2).
     """
-    try:
-        with sf.SoundFile(source) as file:
-            seconds: float = file.frames / file.samplerate
-            clipped = _CLIPPED_SIZE.search(file.extra_info)
-    except (sf.LibsndfileError, TypeError):
-        return None
-    finally:
-        if not isinstance(source, str | os.PathLike):
-            source.seek(0)
-    if clipped is None:
-        return seconds
-    stated, there = map(int, clipped.groups())
-    # libsndfile has reduced the length to the bytes that are there.
-    return seconds * stated / there if 0 < there < stated < UNKNOWN_DATA_BYTES else None
+    file.seek(4)
+    if file.read(4) != b"ftyp":
+        return False
+    file.seek(0)
+    while len(header := file.read(8)) == 8:
+        size, kind = struct.unpack(">I4s", header)
+        if kind == b"moov":
+            return False
+        if size == 1:  # a long size follows
+            size = int.from_bytes(file.read(8), "big") - 8
+        if size < 8:
+            break
+        file.seek(size - 8, os.SEEK_CUR)
+    return True

@@ -1,4 +1,4 @@
-"""Decode any audio file to a stream of float32 mono blocks at the study's sample rate.
+"""Decode any audio file to float32 mono blocks at the study's sample rate.
 
 Training and serving decode through this module and use the same resampler. A file therefore
 gives the same samples, whether it is read at once or in blocks.
@@ -7,30 +7,49 @@ gives the same samples, whether it is read at once or in blocks.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-import soundfile as sf
 import soxr
 
+from msr_utils.audio.container import Container
+from msr_utils.audio.readers import (
+    BLOCK_SECONDS,
+    MAX_BLOCK_VALUES,
+    Reader,
+    check_format,
+    open_reader,
+)
 from msr_utils.audio.source import (
     AudioError,
     AudioSource,
     AudioTooLong,
-    decoder_reason,
-    open_audio,
+    Deadline,
+    Defect,
+    Limits,
+    open_source,
     source_name,
 )
 from msr_utils.constants import SAMPLE_RATE
 
-BLOCK_SECONDS = 10.0
-"""Seconds of audio decoded at a time. Memory stays constant, however long the file is."""
-
-MAX_BLOCK_VALUES = 2**20
-"""Most values decoded at a time: samples times channels."""
-
 MAX_SAMPLE = 1e4
 """Largest absolute sample accepted, 80 dB above full scale. No music is that loud, and much
 larger values overflow in the features."""
+
+SILENCE_DBFS = -70.0
+"""A file whose samples all stay below this level, in dB relative to full scale, has nothing to
+hear. Lossy codecs turn zeros into very small values."""
+
+CANCELLED_SHARE = 1e-3
+"""The channels cancel each other if their mean has less than this share of their power (-30 dB).
+Recordings with the polarity of one channel reversed do."""
+
+QUIET_POWER = 1e-3
+"""Only a mix with less power than this (-30 dBFS) is checked for cancelled channels."""
+
+CUT_SECONDS = 0.5
+"""A stated length is false if it differs by more than this from the decoded one. Encoders add or
+leave out some frames."""
 
 
 class Resampler:
@@ -72,105 +91,229 @@ class Resampler:
         return resampled
 
 
-def stream(
-    source: AudioSource,
-    sample_rate: int = SAMPLE_RATE,
-    block_seconds: float = BLOCK_SECONDS,
-    max_seconds: float | None = None,
-) -> Iterator[np.ndarray]:
-    """Decode, mix to mono and resample audio block by block.
+@dataclass(frozen=True)
+class AudioFacts:
+    """Facts about a file that was decoded as a whole.
+
+    Parameters
+    ----------
+    seconds : float
+        Length of the decoded audio.
+    rate : int
+        Sample rate in Hz.
+    channels : int
+    peak : float
+        Largest absolute sample of the mono mix; full scale is 1.
+    defects : tuple of Defect
+        What is wrong with the file.
+    """
+
+    seconds: float
+    rate: int
+    channels: int
+    peak: float
+    defects: tuple[Defect, ...]
+
+
+class AudioFile:
+    """Audio that is decoded once. Iterate, then read `facts`.
 
     Parameters
     ----------
     source : path or binary file
-        Any format that libsndfile decodes: MP3, Ogg Vorbis and Opus, FLAC, WAV, AIFF.
-    sample_rate : int > 0
-        Sample rate of the blocks in Hz.
-    block_seconds : float > 0
-        Seconds of audio decoded at a time.
-    max_seconds : float > 0, optional
-        Longest audio accepted. Decoded samples are counted, because headers can be wrong.
-
-    Yields
-    ------
-    np.ndarray [shape=(n,), dtype=float32]
-        Consecutive samples; full scale is [-1, 1].
-
-    Raises
-    ------
-    AudioError
-        If the audio cannot be decoded, is empty, or holds NaN or infinite samples.
-    AudioTooLong
-        If the decoder gives more than `max_seconds` of audio.
-    FileNotFoundError
-        If `source` names a file that does not exist.
+        Any of the formats in `msr_utils.audio.formats`.
+    sample_rate : int > 0, optional
+        Sample rate of the blocks in Hz; None keeps that of the file.
+    limits : Limits
     """
-    with open_audio(source) as file:
-        resampler = Resampler(file.samplerate, sample_rate)
-        for samples in mono_blocks(file, source_name(source), block_seconds, max_seconds):
-            yield resampler.push(samples)
-        tail = resampler.push(np.zeros(0, np.float32), last=True)
-        if len(tail):
-            yield tail
+
+    def __init__(
+        self,
+        source: AudioSource,
+        sample_rate: int | None = SAMPLE_RATE,
+        limits: Limits | None = None,
+    ) -> None:
+        self._source, self._sample_rate = source, sample_rate
+        self._limits = limits or Limits()
+        self.name = source_name(source)
+        self._seconds, self._peak, self._rate, self._channels = 0.0, 0.0, 0, 0
+        self._cancelled: list[tuple[float, float]] = []
+        self._defects: list[Defect] = []
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Decode, mix to mono and resample block by block.
+
+        Yields
+        ------
+        np.ndarray [shape=(n,), dtype=float32]
+            Consecutive samples; full scale is [-1, 1].
+
+        Raises
+        ------
+        AudioError
+            If the audio cannot be decoded, is empty, or holds NaN or infinite samples.
+        AudioTooLong
+            If there is more audio than the limits allow.
+        FileNotFoundError, PermissionError
+            If the source is a path that does not exist or must not be read.
+        TimeLimitExceeded
+            If it takes longer than the limits allow.
+        TypeError
+            If the source is neither a path nor a file that gives bytes.
+        """
+        deadline = Deadline(self.name, self._limits.work_seconds)
+        with open_source(self._source) as file:
+            reader, container = open_reader(file, self.name, deadline)
+            try:
+                yield from self._resampled(reader, deadline)
+                self._defects = list(self._find_defects(reader, container))
+            finally:
+                reader.close()
+        if not self._seconds:
+            raise AudioError(f"{self.name}: holds no audio samples")
+
+    def _resampled(self, reader: Reader, deadline: Deadline) -> Iterator[np.ndarray]:
+        """Mono blocks at the wanted rate. The rate of the file may change within it."""
+        resampler, rate = None, 0
+        for samples, new_rate in _joined(reader.blocks()):
+            deadline.check()
+            if new_rate != rate:
+                if resampler is not None:
+                    yield from _tail(resampler)
+                rate = new_rate
+                check_format(rate, samples.shape[1], self.name)
+                resampler = Resampler(rate, self._sample_rate or rate)
+            assert resampler is not None  # the first block sets it
+            yield resampler.push(self._mix(samples, rate))
+            deadline.check()  # The time of whoever takes the blocks counts too.
+        if resampler is not None:
+            yield from _tail(resampler)
+
+    def _mix(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """Check a block, mix it to mono, and keep account."""
+        start_s = self._seconds
+        _check_samples(samples, start_s, rate, self.name)
+        self._rate, self._channels = rate, samples.shape[1]
+        self._seconds += len(samples) / rate
+        longest = self._limits.seconds
+        if longest is not None and self._seconds > longest:
+            raise AudioTooLong(f"{self.name}: longer than the {longest:g} s that are accepted")
+        mixed, cancelled = mix(samples)
+        if cancelled:
+            joins = bool(self._cancelled) and self._cancelled[-1][1] == start_s
+            first = self._cancelled.pop()[0] if joins else start_s
+            self._cancelled.append((first, self._seconds))
+        self._peak = max(self._peak, float(np.abs(mixed).max()))
+        return mixed
+
+    def _find_defects(self, reader: Reader, container: Container) -> Iterator[Defect]:
+        """All that is wrong with the file, once it has been decoded."""
+        stated_s = container.stated_seconds
+        stated_s = reader.stated_seconds if stated_s is None else stated_s
+        lacking_s = 0.0 if stated_s is None else stated_s - self._seconds
+        text = f"its header states {stated_s or 0:.1f} s, {self._seconds:.1f} s could be decoded"
+        if lacking_s > CUT_SECONDS:
+            yield Defect("cut short", f"{text}; the file is cut short")
+        elif lacking_s < -CUT_SECONDS:
+            yield Defect("header", text)
+        for defect in (*container.defects, *reader.defects()):
+            # The seconds say more than how the container ends.
+            if not (defect.kind == "cut short" and lacking_s > CUT_SECONDS):
+                yield defect
+        if 20 * np.log10(max(self._peak, 1e-12)) < SILENCE_DBFS:
+            yield Defect(
+                "silent",
+                f"nothing to hear: the level stays below {SILENCE_DBFS:g} dBFS, so the values "
+                "tell nothing about music",
+            )
+        if self._cancelled:
+            where = ", ".join(f"{start:.0f} to {end:.0f} s" for start, end in self._cancelled)
+            yield Defect(
+                "cancelled",
+                f"the channels cancel each other in the mono mix ({where}); the loudest channel "
+                "was used there",
+            )
+
+    @property
+    def facts(self) -> AudioFacts:
+        """Facts about the file; complete after the iteration."""
+        return AudioFacts(
+            self._seconds, self._rate, self._channels, self._peak, tuple(self._defects)
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One sentence for each defect, with the name of the file."""
+        return tuple(f"{self.name}: {defect.message}" for defect in self._defects)
 
 
-def mono_blocks(
-    file: sf.SoundFile, name: str, block_seconds: float, max_seconds: float | None = None
-) -> Iterator[np.ndarray]:
-    """Decode an open file to checked mono blocks at its own sample rate.
+def _joined(blocks: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarray, int]]:
+    """Join short blocks of the same format to blocks of `BLOCK_SECONDS`.
 
-    Parameters
-    ----------
-    file : sf.SoundFile
-        From `msr_utils.audio.source.open_audio`.
-    name : str
-        Name of the file in messages.
-    block_seconds, max_seconds : float > 0
-        As for `stream`.
-
-    Yields
-    ------
-    np.ndarray [shape=(n,), dtype=float32]
-
-    Raises
-    ------
-    AudioError, AudioTooLong
-        As `stream` does.
+    All decoders then give blocks on the same grid, and the work for each block is worth its while.
     """
-    # A header may state any sample rate and up to 1024 channels. Memory must not depend on it.
-    block = max(1, min(int(block_seconds * file.samplerate), MAX_BLOCK_VALUES // file.channels))
-    decoded = 0
-    while True:
-        try:
-            samples = file.read(block, dtype="float32", always_2d=True)
-        except sf.LibsndfileError as error:
-            raise AudioError(
-                f"{name}: decoding failed after {decoded / file.samplerate:.1f} s "
-                f"({decoder_reason(error)}); the file is damaged"
-            ) from error
-        if not len(samples):
-            break
-        _check_samples(samples, decoded, file.samplerate, name)
-        decoded += len(samples)
-        if max_seconds is not None and decoded > max_seconds * file.samplerate:
-            raise AudioTooLong(f"{name}: longer than the {max_seconds:g} s that are accepted")
-        yield mono(samples)
-    if not decoded:
-        raise AudioError(f"{name}: holds no audio samples")
+    waiting: list[np.ndarray] = []
+    count, key = 0, (0, 0)  # samples that wait; rate and channels
+    for samples, rate in blocks:
+        channels = samples.shape[1]
+        if waiting and key != (rate, channels):
+            yield np.concatenate(waiting), key[0]
+            waiting, count = [], 0
+        key = (rate, channels)
+        size = min(int(BLOCK_SECONDS * rate), max(MAX_BLOCK_VALUES // channels, 1))
+        while count + len(samples) >= size:
+            part, samples = samples[: size - count], samples[size - count :]
+            yield np.concatenate([*waiting, part]) if waiting else part, rate
+            waiting, count = [], 0
+        if len(samples):
+            waiting.append(samples)
+            count += len(samples)
+    if waiting:
+        yield np.concatenate(waiting), key[0]
 
 
-def _check_samples(samples: np.ndarray, start: int, rate: int, name: str) -> None:
-    """Refuse samples that are not finite or far beyond full scale; `start` is the first's index."""
+def _tail(resampler: Resampler) -> Iterator[np.ndarray]:
+    """Samples that are still inside the filter."""
+    tail = resampler.push(np.zeros(0, np.float32), last=True)
+    if len(tail):
+        yield tail
+
+
+def _check_samples(samples: np.ndarray, start_s: float, rate: int, name: str) -> None:
+    """Refuse samples that are not finite or far beyond full scale."""
     peak = np.abs(samples).max()
     if not np.isfinite(peak):
-        bad = start + int(np.argmin(np.isfinite(samples).all(axis=1)))
-        raise AudioError(
-            f"{name}: NaN or infinite sample at {bad / rate:.3f} s; export the audio again"
-        )
+        bad_s = start_s + int(np.argmin(np.isfinite(samples).all(axis=1))) / rate
+        raise AudioError(f"{name}: NaN or infinite sample at {bad_s:.3f} s; export the audio again")
     if peak > MAX_SAMPLE:
         raise AudioError(
             f"{name}: samples reach {peak:.3g}, full scale is 1; export the audio again"
         )
+
+
+def mix(samples: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Mix to mono. If the channels cancel each other, take the loudest instead.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n, channels), dtype=float32]
+
+    Returns
+    -------
+    mixed : np.ndarray [shape=(n,), dtype=float32]
+    cancelled : bool
+        True if the loudest channel was taken.
+    """
+    mixed = mono(samples)
+    if samples.shape[1] == 1 or not len(mixed):
+        return mixed, False
+    power = float(np.dot(mixed, mixed)) / len(mixed)
+    if power < QUIET_POWER:
+        powers = np.mean(np.square(samples, dtype=np.float64), axis=0)
+        audible = powers.max() > 10 ** (SILENCE_DBFS / 10)
+        if audible and power < CANCELLED_SHARE * powers.mean():
+            return samples[:, int(powers.argmax())].copy(), True
+    return mixed, False
 
 
 def mono(samples: np.ndarray) -> np.ndarray:
@@ -198,6 +341,17 @@ def mono(samples: np.ndarray) -> np.ndarray:
     return total
 
 
+def stream(source: AudioSource, sample_rate: int = SAMPLE_RATE) -> Iterator[np.ndarray]:
+    """Decode, mix to mono and resample audio block by block: `AudioFile` without its facts.
+
+    Raises
+    ------
+    AudioError, FileNotFoundError, PermissionError, TypeError
+        As `AudioFile` does.
+    """
+    return iter(AudioFile(source, sample_rate))
+
+
 def load(source: AudioSource, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     """Decode a whole file: the blocks of `stream`, joined.
 
@@ -213,7 +367,21 @@ def load(source: AudioSource, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
 
     Raises
     ------
-    AudioError, FileNotFoundError
-        As `stream` does.
+    AudioError, FileNotFoundError, PermissionError, TypeError
+        As `AudioFile` does.
     """
     return np.concatenate(list(stream(source, sample_rate)))
+
+
+def inspect(source: AudioSource) -> AudioFacts:
+    """Decode a whole file and collect facts about it; no samples are kept.
+
+    Raises
+    ------
+    AudioError, FileNotFoundError, PermissionError
+        As `AudioFile` does.
+    """
+    audio = AudioFile(source, sample_rate=None)
+    for _ in audio:
+        pass
+    return audio.facts

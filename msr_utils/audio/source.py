@@ -1,17 +1,24 @@
-"""Sources of audio, and the errors that name them."""
+"""Sources of audio, the errors that name them, and what a decoder may find wrong in a file."""
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
-
-import soundfile as sf
-
-from msr_utils.audio.formats import FORMAT_NAMES
+from typing import BinaryIO, Literal, cast
 
 AudioSource = str | os.PathLike[str] | BinaryIO
 """A path, or a file that is open for reading bytes."""
+
+SPOOL_BYTES = 16_000_000
+"""A pipe is copied before it is decoded: to memory up to this size, else to an unnamed file."""
 
 
 class AudioError(ValueError):
@@ -22,53 +29,154 @@ class AudioTooLong(AudioError):
     """Audio longer than the caller allows."""
 
 
-def source_name(source: AudioSource) -> str:
-    """Name of `source` in messages: the file's name without its folder."""
-    name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
-    return Path(name).name if isinstance(name, str | os.PathLike) else "the uploaded audio"
+class TimeLimitExceeded(RuntimeError):
+    """Work that took longer than the caller allows."""
 
 
-class _ForwardSoundFile(sf.SoundFile):  # type: ignore[misc, unused-ignore]  # no types
-    """A sound file that is only read forward.
+@dataclass(frozen=True)
+class Defect:
+    """Something wrong with audio that could be decoded nevertheless.
 
-    soundfile seeks to its current position after every read. A seek restarts the MP3 decoder,
-    which then lacks the bit reservoir of earlier frames. Up to 40 ms of samples at the start of
-    every block would differ.
+    Parameters
+    ----------
+    kind : str
+        ``"cut short"``: the end is missing. ``"damaged"``: a stretch could not be decoded.
+        ``"header"``: the header states a false length. ``"silent"``: there is nothing to hear.
+        ``"cancelled"``: the channels cancel each other in the mono mix.
+    message : str
+        One clause without the name of the file.
     """
 
-    def seekable(self) -> bool:
-        return False
+    kind: Literal["cut short", "damaged", "header", "silent", "cancelled"]
+    message: str
 
 
-def open_audio(source: AudioSource) -> sf.SoundFile:
-    """Open audio for decoding.
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one decoding; None sets no limit.
+
+    Parameters
+    ----------
+    seconds : float > 0, optional
+        Longest audio accepted. Decoded samples are counted, because headers can be wrong.
+    work_seconds : float > 0, optional
+        Longest time that the work may take.
+    """
+
+    seconds: float | None = None
+    work_seconds: float | None = None
+
+
+class Deadline:
+    """End of the time that work may take.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file in the message.
+    seconds : float > 0, optional
+        None sets no limit.
+    """
+
+    def __init__(self, name: str, seconds: float | None) -> None:
+        self._name, self._seconds = name, seconds
+        self._start = time.monotonic()
+
+    def check(self) -> None:
+        """Raise TimeLimitExceeded once the time is over."""
+        if self._seconds is not None and time.monotonic() - self._start > self._seconds:
+            raise TimeLimitExceeded(
+                f"{self._name}: not done after {self._seconds:g} s; try again later, or a "
+                "shorter excerpt"
+            )
+
+
+def source_name(source: AudioSource) -> str:
+    """Name of `source` in messages: the file's name without its folder.
+
+    Bytes of the name that are not UTF-8 are shown as ``\\xNN``, so that it can be printed.
+    """
+    name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
+    if not isinstance(name, str | os.PathLike):
+        return "the uploaded audio"
+    return os.fsencode(Path(name).name).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def open_source(source: AudioSource) -> Iterator[BinaryIO]:
+    """Open a source for reading bytes at any place.
+
+    A path is opened, and closed afterwards. A file that is open is set to its start and left
+    open. A pipe is copied first.
+
+    Paths are opened here and not by a decoder. A decoder may look for other files beside a path,
+    refuse names that are not UTF-8, or take a name for an address.
 
     Raises
     ------
     AudioError
-        If the file is empty or not audio that libsndfile can decode.
-    FileNotFoundError
-        If `source` names a file that does not exist.
+        If the file is a folder or is empty.
+    FileNotFoundError, PermissionError
+        If a path does not exist or must not be read.
+    TypeError
+        If `source` is neither a path nor a file that gives bytes.
     """
     name = source_name(source)
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if not path.is_file():
-            raise FileNotFoundError(f"audio file not found: {source}")
-        if not path.stat().st_size:
-            raise AudioError(f"{name}: is empty (0 bytes)")
-    try:
-        return _ForwardSoundFile(source)
-    except (sf.LibsndfileError, TypeError) as error:
-        raise AudioError(
-            f"{name}: not audio that can be decoded ({decoder_reason(error)}); send {FORMAT_NAMES}"
-        ) from error
+        try:
+            if stat.S_ISDIR(os.stat(source).st_mode):
+                raise AudioError(f"{name}: is a folder, not an audio file")
+            file = open(source, "rb")  # noqa: SIM115, closed below
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"audio file not found: {_shown(source)}") from error
+        except PermissionError as error:
+            raise PermissionError(
+                f"{_shown(source)}: no permission to read this file; change its permissions"
+            ) from error
+        with file, _seekable(file) as opened:
+            _refuse_empty(opened, name)
+            yield opened
+    elif callable(getattr(source, "read", None)):
+        with _seekable(source) as opened:
+            opened.seek(0)
+            _refuse_empty(opened, name)
+            yield opened
+    else:
+        raise TypeError(
+            f"audio: need a path or a file that is open for reading bytes, not "
+            f"{type(source).__name__}; samples go to msr_utils.inference.Stream"
+        )
 
 
-def decoder_reason(error: Exception) -> str:
-    """Give libsndfile's reason without the path or object address that it puts in front."""
-    if not isinstance(error, sf.LibsndfileError):
-        return "unknown format"
-    reason: str = error.error_string.strip().rstrip(".")
-    # libsndfile says this of a file too small to recognise. `open_audio` has seen that it exists.
-    return "unknown format" if reason.startswith("File does not exist") else reason
+def _shown(path: str | os.PathLike[str]) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
+    """The file itself, or a copy of what a pipe gives."""
+    # An upload of older web frameworks cannot be asked.
+    if getattr(file, "seekable", lambda: True)():
+        yield file
+        return
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as copy:
+        shutil.copyfileobj(file, copy)
+        copy.seek(0)
+        yield cast(BinaryIO, copy)
+
+
+def _refuse_empty(file: BinaryIO, name: str) -> None:
+    """Refuse a file without a byte; a file that gives text is a mistake of the caller."""
+    first = file.read(1)
+    if not isinstance(first, bytes):
+        raise TypeError(f"{name}: is open for reading text; open it with mode 'rb'")
+    if not first:
+        raise AudioError(f"{name}: is empty (0 bytes)")
+    file.seek(0)
+
+
+def file_size(file: BinaryIO) -> int:
+    """Size in bytes; the file is set back to its start."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from msr_utils.audio.container import AudioFacts, inspect
+from msr_utils.audio.decode import AudioFacts, inspect
 from msr_utils.audio.source import AudioError
 from msr_utils.constants import FRAME_SECONDS
 from msr_utils.corpora import load_corpus
@@ -23,12 +23,8 @@ from msr_utils.corpora.tables import reading
 LENGTH_TOLERANCE_S = 0.5
 """Accepted difference of the audio's length from the stated one: encoders add or drop frames."""
 
-STATED_TOLERANCE = 0.02
-"""Share of the length in the header by which decoded audio may be shorter. The length in the
-header of an MP3 is an estimate."""
-
-SILENCE_PEAK = 1e-4
-"""Peaks below -80 dB are silence: lossy codecs turn zeros into very small values."""
+SERIOUS = ("cut short", "damaged", "silent")
+"""Kinds of defects that make a track's labels wrong. The others are notes."""
 
 TYPICAL_FILES = {
     "folder": "tracks.csv",
@@ -117,7 +113,7 @@ def validate(data_dir: str | Path, corpus: str = "", progress: bool = True) -> V
 def _check_audio(corpus: Corpus, root: Path, findings: Findings, progress: bool) -> float:
     """Decode all tracks, add findings, and return the seconds decoded."""
     seconds = 0.0
-    # libsndfile decodes without Python's global lock: threads are enough.
+    # The decoders work without Python's global lock: threads are enough.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(_inspect, corpus.tracks)
         bar = tqdm(results, "decoding", len(corpus.tracks), unit="track", disable=not progress)
@@ -177,21 +173,16 @@ def _inspect(track: Track) -> AudioFacts | str:
 def _compare_length(track: Track, audio: AudioFacts) -> Iterator[tuple[str, str]]:
     """Level and message of each contradiction between audio, stated length and annotations."""
     lasts, stated_s = f"lasts {audio.seconds:.1f} s", track.duration_s
-    cut_short = audio.seconds < audio.stated_seconds * (1 - STATED_TOLERANCE) - LENGTH_TOLERANCE_S
-    if audio.damage:
-        yield "error", f"{lasts}; {audio.damage}"
-    elif cut_short:
-        header = f"its header states {audio.stated_seconds:.1f} s"
-        yield "error", f"{lasts}, {header}: the file is cut short"
-    elif stated_s and audio.seconds < stated_s - LENGTH_TOLERANCE_S:
+    for defect in audio.defects:
+        yield "error" if defect.kind in SERIOUS else "note", f"{lasts}; {defect.message}"
+    incomplete = any(defect.kind in ("cut short", "damaged") for defect in audio.defects)
+    if stated_s and audio.seconds < stated_s - LENGTH_TOLERANCE_S and not incomplete:
         reason = "the file is cut short or another one"
         yield "error", f"{lasts}, the corpus states {stated_s:.1f} s: {reason}"
     elif stated_s and audio.seconds > stated_s + 2 * LENGTH_TOLERANCE_S:
         yield "note", f"{lasts}, the corpus states {stated_s:.1f} s"
-    if audio.peak < SILENCE_PEAK:
-        yield "error", "is silent from beginning to end"
     past = track.times_s > audio.seconds + LENGTH_TOLERANCE_S
-    if past.any() and not (cut_short or audio.damage):
+    if past.any() and not incomplete:
         last = f"the last at {track.times_s[-1]:.1f} s"
         yield "error", f"{lasts}, but {past.sum()} annotations lie past its end, {last}"
     if len(track.times_s) and track.times_s[-1] < audio.seconds / 2:

@@ -6,6 +6,7 @@
 >>> curve                                        # doctest: +SKIP
 """
 
+from msr_utils.audio.source import TimeLimitExceeded
 from msr_utils.inference.card import CardError, ModelCard
 from msr_utils.inference.model import (
     BundleError,
@@ -13,7 +14,6 @@ from msr_utils.inference.model import (
     Model,
     PretrainedWeightsMissing,
     Stream,
-    TimeLimitExceeded,
     available,
     load,
     load_default,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from msr_utils.audio import decode
-from msr_utils.audio.container import CUT_SECONDS, container_damage, stated_seconds
-from msr_utils.audio.source import AudioError, AudioSource, source_name
+from msr_utils.audio.decode import AudioFile
+from msr_utils.audio.source import AudioError, AudioSource, Limits
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor
@@ -47,10 +45,6 @@ class BundleError(ValueError):
 
 class PretrainedWeightsMissing(BundleError):
     """A complete bundle that needs pretrained weights, which were not fetched."""
-
-
-class TimeLimitExceeded(RuntimeError):
-    """Work that took longer than the caller allows."""
 
 
 class Model:
@@ -242,11 +236,9 @@ class FilePrediction:
         max_work_seconds: float | None = None,
     ) -> None:
         self._model = model
-        self._source = source
-        self._max_seconds = max_seconds
-        self._max_work_seconds = max_work_seconds
+        limits = Limits(max_seconds, max_work_seconds)
+        self._audio = AudioFile(source, model.features.sample_rate, limits)
         self._parts: list[np.ndarray] = []
-        self._warnings: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Decode and predict block by block.
@@ -263,29 +255,14 @@ class FilePrediction:
         TimeLimitExceeded
             If it takes longer than `max_work_seconds`.
         """
-        name = source_name(self._source)
-        limit = self._max_work_seconds
-        start, decoded = time.monotonic(), 0
-        stated_s = stated_seconds(self._source)
         stream = Stream(self._model)
-        rate = self._model.features.sample_rate
-        for block in decode.stream(self._source, rate, max_seconds=self._max_seconds):
-            decoded += len(block)
+        for block in self._audio:
             yield from self._add(stream.push(block))
-            if limit is not None and time.monotonic() - start > limit:
-                raise TimeLimitExceeded(
-                    f"{name}: not done after {limit:g} s; try again later, or a shorter excerpt"
-                )
         yield from self._add(stream.finish())
         if not self._parts:
-            raise AudioError(f"{name}: shorter than the 500 ms that one prediction needs")
-        if stated_s is not None and stated_s - decoded / rate > CUT_SECONDS:
-            self._warnings = (
-                f"{name}: its header states {stated_s:.1f} s, {decoded / rate:.1f} s could be "
-                "decoded; the file may be cut short",
+            raise AudioError(
+                f"{self._audio.name}: shorter than the 500 ms that one prediction needs"
             )
-        elif damage := container_damage(self._source):
-            self._warnings = (f"{name}: {damage}",)
 
     def _add(self, values: np.ndarray) -> Iterator[np.ndarray]:
         """Store new values and yield them, unless there are none."""
@@ -302,7 +279,7 @@ class FilePrediction:
             times_s,
             values[:, 0],
             values[:, 1],
-            self._warnings,
+            self._audio.warnings,
             self._model.margins,
         )
 

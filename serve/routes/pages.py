@@ -8,6 +8,7 @@ from apiflask import APIBlueprint, APIFlask
 from flask import current_app, render_template
 
 from msr_utils.affect import AXIS_ENDS, QUADRANTS
+from msr_utils.audio.formats import AUDIO_SUFFIXES, FORMAT_NAMES
 from serve.openapi import EXAMPLE_HOST
 from serve.service import current_service
 
@@ -23,7 +24,13 @@ def index() -> str:
         "axis_ends": AXIS_ENDS,
     }
     return render_template(
-        "index.html", models=service.models, config=service.config, affect=affect
+        "index.html",
+        models=service.models,
+        config=service.config,
+        affect=affect,
+        # A browser that does not know a suffix would not offer the file.
+        accepted=",".join(("audio/*", "video/*", *AUDIO_SUFFIXES)),
+        formats=FORMAT_NAMES,
     )
 
 

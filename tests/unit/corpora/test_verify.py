@@ -54,7 +54,7 @@ def test_every_defect_is_found_in_one_reading(folder_corpus):
     assert not found.ok
     table = found.table()
     errors = table[table.level == "error"].set_index("subject").message.to_dict()
-    assert "its header states 4.0 s: the file is cut short" in errors["t00"]
+    assert "its header states 4.0 s, 1.1 s could be decoded; the file is cut short" in errors["t00"]
     assert "not audio that can be decoded" in errors["t01"]
     assert "3.5 lies outside" in errors["t02"]
     assert "NaN or infinite sample" in errors["t03"]
@@ -72,7 +72,7 @@ def test_silence_and_a_wrong_length_are_damage(folder_corpus):
     tracks.loc[tracks.track_id == "t01", "duration_s"] = 45.0
     tracks.to_csv(folder_corpus / "tracks.csv", index=False)
     messages = validate(folder_corpus, progress=False).table().set_index("subject").message
-    assert "silent" in messages["t00"]
+    assert "nothing to hear" in messages["t00"]
     assert "lasts 4.0 s, the corpus states 45.0 s" in messages["t01"]
 
 
@@ -82,7 +82,7 @@ def test_silence_after_a_lossy_codec_is_silence(folder_corpus):
     noise = np.random.default_rng(0).normal(0, 1e-5, 4 * SAMPLE_RATE)
     sf.write(audio / "t00.flac", noise, SAMPLE_RATE, subtype="PCM_24")
     (error,) = [f for f in validate(folder_corpus, progress=False).findings if f.level == "error"]
-    assert (error.subject, error.message) == ("t00", "is silent from beginning to end")
+    assert error.subject == "t00" and "nothing to hear" in error.message
 
 
 def test_annotations_that_stop_early_are_noted(folder_corpus):

@@ -1,0 +1,228 @@
+"""Read audio with FFmpeg's demuxers and decoders, through PyAV."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from av.container import InputContainer
+
+from msr_utils.audio.container import MAX_NAMED_GAPS, lacks_index
+from msr_utils.audio.formats import FFMPEG_DECODERS, FFMPEG_DEMUXERS, FORMAT_NAMES
+from msr_utils.audio.source import AudioError, Deadline, Defect
+
+MIN_GAP_S = 0.05
+"""Shorter gaps in the time stamps are not reported. Less than two frames of MP3 or AAC are lost
+where recordings are joined, and some containers round their time stamps."""
+
+MAX_FRAME_SAMPLES = 1 << 20
+"""Most samples per channel that a decoder may give at once. A header may state more."""
+
+EXACT_LENGTHS = ("flac", "mov", "matroska", "asf", "wv", "ape", "tta")
+"""Demuxers whose stated length is exact. The others estimate it from the size of the file."""
+
+MAX_ALLOCATION = 1 << 28
+"""Most bytes that FFmpeg may allocate at once. The index of a small file may state millions of
+packets, and FFmpeg would make room for all of them."""
+
+
+class _CheckedFile:
+    """A file for FFmpeg. Each read checks the deadline, so that no call can go on for ever."""
+
+    def __init__(self, file: BinaryIO, deadline: Deadline) -> None:
+        self._file, self._deadline = file, deadline
+
+    def read(self, size: int) -> bytes:
+        self._deadline.check()
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._deadline.check()
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+class FFmpegReader:
+    """Reads the first audio stream of a file; see `msr_utils.audio.readers.Reader`.
+
+    Parameters
+    ----------
+    file : binary file
+    name : str
+        Name of the file in messages.
+    deadline : Deadline
+
+    Raises
+    ------
+    AudioError
+        If the file is none of the documented containers, holds no audio, or holds audio for which
+        there is no decoder.
+    TimeLimitExceeded
+        If it takes longer than the deadline allows.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, deadline: Deadline) -> None:
+        self._name, self._deadline = name, deadline
+        _limit_allocations()
+        try:
+            self._container: InputContainer = av.open(
+                _CheckedFile(file, deadline),
+                metadata_errors="replace",
+                mode="r",
+                options={
+                    "format_whitelist": ",".join(FFMPEG_DEMUXERS),
+                    "codec_whitelist": ",".join(FFMPEG_DECODERS),
+                },
+            )
+        except (av.FFmpegError, ValueError) as error:
+            if lacks_index(file):
+                raise AudioError(
+                    f"{name}: the file is cut short: the index at the end of an MP4 file is "
+                    "missing; copy or record it again"
+                ) from error
+            raise AudioError(
+                f"{name}: not audio that can be decoded ({_reason(error)}); send {FORMAT_NAMES}"
+            ) from error
+        self._stream = self._best_stream()
+        self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
+        self._ended_early = ""
+
+    def _best_stream(self) -> Any:
+        """The audio stream that a player would choose."""
+        streams = self._container.streams.audio
+        if not streams:
+            what = "a video without sound" if self._container.streams.video else "no audio"
+            raise AudioError(f"{self._name}: holds {what}")
+        stream = self._container.streams.best("audio") or streams[0]
+        context = stream.codec_context
+        coded = context.name if context is not None else ""
+        if coded not in FFMPEG_DECODERS:
+            raise AudioError(
+                f"{self._name}: its audio is coded as {coded or 'an unknown format'}, which "
+                f"cannot be decoded here; convert it, for instance to FLAC"
+            )
+        context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
+        context.thread_count = 1  # Files are the unit of parallel work.
+        return stream
+
+    @property
+    def demuxer(self) -> str:
+        """FFmpeg's name of the container."""
+        return self._container.format.name.split(",")[0]
+
+    @property
+    def stated_seconds(self) -> float | None:
+        """Length that the container states, or None if it states none or estimates it."""
+        if self.demuxer not in EXACT_LENGTHS:
+            return None
+        if self._stream.duration is not None:
+            return float(self._stream.duration * self._stream.time_base)
+        if len(self._container.streams) > 1 or self._container.duration is None:
+            return None  # The length of a video is not that of its sound.
+        return self._container.duration / av.time_base
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Decode frame by frame.
+
+        Yields
+        ------
+        samples : np.ndarray [shape=(n, channels), dtype=float32]
+        rate : int
+            Sample rate in Hz. It may change within a file.
+
+        Raises
+        ------
+        TimeLimitExceeded
+        """
+        expected_s: float | None = None
+        for packet in self._packets():
+            self._deadline.check()
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                continue  # The next time stamp shows how much is missing.
+            for frame in frames:
+                if not frame.samples or not frame.sample_rate:
+                    continue
+                time_s = frame.time
+                if time_s is None:
+                    time_s = expected_s
+                elif expected_s is not None and time_s - expected_s > MIN_GAP_S:
+                    self._lost.append((expected_s, time_s - expected_s))
+                if time_s is not None:
+                    expected_s = time_s + frame.samples / frame.sample_rate
+                yield _to_float(frame), frame.sample_rate
+
+    def _packets(self) -> Iterator[Any]:
+        """Packets of the stream, up to the end or to where the container cannot be followed."""
+        try:
+            yield from self._container.demux(self._stream)
+        except av.FFmpegError as error:
+            self._ended_early = _reason(error)
+
+    def defects(self) -> list[Defect]:
+        """What was wrong; complete after `blocks` has ended."""
+        found = []
+        if self._lost:
+            named = [f"{length:.2f} s at {start:.1f} s" for start, length in self._lost]
+            if len(named) > MAX_NAMED_GAPS:
+                total = sum(length for _, length in self._lost)
+                more = len(named) - MAX_NAMED_GAPS
+                named[MAX_NAMED_GAPS:] = [f"{more} more; {total:.2f} s in all"]
+            found.append(
+                Defect(
+                    "damaged",
+                    "the file is damaged: what could not be decoded was skipped "
+                    f"({', '.join(named)})",
+                )
+            )
+        if self._ended_early:
+            found.append(
+                Defect(
+                    "damaged", f"the file is damaged: its end cannot be read ({self._ended_early})"
+                )
+            )
+        return found
+
+    def close(self) -> None:
+        """Free the decoder; the file stays open."""
+        self._container.close()
+
+
+@functools.cache
+def _limit_allocations() -> None:
+    """Set FFmpeg's own limit (``av_max_alloc``), which PyAV does not hand on.
+
+    The libraries lie beside PyAV in its wheels. Where a system's FFmpeg is used instead, its
+    limit stays as it is.
+    """
+    package = Path(av.__file__).parent
+    folders = (package.parent / "av.libs", package / ".dylibs", package)
+    for library in (file for folder in folders for file in folder.glob("*avutil*")):
+        ctypes.CDLL(str(library)).av_max_alloc(ctypes.c_size_t(MAX_ALLOCATION))
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's reason without its number and without the file."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return "unknown format" if isinstance(error, av.InvalidDataError | ValueError) else reason
+
+
+def _to_float(frame: Any) -> np.ndarray:
+    """Samples of a frame, (n, channels) float32; full scale is [-1, 1]."""
+    values: np.ndarray = frame.to_ndarray()
+    channels = frame.layout.nb_channels
+    values = values.T if frame.format.is_planar else values.reshape(-1, channels)
+    if values.dtype.kind == "f":
+        return values.astype(np.float32, copy=False)
+    if values.dtype.kind == "u":  # unsigned bytes: silence is 128
+        return (values.astype(np.float32) - 128) / 128
+    full_scale = np.float32(2.0 ** (8 * values.dtype.itemsize - 1))
+    return (values / full_scale).astype(np.float32, copy=False)

@@ -1,0 +1,293 @@
+"""Count the frames of an MP3 file, whatever its header states.
+
+An MP3 file is a row of frames. A header that tells their number is optional, and it can be wrong.
+Only counting tells how much audio a file holds, and where bytes lie that are no frame.
+
+References
+----------
+ISO/IEC 11172-3 and 13818-3: header of a frame, samples and bytes of a frame. The first frame may
+hold a tag instead of audio: *Xing* or *Info* (number of frames), and behind it *LAME* (samples
+that the encoder added).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+WINDOW_BYTES = 1 << 20
+"""Bytes read at a time."""
+
+LOOKAHEAD_BYTES = 4096
+"""Bytes that must be known after a position: more than a frame and the header behind it."""
+
+MAX_ATTEMPTS = 20_000
+"""Most places that are tried for a next frame behind foreign bytes. A file made of false starts
+would take minutes otherwise."""
+
+LAYER_3 = 1
+BITRATES_KBPS = {
+    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""Bit rates of Layer III by version (3: MPEG 1; 2: MPEG 2, and MPEG 2.5 likewise)."""
+
+RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+"""Sample rates by version (3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5)."""
+
+TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
+"""First bytes of tags that may follow the last frame."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Bytes that are no frame.
+
+    Parameters
+    ----------
+    time_s : float
+        Length of the audio before them.
+    n_bytes : int
+    """
+
+    time_s: float
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Mp3Frames:
+    """Frames that an MP3 file holds.
+
+    Parameters
+    ----------
+    count : int
+        Frames of audio.
+    frame_samples : int
+        Samples of a frame.
+    rate : int
+        Sample rate in Hz.
+    stated : int or None
+        Number of frames that the header states.
+    added_samples : int
+        Samples that the encoder added at the start and at the end, if the header tells it.
+    gaps : tuple of Gap
+        Foreign bytes before, between and after the frames. Tags are not foreign.
+    complete : bool
+        False if the search was given up, or if the last frame lacks bytes.
+    """
+
+    count: int
+    frame_samples: int
+    rate: int
+    stated: int | None
+    added_samples: int
+    gaps: tuple[Gap, ...]
+    complete: bool
+
+    @property
+    def seconds(self) -> float:
+        """Length of the audio, without what the encoder added."""
+        return max(self.count * self.frame_samples - self.added_samples, 0) / self.rate
+
+    @property
+    def stated_seconds(self) -> float | None:
+        """Length that the header states, or None."""
+        if self.stated is None:
+            return None
+        return max(self.stated * self.frame_samples - self.added_samples, 0) / self.rate
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What all frames of a recording have in common."""
+
+    version: int
+    rate_index: int
+
+    @property
+    def rate(self) -> int:
+        return RATES_HZ[self.version][self.rate_index]
+
+    @property
+    def frame_samples(self) -> int:
+        return 1152 if self.version == 3 else 576
+
+    @functools.cached_property
+    def lengths(self) -> dict[bytes, int]:
+        """Bytes of a frame by the second and third byte of its header."""
+        bitrates = BITRATES_KBPS[3 if self.version == 3 else 2]
+        return {
+            bytes(
+                (self._second(no_crc), index << 4 | self.rate_index << 2 | padding << 1 | private)
+            ): (self.frame_samples // 8 * bitrates[index] * 1000 // self.rate + padding)
+            for no_crc in (0, 1)
+            for index in range(1, len(bitrates))
+            for padding in (0, 1)
+            for private in (0, 1)
+        }
+
+    def _second(self, no_crc: int) -> int:
+        return 0xE0 | self.version << 3 | LAYER_3 << 1 | no_crc
+
+
+KINDS = {(version, index): _Kind(version, index) for version in RATES_HZ for index in range(3)}
+HEADER_START = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]")
+"""First bytes of a header of Layer III. The bit rate is neither free nor invalid."""
+
+
+class _Window:
+    """Part of a file that moves forward; `data[at]` is the byte at the current position."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        file.seek(0)
+        self._file = file
+        self._read = 0  # bytes of the file up to the end of `data`
+        self.data, self.at, self.ended = b"", 0, False
+
+    @property
+    def position(self) -> int:
+        return self._read - len(self.data) + self.at
+
+    @property
+    def known(self) -> int:
+        """End of the positions in `data` that have enough bytes after them."""
+        return len(self.data) if self.ended else len(self.data) - LOOKAHEAD_BYTES
+
+    def fill(self) -> None:
+        """Read until the current position is `known`, or the file ends."""
+        while self.at >= self.known and not self.ended:
+            if self.at > len(self.data):  # beyond what was read, after a long tag
+                self._read += self.at - len(self.data)
+                self._file.seek(self._read)
+                self.data, self.at = b"", 0
+            more = self._file.read(WINDOW_BYTES)
+            self._read += len(more)
+            self.ended = not more
+            self.data, self.at = self.data[self.at :] + more, 0
+
+
+def count_frames(file: BinaryIO) -> Mp3Frames | None:
+    """Count the frames of a file.
+
+    Parameters
+    ----------
+    file : binary file
+        It is read from its start.
+
+    Returns
+    -------
+    Mp3Frames or None
+        None if the file holds no two frames of Layer III that follow each other.
+    """
+    window = _Window(file)
+    _skip_tags(window)
+    attempts = iter(range(MAX_ATTEMPTS))
+    before = window.position
+    kind = _find_frame(window, None, attempts)
+    if kind is None:
+        return None
+    gaps = [Gap(0.0, window.position - before)] if window.position > before else []
+    stated, added = _length_tag(window.data[window.at : window.at + 400])
+    count, complete = 0, True
+    while True:
+        count += _count_row(window, kind)
+        if _skip_tags(window):
+            continue
+        rest = window.data[window.at : window.at + LOOKAHEAD_BYTES]
+        if not rest or rest.startswith(TRAILERS):
+            break
+        if kind.lengths.get(rest[1:3], 0) > len(rest):
+            complete = False  # the last frame lacks bytes
+            break
+        start, time_s = window.position, count * kind.frame_samples / kind.rate
+        found = _find_frame(window, kind, attempts)
+        if found is not None or rest.strip(b"\0"):
+            gaps.append(Gap(time_s, window.position - start))
+        if found is None:
+            complete = window.ended
+            break
+    return Mp3Frames(
+        count - (stated is not None),
+        kind.frame_samples,
+        kind.rate,
+        stated,
+        added,
+        tuple(gaps),
+        complete,
+    )
+
+
+def _count_row(window: _Window, kind: _Kind) -> int:
+    """Count frames that follow each other without a gap, and go to the end of the last."""
+    count, lengths = 0, kind.lengths
+    while True:
+        window.fill()
+        data, at, known = window.data, window.at, window.known
+        while at < known:
+            size = lengths.get(data[at + 1 : at + 3])
+            if size is None or data[at] != 0xFF or at + size > len(data):
+                window.at = at
+                return count
+            count += 1
+            at += size
+        window.at = at
+        if window.ended:
+            return count
+
+
+def _skip_tags(window: _Window) -> bool:
+    """Go behind ID3v2 tags (id3.org: ID3v2.4, section 3.1); False if there is none."""
+    skipped = False
+    while True:
+        window.fill()
+        tag = window.data[window.at : window.at + 10]
+        if not tag.startswith(b"ID3") or len(tag) < 10 or max(tag[6:]) > 127:
+            return skipped
+        size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
+        window.at += 10 + size + (10 if tag[5] & 0x10 else 0)
+        skipped = True
+
+
+def _find_frame(window: _Window, kind: _Kind | None, attempts: Iterator[int]) -> _Kind | None:
+    """Go to the next frame that another follows; without one, or without attempts, None."""
+    while True:
+        window.fill()
+        known = window.known
+        for match in HEADER_START.finditer(window.data, window.at):
+            start = match.start()
+            if start >= known:
+                break
+            if next(attempts, None) is None:
+                return None
+            version, rate_index = match[0][1] >> 3 & 3, match[0][2] >> 2 & 3
+            found = KINDS.get((version, rate_index))
+            if found is None or (kind is not None and found != kind):
+                continue
+            end = start + found.lengths[match[0][1:]]
+            following = window.data[end : end + 3]
+            if (following[:1] == b"\xff" and following[1:] in found.lengths) or not following:
+                window.at = start
+                return found
+        window.at = max(window.at, known)
+        if window.ended:
+            return None
+
+
+def _length_tag(frame: bytes) -> tuple[int | None, int]:
+    """Number of frames and added samples that the tag in the first frame states."""
+    found = re.search(rb"Xing|Info", frame[:64])
+    if found is None:
+        return (int.from_bytes(frame[50:54], "big"), 0) if frame[36:40] == b"VBRI" else (None, 0)
+    at = found.end()
+    flags = int.from_bytes(frame[at : at + 4], "big")
+    stated = int.from_bytes(frame[at + 4 : at + 8], "big") if flags & 1 else None
+    at += 4 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4)
+    at += 4 * bool(flags & 8)
+    encoder = frame[at : at + 24]
+    if not encoder.startswith((b"LAME", b"Lavc", b"Lavf")) or len(encoder) < 24:
+        return stated, 0
+    added = int.from_bytes(encoder[21:24], "big")
+    return stated, (added >> 12) + (added & 0xFFF)

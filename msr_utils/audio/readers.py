@@ -1,0 +1,182 @@
+"""Two decoders behind one interface: libsndfile, and the choice when FFmpeg is needed.
+
+libsndfile is faster. It is used where it is known to read all that a file holds. FFmpeg reads
+everything else: formats that libsndfile lacks, and files whose length libsndfile would guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import soundfile as sf
+
+from msr_utils.audio.container import Container, examine, examine_mp3
+from msr_utils.audio.source import AudioError, Deadline, Defect
+
+BLOCK_SECONDS = 10.0
+"""Seconds of audio decoded at a time. Memory stays constant, however long the file is."""
+
+MAX_BLOCK_VALUES = 2**20
+"""Most values decoded at a time: samples times channels."""
+
+MIN_RATE, MAX_RATE = 4_000, 192_000
+"""Sample rates accepted, in Hz."""
+
+MAX_CHANNELS = 64
+"""Most channels accepted."""
+
+COUNT_TOLERANCE_S = 0.06
+"""libsndfile is trusted with an MP3 file if it finds the counted length, to two frames."""
+
+UNKNOWN_DATA_BYTES = 0x7FFF0000
+"""Programs that write to a pipe cannot know the size of the samples. They state 0, or a size from
+here on."""
+
+_CLIPPED_SIZE = re.compile(r"\b(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
+"""libsndfile's log entry for a file with fewer bytes than its header states."""
+
+
+class Reader(Protocol):
+    """Audio that is decoded once, from its start."""
+
+    @property
+    def stated_seconds(self) -> float | None:
+        """Length that the header states, or None if it states none or an estimate."""
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Samples, (n, channels) float32, and their rate in Hz; blocks of any length."""
+
+    def defects(self) -> list[Defect]:
+        """What the decoder found wrong; complete after `blocks` has ended."""
+
+    def close(self) -> None:
+        """Free the decoder; the file stays open."""
+
+
+def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, Container]:
+    """Examine a file, choose a decoder and open it.
+
+    Parameters
+    ----------
+    file : binary file
+        From `msr_utils.audio.source.open_source`.
+    name : str
+        Name of the file in messages.
+    deadline : Deadline
+
+    Raises
+    ------
+    AudioError
+        If the file is not audio that can be decoded.
+    TimeLimitExceeded
+        If it takes longer than the deadline allows.
+    """
+    container = examine(file, deadline)
+    if container.simple and (reader := _open_soundfile(file, name, container)):
+        return reader, container
+    from msr_utils.audio.ffmpeg import FFmpegReader  # Most files do not need it.
+
+    file.seek(0)
+    other = FFmpegReader(file, name, deadline)
+    if other.demuxer == "mp3" and container.seconds is None:
+        position = file.tell()
+        container = examine_mp3(file)
+        file.seek(position)
+    return other, container
+
+
+def _open_soundfile(file: BinaryIO, name: str, container: Container) -> SoundFileReader | None:
+    """Open a file with libsndfile; None if it cannot read the file, or not all of it."""
+    try:
+        opened = _ForwardSoundFile(file)
+    except (sf.LibsndfileError, TypeError):
+        return None
+    found_s = opened.frames / opened.samplerate
+    if container.seconds is not None and found_s < container.seconds - COUNT_TOLERANCE_S:
+        opened.close()
+        return None
+    return SoundFileReader(opened, name)
+
+
+class _ForwardSoundFile(sf.SoundFile):  # type: ignore[misc, unused-ignore]  # no types
+    """A sound file that is only read forward.
+
+    soundfile seeks to its current position after every read. A seek restarts the MP3 decoder,
+    which then lacks the bit reservoir of earlier frames. Up to 40 ms of samples at the start of
+    every block would differ.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+class SoundFileReader:
+    """Reads a file with libsndfile; see `Reader`."""
+
+    def __init__(self, file: sf.SoundFile, name: str) -> None:
+        check_format(file.samplerate, file.channels, name)
+        self._file, self._name = file, name
+
+    @property
+    def stated_seconds(self) -> float | None:
+        """Length of PCM that the header states; libsndfile reduces it to the bytes there are."""
+        clipped = _CLIPPED_SIZE.search(self._file.extra_info)
+        if clipped is None:
+            return None
+        stated, there = map(int, clipped.groups())
+        if not 0 < there < stated < UNKNOWN_DATA_BYTES:
+            return None
+        seconds: float = self._file.frames / self._file.samplerate * stated / there
+        return seconds
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Decode block by block.
+
+        Raises
+        ------
+        AudioError
+            If libsndfile cannot go on.
+        """
+        rate = self._file.samplerate
+        block = min(int(BLOCK_SECONDS * rate), MAX_BLOCK_VALUES // self._file.channels)
+        decoded = 0
+        while True:
+            try:
+                samples = self._file.read(block, dtype="float32", always_2d=True)
+            except sf.LibsndfileError as error:
+                reason = error.error_string.strip().rstrip(".")
+                raise AudioError(
+                    f"{self._name}: decoding failed after {decoded / rate:.1f} s ({reason}); "
+                    "the file is damaged"
+                ) from error
+            if not len(samples):
+                return
+            decoded += len(samples)
+            yield samples, rate
+
+    def defects(self) -> list[Defect]:
+        """Nothing: libsndfile reports no defect."""
+        return []
+
+    def close(self) -> None:
+        """Free the decoder; the file stays open."""
+        self._file.close()
+
+
+def check_format(rate: int, channels: int, name: str) -> None:
+    """Refuse a sample rate or a number of channels that no music has.
+
+    Raises
+    ------
+    AudioError
+    """
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(
+            f"{name}: its sample rate is {rate} Hz; convert it to a rate from {MIN_RATE} to "
+            f"{MAX_RATE} Hz"
+        )
+    if channels > MAX_CHANNELS:
+        raise AudioError(f"{name}: has {channels} channels; mix it to at most {MAX_CHANNELS}")
