@@ -29,6 +29,9 @@ PCM_MAGICS = (*SAMPLE_CHUNKS, b"RF64", b"riff", b".snd", b"caff")
 MAX_NAMED_GAPS = 3
 """Most damaged stretches that are named one by one."""
 
+MAX_CHUNKS = 1_000_000
+"""Most chunks of a WAV or AIFF file that are looked at."""
+
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Every byte with its bits in the opposite order."""
 
@@ -76,16 +79,16 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
         file.seek(0)
         found = _examine_ogg(file, deadline)
     elif head.startswith((b"ID3", b"\xff")):
-        found = examine_mp3(file)
+        found = examine_mp3(file, deadline)
     else:
         found = Container(simple=False)
     file.seek(0)
     return found
 
 
-def examine_mp3(file: BinaryIO) -> Container:
+def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     """Count the frames of an MP3 file and tell what is wrong with it."""
-    frames = count_frames(file)
+    frames = count_frames(file, deadline)
     if frames is None:
         return Container(simple=False)
     return Container(
@@ -160,7 +163,10 @@ def _examine_chunks(file: BinaryIO, order: str, samples: bytes) -> Container:
     """Compare the stated size of the chunk of samples with the bytes that are there."""
     size = file.seek(0, os.SEEK_END)
     file.seek(12)
-    while len(header := file.read(8)) == 8:
+    for _ in range(MAX_CHUNKS):
+        header = file.read(8)
+        if len(header) < 8:
+            break
         name, stated = struct.unpack(f"{order}4sI", header)
         if name == samples:
             there = size - file.tell()

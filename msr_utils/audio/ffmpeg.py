@@ -26,7 +26,14 @@ MAX_FRAME_SAMPLES = 1 << 20
 EXACT_LENGTHS = ("flac", "mov", "matroska", "asf", "wv", "ape", "tta")
 """Demuxers whose stated length is exact. The others estimate it from the size of the file."""
 
-MAX_ALLOCATION = 1 << 28
+MAX_FAILED_PACKETS = 5_000
+"""So many packets that cannot be decoded, one after the other, are not damage but no audio."""
+
+PROBE_BYTES = 2_000_000
+"""Bytes read to find the streams. Their packets wait in memory, and a small one takes much more
+memory than it has bytes."""
+
+MAX_ALLOCATION = 1 << 26
 """Most bytes that FFmpeg may allocate at once. The index of a small file may state millions of
 packets, and FFmpeg would make room for all of them."""
 
@@ -77,6 +84,7 @@ class FFmpegReader:
                 metadata_errors="replace",
                 mode="r",
                 options={
+                    "probesize": str(PROBE_BYTES),
                     "format_whitelist": ",".join(FFMPEG_DEMUXERS),
                     "codec_whitelist": ",".join(FFMPEG_DECODERS),
                 },
@@ -142,12 +150,18 @@ class FFmpegReader:
         TimeLimitExceeded
         """
         expected_s: float | None = None
+        failed = 0
         for packet in self._packets():
             self._deadline.check()
             try:
                 frames = packet.decode()
-            except av.FFmpegError:
-                continue  # The next time stamp shows how much is missing.
+            except av.FFmpegError as error:
+                failed += 1  # The next time stamp shows how much is missing.
+                if failed > MAX_FAILED_PACKETS:
+                    self._ended_early = _reason(error)
+                    return
+                continue
+            failed = 0 if frames else failed
             for frame in frames:
                 if not frame.samples or not frame.sample_rate:
                     continue

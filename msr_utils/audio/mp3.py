@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from msr_utils.audio.source import Deadline
+
 WINDOW_BYTES = 1 << 20
 """Bytes read at a time."""
 
@@ -27,6 +29,9 @@ LOOKAHEAD_BYTES = 4096
 MAX_ATTEMPTS = 20_000
 """Most places that are tried for a next frame behind foreign bytes. A file made of false starts
 would take minutes otherwise."""
+
+MAX_TAGS = 1000
+"""Most ID3v2 tags that may follow each other."""
 
 LAYER_3 = 1
 BITRATES_KBPS = {
@@ -141,9 +146,9 @@ HEADER_START = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]")
 class _Window:
     """Part of a file that moves forward; `data[at]` is the byte at the current position."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, deadline: Deadline) -> None:
         file.seek(0)
-        self._file = file
+        self._file, self._deadline = file, deadline
         self._read = 0  # bytes of the file up to the end of `data`
         self.data, self.at, self.ended = b"", 0, False
 
@@ -158,6 +163,7 @@ class _Window:
 
     def fill(self) -> None:
         """Read until the current position is `known`, or the file ends."""
+        self._deadline.check()
         while self.at >= self.known and not self.ended:
             if self.at > len(self.data):  # beyond what was read, after a long tag
                 self._read += self.at - len(self.data)
@@ -169,20 +175,26 @@ class _Window:
             self.data, self.at = self.data[self.at :] + more, 0
 
 
-def count_frames(file: BinaryIO) -> Mp3Frames | None:
+def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
     """Count the frames of a file.
 
     Parameters
     ----------
     file : binary file
         It is read from its start.
+    deadline : Deadline
 
     Returns
     -------
     Mp3Frames or None
         None if the file holds no two frames of Layer III that follow each other.
+
+    Raises
+    ------
+    TimeLimitExceeded
+        If it takes longer than the deadline allows.
     """
-    window = _Window(file)
+    window = _Window(file, deadline)
     _skip_tags(window)
     attempts = iter(range(MAX_ATTEMPTS))
     before = window.position
@@ -241,7 +253,7 @@ def _count_row(window: _Window, kind: _Kind) -> int:
 def _skip_tags(window: _Window) -> bool:
     """Go behind ID3v2 tags (id3.org: ID3v2.4, section 3.1); False if there is none."""
     skipped = False
-    while True:
+    for _ in range(MAX_TAGS):
         window.fill()
         tag = window.data[window.at : window.at + 10]
         if not tag.startswith(b"ID3") or len(tag) < 10 or max(tag[6:]) > 127:
@@ -249,6 +261,7 @@ def _skip_tags(window: _Window) -> bool:
         size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
         window.at += 10 + size + (10 if tag[5] & 0x10 else 0)
         skipped = True
+    return skipped
 
 
 def _find_frame(window: _Window, kind: _Kind | None, attempts: Iterator[int]) -> _Kind | None:

@@ -83,7 +83,7 @@ def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, 
     other = FFmpegReader(file, name, deadline)
     if other.demuxer == "mp3" and container.seconds is None:
         position = file.tell()
-        container = examine_mp3(file)
+        container = examine_mp3(file, deadline)
         file.seek(position)
     return other, container
 
