@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,12 +51,18 @@ class PretrainedWeightsMissing(BundleError):
     """A complete bundle that needs pretrained weights, which were not fetched."""
 
 
+VERSION_DIGITS = 12
+"""Hexadecimal digits of a bundle's version."""
+
+
 class TimeLimitExceeded(RuntimeError):
     """Work that took longer than the caller allows."""
 
 
 class Model:
     """A loaded bundle. Threads may share it.
+
+    Other processes may share it as well: pickled, it is its folder, which is loaded again.
 
     Parameters
     ----------
@@ -65,6 +73,9 @@ class Model:
 
     Attributes
     ----------
+    folder : Path
+        Absolute path of the bundle.
+    threads : int
     card : ModelCard
     features : FeatureConfig
         Features that the network takes.
@@ -82,6 +93,8 @@ class Model:
         for name in ("model.onnx", "features.json", "card.json"):
             if not (folder / name).is_file():
                 raise BundleError(f"bundle {folder.name}: {name} is missing in {folder}", file=name)
+        self.folder = folder.absolute()
+        self.threads = threads
         self.card = _read_card(folder)
         digest = sha256_file(folder / "model.onnx")
         if digest != self.card.model_sha256:
@@ -99,10 +112,19 @@ class Model:
         self._session = _load_network(folder, self.name, threads)
         self._inputs = [node.name for node in self._session.get_inputs()]
 
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Path, int, str, str]]:
+        hashes = self.card.model_sha256, self.card.feature_hash
+        return _load_again, (self.folder, self.threads, *hashes)
+
     @property
     def name(self) -> str:
         """Name of the bundle."""
         return self.card.name
+
+    @property
+    def version(self) -> str:
+        """Start of the SHA-256 of the network, `VERSION_DIGITS` long."""
+        return self.card.model_sha256[:VERSION_DIGITS]
 
     @property
     def margins(self) -> Mapping[str, float]:
@@ -173,6 +195,17 @@ class Model:
         return prediction.prediction()
 
 
+def _load_again(folder: Path, threads: int, model_sha256: str, feature_hash: str) -> Model:
+    """Load the bundle of a pickled model, or raise BundleError if it is another one now."""
+    model = Model(folder, threads)
+    if (model.card.model_sha256, model.card.feature_hash) != (model_sha256, feature_hash):
+        raise BundleError(
+            f"bundle {model.name}: {folder} has changed since the model was pickled; load it again",
+            "card.json",
+        )
+    return model
+
+
 def _read_card(folder: Path) -> ModelCard:
     """Read the card of a bundle, or raise BundleError."""
     try:
@@ -232,6 +265,11 @@ class FilePrediction:
         Longest audio accepted.
     max_work_seconds : float > 0, optional
         Longest time that the iteration may take.
+
+    Raises
+    ------
+    TypeError
+        If `source` is neither a path nor a file, such as an array of samples.
     """
 
     def __init__(
@@ -241,6 +279,13 @@ class FilePrediction:
         max_seconds: float | None = None,
         max_work_seconds: float | None = None,
     ) -> None:
+        if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
+            raise TypeError(
+                f"source: must be a path or a file that is open for reading bytes, not "
+                f"{type(source).__name__}; to predict samples, resample them to "
+                f"{model.features.sample_rate} Hz mono and use "
+                "msr_utils.inference.Stream(model).push(samples)"
+            )
         self._model = model
         self._source = source
         self._max_seconds = max_seconds
@@ -260,9 +305,12 @@ class FilePrediction:
         ------
         AudioError
             If the audio cannot be decoded, is too long or is shorter than one frame.
+        FileNotFoundError, IsADirectoryError, PermissionError
+            If `source` is a path that cannot be opened.
         TimeLimitExceeded
             If it takes longer than `max_work_seconds`.
         """
+        _check_readable(self._source)
         name = source_name(self._source)
         limit = self._max_work_seconds
         start, decoded = time.monotonic(), 0
@@ -304,7 +352,23 @@ class FilePrediction:
             values[:, 1],
             self._warnings,
             self._model.margins,
+            self._model.version,
         )
+
+
+def _check_readable(source: AudioSource) -> None:
+    """Refuse a path that cannot be opened, before a decoder says it in its own words."""
+    if not isinstance(source, str | os.PathLike):
+        return
+    if os.path.isdir(source):  # Windows would speak of missing rights
+        raise IsADirectoryError(
+            errno.EISDIR,
+            "is a folder; 'msr predict FOLDER --csv OUT' and predict_folder read folders",
+            str(source),
+        )
+    if os.path.isfile(source):
+        with open(source, "rb"):
+            pass
 
 
 class Stream:
