@@ -79,7 +79,7 @@ def predict(
     from msr_utils.inference import model as inference_model
 
     threadpool_limits(1)  # The products are small: cores that share one wait for each other.
-    is_folder = str(audio) not in STANDARD_INPUT and audio.is_dir()
+    is_folder = audio.as_posix() not in STANDARD_INPUT and os.path.isdir(audio)
     _check_usage(is_folder, csv, plot, as_json, jobs)
     bundles = models_dir or paths.MODELS_DIR
     try:
@@ -138,7 +138,8 @@ def _predict_file(
     if plot is not None:
         _plot(plot, result, name)
     if as_json:
-        echo_json({"file": _shown(name), **result.to_json()})
+        warnings = [_shown(warning) for warning in result.warnings]
+        echo_json({"file": _shown(name), **result.to_json(), "warnings": warnings})
         return
     if printed:
         echo(result.to_csv(), end="")
@@ -171,12 +172,12 @@ def _seekable(audio: Path) -> Iterator[Path]:
 
     Decoders go back and forth in a file, and a pipe cannot be read twice.
     """
-    if str(audio) in STANDARD_INPUT:
+    if audio.as_posix() in STANDARD_INPUT:
         if sys.stdin is None or sys.stdin.isatty():
             raise click.UsageError("standard input is a terminal; send audio to it: < song.mp3")
         with _copied(sys.stdin.buffer, STANDARD_INPUT_NAME) as path:
             yield path
-    elif audio.exists() and stat.S_ISFIFO(audio.stat().st_mode):
+    elif os.path.exists(audio) and stat.S_ISFIFO(os.stat(audio).st_mode):
         with open(audio, "rb") as pipe, _copied(pipe, audio.name) as path:
             yield path
     else:
@@ -239,7 +240,7 @@ def folder_report(result: FolderResult, name: str, output: Path | None) -> list[
     output : Path, optional
         Folder of the curves.
     """
-    from msr_utils.inference.folder_summary import State
+    from msr_utils.inference.folder_scan import State
 
     lines = []
     for state in (State.FAILED, State.UNREADABLE, State.REPEATED):
@@ -286,10 +287,9 @@ def echo(text: str, err: bool = False, end: str = "\n") -> None:
 
 
 def echo_json(document: dict[str, Any]) -> None:
-    """Print a JSON object."""
-    from msr_utils.io import plain
-
-    echo(json.dumps(plain(document), indent=2, ensure_ascii=False))
+    """Print a JSON object on one line."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    echo(json.dumps(document, ensure_ascii=encoding != "utf8"))
 
 
 def _shown(text: str | os.PathLike[str]) -> str:

@@ -47,6 +47,8 @@ def printable(text: str) -> str:
     -------
     str
     """
+    if text.isprintable():
+        return text  # most texts
     return "".join(_escaped(c) if unicodedata.category(c) in UNPRINTABLE else c for c in text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import pickle
@@ -13,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from io import BufferedReader
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -120,20 +122,28 @@ def analyse(model: Model, task: Task) -> Outcome:
         version=model.version, analysis=task.analysis,
     )  # fmt: skip
     try:
-        before = _content(task.path)
-        digest = sha256_file(task.path)
+        with open(task.path, "rb") as file:
+            return _analyse_open(model, task, file, empty)
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
         return Outcome(task, replace(empty, state=State.UNREADABLE, reason=reason))
+
+
+def _analyse_open(model: Model, task: Task, file: BufferedReader, empty: FileResult) -> Outcome:
+    """Hash and predict an open file. An OSError means that it cannot be read."""
+    before = os.fstat(file.fileno())
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
     if task.known is not None and _is_up_to_date(task, task.known, digest):
         kept = replace(
             task.known, state=State.UNCHANGED, reason="", path=task.path, may_be_audio=True
         )
         return Outcome(task, kept)
     empty = replace(empty, sha256=digest)
+    file.seek(0)
     try:
-        prediction = model.predict(task.path)
-        if _content(task.path) != before:
+        prediction = model.predict(file)
+        after = os.fstat(file.fileno())
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise AudioError("changed while it was read; call again")
         curve = prediction.to_csv() if task.output is not None else None
     except MemoryError:
@@ -151,12 +161,6 @@ def analyse(model: Model, task: Task) -> Outcome:
         warnings=tuple(_message(text, task.path.name) for text in prediction.warnings),
     )
     return Outcome(task, result, curve)
-
-
-def _content(path: Path) -> tuple[int, int, int, int]:
-    """What changes when a file is written or replaced."""
-    found = os.stat(path)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _is_up_to_date(task: Task, known: FileResult, digest: str) -> bool:

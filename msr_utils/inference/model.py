@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -270,6 +271,10 @@ class FilePrediction:
     ------
     TypeError
         If `source` is neither a path nor a file, such as an array of samples.
+    AudioError
+        If `source` is the path of a pipe or a device.
+    IsADirectoryError, PermissionError
+        If `source` is a path that cannot be opened.
     """
 
     def __init__(
@@ -279,13 +284,7 @@ class FilePrediction:
         max_seconds: float | None = None,
         max_work_seconds: float | None = None,
     ) -> None:
-        if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
-            raise TypeError(
-                f"source: must be a path or a file that is open for reading bytes, not "
-                f"{type(source).__name__}; to predict samples, resample them to "
-                f"{model.features.sample_rate} Hz mono and use "
-                "msr_utils.inference.Stream(model).push(samples)"
-            )
+        _check_source(source, model.features.sample_rate)
         self._model = model
         self._source = source
         self._max_seconds = max_seconds
@@ -305,12 +304,9 @@ class FilePrediction:
         ------
         AudioError
             If the audio cannot be decoded, is too long or is shorter than one frame.
-        FileNotFoundError, IsADirectoryError, PermissionError
-            If `source` is a path that cannot be opened.
         TimeLimitExceeded
             If it takes longer than `max_work_seconds`.
         """
-        _check_readable(self._source)
         name = source_name(self._source)
         limit = self._max_work_seconds
         start, decoded = time.monotonic(), 0
@@ -356,19 +352,33 @@ class FilePrediction:
         )
 
 
-def _check_readable(source: AudioSource) -> None:
-    """Refuse a path that cannot be opened, before a decoder says it in its own words."""
+def _check_source(source: AudioSource, rate: int) -> None:
+    """Refuse what is no source, and a path that cannot be opened, before a decoder does."""
     if not isinstance(source, str | os.PathLike):
+        if not hasattr(source, "read"):
+            raise TypeError(
+                f"source: must be a path or a file that is open for reading bytes, not "
+                f"{type(source).__name__}; to predict samples, resample them to {rate} Hz mono "
+                "and give them to msr_utils.inference.Stream(model).push"
+            )
         return
-    if os.path.isdir(source):  # Windows would speak of missing rights
+    try:
+        mode = os.stat(source).st_mode
+    except FileNotFoundError:
+        return  # the decoder says it
+    if stat.S_ISDIR(mode):  # Windows would speak of missing rights
         raise IsADirectoryError(
             errno.EISDIR,
             "is a folder; 'msr predict FOLDER --csv OUT' and predict_folder read folders",
             str(source),
         )
-    if os.path.isfile(source):
-        with open(source, "rb"):
-            pass
+    if not stat.S_ISREG(mode):
+        raise AudioError(
+            f"{source_name(source)}: is a pipe or a device; copy what it gives to a file, or use "
+            "'msr predict -'"
+        )
+    with open(source, "rb"):
+        pass
 
 
 class Stream:
