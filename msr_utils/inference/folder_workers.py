@@ -132,6 +132,8 @@ def analyse(model: Model, task: Task) -> Outcome:
 def _analyse_open(model: Model, task: Task, file: BufferedReader, empty: FileResult) -> Outcome:
     """Hash and predict an open file. An OSError means that it cannot be read."""
     before = os.fstat(file.fileno())
+    if not before.st_size:
+        return Outcome(task, replace(empty, reason="is empty (0 bytes)"))
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     if task.known is not None and _is_up_to_date(task, task.known, digest):
         kept = replace(
