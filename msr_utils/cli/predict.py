@@ -8,6 +8,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -247,14 +248,10 @@ def folder_report(result: FolderResult, name: str, output: Path | None) -> list[
         lines += _listed(str(state), ((r, r.reason) for r in result.select(state)))
     warned = [r for r in result.with_curve if r.warnings]
     lines += _listed("warning", ((r, "; ".join(r.warnings)) for r in warned))
-    suffixes = ", ".join(f"{count} {suffix}" for suffix, count in result.not_audio.items())
-    remarks = {
-        State.ANALYSED: f"{len(warned)} with warnings" if warned else "",
-        State.NOT_AUDIO: suffixes,
-        State.GONE: "no longer in the folder",
-    }
-    if warned and not result.counts[State.ANALYSED]:
-        remarks[State.UNCHANGED] = remarks.pop(State.ANALYSED)
+    with_warnings = Counter(r.state for r in warned)
+    remarks = {state: f"{count} with warnings" for state, count in with_warnings.items()}
+    remarks[State.NOT_AUDIO] = ", ".join(f"{n} {suffix}" for suffix, n in result.not_audio.items())
+    remarks[State.GONE] = "no longer in the folder"
     for state, count in result.counts.items():
         # States that concern audio are always shown.
         if count or state in (State.ANALYSED, State.UNCHANGED, State.FAILED, State.UNREADABLE):

@@ -36,6 +36,10 @@ MAX_REASON_LETTERS = 500
 """Longest reason that is kept. Some libraries put pages of text into an error."""
 
 
+DIED = "the process that analysed it died, perhaps because memory ran out"
+"""Reason of a file whose process died twice."""
+
+
 @dataclass(frozen=True)
 class Task:
     """An audio file to be analysed.
@@ -117,16 +121,21 @@ def analyse(model: Model, task: Task) -> Outcome:
     Outcome
         Of the state analysed, unchanged, failed or unreadable.
     """
-    empty = FileResult(
-        file=task.file, state=State.FAILED, path=task.path, may_be_audio=True, model=model.name,
-        version=model.version, analysis=task.analysis,
-    )  # fmt: skip
+    empty = _empty(model, task)
     try:
         with open(task.path, "rb") as file:
             return _analyse_open(model, task, file, empty)
     except OSError as error:
         reason = f"cannot be read ({error.strerror or error})"
         return Outcome(task, replace(empty, state=State.UNREADABLE, reason=reason))
+
+
+def _empty(model: Model, task: Task) -> FileResult:
+    """The result of a file of which nothing is known."""
+    return FileResult(
+        file=task.file, state=State.FAILED, path=task.path, may_be_audio=True, model=model.name,
+        version=model.version, analysis=task.analysis,
+    )  # fmt: skip
 
 
 def _analyse_open(model: Model, task: Task, file: BufferedReader, empty: FileResult) -> Outcome:
@@ -200,23 +209,39 @@ def _in_processes(model: Model, tasks: Iterable[Task], jobs: int) -> Iterator[Ou
     waiting = iter(tasks)
     while True:
         lost: list[Task] = []
-        yield from _in_pool(model, waiting, jobs, lost)
+        yield from _in_pool(model, waiting, jobs, TASKS_PER_PROCESS * jobs, lost)
         if not lost:
             return
-        for task in lost:
-            lost_again: list[Task] = []
-            yield from _in_pool(model, iter([task]), 1, lost_again)
-            for failed in lost_again:
-                result = FileResult(
-                    file=failed.file, state=State.FAILED, path=failed.path, may_be_audio=True,
-                    model=model.name, version=model.version, analysis=failed.analysis,
-                    reason="the process that analysed it died, perhaps because memory ran out",
-                )  # fmt: skip
-                yield Outcome(failed, result)
+        suspects = iter(lost)
+        while True:
+            failed: list[Task] = []
+            yield from _in_pool(model, suspects, 1, 1, failed)
+            if not failed:
+                break
+            yield Outcome(failed[0], replace(_empty(model, failed[0]), reason=DIED))
 
 
-def _in_pool(model: Model, tasks: Iterator[Task], jobs: int, lost: list[Task]) -> Iterator[Outcome]:
-    """Run tasks in one pool until they end or a process dies; what it worked on is then `lost`."""
+def _in_pool(
+    model: Model, tasks: Iterator[Task], jobs: int, ahead: int, lost: list[Task]
+) -> Iterator[Outcome]:
+    """Run tasks in one pool until they end or a process dies.
+
+    Parameters
+    ----------
+    model : Model
+    tasks : iterator of Task
+        Those that the pool did not begin stay in it.
+    jobs : int > 0
+        Processes.
+    ahead : int > 0
+        Tasks that run or wait for a process.
+    lost : list of Task
+        If a process dies, the tasks that ran or waited are added here.
+
+    Yields
+    ------
+    Outcome
+    """
     # Spawned processes, on every system: a fork would copy the threads' locks of ONNX Runtime.
     context = multiprocessing.get_context("spawn")
     lifeline, ours = context.Pipe(duplex=False)
@@ -235,7 +260,7 @@ def _in_pool(model: Model, tasks: Iterator[Task], jobs: int, lost: list[Task]) -
                     return
 
     try:
-        send(TASKS_PER_PROCESS * jobs)
+        send(ahead)
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
