@@ -9,15 +9,12 @@ import pickle
 import signal
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from io import BufferedReader
-from itertools import islice
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import cast
 
 from threadpoolctl import threadpool_limits
 
@@ -28,9 +25,6 @@ from msr_utils.inference.folder_summary import FileResult
 from msr_utils.inference.model import Model
 from msr_utils.inference.prediction import rounded
 from msr_utils.io import sha256_file
-
-TASKS_PER_PROCESS = 2
-"""Tasks that wait or run for each process."""
 
 MAX_REASON_LETTERS = 500
 """Longest reason that is kept. Some libraries put pages of text into an error."""
@@ -200,82 +194,105 @@ def _message(text: str, name: str) -> str:
 # ------------------------------------------------------------------------------ processes
 
 
-def _in_processes(model: Model, tasks: Iterable[Task], jobs: int) -> Iterator[Outcome]:
-    """Run tasks in processes.
+class _Worker:
+    """A process that works on one task at a time.
 
-    If a process dies, all tasks of the pool are lost. Each of them is then run alone. A task that
-    ends its process again is the one that failed.
-    """
-    waiting = iter(tasks)
-    while True:
-        lost: list[Task] = []
-        yield from _in_pool(model, waiting, jobs, TASKS_PER_PROCESS * jobs, lost)
-        if not lost:
-            return
-        suspects = iter(lost)
-        while True:
-            failed: list[Task] = []
-            yield from _in_pool(model, suspects, 1, 1, failed)
-            if not failed:
-                break
-            yield Outcome(failed[0], replace(_empty(model, failed[0]), reason=DIED))
-
-
-def _in_pool(
-    model: Model, tasks: Iterator[Task], jobs: int, ahead: int, lost: list[Task]
-) -> Iterator[Outcome]:
-    """Run tasks in one pool until they end or a process dies.
+    It has a pipe of its own. If it dies, even in the middle of a result, the pipe ends, and the
+    task that it had is known. A pool with one queue for all processes would wait for ever.
 
     Parameters
     ----------
-    model : Model
-    tasks : iterator of Task
-        Those that the pool did not begin stay in it.
-    jobs : int > 0
-        Processes.
-    ahead : int > 0
-        Tasks that run or wait for a process.
-    lost : list of Task
-        If a process dies, the tasks that ran or waited are added here.
-
-    Yields
-    ------
-    Outcome
+    pickled_model : bytes
     """
-    # Spawned processes, on every system: a fork would copy the threads' locks of ONNX Runtime.
-    context = multiprocessing.get_context("spawn")
-    lifeline, ours = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(
-        jobs, context, initializer=_start_process, initargs=(lifeline, pickle.dumps(model))
-    )
-    pending: dict[Future[Outcome], Task] = {}
 
-    def send(count: int) -> None:
-        for task in islice(tasks, count):
-            with _interrupts_later():
-                try:
-                    pending[pool.submit(_analyse_in_process, task)] = task
-                except BrokenProcessPool:
-                    lost.append(task)
-                    return
+    def __init__(self, pickled_model: bytes) -> None:
+        # Spawned, on every system: a fork would copy the locks of threads.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.task: Task | None = None
+        self._process = context.Process(target=_work, args=(theirs, pickled_model), daemon=True)
+        with _interrupts_later():
+            self._process.start()
+        theirs.close()  # else its end would not end the pipe
+
+    def give(self, task: Task) -> None:
+        """Send a task. If the process is dead, `result` says so."""
+        self.task = task
+        with suppress(OSError):
+            self.connection.send(task)
+
+    def result(self) -> Outcome | None:
+        """Result of the task, which has arrived; None if the process died.
+
+        Raises
+        ------
+        Exception
+            If the process cannot load the model.
+        """
+        try:
+            received: Outcome | Exception = self.connection.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            return None
+        if isinstance(received, Exception):
+            raise received
+        return received
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.terminate()
+        self._process.join()
+        self.connection.close()
+
+
+def _in_processes(
+    model: Model, tasks: Iterable[Task], jobs: int, again: bool = True
+) -> Iterator[Outcome]:
+    """Run tasks in processes.
+
+    A task whose process dies is run `again` when all others are done: alone, it has all the memory.
+    """
+    waiting = iter(tasks)
+    pickled_model = pickle.dumps(model)
+    workers: dict[Connection, _Worker] = {}
+    died: list[Task] = []
+
+    def give_next(worker: _Worker | None = None) -> None:
+        task = next(waiting, None)
+        if task is None:
+            if worker is not None:
+                del workers[worker.connection]
+                worker.end()
+            return
+        if worker is None:
+            worker = _Worker(pickled_model)
+            workers[worker.connection] = worker
+        worker.give(task)
 
     try:
-        send(ahead)
-        while pending:
-            done, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                task = pending.pop(future)
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    lost.append(task)
-            if not lost:
-                send(len(done))
-        pool.shutdown()
+        for _ in range(jobs):
+            give_next()
+        while workers:
+            # Typed for all that can be waited for.
+            ready = cast(list[Connection], wait(list(workers)))
+            for worker in [workers[connection] for connection in ready]:
+                outcome = worker.result()
+                if outcome is not None:
+                    yield outcome
+                    give_next(worker)
+                    continue
+                del workers[worker.connection]
+                worker.end()
+                assert worker.task is not None, "a worker has a task from its beginning"
+                died.append(worker.task)
+                give_next()
     finally:
-        ours.close()  # ends processes that still work, if an exception brought us here
-        pool.shutdown(cancel_futures=True)
-        lifeline.close()
+        for worker in workers.values():
+            worker.end()
+    if again and died:
+        yield from _in_processes(model, died, 1, again=False)
+        return
+    for task in died:
+        yield Outcome(task, replace(_empty(model, task), reason=DIED))
 
 
 @contextmanager
@@ -291,30 +308,23 @@ def _interrupts_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_pickled_model = b""
-
-
-def _start_process(lifeline: Connection, pickled_model: bytes) -> None:
-    """Prepare a process: Ctrl-C is for the parent, and the process ends when the parent does."""
-    global _pickled_model
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threadpool_limits(1)
-    _pickled_model = pickled_model
+def _work(connection: Connection, pickled_model: bytes) -> None:
+    """Work on tasks in a process of its own, until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "runs in a process of its own"
 
     def end_with_parent() -> None:
-        # Nothing is ever sent: the pipe becomes readable when the parent closes it or dies.
-        lifeline.poll(None)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-@cache
-def _model() -> Model:
-    """The model of this process. It is loaded by the first task, which can report an error."""
-    model: Model = pickle.loads(_pickled_model)
-    return model
-
-
-def _analyse_in_process(task: Task) -> Outcome:
-    return analyse(_model(), task)
+    threadpool_limits(1)
+    try:
+        model: Model = pickle.loads(pickled_model)
+    except Exception as error:  # for the parent to raise
+        connection.send(error)
+        return
+    with suppress(EOFError, OSError):
+        while True:
+            connection.send(analyse(model, connection.recv()))

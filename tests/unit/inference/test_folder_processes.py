@@ -144,7 +144,7 @@ def test_ctrl_c_stops_cleanly(music, wanted, tmp_path, jobs):
     assert "interrupted; what is finished is kept; call again to go on" in err
     assert "Traceback" not in err + text
     assert not (out / JOURNAL).exists()
-    assert states(out).count("analysed") >= 3
+    assert states(out).count("analysed") >= 2  # a curve may have come without its row
     wait_until(lambda: not alive(run.pid), 20)
     assert not list(out.rglob(".tmp-*"))
     assert start(music, "--csv", out).wait(120) == 1
