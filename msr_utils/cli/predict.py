@@ -26,6 +26,9 @@ STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 STANDARD_INPUT_NAME = "standard input"
 
+ANY_PATH = click.Path(path_type=Path, readable=False)
+"""A path. That it cannot be read is not a wrong command: the exit code is 1."""
+
 MAX_SHOWN = 50
 """Files of one kind that are listed. ``summary.csv`` and ``--json`` have all."""
 
@@ -34,19 +37,17 @@ INTERRUPTED = 130
 
 
 @click.command()
-@click.argument("audio", type=click.Path(path_type=Path))
+@click.argument("audio", type=ANY_PATH)
 @click.option("--model", default="", help="bundle; full by default, else light, else the first")
 @click.option("--models", "models_dir", default="", help="folder of bundles")
 @click.option(
     "--csv",
     is_flag=False,
     flag_value="-",
-    type=click.Path(path_type=Path),
+    type=ANY_PATH,
     help="write the curve here; of a folder, a folder; - or nothing prints it",
 )
-@click.option(
-    "--plot", type=click.Path(path_type=Path), help="draw the curve here: .png, .pdf, .svg"
-)
+@click.option("--plot", type=ANY_PATH, help="draw the curve here: .png, .pdf, .svg")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
 @click.option(
     "--jobs",

@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from click.testing import CliRunner
 from conftest import tone
 from needs import skip
 
+from msr_utils.cli import main
 from msr_utils.inference import folder as inference_folder
 from msr_utils.inference.folder import FolderError, State, analysis_hash, predict_folder
 from msr_utils.inference.folder_names import (
@@ -223,6 +225,13 @@ def test_without_rights(unprivileged, light):
         predict_folder(light, music, music / "closed" / "out", progress=False)
     with pytest.raises(PermissionError, match="mine.wav"):
         light.predict(music / "mine.wav")
+    for path, words in {
+        music / "mine.wav": "mine.wav: Permission denied",
+        music / "closed" / "b.wav": "b.wav: Permission denied",
+        music / "closed": "closed: Permission denied",
+    }.items():
+        done = CliRunner().invoke(main, ["predict", str(path), "--json", "--model", "light"])
+        assert (done.exit_code, words in done.stderr) == (1, True), done.output
 
 
 def test_an_output_folder_within_is_not_searched(tmp_path, light):
