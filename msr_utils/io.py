@@ -1,4 +1,4 @@
-"""Write files so that a kill leaves the old file or the new one, never half of one."""
+"""Write files so that a kill leaves the old file or the new one; hashes; text that can be printed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -84,3 +85,33 @@ def sha256_file(path: Path) -> str:
 def sha256_text(text: str) -> str:
     """SHA-256 of a text."""
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories that are escaped: control characters, surrogates and line breaks."""
+
+
+def printable(text: str) -> str:
+    r"""Escape what cannot be printed or written as UTF-8.
+
+    Python holds bytes of a file name that are not UTF-8 as surrogates. They become ``\xfc``.
+    Control characters become ``\n`` or ``\u001b``.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    if text.isprintable():
+        return text  # most texts
+    return "".join(_escaped(c) if unicodedata.category(c) in UNPRINTABLE else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character, f"\\u{code:04x}")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
-import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
-from matplotlib_inline.backend_inline import set_matplotlib_formats
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {"valence": "#0072B2", "arousal": "#D55E00"}
 """Colours of the Okabe-Ito palette. They are distinguishable with any kind of colour vision."""
@@ -21,6 +19,11 @@ def use_style() -> None:
 
     Figures are sharp on high-resolution screens. Cells of tables are not cut.
     """
+    # Only notebooks need these: the colours are for all.
+    import pandas as pd
+    import seaborn as sns
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
     set_matplotlib_formats("retina")
     pd.set_option("display.max_colwidth", None)
     sns.set_theme(
@@ -54,6 +57,8 @@ def save(figure: Figure, folder: Path, name: str) -> Figure:
     Figure
         The same figure, to be displayed as the value of a cell.
     """
+    import matplotlib.pyplot as plt
+
     path = Path(folder) / "figures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

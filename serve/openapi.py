@@ -8,6 +8,7 @@ from typing import Any
 from msr_utils.affect import AXIS_ENDS, quadrant
 from msr_utils.audio.formats import FORMAT_NAMES, SUFFIXES
 from msr_utils.constants import FRAME_SECONDS, TARGETS
+from msr_utils.inference.model import VERSION_DIGITS
 from serve import schemas
 from serve.bundles import LoadedModels
 from serve.problems import PROBLEM_TYPE, Problem
@@ -27,9 +28,11 @@ Responses = dict[int | str, Any]
 
 _MEAN = {"valence": 0.1313, "arousal": -0.2867}
 _QUADRANT = quadrant(**_MEAN)
+_VERSION = "0" * VERSION_DIGITS
 
 PREDICTION_EXAMPLE = {
     "model": "lstm",
+    "model_version": _VERSION,
     "duration_s": 1.5,
     "frame_seconds": FRAME_SECONDS,
     "times_s": [0.5, 1.0, 1.5],
@@ -42,12 +45,17 @@ PREDICTION_EXAMPLE = {
     "card": "/v1/models/lstm",
 }
 
-CSV_EXAMPLE = "time_s,valence,arousal\n0.5,0.1201,-0.3021\n1.0,0.1315,-0.2877\n"
+CSV_EXAMPLE = (
+    "time_s,valence,arousal,model\n"
+    f"0.5,0.120100,-0.302100,lstm@{_VERSION}\n"
+    f"1.0,0.131500,-0.287700,lstm@{_VERSION}\n"
+)
 
 NDJSON_EXAMPLE = (
     '{"time_s": 0.5, "valence": 0.1201, "arousal": -0.3021}\n'
     '{"time_s": 1.0, "valence": 0.1315, "arousal": -0.2877}\n'
-    '{"done": {"model": "lstm", "duration_s": 1.0, "frame_seconds": 0.5, '
+    f'{{"done": {{"model": "lstm", "model_version": "{_VERSION}", "duration_s": 1.0, '
+    '"frame_seconds": 0.5, '
     '"mean": {"valence": 0.1258, "arousal": -0.2949}, '
     f'"quadrant": {{"name": "{_QUADRANT.name}", "words": "{_QUADRANT.words}"}}, "warnings": [], '
     '"elapsed_ms": 10.1, "card": "/v1/models/lstm"}}\n'
@@ -55,6 +63,7 @@ NDJSON_EXAMPLE = (
 
 LIVE_EXAMPLE = {
     "model": "lstm",
+    "model_version": _VERSION,
     "audio_s": 1.2,
     "times_s": [1.0],
     "valence": [0.131502],

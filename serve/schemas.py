@@ -181,6 +181,7 @@ class Quadrant(Schema):
     words = String(required=True, **described("Two feelings that are typical of the quadrant."))
 
 
+_VERSION = described("Start of the SHA-256 of the model's network, which its card states in full.")
 _LOW = described("Lower ends of the intervals, if the model has intervals.")
 _HIGH = described("Upper ends. The model's card tells how many values lie in the intervals.")
 
@@ -189,6 +190,7 @@ class Prediction(Schema):
     """Curves of valence and arousal, or the one curve that was asked for."""
 
     model = String(required=True, **described("Model that answered."))
+    model_version = String(required=True, **_VERSION)
     duration_s = Float(
         required=True,
         **described(
@@ -227,6 +229,7 @@ class LiveAnswer(Schema):
     """Frames that a chunk completes."""
 
     model = String(required=True, **described("Model that answered."))
+    model_version = String(required=True, **_VERSION)
     audio_s = Float(required=True, **described("Seconds of audio since the first chunk."))
     times_s = List(
         Float(),

@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -34,6 +35,9 @@ needs_package = pytest.mark.package
 
 needs_program = pytest.mark.program
 """``needs_program("ffmpeg")``: a program on the PATH."""
+
+needs_mounts = pytest.mark.mounts
+"""The right to mount a small disk in a namespace of its own."""
 
 PYTEST = ".venv/bin/python -m pytest"
 
@@ -127,11 +131,25 @@ def missing_program(name: str) -> Missing | None:
     )
 
 
+@functools.cache
+def missing_mounts() -> Missing | None:
+    """Whether a process can mount a disk of its own: on Linux, where the system allows it."""
+    mount = "mount -t tmpfs none /tmp"
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", mount]
+    if shutil.which("unshare") and not subprocess.run(command, capture_output=True).returncode:
+        return None
+    return Missing(
+        "needs the right to mount a small disk in a user namespace of Linux",
+        f"sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0 && {PYTEST} -m mounts",
+    )
+
+
 NEEDS = {
     "data": missing_corpora,
     "browser": missing_browser,
     "weights": missing_weights,
     "package": missing_package,
     "program": missing_program,
+    "mounts": missing_mounts,
 }
 """Marker -> what finds out whether its need is missing."""

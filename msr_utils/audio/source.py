@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
+
+from msr_utils.io import printable
 
 AudioSource = str | os.PathLike[str] | BinaryIO
 """A path, or a file that is open for reading bytes."""
@@ -94,12 +97,14 @@ class Deadline:
 def source_name(source: AudioSource) -> str:
     """Name of `source` in messages: the file's name without its folder.
 
-    Bytes of the name that are not UTF-8 are shown as ``\\xNN``, so that it can be printed.
+    What cannot be printed is escaped.
     """
     name = source if isinstance(source, str | os.PathLike) else getattr(source, "name", None)
     if not isinstance(name, str | os.PathLike):
         return "the uploaded audio"
-    return os.fsencode(Path(name).name).decode("utf-8", "backslashreplace")
+    if name == "<stdin>":
+        return "standard input"
+    return printable(Path(name).name)
 
 
 @contextmanager
@@ -115,9 +120,9 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
     Raises
     ------
     AudioError
-        If the file is a folder or is empty.
-    FileNotFoundError, PermissionError
-        If a path does not exist or must not be read.
+        If the file is empty.
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If a path does not exist, is a folder or must not be read.
     TypeError
         If `source` is neither a path nor a file that gives bytes.
     """
@@ -125,7 +130,11 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
     if isinstance(source, str | os.PathLike):
         try:
             if stat.S_ISDIR(os.stat(source).st_mode):
-                raise AudioError(f"{name}: is a folder, not an audio file")
+                raise IsADirectoryError(
+                    errno.EISDIR,
+                    "is a folder; 'msr predict FOLDER --csv OUT' and predict_folder read folders",
+                    _shown(source),
+                )
             file = open(source, "rb")  # noqa: SIM115, closed below
         except FileNotFoundError as error:
             raise FileNotFoundError(f"audio file not found: {_shown(source)}") from error
@@ -143,13 +152,14 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
             yield opened
     else:
         raise TypeError(
-            f"audio: need a path or a file that is open for reading bytes, not "
-            f"{type(source).__name__}; samples go to msr_utils.inference.Stream"
+            f"source: must be a path or a file that is open for reading bytes, not "
+            f"{type(source).__name__}; to predict samples, resample them to the rate of the model "
+            "and give them to msr_utils.inference.Stream(model).push"
         )
 
 
 def _shown(path: str | os.PathLike[str]) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return printable(os.fspath(path))
 
 
 @contextmanager

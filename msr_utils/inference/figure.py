@@ -37,6 +37,9 @@ def draw(times_s: np.ndarray, curves: Mapping[str, np.ndarray], title: str = "")
     for target, values in curves.items():
         ax.plot(times_s, values, color=COLOURS[target], label=target)
     ax.axhline(0, color=GREY, lw=0.6)
+    ax.grid(color="#cccccc")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
     ax.set(title=title, xlabel="time (s)", ylabel="predicted", ylim=SCALE, xlim=(0, None))
     ax.legend(ncols=2)
     return figure
@@ -55,16 +58,16 @@ def plot(
 
     Raises
     ------
+    ImportError
+        If matplotlib is not installed.
     ValueError
         If matplotlib does not know the suffix.
     OSError
         If the file cannot be written.
     """
-    from msr_utils.style import use_style
-
-    use_style()
+    figure = draw(times_s, curves, title)
     with atomic_path(path) as temporary:
-        draw(times_s, curves, title).savefig(temporary)
+        figure.savefig(temporary, dpi=200, facecolor="white")
 
 
 def to_html(
@@ -75,7 +78,7 @@ def to_html(
 ) -> str:
     """Figure of curves with its caption, as HTML for a notebook.
 
-    If matplotlib or a library of its style is not installed, the caption alone is given.
+    If matplotlib is not installed, the caption alone is given.
 
     Parameters
     ----------

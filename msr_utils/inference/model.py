@@ -2,53 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from msr_utils.audio.decode import AudioFile
 from msr_utils.audio.source import AudioError, AudioSource, Limits
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
-from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.features.weights import PretrainedWeightsError
-from msr_utils.inference.card import CardError, ModelCard
+from msr_utils.inference.bundle_files import (
+    BundleError,
+    PretrainedWeightsMissing,
+    load_network,
+    read_card,
+    read_features,
+)
 from msr_utils.inference.prediction import Prediction
-from msr_utils.io import read_json, sha256_file
+from msr_utils.io import sha256_file
 from msr_utils.paths import MODELS_DIR
+
+__all__ = [
+    "PREFERRED",
+    "VERSION_DIGITS",
+    "BundleError",
+    "FilePrediction",
+    "Model",
+    "PretrainedWeightsMissing",
+    "Stream",
+    "available",
+    "load",
+    "load_default",
+    "usable",
+]
 
 PREFERRED = ("full", "light")
 """Default bundles: the first that is installed with its pretrained weights is used. They come
 first because they were trained on more than one kind of music."""
 
 
-class BundleError(ValueError):
-    """A bundle that is incomplete, was altered or does not fit this version.
-
-    Parameters
-    ----------
-    message : str
-    file : str
-        Name of the bundle's file concerned; empty if it is not about one.
-    field : str
-        Key in this file; empty if it is not about one.
-    """
-
-    def __init__(self, message: str, file: str = "", field: str = "") -> None:
-        super().__init__(message)
-        self.file = file
-        self.field = field
-
-
-class PretrainedWeightsMissing(BundleError):
-    """A complete bundle that needs pretrained weights, which were not fetched."""
+VERSION_DIGITS = 12
+"""Hexadecimal digits of a bundle's version."""
 
 
 class Model:
     """A loaded bundle. Threads may share it.
+
+    Other processes may share it as well: pickled, it is its folder, which is loaded again.
 
     Parameters
     ----------
@@ -59,6 +61,9 @@ class Model:
 
     Attributes
     ----------
+    folder : Path
+        Absolute path of the bundle.
+    threads : int
     card : ModelCard
     features : FeatureConfig
         Features that the network takes.
@@ -76,7 +81,9 @@ class Model:
         for name in ("model.onnx", "features.json", "card.json"):
             if not (folder / name).is_file():
                 raise BundleError(f"bundle {folder.name}: {name} is missing in {folder}", file=name)
-        self.card = _read_card(folder)
+        self.folder = folder.absolute()
+        self.threads = threads
+        self.card = read_card(folder)
         digest = sha256_file(folder / "model.onnx")
         if digest != self.card.model_sha256:
             raise BundleError(
@@ -85,18 +92,27 @@ class Model:
                 "card.json",
                 "model_sha256",
             )
-        self.features = _read_features(folder, self.card)
+        self.features = read_features(folder, self.card)
         try:
             FeatureExtractor(self.features)
         except PretrainedWeightsError as error:
             raise PretrainedWeightsMissing(f"bundle {self.name}: {error}") from error
-        self._session = _load_network(folder, self.name, threads)
+        self._session = load_network(folder, self.name, threads)
         self._inputs = [node.name for node in self._session.get_inputs()]
+
+    def __reduce__(self) -> tuple[Callable[..., Model], tuple[Path, int, str, str]]:
+        hashes = self.card.model_sha256, self.card.feature_hash
+        return _load_again, (self.folder, self.threads, *hashes)
 
     @property
     def name(self) -> str:
         """Name of the bundle."""
         return self.card.name
+
+    @property
+    def version(self) -> str:
+        """Start of the SHA-256 of the network, `VERSION_DIGITS` long."""
+        return self.card.model_sha256[:VERSION_DIGITS]
 
     @property
     def margins(self) -> Mapping[str, float]:
@@ -167,52 +183,15 @@ class Model:
         return prediction.prediction()
 
 
-def _read_card(folder: Path) -> ModelCard:
-    """Read the card of a bundle, or raise BundleError."""
-    try:
-        return ModelCard.from_json(read_json(folder / "card.json"))
-    except CardError as error:
+def _load_again(folder: Path, threads: int, model_sha256: str, feature_hash: str) -> Model:
+    """Load the bundle of a pickled model, or raise BundleError if it is another one now."""
+    model = Model(folder, threads)
+    if (model.card.model_sha256, model.card.feature_hash) != (model_sha256, feature_hash):
         raise BundleError(
-            f"bundle {folder.name}: card.json is damaged ({error})", "card.json", error.field
-        ) from error
-    except ValueError as error:
-        raise BundleError(
-            f"bundle {folder.name}: card.json is damaged (no JSON: {error})", "card.json"
-        ) from error
-
-
-def _read_features(folder: Path, card: ModelCard) -> FeatureConfig:
-    """Read the features of a bundle, or raise BundleError."""
-    try:
-        values = read_json(folder / "features.json")
-        features = FeatureConfig.from_json(values)
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(
-            f"bundle {card.name}: {error}", "features.json", getattr(error, "field", "")
-        ) from error
-    # The hash in the file may contain a former name of a block, and so may the card's.
-    if card.feature_hash not in (features.hash, values["hash"]):
-        raise BundleError(
-            f"bundle {card.name}: features.json is not the one of its card",
+            f"bundle {model.name}: {folder} has changed since the model was pickled; load it again",
             "card.json",
-            "feature_hash",
         )
-    return features
-
-
-def _load_network(folder: Path, name: str, threads: int) -> ort.InferenceSession:
-    """Load the network of a bundle, or raise BundleError."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    try:
-        return ort.InferenceSession(
-            str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's errors have no common class
-        raise BundleError(
-            f"bundle {name}: model.onnx cannot be loaded ({error})", "model.onnx"
-        ) from error
+    return model
 
 
 class FilePrediction:
@@ -281,6 +260,7 @@ class FilePrediction:
             values[:, 1],
             self._audio.warnings,
             self._model.margins,
+            self._model.version,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import overload
+from typing import Any, NotRequired, TypedDict, overload
 
 import numpy as np
 
@@ -14,6 +14,25 @@ from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
 DECIMALS = 6
 """Decimals of values in CSV files and in the service's answers. Values of a live stream equal
 those of a file to 1e-5."""
+
+
+class QuadrantJson(TypedDict):
+    """Quadrant of the means."""
+
+    name: str
+    words: str
+
+
+class SummaryJson(TypedDict):
+    """What JSON says about a whole track, without its curves."""
+
+    model: str
+    model_version: str
+    duration_s: float
+    frame_seconds: float
+    mean: dict[str, float]
+    quadrant: NotRequired[QuadrantJson]
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,8 @@ class Prediction:
         Defects of audio that could be decoded, such as a missing end.
     margins : mapping of str to float
         Half-width of each target's interval, from the bundle's card; empty if it gives none.
+    version : str
+        Start of the SHA-256 of the bundle's network. Empty if it is not known.
     """
 
     model: str
@@ -40,6 +61,17 @@ class Prediction:
     arousal: np.ndarray
     warnings: tuple[str, ...] = ()
     margins: Mapping[str, float] = field(default_factory=dict)
+    version: str = ""
+
+    @property
+    def model_id(self) -> str:
+        """The model and its version: ``name@version``."""
+        return f"{self.model}@{self.version}" if self.version else self.model
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that the curves cover."""
+        return len(self.times_s) * FRAME_SECONDS
 
     @property
     def mean(self) -> dict[str, float]:
@@ -80,14 +112,42 @@ class Prediction:
         return to_html(self.times_s, self.curves(), self.summary, self.warnings)
 
     def to_csv(self, targets: Sequence[str] = TARGETS) -> str:
-        """Curves and intervals of these targets as CSV with a header line."""
+        """Curves and intervals of these targets as CSV with a header line.
+
+        The last column, ``model``, holds `model_id` in each row. Programs that read CSV then
+        need not know about comments.
+        """
         columns = self.columns(targets)
         rows = zip(*(rounded(values) for values in columns.values()), strict=True)
         lines = [
-            ",".join([f"{t:.1f}", *(f"{value:.{DECIMALS}f}" for value in values)])
+            ",".join([f"{t:.1f}", *(f"{value:.{DECIMALS}f}" for value in values), self.model_id])
             for t, values in zip(self.times_s, rows, strict=True)
         ]
-        return "\n".join([",".join(["time_s", *columns]), *lines]) + "\n"
+        return "\n".join([",".join(["time_s", *columns, "model"]), *lines]) + "\n"
+
+    def summary_json(self, targets: Sequence[str] = TARGETS) -> SummaryJson:
+        """What JSON says about the whole track. With one target only, it has no quadrant."""
+        document = SummaryJson(
+            model=self.model,
+            model_version=self.version,
+            duration_s=self.duration_s,
+            frame_seconds=FRAME_SECONDS,
+            mean={target: rounded(self.mean[target]) for target in targets},
+            warnings=list(self.warnings),
+        )
+        if set(targets) == set(TARGETS):
+            name, words = self.quadrant
+            document["quadrant"] = QuadrantJson(name=name, words=words)
+        return document
+
+    def curves_json(self, targets: Sequence[str] = TARGETS) -> dict[str, list[float]]:
+        """Times, curves and intervals of these targets by name."""
+        columns = {name: rounded(values) for name, values in self.columns(targets).items()}
+        return {"times_s": self.times_s.tolist(), **columns}
+
+    def to_json(self) -> dict[str, Any]:
+        """Summary and curves in one object, as ``msr predict --json`` prints them."""
+        return {**self.summary_json(), **self.curves_json()}
 
 
 @overload

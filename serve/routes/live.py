@@ -63,6 +63,7 @@ def follow(options: LiveOptions) -> dict[str, Any]:
     curves |= bounds(curves, stream.model.margins)
     return {
         "model": stream.model.name,
+        "model_version": stream.model.version,
         "audio_s": stream.seconds,
         "times_s": frames.times_s.tolist(),
         **{name: rounded(values) for name, values in curves.items()},

@@ -10,9 +10,8 @@ from typing import Any
 from apiflask import APIBlueprint
 from flask import Response, request, stream_with_context
 
-from msr_utils.constants import FRAME_SECONDS, TARGETS
 from msr_utils.inference.model import FilePrediction
-from msr_utils.inference.prediction import Prediction, rounded
+from msr_utils.inference.prediction import Prediction
 from serve import schemas
 from serve.hooks import current_record
 from serve.ndjson import NDJSON, prediction_lines
@@ -57,18 +56,10 @@ class Summariser:
 
     def __call__(self, prediction: Prediction) -> dict[str, Any]:
         """Summarise a prediction that is not smoothed yet."""
-        duration_s = len(prediction.times_s) * FRAME_SECONDS
-        current_record().audio_s = duration_s
-        mean, targets = prediction.mean, self.options.targets
-        name, words = prediction.quadrant
-        both = set(targets) == set(TARGETS)
+        current_record().audio_s = prediction.duration_s
         return {
+            **prediction.summary_json(self.options.targets),
             "model": self.model,
-            "duration_s": duration_s,
-            "frame_seconds": FRAME_SECONDS,
-            "mean": {target: rounded(mean[target]) for target in targets},
-            **({"quadrant": {"name": name, "words": words}} if both else {}),
-            "warnings": list(prediction.warnings),
             "elapsed_ms": round(1000 * (time.perf_counter() - self.started), 1),
             "card": card_url(self.model),
         }
@@ -128,5 +119,4 @@ def predict_file(options: PredictOptions) -> Response | tuple[dict[str, Any], di
     smoothed = prediction.smoothed(options.smoothing_s, options.causal_smoothing)
     if content_type == CSV:
         return Response(smoothed.to_csv(options.targets), mimetype=CSV, headers=HEADERS)
-    curves = {name: rounded(values) for name, values in smoothed.columns(options.targets).items()}
-    return {**summary, "times_s": smoothed.times_s.tolist(), **curves}, HEADERS
+    return {**summary, **smoothed.curves_json(options.targets)}, HEADERS

@@ -219,13 +219,16 @@ function finish(track, whole, focus) {
   if (focus) $("result").focus({ preventScroll: true });
 }
 
-/** Columns of numbers, one for each half second. */
+/** Names of the columns of numbers, one for each half second. */
 const columnsOf = (curve) => Object.keys(curve).filter((name) => Array.isArray(curve[name]) && /^(times_s|valence|arousal)/.test(name));
 
 function table(curve) {
   const names = columnsOf(curve);
-  const rows = curve.times_s.map((_, i) => names.map((name) => curve[name][i].toFixed(name === "times_s" ? 1 : DECIMALS)));
-  return [names.map((name) => name.replace("times_s", "time_s")), ...rows, []].join("\n");
+  const rows = curve.times_s.map((_, i) => [
+    ...names.map((name) => curve[name][i].toFixed(name === "times_s" ? 1 : DECIMALS)),
+    `${curve.model}@${curve.model_version}`,
+  ]);
+  return [[...names.map((name) => name.replace("times_s", "time_s")), "model"], ...rows, []].join("\n");
 }
 
 async function loadSpectrogram(track) {
@@ -289,6 +292,7 @@ async function recordMicrophone(slot) {
       track,
       {
         model: track.model,
+        model_version: track.modelVersion,
         duration_s: track.curve.times_s.at(-1),
         frame_seconds: track.curve.times_s[0],
         mean: Object.fromEntries(Object.entries(mean).map(([key, value]) => [key, Number(value.toFixed(DECIMALS))])),
@@ -328,6 +332,7 @@ async function recordMicrophone(slot) {
     onProblem: onFailure,
     onFrames: (answer) => {
       const { times_s, valence, arousal } = answer;
+      track.modelVersion = answer.model_version;
       const names = columnsOf(answer).filter((name) => name !== "times_s");
       addFrames(track.curve, times_s.map((time_s, i) => ({ time_s, ...Object.fromEntries(names.map((name) => [name, answer[name][i]])) })));
       if (!times_s.length) return;

@@ -241,6 +241,7 @@ def test_live_and_file_answers_agree_on_a_real_file(servers, model):
         state = answer["state"]
         for target in ("valence", "arousal"):
             curves.setdefault(target, []).extend(answer[target])
+        assert answer["model_version"] == whole["model_version"] != ""
     for target, curve in curves.items():
         assert np.ptp(curve) > 0.01
         np.testing.assert_allclose(curve, whole[target], atol=1e-5, rtol=0)

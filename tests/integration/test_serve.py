@@ -245,6 +245,7 @@ def test_form_gives_the_curve_of_the_model(server, tiny, name):
     assert answer["duration_s"] == frames * FRAME_SECONDS
     assert answer["frame_seconds"] == FRAME_SECONDS
     assert answer["model"] == "tiny"
+    assert answer["model_version"] == tiny.version == tiny.card.model_sha256[:12]
     assert answer["elapsed_ms"] > 0
     assert np.ptp(answer["valence"]) > 1e-3
     assert answer["valence"] != answer["arousal"]
@@ -338,10 +339,10 @@ def test_targets_can_be_chosen(server):
     assert one["mean"] == {"valence": both["mean"]["valence"]}
     assert set(both) - set(one) == {"arousal", "quadrant"}
     options = {"params": {"targets": "arousal"}, "headers": {"Accept": "text/csv"}}
-    assert post(server, GOOD, **options).text.startswith("time_s,arousal\n0.5,")
+    assert post(server, GOOD, **options).text.startswith("time_s,arousal,model\n0.5,")
     assert_problem(post(server, GOOD, params={"targets": "joy"}), 400, "targets", "arousal")
     options["params"] = {"targets": "arousal,valence"}
-    assert post(server, GOOD, **options).text.startswith("time_s,arousal,valence\n0.5,")
+    assert post(server, GOOD, **options).text.startswith("time_s,arousal,valence,model\n0.5,")
 
 
 @pytest.mark.parametrize(("window", "before", "after"), [("centred", 1, 1), ("causal", 2, 0)])
@@ -381,6 +382,7 @@ def test_no_value_is_minus_zero():
     text = curve.to_csv()
     assert "-0.000001" in text
     assert not re.search(r"-0\.0+\b", text)
+    assert {line.rpartition(",")[2] for line in text.splitlines()} == {"model", "m"}
 
 
 def test_clients_at_once_get_their_own_answers(server, tiny):

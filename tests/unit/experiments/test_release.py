@@ -232,7 +232,7 @@ def test_the_bundle_computes_the_model_and_its_intervals(released, corpora, tmp_
     )
     prediction = model.predict(track.audio_path)
     assert prediction.to_csv().splitlines()[0] == (
-        "time_s,valence,arousal,valence_low,valence_high,arousal_low,arousal_high"
+        "time_s,valence,arousal,valence_low,valence_high,arousal_low,arousal_high,model"
     )
     for target in TARGETS:
         width = prediction.columns()[f"{target}_high"] - getattr(prediction, target)

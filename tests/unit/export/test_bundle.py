@@ -94,7 +94,7 @@ def test_predict_gives_a_frame_for_each_half_second(bundle, tmp_path):
     assert (
         got.quadrant[0] == ("Q1" if got.mean["arousal"] >= 0 else "Q4") or got.mean["valence"] < 0
     )
-    assert got.to_csv().splitlines()[0] == "time_s,valence,arousal"
+    assert got.to_csv().splitlines()[0] == "time_s,valence,arousal,model"
     assert len(got.to_csv().splitlines()) == 61
 
 

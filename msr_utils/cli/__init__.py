@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from msr_utils import __version__
+from msr_utils.cli.predict import predict
 from msr_utils.paths import PROJECT_ROOT
 
 
@@ -360,72 +361,7 @@ def book(edition: str, corpus: str, data_dir: str, pdf: bool) -> None:
     click.echo(f"{state}; open {os.path.relpath(page)}")
 
 
-@main.command()
-@click.argument("audio", type=click.Path(path_type=Path))
-@click.option("--model", default="", help="bundle; full by default, else light, else the first")
-@click.option("--models", "models_dir", default="", help="folder of bundles")
-@click.option(
-    "--csv",
-    is_flag=False,
-    flag_value="-",
-    type=click.Path(path_type=Path),
-    help="write the curve here; of a folder, a folder; - or nothing prints it",
-)
-@click.option(
-    "--plot", type=click.Path(path_type=Path), help="draw the curve here: .png, .pdf, .svg"
-)
-def predict(audio: Path, model: str, models_dir: str, csv: Path | None, plot: Path | None) -> None:
-    """Predict the curve of an audio file: CSV, or its means where it goes to a file.
-
-    Of a folder, predict every audio file in it to CSV files under --csv. Called again, it goes
-    on with those that are missing. The exit code is 1 if a file failed.
-    """
-    from threadpoolctl import threadpool_limits
-
-    from msr_utils import paths
-    from msr_utils.audio.source import AudioError
-    from msr_utils.inference import figure
-    from msr_utils.inference import folder as inference_folder
-    from msr_utils.inference import model as inference_model
-    from msr_utils.inference.model import BundleError
-    from msr_utils.io import write_text
-
-    threadpool_limits(1)  # The products are small: cores that share one wait for each other.
-    printed = csv == Path("-") or (csv is None and plot is None)
-    try:
-        bundles = models_dir or paths.MODELS_DIR
-        loaded = (
-            inference_model.load(model, bundles) if model else inference_model.load_default(bundles)
-        )
-        if audio.is_dir():
-            if csv is None or printed or plot is not None:
-                raise click.UsageError("of a folder, give --csv FOLDER and no --plot")
-            failed = inference_folder.predict_folder(loaded, audio, csv)
-            for path, reason in failed.items():
-                click.echo(f"failed  {path}: {reason}")
-            click.echo(f"{audio.name}: curves in {csv}; {len(failed)} files failed")
-            sys.exit(1 if failed else 0)
-        result = loaded.predict(audio)
-    except (AudioError, BundleError, FileNotFoundError) as error:
-        raise click.ClickException(str(error)) from error
-    try:
-        if not printed and csv is not None:
-            write_text(csv, result.to_csv())
-        if plot is not None:
-            figure.plot(plot, result.times_s, result.curves(), audio.name)
-    except OSError as error:
-        raise click.ClickException(f"cannot write {csv or plot}: {error.strerror}") from error
-    except ValueError as error:
-        raise click.ClickException(f"--plot: {error}") from error
-    if printed:
-        click.echo(result.to_csv(), nl=False)
-        return
-    quadrant, words = result.quadrant
-    click.echo(
-        f"{audio.name}: valence {result.mean['valence']:+.2f}, "
-        f"arousal {result.mean['arousal']:+.2f}, {quadrant} ({words}); "
-        f"written: {', '.join(str(p) for p in (csv, plot) if p)}"
-    )
+main.add_command(predict)
 
 
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
