@@ -257,6 +257,8 @@ def execute_parallel(
     """
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     env = os.environ | dict.fromkeys(THREAD_SETTINGS, threads)
+    # The command finds this checkout by it, and not by the working folder, see ``python -P``.
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), env.get("PYTHONPATH")]))
     waiting = [run for run in runs if run.name in wanted]
     under_way: dict[str, subprocess.Popen] = {}
     failed: list[str] = []

@@ -30,6 +30,7 @@ STREAM = [
     "figures",
     "study",
     "book",
+    "commands",
     "cli",
     "__main__",
 ]
