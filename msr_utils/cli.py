@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from msr_utils import __version__
-from msr_utils.commands import Commands, load_service, needs_checkout
+from msr_utils.commands import Commands, load_service, needs_checkout, shown
 from msr_utils.paths import PROJECT_ROOT
 
 
@@ -173,7 +173,7 @@ def features(
     except (CorpusError, DistributedError) as error:
         raise click.ClickException(str(error)) from error
     counts = [f"{sum(o.state == state for o in outcomes)} {state}" for state in distributed.STATES]
-    click.echo(f"{', '.join(counts)}; features in {os.path.relpath(cache_dir)}")
+    click.echo(f"{', '.join(counts)}; features in {shown(cache_dir)}")
     if failed:
         click.echo(distributed.failure_table(failed))
         raise SystemExit(1)
@@ -203,7 +203,7 @@ def fetch_weights(wheel: Path | None) -> None:
         file, made = fetch_musicnn(wheel)
     except PretrainedWeightsError as error:
         raise click.ClickException(str(error)) from error
-    where = os.path.relpath(file)
+    where = shown(file)
     click.echo(f"{MUSICNN_TERMS}\n{where}" if made else f"nothing to be done: {where} exists")
 
 

@@ -142,6 +142,12 @@ def _is_readable(path: Path) -> bool:
     return os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK)
 
 
+def shown(path: Path) -> str:
+    """A path for people: relative if it lies in the working folder."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
 def load_service() -> ModuleType:
     """Import the package `serve` that lies beside this one.
 
