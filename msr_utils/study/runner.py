@@ -340,6 +340,8 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from msr_utils.study.kernel import KERNEL_NAME, ThisKernelManager
+
     folder.mkdir(parents=True, exist_ok=True)
     # From here on the folder's results are being replaced: no manifest vouches for them.
     (folder / "manifest.json").unlink(missing_ok=True)
@@ -358,7 +360,8 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
                     os.path.relpath(notebooks / f"{run.notebook}.ipynb"),
                     os.path.relpath(temporary),
                     parameters=parameters,
-                    kernel_name="python3",
+                    kernel_name=KERNEL_NAME,
+                    kernel_manager_class=ThisKernelManager,
                     progress_bar=False,
                     stderr_file=_BarsOnly(terminal),
                     autosave_cell_every=60,
