@@ -132,7 +132,7 @@ class _Parser(HTTPRequestParser):
     def received(self, data: bytes) -> int:
         if not self.draining:
             n_consumed: int = super().received(data)
-            failure = self.body_rcv and self.body_rcv.buf.failure
+            failure = None if self.body_rcv is None else self.body_rcv.buf.failure
             if failure and self.error is None:
                 self.error = _InsufficientStorage(storage_error(failure).description)
             kinds = (RequestEntityTooLarge, _InsufficientStorage)

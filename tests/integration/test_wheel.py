@@ -201,7 +201,9 @@ def test_what_an_extra_brings_is_named_in_one_line(bare, command, extra):
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     if extra:
-        assert re.search(rf"needs the package '\w+'.*pip install 'msr-utils\[{extra}\]'", done.stderr)
+        assert re.search(
+            rf"needs the package '\w+'.*pip install 'msr-utils\[{extra}\]'", done.stderr
+        )
 
 
 @pytest.mark.parametrize("command", ["run", "book", "verify"])

@@ -179,7 +179,9 @@ def test_another_kernel_of_the_same_name_is_not_taken(tiny, tmp_path, monkeypatc
     (kernel / "kernel.json").write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     assert KernelSpecManager().get_kernel_spec("python3").argv == command  # it comes first
-    after(tiny, "write_json(PROJECT_ROOT / output_dir / 'metrics.json', {'python': sys.executable})")
+    after(
+        tiny, "write_json(PROJECT_ROOT / output_dir / 'metrics.json', {'python': sys.executable})"
+    )
     assert tiny(only=["one"]) == ["one"]
     assert read_json(tiny.folder / "one" / "metrics.json") == {"python": sys.executable}
     executed = nbformat.read(tiny.folder / "one" / "notebook.ipynb", as_version=4)
