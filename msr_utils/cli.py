@@ -225,7 +225,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path, readable=False))
 @click.option("--corpus", default="", help="its loader; recognised from the files by default")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="write the findings here")
 def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
