@@ -24,7 +24,10 @@ from msr_utils.paths import PROJECT_ROOT
 from msr_utils.study.plan import Run
 from msr_utils.study.runner import execute_parallel
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="rights are set as on Unix")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="rights are set as on Unix"),
+]
 
 NO_OVERRIDE = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--"]
 """Runs a command of root without root's right to open every file."""
@@ -83,7 +86,6 @@ def checkout(tmp_path_factory):
         folder.chmod(0o755)
 
 
-@pytest.mark.slow
 def test_run_in_a_read_only_checkout(checkout, tmp_path):
     done = msr("run", "--profile", "quick", "--only", "data", cwd=tmp_path, root=checkout)
     assert_refused(
@@ -91,7 +93,6 @@ def test_run_in_a_read_only_checkout(checkout, tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_run_where_the_results_may_not_be_written(checkout, tmp_path, folder_corpus):
     done = msr(
         "run", "--corpus", "folder", "--data", str(folder_corpus), "--only", "data",
@@ -100,7 +101,6 @@ def test_run_where_the_results_may_not_be_written(checkout, tmp_path, folder_cor
     assert_refused(done, f"cannot write {checkout}/reports/local/tones", "Permission denied")
 
 
-@pytest.mark.slow
 def test_book_in_a_read_only_checkout(checkout, tmp_path):
     done = msr("book", cwd=tmp_path, root=checkout)
     assert_refused(done, str(checkout), "in a checkout that this user may write")
