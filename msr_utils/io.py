@@ -1,4 +1,4 @@
-"""Write files so that a kill leaves the old file or the new one; hashes; text that can be printed."""
+"""Files that are written whole or not at all, hashes, and text that can be printed."""
 
 from __future__ import annotations
 

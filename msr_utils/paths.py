@@ -1,14 +1,19 @@
-"""Where the parts of a checkout lie: every folder, once."""
+"""Where the parts of a checkout or of an installation lie: every folder, once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 PACKAGE = Path(__file__).resolve().parent
 """The package itself."""
 
 PROJECT_ROOT = PACKAGE.parent
-"""The checkout that this package runs from."""
+"""The checkout that this package runs from; of an installed package, the folder of packages."""
+
+IS_CHECKOUT = (PROJECT_ROOT / "notebooks" / "study.yml").is_file()
+"""False for a package that was installed from a wheel. It has no notebooks and no reports."""
 
 LOCK = PROJECT_ROOT / "requirements.lock"
 ENVIRONMENT = PROJECT_ROOT / "environment.yml"
@@ -17,13 +22,14 @@ REPORTS = PROJECT_ROOT / "reports"
 BOOK = PROJECT_ROOT / "book"
 
 MODELS_DIR = PROJECT_ROOT / "serve" / "models"
-"""Where the bundles of a checkout lie."""
+"""Where the bundles lie. A wheel brings them."""
 
 BENCHMARK = REPORTS / "benchmarks" / "features.json"
 REHEARSAL = REPORTS / "benchmarks" / "deam_rehearsal.json"
 
-CACHE_DIR = PROJECT_ROOT / ".cache"
-"""What can be computed again: features, rendered audio, trainings, searches."""
+CACHE_DIR = PROJECT_ROOT / ".cache" if IS_CHECKOUT else user_cache_path("msr-utils", False)
+"""What can be computed again: features, rendered audio, trainings, searches. An installed package
+keeps it in the user's folder of caches."""
 
 TRAININGS = CACHE_DIR / "trainings"
 """Trainings, under names made of all that they depend on. A killed training goes on from here,

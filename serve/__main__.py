@@ -14,20 +14,22 @@ from serve.config import VARIABLES, ConfigError, ServiceConfig
 from serve.server import make_server, run, share_heaps
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m serve") -> int:
     """Run the service until it is told to stop.
 
     Parameters
     ----------
     arguments : list of str, optional
         Command-line arguments, by default those of the process.
+    program : str
+        Name of the command, for its help.
 
     Returns
     -------
     int
         Exit code. It is 1 if the service cannot start; the reason is then on standard error.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser(program).parse_args(arguments)
     share_heaps()
     logs.configure()
     try:
@@ -53,9 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m serve",
+        prog=program,
         description="Serve the models over HTTP: an API, and a page to try them.",
         epilog=f"Environment variables hold all settings: {', '.join(VARIABLES)}. "
         "Options replace them.",

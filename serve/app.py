@@ -47,12 +47,14 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         MAX_CONTENT_LENGTH=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
         MAX_FORM_MEMORY_SIZE=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
         DESCRIPTION=DESCRIPTION,
-        SERVERS=[{"url": "/"}],
+        SERVERS=[{"url": "."}],  # relative to the document, which may lie behind a path prefix
         TAGS=["Prediction", "Models", "Service"],
         VALIDATION_ERROR_STATUS_CODE=HTTPStatus.BAD_REQUEST,
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
     )
+    # A redirect would need the address under which the client knows the service.
+    app.url_map.merge_slashes = False
     app.json = json_provider = DefaultJSONProvider(app)
     json_provider.sort_keys = json_provider.ensure_ascii = False
     app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}

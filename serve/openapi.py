@@ -178,6 +178,14 @@ PROBLEMS = {
             "the service is busy (running requests: 4, waiting requests: 16); try again in 5 s",
         ),
     ),
+    507: (
+        "The service has no room to store the upload while it reads it",
+        Problem(
+            507,
+            "the service has no room to store this upload (No space left on device); "
+            "try again later, or send a smaller file",
+        ),
+    ),
 }
 """status -> description of the answer, and an example of the problem."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 import uuid
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -75,6 +77,24 @@ class RequestError(HTTPException):
         super().__init__(f"{field}: {message}")
         self.code = status
         self.field = field
+
+
+class StorageError(HTTPException):
+    """An upload that cannot be stored while it is read, for instance because the disk is full."""
+
+    code = HTTPStatus.INSUFFICIENT_STORAGE
+
+
+def storage_error(error: OSError) -> StorageError:
+    """Log that a temporary file cannot be written, and make the answer for the client."""
+    # Not the error's own text: it may name folders.
+    reason = os.strerror(error.errno or 0)
+    fields = {"folder": tempfile.tempdir, "reason": reason}
+    log.error("an upload cannot be stored", extra={"fields": fields})
+    return StorageError(
+        f"the service has no room to store this upload ({reason}); try again later, or send a "
+        "smaller file"
+    )
 
 
 def explain(error: Exception, request_id: str) -> Problem:

@@ -222,7 +222,9 @@ class Prediction(Schema):
         String(), required=True, **described("Defects of the audio file that was decoded.")
     )
     elapsed_ms = Float(required=True, **described("Milliseconds spent on decoding and predicting."))
-    card = String(required=True, **described("Address of the model's card."))
+    card = String(
+        required=True, **described("Path of the model's card, below the service's address.")
+    )
 
 
 class LiveAnswer(Schema):
@@ -265,7 +267,9 @@ class ModelSummary(Schema):
     default = Boolean(
         required=True, **described("True if this model answers when a request names none.")
     )
-    card = String(required=True, **described("Address of the model's card."))
+    card = String(
+        required=True, **described("Path of the model's card, below the service's address.")
+    )
 
 
 class ModelList(Schema):

@@ -8,7 +8,9 @@ import json
 import signal
 import socket
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from apiflask import APIFlask
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
+from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.server import TcpWSGIServer, create_server
@@ -25,7 +28,13 @@ from waitress.utilities import Error, RequestEntityTooLarge
 from serve.config import ServiceConfig
 from serve.cors import cors_headers
 from serve.logs import log_request
-from serve.problems import PROBLEM_TYPE, Problem, choose_request_id, too_large
+from serve.problems import (
+    PROBLEM_TYPE,
+    Problem,
+    choose_request_id,
+    storage_error,
+    too_large,
+)
 from serve.service import service_of
 
 FORM_OVERHEAD_BYTES = 64 * 1024
@@ -54,6 +63,35 @@ class _RequestTimeout(Error):
     reason = "Request Timeout"
 
 
+class _InsufficientStorage(Error):
+    code = 507
+    reason = "Insufficient Storage"
+
+
+class _BodyBuffer(OverflowableBuffer):
+    """Buffer of a request's body. A large body goes to a temporary file.
+
+    If that file cannot be written, the body is discarded and `failure` tells why. An exception
+    would end the connection without an answer.
+    """
+
+    failure: OSError | None = None
+
+    def append(self, data: bytes) -> None:
+        if self.failure is not None:
+            return
+        try:
+            super().append(data)
+        except OSError as error:
+            self.failure = error
+            self.close()
+
+    def close(self) -> None:
+        # Closing writes what Python still holds of the file, which fails again.
+        with suppress(OSError):
+            super().close()
+
+
 class _DiscardingBuffer:
     """Replaces the buffer of a request and stores nothing."""
 
@@ -71,12 +109,13 @@ class _DiscardingBuffer:
 
 
 class _Parser(HTTPRequestParser):
-    """Read a body that is too large to its end, and discard it.
+    """Read a body that is too large, or that cannot be stored, to its end, and discard it.
 
     Waitress answers and closes the connection while the client still sends. Such a client never
     reads the answer.
     """
 
+    error: Error | None
     expect_continue: bool
     draining = False
     n_drained = 0
@@ -85,10 +124,19 @@ class _Parser(HTTPRequestParser):
         super().__init__(adj)
         self.started = time.time()
 
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        if self.body_rcv is not None:
+            self.body_rcv.buf = _BodyBuffer(self.adj.inbuf_overflow)  # The other is still empty.
+
     def received(self, data: bytes) -> int:
         if not self.draining:
             n_consumed: int = super().received(data)
-            if isinstance(self.error, RequestEntityTooLarge) and not self.body_rcv.completed:
+            failure = None if self.body_rcv is None else self.body_rcv.buf.failure
+            if failure and self.error is None:
+                self.error = _InsufficientStorage(storage_error(failure).description)
+            kinds = (RequestEntityTooLarge, _InsufficientStorage)
+            if isinstance(self.error, kinds) and not self.body_rcv.completed:
                 if self.expect_continue:
                     self.expect_continue = False  # The client waits and has sent nothing yet.
                 else:
@@ -114,7 +162,7 @@ class _ErrorTask(ErrorTask):
         identifier = choose_request_id(self.request.headers.get("X_REQUEST_ID"))
         if isinstance(error, RequestEntityTooLarge):
             problem = too_large(server.adj.max_request_body_size - FORM_OVERHEAD_BYTES)
-        elif isinstance(error, _RequestTimeout):
+        elif isinstance(error, _RequestTimeout | _InsufficientStorage):
             problem = Problem(error.code, error.body)
         else:
             problem = Problem(error.code, f"not a valid HTTP request: {error.body}")
@@ -182,6 +230,10 @@ def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> T
     OSError
         If the service cannot listen there, for instance because the port is in use.
     """
+    # Python chooses the folder of temporary files at first use. It would choose another one, even
+    # the working folder, if the usual one were full by then.
+    with suppress(FileNotFoundError):
+        tempfile.gettempdir()
     proxy: dict[str, Any] = {}
     if config.trusted_proxy:
         proxy["trusted_proxy"] = config.trusted_proxy

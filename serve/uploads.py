@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import IO, cast
@@ -13,7 +15,7 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from serve.problems import RequestError
+from serve.problems import RequestError, storage_error
 
 SPOOL_BYTES = 1_000_000
 """A raw upload up to this size stays in memory. A larger one goes to an unnamed file."""
@@ -54,12 +56,17 @@ def read_upload(max_bytes: int) -> FileStorage:
         If there is no file, more than one, or an empty one.
     RequestEntityTooLarge
         If the file has more than `max_bytes`.
+    StorageError
+        If there is no room for a temporary file.
     """
     if request.mimetype == "multipart/form-data":
+        _parse_form()
         upload = _form_file()
     else:
         spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115, the caller closes
-        shutil.copyfileobj(request.stream, spool)
+        with _storing():
+            shutil.copyfileobj(request.stream, spool)
+            spool.flush()
         if not spool.tell():
             raise _wrong(
                 "file",
@@ -73,6 +80,24 @@ def read_upload(max_bytes: int) -> FileStorage:
     if not size:
         raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "file", "empty (0 bytes)")
     return upload
+
+
+@contextmanager
+def _storing() -> Iterator[None]:
+    """Tell the client if a temporary file cannot be written."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError):
+        raise  # The client is gone.
+    except OSError as error:
+        raise storage_error(error) from error
+
+
+def _parse_form() -> None:
+    """Parse the form of the current request. Its larger files go to temporary files."""
+    with _storing():
+        for file in request.files.values():
+            file.stream.flush()
 
 
 def _form_file() -> FileStorage:
@@ -116,12 +141,15 @@ def read_chunk(max_bytes: int, final: bool) -> Chunk:
     RequestError
         If the field ``chunk`` is not one file of at most `max_bytes`, is empty, or if ``state``
         is not text.
+    StorageError
+        If there is no room for a temporary file.
     """
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType(
             "send multipart/form-data with the PCM samples as the file 'chunk' and, from the "
             "second chunk on, the state of the previous answer as the text 'state'"
         )
+    _parse_form()
     files = request.files.getlist("chunk")
     for name in ("chunk", "state"):
         if len(request.files.getlist(name) + request.form.getlist(name)) > 1:

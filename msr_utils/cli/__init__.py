@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 from msr_utils import __version__
+from msr_utils.cli.commands import Commands, load_service, needs_checkout, shown
 from msr_utils.cli.predict import predict
 from msr_utils.paths import PROJECT_ROOT
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="msr")
 def main() -> None:
     """Music Sentiment Recognition: valence and arousal of music every 500 ms."""
@@ -50,6 +51,7 @@ def main() -> None:
     metavar="NAME VALUE",
     help="override a notebook parameter; repeat for more",
 )
+@needs_checkout
 def run(
     corpus: str,
     data_dir: str,
@@ -86,7 +88,7 @@ def run(
             tracks = load_corpus(corpus, **({"synthetic_tracks": size} if size else {}))
         if jobs > 1:
             wanted = plan.select_runs(runs, only, experiments)
-            command = [sys.executable, "-m", "msr_utils", "run", "--corpus", corpus]
+            command = [sys.executable, "-P", "-m", "msr_utils", "run", "--corpus", corpus]
             command += ["--data", data_dir and str(PROJECT_ROOT / data_dir)]
             command += ["--profile", profile, "--edition", edition]
             command += [word for name, value in parameters for word in ("-p", name, value)]
@@ -172,7 +174,7 @@ def features(
     except (CorpusError, DistributedError) as error:
         raise click.ClickException(str(error)) from error
     counts = [f"{sum(o.state == state for o in outcomes)} {state}" for state in distributed.STATES]
-    click.echo(f"{', '.join(counts)}; features in {os.path.relpath(cache_dir)}")
+    click.echo(f"{', '.join(counts)}; features in {shown(cache_dir)}")
     if failed:
         click.echo(distributed.failure_table(failed))
         raise SystemExit(1)
@@ -192,7 +194,8 @@ def weights() -> None:
 def fetch_weights(wheel: Path | None) -> None:
     """Fetch MusiCNN, which the feature block 'musicnn' runs.
 
-    The network is stored as an ONNX graph, in .cache/weights or in the folder MSR_WEIGHTS.
+    The network is stored as an ONNX graph: in .cache/weights of a checkout, in the user's folder of
+    caches of an installed package, or in the folder MSR_WEIGHTS.
     """
     from msr_utils.features.musicnn_graph import MUSICNN_TERMS
     from msr_utils.features.weights import PretrainedWeightsError, fetch_musicnn
@@ -201,7 +204,7 @@ def fetch_weights(wheel: Path | None) -> None:
         file, made = fetch_musicnn(wheel)
     except PretrainedWeightsError as error:
         raise click.ClickException(str(error)) from error
-    where = os.path.relpath(file)
+    where = shown(file)
     click.echo(f"{MUSICNN_TERMS}\n{where}" if made else f"nothing to be done: {where} exists")
 
 
@@ -223,7 +226,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path, readable=False))
 @click.option("--corpus", default="", help="its loader; recognised from the files by default")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="write the findings here")
 def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
@@ -305,6 +308,7 @@ def fetch(
 
 @main.command("verify")
 @click.argument("folder", default="reports", type=click.Path(path_type=Path))
+@needs_checkout
 def verify_results(folder: Path) -> None:
     """Check kept results: reports/, an edition, a corpus of it or one run.
 
@@ -336,6 +340,7 @@ def verify_results(folder: Path) -> None:
 @click.option("--corpus", default="", help="corpus of the edition; needed where it has several")
 @click.option("--data", "data_dir", default="", help="as for run: names a folder corpus")
 @click.option("--pdf", is_flag=True, help="one printable page and a PDF of it; needs Chromium")
+@needs_checkout
 def book(edition: str, corpus: str, data_dir: str, pdf: bool) -> None:
     """Build the book from an edition's executed notebooks; nothing is run."""
     from msr_utils.book.build import build, build_pdf
@@ -368,7 +373,7 @@ main.add_command(predict)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def serve(arguments: tuple[str, ...]) -> None:
     """Start the API and the page; see 'msr serve --help'."""
-    os.execv(sys.executable, [sys.executable, "-m", "serve", *arguments])
+    sys.exit(load_service().main([*arguments], "msr serve"))
 
 
 if __name__ == "__main__":

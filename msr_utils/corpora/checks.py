@@ -38,12 +38,17 @@ def walk(root: Path) -> list[Path]:
 
     Each folder is entered once, through its own path before any link to it. Dot files and
     ``__MACOSX``, which archivers add, are left out.
+
+    Raises
+    ------
+    PermissionError
+        If a folder in it cannot be read. It is not left out in silence.
     """
     files: list[Path] = []
     entered: set[str] = set()
     pending = [Path(root)]
     for start in pending:  # grows: links come after the tree that contains them
-        for folder, folders, names in os.walk(start):
+        for folder, folders, names in os.walk(start, onerror=_raise_if_refused):
             real_path = os.path.realpath(folder)
             folders[:] = [f for f in folders if f != "__MACOSX" and not f.startswith(".")]
             if real_path in entered:
@@ -53,6 +58,11 @@ def walk(root: Path) -> list[Path]:
             pending += sorted(p for f in folders if (p := Path(folder, f)).is_symlink())
             files += [Path(folder, name) for name in names if not name.startswith(".")]
     return sorted(path for path in files if path.is_file())
+
+
+def _raise_if_refused(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        raise error
 
 
 def find_audio(path: Path) -> Path | None:

@@ -135,7 +135,10 @@ def identify(root: Path) -> str:
     ------
     CorpusError
         If it is none of the known corpora, or if sub-folders contain several.
+    OSError
+        If the folder cannot be read.
     """
+    os.listdir(root)  # A pattern finds nothing in a folder that cannot be read.
     for name, pattern in TYPICAL_FILES.items():
         if next(root.glob(pattern), None):
             return name

@@ -50,6 +50,7 @@ from tqdm import tqdm
 from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
 from msr_utils.corpora.base import Card, Corpus, CorpusError, Track
+from msr_utils.corpora.checks import walk
 from msr_utils.features.cache import compute_or_read, features_folder
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import write_json, write_text
@@ -160,7 +161,7 @@ def compute_features(
         cache_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DistributedError(
-            f"cannot make the cache folder {cache_dir}: {error.strerror}"
+            f"cannot make the cache folder {cache_dir}: {error.strerror}; name another one"
         ) from error
     tasks = [
         _Task(index, Path(track.audio_path).absolute(), config, cache_dir)
@@ -432,11 +433,13 @@ def audio_corpus(folder: Path) -> Corpus:
     ------
     CorpusError
         If the folder does not exist or holds no audio file.
+    PermissionError
+        If a folder in it cannot be read.
     """
     root = Path(folder)
     if not root.is_dir():
         raise CorpusError(f"no folder {folder}")
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    files = [path for path in walk(root) if path.suffix.lower() in AUDIO_SUFFIXES]
     if not files:
         raise CorpusError(f"{root.name}: no audio file; known: {', '.join(AUDIO_SUFFIXES)}")
     none = np.zeros(0, np.float32)

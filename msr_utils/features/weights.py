@@ -45,7 +45,7 @@ def weights_file() -> Path:
     """File of MusiCNN's weights, whether it exists or not.
 
     It lies in the folder that ``MSR_WEIGHTS`` names, by default ``.cache/weights`` of the
-    checkout.
+    checkout. An installed package has it in the user's folder of caches.
     """
     name = f"{MUSICNN_NAME}.onnx"
     if folder := os.environ.get(WEIGHTS_VARIABLE):
@@ -109,20 +109,21 @@ def fetch_musicnn(wheel: Path | None = None) -> tuple[Path, bool]:
     ------
     PretrainedWeightsError
         If the package cannot be downloaded or is not the expected one.
+    OSError
+        If the graph cannot be written.
     """
     file = weights_file()
     if file.is_file() and sha256_file(file) == MUSICNN_SHA256:
         return file, False
-    with tempfile.TemporaryDirectory() as name:
+    # The new file is opened first: without the right to write it, nothing is downloaded.
+    with atomic_path(file) as temporary, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = wheel or _download(folder)
         if not wheel.is_file() or sha256_file(wheel) != MUSICNN_WHEEL_SHA256:
             raise PretrainedWeightsError(
                 f"musicnn: {wheel.name} is not the wheel of {MUSICNN_PACKAGE}"
             )
-        graph = build_graph(_read_weights(wheel, folder))
-    with atomic_path(file) as temporary:
-        temporary.write_bytes(graph)
+        temporary.write_bytes(build_graph(_read_weights(wheel, folder)))
         if (digest := sha256_file(temporary)) != MUSICNN_SHA256:
             raise PretrainedWeightsError(
                 f"musicnn: the graph that was made has SHA-256 {digest}, not {MUSICNN_SHA256}; "
@@ -136,7 +137,15 @@ def _download(folder: Path) -> Path:
     """Download the package's wheel with pip."""
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{MUSICNN_PACKAGE} --hash=sha256:{MUSICNN_WHEEL_SHA256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     # Its dependencies are of 2019 and are not needed for its weights.
     command += ["--no-deps", "--require-hashes", "--requirement", str(requirements)]
     command += ["--dest", str(folder)]

@@ -257,6 +257,8 @@ def execute_parallel(
     """
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     env = os.environ | dict.fromkeys(THREAD_SETTINGS, threads)
+    # The command finds this checkout by it, and not by the working folder, see ``python -P``.
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT_ROOT), env.get("PYTHONPATH")]))
     waiting = [run for run in runs if run.name in wanted]
     under_way: dict[str, subprocess.Popen] = {}
     failed: list[str] = []
@@ -338,6 +340,8 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    from msr_utils.study.kernel import KERNEL_NAME, ThisKernelManager
+
     folder.mkdir(parents=True, exist_ok=True)
     # From here on the folder's results are being replaced: no manifest vouches for them.
     (folder / "manifest.json").unlink(missing_ok=True)
@@ -356,7 +360,8 @@ def _execute_one(run: Run, folder: Path, notebooks: Path) -> None:
                     os.path.relpath(notebooks / f"{run.notebook}.ipynb"),
                     os.path.relpath(temporary),
                     parameters=parameters,
-                    kernel_name="python3",
+                    kernel_name=KERNEL_NAME,
+                    kernel_manager_class=ThisKernelManager,
                     progress_bar=False,
                     stderr_file=_BarsOnly(terminal),
                     autosave_cell_every=60,

@@ -27,7 +27,7 @@ live = APIBlueprint("live", __name__)
 @live.doc(
     tags=["Prediction"],
     operation_id="live",
-    responses=problem_responses(400, 408, 413, 415, 422, 429, 503, examples=LIVE_PROBLEMS),
+    responses=problem_responses(400, 408, 413, 415, 422, 429, 503, 507, examples=LIVE_PROBLEMS),
     extensions=shell(
         "curl -F chunk=@first.raw '{host}/v1/live?rate=44100' > answer.json",
         "jq -r .state answer.json > state",

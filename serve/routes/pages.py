@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
+import posixpath
+from typing import Any, cast
 
 from apiflask import APIBlueprint, APIFlask
-from flask import current_app, render_template
+from flask import current_app, render_template, request, url_for
 
 from msr_utils.affect import AXIS_ENDS, QUADRANTS
 from msr_utils.audio.formats import AUDIO_SUFFIXES, FORMAT_NAMES
@@ -13,6 +14,18 @@ from serve.openapi import EXAMPLE_HOST
 from serve.service import current_service
 
 pages = APIBlueprint("pages", __name__, enable_openapi=False)
+
+
+@pages.app_template_global()
+def relative_url(endpoint: str, **values: Any) -> str:
+    """Address of a route, relative to the page that is answered.
+
+    It is right behind a proxy that adds a prefix to the path, although the service does not know
+    the prefix.
+    """
+    target = url_for(endpoint, **values)
+    here = posixpath.dirname(request.script_root + request.path)
+    return posixpath.relpath(target, here) + ("/" if target.endswith("/") else "")
 
 
 @pages.get("/")

@@ -78,7 +78,7 @@ class Summariser:
                 NDJSON: {"schema": {"type": "string"}, "example": NDJSON_EXAMPLE},
             }
         },
-        **problem_responses(400, 408, 413, 422, 429, 503),
+        **problem_responses(400, 408, 413, 422, 429, 503, 507),
     },
     extensions=shell(
         "curl -F file=@song.mp3 {host}/v1/predict",

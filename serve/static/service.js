@@ -11,7 +11,7 @@ export class Problem extends Error {
 
   /** Whether the same request may succeed later. */
   get passes() {
-    return [0, 408, 429, 503].includes(this.status);
+    return [0, 408, 429, 503, 507].includes(this.status);
   }
 }
 

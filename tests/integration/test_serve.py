@@ -962,7 +962,7 @@ def test_openapi_document_is_valid_and_complete(server):
     }
     predict = document["paths"]["/v1/predict"]["post"]
     assert "multipart/form-data" in predict["requestBody"]["content"]
-    assert set(predict["responses"]) == {"200", "400", "408", "413", "422", "429", "503"}
+    assert set(predict["responses"]) == {"200", "400", "408", "413", "422", "429", "503", "507"}
     assert set(predict["responses"]["200"]["content"]) == {"application/json", "text/csv", NDJSON}
     live = document["paths"]["/v1/live"]["post"]
     assert set(live["requestBody"]["content"]) == {"multipart/form-data"}
@@ -1009,8 +1009,9 @@ def test_page_brings_everything_itself(server):
     assert len(links) >= 5
     texts = [page.text]
     kinds = {".js": "javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-    for url in {*links, "/static/charts.js"}:
-        response = requests.get(server + url, timeout=10)
+    for url in {*links, "static/charts.js"}:
+        assert not url.startswith("/")  # It would be wrong behind a path prefix.
+        response = requests.get(f"{server}/{url}", timeout=10)
         assert response.status_code == 200, url
         if suffix := Path(url).suffix:
             texts.append(response.text)

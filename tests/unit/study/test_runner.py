@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
 import nbformat
 import pytest
 import yaml
+from jupyter_client.kernelspec import KernelSpecManager
 
 from msr_utils.io import read_json, write_json
 from msr_utils.provenance import manifest
@@ -166,6 +168,24 @@ def after(tiny, source):
     book.cells.append(nbformat.v4.new_code_cell(source))
     nbformat.write(book, tiny.notebook)
     return text
+
+
+@pytest.mark.parametrize("interpreter", ["no/such/python", sys.executable])
+def test_another_kernel_of_the_same_name_is_not_taken(tiny, tmp_path, monkeypatch, interpreter):
+    kernel = tmp_path / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    command = [interpreter, "-c", "raise SystemExit('another kernel')", "{connection_file}"]
+    spec = {"argv": command, "display_name": "Other", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    assert KernelSpecManager().get_kernel_spec("python3").argv == command  # it comes first
+    after(
+        tiny, "write_json(PROJECT_ROOT / output_dir / 'metrics.json', {'python': sys.executable})"
+    )
+    assert tiny(only=["one"]) == ["one"]
+    assert read_json(tiny.folder / "one" / "metrics.json") == {"python": sys.executable}
+    executed = nbformat.read(tiny.folder / "one" / "notebook.ipynb", as_version=4)
+    assert executed.metadata.kernelspec.name == "python3"
 
 
 def test_what_builds_on_results_depends_on_them_and_not_on_how_they_were_made(tiny):

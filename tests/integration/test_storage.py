@@ -1,0 +1,167 @@
+"""No room for temporary files during an upload: an answer with status 507, and service goes on.
+
+The errors are those of the system: a small file system that is full, or a limit on file sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pytest
+import requests
+from needs import skip
+from test_serve import GOOD, PROBLEM, encoded, sound
+
+from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
+from serve.app import create_app
+from serve.config import ServiceConfig
+
+resource = pytest.importorskip("resource", reason="needs limits on file sizes, as Unix has them")
+
+MAX_FILE_BYTES = 700_000
+"""Limit on file sizes, above the 512 KB that Waitress keeps in memory."""
+
+FOLDER_BYTES = 3_000_000
+"""Size of the small file system."""
+
+WAYS: dict[str, Callable[[bytes], dict]] = {
+    "raw": lambda body: {"data": body},
+    "chunked": lambda body: {"data": iter([body[:100_000], body[100_000:]])},
+    "form": lambda body: {"files": {"file": body}},
+}
+"""Ways to upload a file, as arguments of ``requests.post``."""
+
+
+def song(n_bytes: int) -> bytes:
+    """A WAV file of about this size."""
+    return encoded(sound(n_bytes / 2 / 22_050))
+
+
+@cache
+def can_mount() -> bool:
+    """Whether this user may mount a file system that only its own processes see."""
+    if not shutil.which("unshare"):
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(in_small_folder(folder, "true"), capture_output=True)
+    return done.returncode == 0
+
+
+def in_small_folder(folder: str, *command: str) -> list[str]:
+    """A command that sees a small file system at a folder."""
+    mount = f'mount -t tmpfs -o size={FOLDER_BYTES} none "$0" && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", mount, folder, *command]
+
+
+@contextmanager
+def service(limit: str, folder: Path) -> Iterator[str]:
+    """Address of the service with little room for temporary files."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    environment |= {"MSR_DEFAULT_MODEL": "light", "TMPDIR": str(folder)}
+    command = [sys.executable, "-m", "serve", "--port", "0", "--models", str(MODELS_DIR)]
+    if limit == "full folder":
+        if not can_mount():
+            skip("needs the right to mount a file system", "sudo .venv/bin/python -m pytest")
+        command = in_small_folder(str(folder), *command)
+
+    def limit_files() -> None:
+        if limit == "size of files":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
+
+    with subprocess.Popen(
+        command, cwd=PROJECT_ROOT, env=environment, text=True, preexec_fn=limit_files,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            announced = re.search(r"http://\S+", process.stdout.readline())
+            assert announced, process.stderr.read()
+            yield announced[0]
+        finally:
+            process.terminate()
+            lines = [json.loads(line) for line in process.stderr.read().splitlines()]
+    refused = [line for line in lines if line["message"] == "an upload cannot be stored"]
+    assert refused and {line["folder"] for line in refused} == {str(folder)}
+    assert not [line for line in lines if "traceback" in line or "exception" in line["message"]]
+
+
+def assert_no_room(response: requests.Response) -> None:
+    assert response.status_code == 507, response.text
+    assert response.headers["Content-Type"] == PROBLEM
+    problem = response.json()
+    assert problem["title"] == "Insufficient Storage"
+    assert "no room to store this upload" in problem["detail"]
+    assert "try again later, or send a smaller file" in problem["detail"]
+    assert problem["request_id"] == response.headers["X-Request-ID"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("limit", "n_bytes"),
+    [
+        # Waitress cannot store the body.
+        ("size of files", 2_000_000),
+        ("full folder", 4_000_000),
+        # Waitress can; then the application has no room for the file.
+        ("full folder", 2_000_000),
+    ],
+)
+def test_upload_without_room_is_answered(limit, n_bytes, way, tmp_path):
+    with service(limit, tmp_path) as url:
+        for _ in range(2):
+            upload = WAYS[way](song(n_bytes))
+            assert_no_room(requests.post(f"{url}/v1/predict", timeout=60, **upload))
+        # The room was given back, and small files need none.
+        for body in (GOOD, song(650_000)):
+            response = requests.post(f"{url}/v1/predict", timeout=60, **WAYS[way](body))
+            assert response.status_code == 200, response.text
+        assert requests.get(f"{url}/healthz", timeout=10).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def client():
+    config = ServiceConfig(models_dir=MODELS_DIR, default_model="light", secret_key="k" * 16)
+    return create_app(config).test_client()
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """A limit on the size of files that this process writes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/live?rate=22050"])
+def test_the_application_answers_when_the_form_has_no_room(client, path):
+    field = "file" if "predict" in path else "chunk"
+    form = requests.Request("POST", "http://host", files={field: song(2_000_000)}).prepare()
+    with small_files():
+        kind = form.headers["Content-Type"]
+        assert_no_room(_as_of_requests(client.post(path, data=form.body, content_type=kind)))
+
+
+def test_the_application_answers_when_a_raw_body_has_no_room(client):
+    with small_files():
+        assert_no_room(_as_of_requests(client.post("/v1/predict", data=song(2_000_000))))
+    assert client.post("/v1/predict", data=GOOD).status_code == 200
+
+
+def _as_of_requests(response) -> requests.Response:
+    made = requests.Response()
+    made.status_code, made._content = response.status_code, response.data
+    made.headers.update(response.headers)
+    return made
