@@ -104,6 +104,18 @@ def test_every_entry_has_a_state(tmp_path, light):
     ]
 
 
+def test_attributes_from_macos_do_not_break_their_song(tmp_path, light):
+    sf.write(tmp_path / "song.mp3", tone(2, rate=44_100), 44_100)
+    alone = predict_folder(light, tmp_path, progress=False).files[0]
+    # AppleDouble, RFC 1740: magic, version, filler, one entry: an empty resource fork.
+    header = bytes.fromhex("0005160700020000") + bytes(16) + bytes.fromhex("0001")
+    entry = bytes.fromhex("00000002 00000026 00000000")
+    (tmp_path / "._song.mp3").write_bytes(header + entry)
+    attributes, song = predict_folder(light, tmp_path, progress=False).files
+    assert attributes.state == State.HIDDEN
+    assert song == alone and song.state == State.ANALYSED
+
+
 def test_the_table_says_what_the_curve_says(tmp_path, light):
     music, out = tmp_path / "music", tmp_path / "out"
     music.mkdir()
