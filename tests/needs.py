@@ -39,6 +39,9 @@ needs_program = pytest.mark.program
 needs_mounts = pytest.mark.mounts
 """The right to mount a small disk in a namespace of its own."""
 
+needs_posix = pytest.mark.posix
+"""What Windows has not, or not in this way: named pipes, rights by mode, groups of processes."""
+
 PYTEST = ".venv/bin/python -m pytest"
 
 DOWNLOADABLE = ("deam", "emotify", "merp")
@@ -144,6 +147,13 @@ def missing_mounts() -> Missing | None:
     )
 
 
+def missing_posix() -> Missing | None:
+    """Linux and macOS have what POSIX says."""
+    if os.name == "posix":
+        return None
+    return Missing("needs pipes, rights and signals of POSIX", f"on Linux or macOS: {PYTEST}")
+
+
 NEEDS = {
     "data": missing_corpora,
     "browser": missing_browser,
@@ -151,5 +161,6 @@ NEEDS = {
     "package": missing_package,
     "program": missing_program,
     "mounts": missing_mounts,
+    "posix": missing_posix,
 }
 """Marker -> what finds out whether its need is missing."""

@@ -95,10 +95,9 @@ def run(model: Model, tasks: Iterable[Task], jobs: int) -> Generator[Outcome, No
     if jobs > 1:
         yield from _in_processes(model, tasks, jobs)
         return
-    for task in tasks:
-        with threadpool_limits(1):  # as in the processes: the numbers are the same
-            outcome = analyse(model, task)
-        yield outcome
+    with threadpool_limits(1):  # as in the processes: the numbers are the same
+        for task in tasks:
+            yield analyse(model, task)
 
 
 def analyse(model: Model, task: Task) -> Outcome:

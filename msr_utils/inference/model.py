@@ -174,8 +174,11 @@ class Model:
         ------
         AudioError
             If the audio cannot be decoded, is too long or is shorter than one frame.
-        FileNotFoundError
-            If `source` names a file that does not exist.
+        FileNotFoundError, IsADirectoryError, PermissionError
+            If `source` is a path that cannot be opened.
+        TypeError
+            If `source` is neither a path nor a file, such as an array of samples. `Stream` takes
+            samples.
         """
         prediction = FilePrediction(self, source, max_seconds)
         for _ in prediction:

@@ -485,9 +485,10 @@ def test_microphone_gives_what_the_file_gives(page, server, models_dir):
     assert np.abs(sf.read(recording)[0]).max() > 0.05
     page.click(".track .csv")
     rows = [*csv.reader(io.StringIO(page.download("Microphone.csv").read_text()))]
-    recorded = np.array(rows[1:], float)
+    recorded = np.array([row[:-1] for row in rows[1:]], float)
     curve = load("first", models_dir).predict(recording)
-    assert rows[0] == ["time_s", *curve.columns()]
+    assert rows[0] == ["time_s", *curve.columns(), "model"]
+    assert {row[-1] for row in rows[1:]} == {curve.model_id}
     assert "valence_low" in rows[0]
     expected = np.stack([curve.times_s, *curve.columns().values()], 1)
     np.testing.assert_allclose(recorded, expected, atol=1e-5)

@@ -16,7 +16,7 @@ import pytest
 import soundfile as sf
 from click.testing import CliRunner
 from conftest import tone
-from needs import skip
+from needs import needs_posix
 
 from msr_utils.cli import main
 from msr_utils.inference import folder as inference_folder
@@ -104,6 +104,18 @@ def test_every_entry_has_a_state(tmp_path, light):
     ]
 
 
+def test_attributes_from_macos_do_not_break_their_song(tmp_path, light):
+    sf.write(tmp_path / "song.mp3", tone(2, rate=44_100), 44_100)
+    alone = predict_folder(light, tmp_path, progress=False).files[0]
+    # AppleDouble, RFC 1740: magic, version, filler, one entry: an empty resource fork.
+    header = bytes.fromhex("0005160700020000") + bytes(16) + bytes.fromhex("0001")
+    entry = bytes.fromhex("00000002 00000026 00000000")
+    (tmp_path / "._song.mp3").write_bytes(header + entry)
+    attributes, song = predict_folder(light, tmp_path, progress=False).files
+    assert attributes.state == State.HIDDEN
+    assert song == alone and song.state == State.ANALYSED
+
+
 def test_the_table_says_what_the_curve_says(tmp_path, light):
     music, out = tmp_path / "music", tmp_path / "out"
     music.mkdir()
@@ -129,6 +141,7 @@ def test_the_table_says_what_the_curve_says(tmp_path, light):
     assert document["files"][1]["warnings"] == list(cut.warnings)
 
 
+@needs_posix
 def test_links_are_followed_once(tmp_path, light):
     music = tmp_path / "music"
     (music / "real").mkdir(parents=True)
@@ -136,18 +149,15 @@ def test_links_are_followed_once(tmp_path, light):
     write(music / "real" / "a.wav")
     write(tmp_path / "elsewhere" / "b.wav")
     write(tmp_path / "elsewhere" / "deep" / "c.wav")
-    try:
-        (music / "again").symlink_to("real")  # before "real" in the alphabet
-        (music / "linked").symlink_to(tmp_path / "elsewhere")
-        (music / "linked2").symlink_to(tmp_path / "elsewhere" / "deep")
-        (music / "real" / "up").symlink_to("..")
-        (tmp_path / "elsewhere" / "deep" / "circle").symlink_to(tmp_path / "elsewhere")
-        (music / "song.wav").symlink_to(tmp_path / "elsewhere" / "b.wav")
-        (music / "broken.mp3").symlink_to("nowhere.mp3")
-        (music / "broken").symlink_to("nowhere")
-        (music / "self.mp3").symlink_to("self.mp3")
-    except OSError:
-        skip("needs the right to make links", "use Linux or macOS")
+    (music / "again").symlink_to("real")  # before "real" in the alphabet
+    (music / "linked").symlink_to(tmp_path / "elsewhere")
+    (music / "linked2").symlink_to(tmp_path / "elsewhere" / "deep")
+    (music / "real" / "up").symlink_to("..")
+    (tmp_path / "elsewhere" / "deep" / "circle").symlink_to(tmp_path / "elsewhere")
+    (music / "song.wav").symlink_to(tmp_path / "elsewhere" / "b.wav")
+    (music / "broken.mp3").symlink_to("nowhere.mp3")
+    (music / "broken").symlink_to("nowhere")
+    (music / "self.mp3").symlink_to("self.mp3")
     found = {e.file: (e.state, e.reason) for e in scan(music)}
     assert {file for file, (state, _) in found.items() if state is None} == {
         "linked/b.wav",
@@ -167,7 +177,7 @@ def test_links_are_followed_once(tmp_path, light):
     assert [r.file for r in result.lost] == ["broken.mp3", "self.mp3"]
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
+@needs_posix
 def test_what_is_no_file_is_never_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp3")  # opening it would wait for ever
     with socket.socket(socket.AF_UNIX) as one:
@@ -187,8 +197,6 @@ def test_what_is_no_file_is_never_opened(tmp_path):
 @pytest.fixture
 def unprivileged():
     """A folder of a user without special rights. Root may read everything, so it steps back."""
-    if os.name == "nt":
-        skip("needs the rights of POSIX", "use Linux or macOS")
     folder = Path(tempfile.mkdtemp(prefix="msr-test-"))
     folder.chmod(0o777)
     was_root = os.geteuid() == 0
@@ -204,6 +212,7 @@ def unprivileged():
         shutil.rmtree(folder)
 
 
+@needs_posix
 def test_without_rights(unprivileged, light):
     music = unprivileged / "music"
     (music / "closed").mkdir(parents=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 from conftest import tone
-from needs import needs_mounts, skip
+from needs import needs_mounts, needs_package, needs_posix
 
 from msr_utils.inference.folder import State, predict_folder
 from msr_utils.inference.folder_summary import JOURNAL, SUMMARY
@@ -130,7 +130,7 @@ def alive(group: int) -> bool:
     return True
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows sends Ctrl-C to a console, not a group")
+@needs_posix
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_stops_cleanly(music, wanted, tmp_path, jobs):
     out = tmp_path / "out"
@@ -151,9 +151,8 @@ def test_ctrl_c_stops_cleanly(music, wanted, tmp_path, jobs):
     assert as_new(tree(out)) == wanted
 
 
+@needs_posix
 def test_ctrl_c_while_processes_start(music, tmp_path):
-    if os.name != "posix":
-        skip("needs signals to a group of processes", "use Linux or macOS")
     for delay in (0.4, 0.8, 1.2):
         run = start(music, "--csv", tmp_path / "o", "--jobs", 2, start_new_session=True)
         time.sleep(delay)
@@ -164,8 +163,10 @@ def test_ctrl_c_while_processes_start(music, tmp_path):
         wait_until(lambda group=run.pid: not alive(group), 20)
 
 
+@needs_package("psutil")
 def test_a_process_that_dies_is_replaced(music, wanted, tmp_path):
-    psutil = pytest.importorskip("psutil")
+    import psutil
+
     out = tmp_path / "out"
     run = start(music, "--csv", out, "--jobs", 2)
     wait_until(lambda: curves(out) >= 4)

@@ -19,6 +19,7 @@ import soundfile as sf
 from click.testing import CliRunner
 from conftest import tone
 from matplotlib.image import imread
+from needs import needs_posix
 
 from msr_utils.cli import main
 from msr_utils.cli.predict import MAX_SHOWN
@@ -271,7 +272,7 @@ def test_standard_input(song, tmp_path, name):
     assert document["file"] == "standard input"
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
+@needs_posix
 def test_pipes(song, tmp_path):
     content, curve = song
     os.mkfifo(tmp_path / "pipe.mp3")
@@ -290,7 +291,7 @@ def test_pipes(song, tmp_path):
     assert (substituted.returncode, substituted.stdout.decode()) == (0, curve)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no pseudo-terminals of this kind")
+@needs_posix
 def test_a_terminal_is_no_audio():
     ours, theirs = os.openpty()
     done = msr("-", stdin=theirs)
