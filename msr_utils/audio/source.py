@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
+from msr_utils.constants import SAMPLE_RATE
 from msr_utils.io import printable
 
 AudioSource = str | os.PathLike[str] | BinaryIO
@@ -153,7 +154,7 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
     else:
         raise TypeError(
             f"source: must be a path or a file that is open for reading bytes, not "
-            f"{type(source).__name__}; to predict samples, resample them to the rate of the model "
+            f"{type(source).__name__}; to predict samples, resample them to {SAMPLE_RATE} Hz mono "
             "and give them to msr_utils.inference.Stream(model).push"
         )
 
@@ -170,7 +171,14 @@ def _seekable(file: BinaryIO) -> Iterator[BinaryIO]:
         yield file
         return
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as copy:
-        shutil.copyfileobj(file, copy)
+        try:
+            shutil.copyfileobj(file, copy, 2**20)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cannot be copied to {tempfile.gettempdir()} ({error.strerror or error}); TMPDIR "
+                "names another folder",
+            ) from error
         copy.seek(0)
         yield cast(BinaryIO, copy)
 
