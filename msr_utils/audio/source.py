@@ -139,10 +139,6 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
             file = open(source, "rb")  # noqa: SIM115, closed below
         except FileNotFoundError as error:
             raise FileNotFoundError(f"audio file not found: {_shown(source)}") from error
-        except PermissionError as error:
-            raise PermissionError(
-                f"{_shown(source)}: no permission to read this file; change its permissions"
-            ) from error
         with file, _seekable(file) as opened:
             _refuse_empty(opened, name)
             yield opened

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-import os
 import pickle
 import shutil
 
@@ -13,7 +12,6 @@ import pytest
 import soundfile as sf
 from conftest import tone
 
-from msr_utils.audio.source import AudioError
 from msr_utils.inference import BundleError, FilePrediction, Stream, load
 from msr_utils.paths import MODELS_DIR
 
