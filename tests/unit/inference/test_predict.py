@@ -207,6 +207,7 @@ def test_what_cannot_be_done_says_why(tmp_path):
         assert device.exit_code == 1 and "null: is empty (0 bytes)" in device.output
 
 
+@pytest.mark.slow
 def test_a_picture_needs_matplotlib_and_nothing_else(tmp_path):
     sf.write(tmp_path / "a.wav", tone(2), 22_050)
     code = (
@@ -254,6 +255,7 @@ def msr(*arguments, **options) -> subprocess.CompletedProcess[bytes]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
 def test_standard_input(song, tmp_path, name):
     content, curve = song
@@ -272,6 +274,7 @@ def test_standard_input(song, tmp_path, name):
     assert document["file"] == "standard input"
 
 
+@pytest.mark.slow
 @needs_posix
 def test_pipes(song, tmp_path):
     content, curve = song
@@ -291,6 +294,7 @@ def test_pipes(song, tmp_path):
     assert (substituted.returncode, substituted.stdout.decode()) == (0, curve)
 
 
+@pytest.mark.slow
 @needs_posix
 def test_a_terminal_is_no_audio():
     ours, theirs = os.openpty()
@@ -300,6 +304,7 @@ def test_a_terminal_is_no_audio():
     assert done.returncode == 2 and b"standard input is a terminal" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_full_temporary_folder_is_said(song, tmp_path):
     content, _ = song
     done = msr("-", input=content, env={**os.environ, "TMPDIR": str(tmp_path / "none")})
@@ -318,6 +323,7 @@ def test_a_full_temporary_folder_is_said(song, tmp_path):
         assert b"-: cannot be copied to " in done.stderr and b"File too large" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp1252"])
 def test_names_are_printed_whatever_the_terminal_is(tmp_path, encoding):
     folder = tmp_path / "Ä 音"
