@@ -6,6 +6,8 @@ everything else: formats that libsndfile lacks, and files whose length libsndfil
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
@@ -91,7 +93,7 @@ def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, 
 def _open_soundfile(file: BinaryIO, name: str, container: Container) -> SoundFileReader | None:
     """Open a file with libsndfile; None if it cannot read the file, or not all of it."""
     try:
-        opened = _ForwardSoundFile(file)
+        opened = _ForwardSoundFile(_descriptor(file))
     except (sf.LibsndfileError, TypeError):
         return None
     found_s = opened.frames / opened.samplerate
@@ -99,6 +101,24 @@ def _open_soundfile(file: BinaryIO, name: str, container: Container) -> SoundFil
         opened.close()
         return None
     return SoundFileReader(opened, name)
+
+
+def _descriptor(file: BinaryIO) -> int | BinaryIO:
+    """A descriptor of its own for a file on disk, which libsndfile reads without Python.
+
+    It loses errors, and Ctrl-C too, that occur while it reads through Python. The file would seem
+    to end there. Given a path, it looks for a resource fork beside it.
+    """
+    if os.name != "posix" or not isinstance(file, io.BufferedReader):
+        return file
+    try:
+        descriptor = os.open(file.name, os.O_RDONLY)
+    except (OSError, TypeError):  # it has no name, as standard input
+        return file
+    if os.path.samestat(os.fstat(descriptor), os.fstat(file.fileno())):
+        return descriptor
+    os.close(descriptor)
+    return file
 
 
 class _ForwardSoundFile(sf.SoundFile):  # type: ignore[misc, unused-ignore]  # no types

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from io import BufferedReader, FileIO
+from io import BufferedReader
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, cast
 
 from threadpoolctl import threadpool_limits
 
@@ -26,7 +26,7 @@ from msr_utils.inference.prediction import rounded
 from msr_utils.io import printable, sha256_file
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    pass
 
 FILE_BUFFER_BYTES = 2**16
 """Bytes that are read from a file at a time."""
@@ -120,57 +120,12 @@ def analyse(model: Model, task: Task) -> Outcome:
         Of the state analysed, unchanged, failed or unreadable.
     """
     empty = _empty(model, task)
-    with _Interrupt() as interrupt:
-        try:
-            with BufferedReader(_File(task.path, interrupt), FILE_BUFFER_BYTES) as file:
-                outcome = _analyse_open(model, task, file, empty)
-        except OSError as error:
-            reason = f"cannot be read ({error.strerror or error})"
-            outcome = Outcome(task, replace(empty, state=State.UNREADABLE, reason=reason))
-    if interrupt.pending:
-        raise KeyboardInterrupt
-    return outcome
-
-
-class _Interrupt:
-    """Ctrl-C, kept for the time of the block.
-
-    Decoders read a file through callbacks. A KeyboardInterrupt that is raised there is lost, and
-    the file seems to end: half a curve would pass for a whole one.
-    """
-
-    def __init__(self) -> None:
-        self.pending = False
-        self._replaced = False
-
-    def __enter__(self) -> Self:
-        # Other threads get no signals, and a handler of the caller's own is theirs.
-        if (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        ):
-            signal.signal(signal.SIGINT, self._note)
-            self._replaced = True
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._replaced:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def _note(self, *_: object) -> None:
-        self.pending = True
-
-
-class _File(FileIO):
-    """A file that ends when Ctrl-C is pressed, so that its decoder stops soon."""
-
-    def __init__(self, path: Path, interrupt: _Interrupt) -> None:
-        super().__init__(os.fspath(path))
-        self._interrupt = interrupt
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Read like a file."""
-        return 0 if self._interrupt.pending else super().readinto(buffer)
+    try:
+        with open(task.path, "rb") as file:
+            return _analyse_open(model, task, file, empty)
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or error})"
+        return Outcome(task, replace(empty, state=State.UNREADABLE, reason=reason))
 
 
 def _empty(model: Model, task: Task) -> FileResult:
@@ -181,9 +136,7 @@ def _empty(model: Model, task: Task) -> FileResult:
     )  # fmt: skip
 
 
-def _analyse_open(
-    model: Model, task: Task, file: BufferedReader[_File], empty: FileResult
-) -> Outcome:
+def _analyse_open(model: Model, task: Task, file: BufferedReader, empty: FileResult) -> Outcome:
     """Hash and predict an open file. An OSError means that it cannot be read."""
     before = os.fstat(file.fileno())
     if not before.st_size:
