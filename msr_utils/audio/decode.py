@@ -27,6 +27,7 @@ from msr_utils.audio.source import (
     Deadline,
     Defect,
     Limits,
+    check_source,
     open_source,
     source_name,
 )
@@ -125,6 +126,11 @@ class AudioFile:
     sample_rate : int > 0, optional
         Sample rate of the blocks in Hz; None keeps that of the file.
     limits : Limits
+
+    Raises
+    ------
+    TypeError
+        If the source is neither a path nor a file.
     """
 
     def __init__(
@@ -133,6 +139,7 @@ class AudioFile:
         sample_rate: int | None = SAMPLE_RATE,
         limits: Limits | None = None,
     ) -> None:
+        check_source(source)
         self._source, self._sample_rate = source, sample_rate
         self._limits = limits or Limits()
         self.name = source_name(source)
@@ -159,7 +166,7 @@ class AudioFile:
         TimeLimitExceeded
             If it takes longer than the limits allow.
         TypeError
-            If the source is neither a path nor a file that gives bytes.
+            If the source gives text.
         """
         deadline = Deadline(self.name, self._limits.work_seconds)
         with open_source(self._source) as file:

@@ -108,6 +108,21 @@ def source_name(source: AudioSource) -> str:
     return printable(Path(name).name)
 
 
+def check_source(source: AudioSource) -> None:
+    """Refuse what is neither a path nor a file that is open for reading.
+
+    Raises
+    ------
+    TypeError
+    """
+    if not isinstance(source, str | os.PathLike) and not callable(getattr(source, "read", None)):
+        raise TypeError(
+            f"source: must be a path or a file that is open for reading bytes, not "
+            f"{type(source).__name__}; to predict samples, resample them to {SAMPLE_RATE} Hz mono "
+            "and give them to msr_utils.inference.Stream(model).push"
+        )
+
+
 @contextmanager
 def open_source(source: AudioSource) -> Iterator[BinaryIO]:
     """Open a source for reading bytes at any place.
@@ -125,7 +140,7 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
     FileNotFoundError, IsADirectoryError, PermissionError
         If a path does not exist, is a folder or must not be read.
     TypeError
-        If `source` is neither a path nor a file that gives bytes.
+        If a file gives text.
     """
     name = source_name(source)
     if isinstance(source, str | os.PathLike):
@@ -142,17 +157,11 @@ def open_source(source: AudioSource) -> Iterator[BinaryIO]:
         with file, _seekable(file) as opened:
             _refuse_empty(opened, name)
             yield opened
-    elif callable(getattr(source, "read", None)):
+    else:
         with _seekable(source) as opened:
             opened.seek(0)
             _refuse_empty(opened, name)
             yield opened
-    else:
-        raise TypeError(
-            f"source: must be a path or a file that is open for reading bytes, not "
-            f"{type(source).__name__}; to predict samples, resample them to {SAMPLE_RATE} Hz mono "
-            "and give them to msr_utils.inference.Stream(model).push"
-        )
 
 
 def _shown(path: str | os.PathLike[str]) -> str:

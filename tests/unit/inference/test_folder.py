@@ -6,7 +6,6 @@ import csv
 import errno
 import os
 import shutil
-import signal
 import socket
 import tempfile
 from dataclasses import replace
@@ -532,36 +531,6 @@ def test_an_interrupted_call_keeps_what_is_finished(done, light):
     assert not (out / JOURNAL).exists()
     result = predict_folder(light, music, out, progress=False)
     assert (result.counts[State.UNCHANGED], result.counts[State.ANALYSED]) == (1, 2)
-
-
-@pytest.mark.parametrize("where", ["read", "between"])
-def test_ctrl_c_in_the_middle_of_a_file_gives_no_half_of_a_curve(done, light, where):
-    """A decoder reads through callbacks, in which Python loses a KeyboardInterrupt."""
-    music, out = done
-    shutil.rmtree(out)
-    write(music / "b.wav", 400, seconds=120)
-
-    class Pressed(Model):
-        def predict(self, source, max_seconds=None):
-            if source.name.endswith("b.wav"):
-                if where == "between":
-                    signal.raise_signal(signal.SIGINT)
-                else:
-                    read, calls = source.raw.readinto, iter(range(10**9))
-
-                    def press(buffer):
-                        if next(calls) == 20:  # in the middle of 5 MB
-                            signal.raise_signal(signal.SIGINT)
-                        return read(buffer)
-
-                    source.raw.readinto = press
-            return super().predict(source, max_seconds)
-
-    with pytest.raises(KeyboardInterrupt):
-        predict_folder(Pressed(light.folder), music, out, progress=False)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert sorted(curves(out)) == ["a.wav.csv"]
-    assert [name for name, row in rows(out).items() if row["state"] == "analysed"] == ["a.wav"]
 
 
 def test_a_file_that_changes_while_it_is_read_fails(done, light):
