@@ -210,7 +210,7 @@ class AudioFile:
             joins = bool(self._cancelled) and self._cancelled[-1][1] == start_s
             first = self._cancelled.pop()[0] if joins else start_s
             self._cancelled.append((first, self._seconds))
-        self._peak = max(self._peak, float(np.abs(mixed).max()))
+        self._peak = max(self._peak, _peak(mixed))
         return mixed
 
     def _find_defects(self, reader: Reader, container: Container) -> Iterator[Defect]:
@@ -286,9 +286,14 @@ def _tail(resampler: Resampler) -> Iterator[np.ndarray]:
         yield tail
 
 
+def _peak(samples: np.ndarray) -> float:
+    """Largest absolute sample; NaN if there is one."""
+    return float(np.maximum(samples.max(), -samples.min()))
+
+
 def _check_samples(samples: np.ndarray, start_s: float, rate: int, name: str) -> None:
     """Refuse samples that are not finite or far beyond full scale."""
-    peak = np.abs(samples).max()
+    peak = _peak(samples)
     if not np.isfinite(peak):
         bad_s = start_s + int(np.argmin(np.isfinite(samples).all(axis=1))) / rate
         raise AudioError(f"{name}: NaN or infinite sample at {bad_s:.3f} s; export the audio again")
