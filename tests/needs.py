@@ -64,14 +64,14 @@ def skip(reason: str, command: str) -> NoReturn:
 def check(item: pytest.Item) -> None:
     """Skip a test if something that it needs is missing.
 
-    With ``MSR_REQUIRE_BROWSER=1`` a test that needs a browser fails instead.
+    It fails instead if ``MSR_REQUIRE`` names the mark, as in ``MSR_REQUIRE="browser program"``.
     """
     for name, find in NEEDS.items():
         for mark in item.iter_markers(name):
             missing = find(*mark.args, **mark.kwargs)
-            if missing and name == "browser" and os.environ.get("MSR_REQUIRE_BROWSER") == "1":
+            if missing and name in os.environ.get("MSR_REQUIRE", "").split():
                 pytest.fail(
-                    f"{missing.reason}, and MSR_REQUIRE_BROWSER=1 allows no skip; "
+                    f"{missing.reason}, and MSR_REQUIRE allows no skip; "
                     f"to run it: {missing.command}",
                     pytrace=False,
                 )

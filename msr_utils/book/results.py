@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from msr_utils.audio.formats import SUFFIXES
 from msr_utils.book import service_recording
 from msr_utils.book.edition import (
     REQUIRED_RUNS,
@@ -222,6 +223,7 @@ class EditionResults:
             "cards": model_cards(),
             "citation": yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8")),
             "url": os.environ.get("BOOK_URL", ""),
+            "audio_formats": SUFFIXES,
             "rehearsal": read_json(REHEARSAL) if REHEARSAL.is_file() else None,
             **benchmark_facts(),
         }
