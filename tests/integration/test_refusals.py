@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 from conftest import tone, write_folder_corpus
-from needs import skip
+from needs import needs_posix, skip
 from test_project import tracked
 
 from msr_utils.constants import SAMPLE_RATE
@@ -26,7 +26,7 @@ from msr_utils.study.runner import execute_parallel
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.name == "nt", reason="rights are set as on Unix"),
+    needs_posix,
 ]
 
 NO_OVERRIDE = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--"]
