@@ -26,6 +26,7 @@ MODELS_DIR = PROJECT_ROOT / "serve" / "models"
 
 BENCHMARK = REPORTS / "benchmarks" / "features.json"
 REHEARSAL = REPORTS / "benchmarks" / "deam_rehearsal.json"
+PROCESSORS = REPORTS / "benchmarks" / "processors.json"
 
 CACHE_DIR = PROJECT_ROOT / ".cache" if IS_CHECKOUT else user_cache_path("msr-utils", False)
 """What can be computed again: features, rendered audio, trainings, searches. An installed package

@@ -29,6 +29,7 @@ from msr_utils.paths import (
     MODELS_DIR,
     NOTEBOOKS,
     PROJECT_ROOT,
+    PROCESSORS,
     REHEARSAL,
 )
 
@@ -224,6 +225,7 @@ class EditionResults:
             "citation": yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8")),
             "url": os.environ.get("BOOK_URL", ""),
             "audio_formats": SUFFIXES,
+            "processors": read_json(PROCESSORS) if PROCESSORS.is_file() else None,
             "rehearsal": read_json(REHEARSAL) if REHEARSAL.is_file() else None,
             **benchmark_facts(),
         }

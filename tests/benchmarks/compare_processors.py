@@ -33,10 +33,8 @@ from msr_utils.corpora import load_corpus
 from msr_utils.dataset.sequences import Sequence2Hz, align
 from msr_utils.dataset.splits import splits_of
 from msr_utils.io import read_json, write_json
-from msr_utils.paths import PROJECT_ROOT
+from msr_utils.paths import PROCESSORS
 from msr_utils.provenance.environment import environment, processor
-
-REPORT = PROJECT_ROOT / "reports/benchmarks/processors.json"
 
 FOLDS, INNER_FOLDS, SEEDS, SEED = 5, 3, 5, 7
 """As the published edition of a folder corpus."""
@@ -206,7 +204,7 @@ def _difference(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
 @click.option("--data", type=click.Path(path_type=Path), default=DATA / "vgmidi")
 @click.option("--train", default=0, help="epochs of one network in each way")
 @click.option("--whole", multiple=True, help="ways that also train all networks; repeat for more")
-@click.option("--report", type=click.Path(path_type=Path), default=REPORT)
+@click.option("--report", type=click.Path(path_type=Path), default=PROCESSORS)
 @click.option("--only", default="", hidden=True, help="what a process of its own is told")
 def main(data: Path, train: int, whole: tuple[str, ...], report: Path, only: str) -> None:
     """Compute in all ways, compare, and write the report."""
