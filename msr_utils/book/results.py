@@ -28,8 +28,8 @@ from msr_utils.paths import (
     BENCHMARK,
     MODELS_DIR,
     NOTEBOOKS,
-    PROJECT_ROOT,
     PROCESSORS,
+    PROJECT_ROOT,
     REHEARSAL,
 )
 
