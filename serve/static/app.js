@@ -201,7 +201,7 @@ function finish(track, whole, focus) {
   part("duration").textContent = clock(curve.duration_s, curve.duration_s < 10 ? 1 : 0);
   const took = curve.elapsed_ms === undefined ? "live" : `in ${(curve.elapsed_ms / 1000).toFixed(curve.elapsed_ms < 950 ? 2 : 1)} s`;
   part("by").textContent = `${curve.model}, ${took}`;
-  part("warnings").textContent = curve.warnings?.map(sentence).join(" ") ?? "";
+  part("warnings").textContent = curve.warnings?.map((text) => `${sentence(text.replace(/^file: /, ""))}.`).join(" ") ?? "";
   const offer = (kind, blob, ending) => {
     part(kind).download = `${stem}.${ending}`;
     part(kind).href = objectUrl(track, blob);

@@ -84,6 +84,9 @@ def clips(tmp_path_factory) -> Path:
     sf.write(folder / "microphone.wav", music(12, seed=2), RATE)
     sf.write(folder / "long.mp3", music(90, seed=3), RATE, format="MP3")
     sf.write(folder / "one.aiff", music(4), RATE, format="AIFF")
+    silence, both = np.zeros(RATE * 3), music(4)
+    sf.write(folder / "silence.wav", silence, RATE)
+    sf.write(folder / "opposite.wav", np.stack([both, -both], 1), RATE)
     (folder / "letter.mp3").write_text("Dear Sir or Madam, this is no music.\n" * 40)
     (folder / "large.wav").write_bytes(bytes(MAX_BYTES + 1))
     return folder
@@ -412,6 +415,45 @@ def test_errors_are_told_in_words_and_keep_the_last_answer(page, server, clips):
     page.upload("#file", clips / "large.wav")
     page.until("!document.querySelector('#error').hidden")
     assert "The limit is 3 MB" in page.text("#error-detail")
+
+
+def test_what_was_wrong_with_a_file_is_shown(page, clips):
+    page.upload("#file", clips / "silence.wav")
+    page.until(READY)
+    assert page.text(".track .warnings").startswith(
+        "Nothing to hear: the level stays below -70 dBFS"
+    )
+    page.upload("#file", clips / "opposite.wav")
+    page.until("document.querySelector('.track .name').textContent === 'opposite.wav'")
+    page.until(READY)
+    assert page.text(".track .warnings").startswith("The channels cancel each other")
+
+
+def test_what_the_browser_records_is_answered(page, server):
+    """WebM with Opus, as pages send it that record with MediaRecorder."""
+    page.click("h1")  # Browsers play nothing before the first click.
+    status, duration_s, warnings = page.run(
+        """
+        const context = new AudioContext();
+        const tone = context.createOscillator(), sink = context.createMediaStreamDestination();
+        tone.connect(sink);
+        tone.start();
+        const recorder = new MediaRecorder(sink.stream, { mimeType: "audio/webm;codecs=opus" });
+        const parts = [];
+        recorder.ondataavailable = (event) => parts.push(event.data);
+        return new Promise((resolve) => {
+          recorder.onstop = async () => {
+            const response = await fetch("v1/predict", { method: "POST", body: new Blob(parts) });
+            const answer = await response.json();
+            resolve([response.status, answer.duration_s, answer.warnings ?? [answer.detail]]);
+          };
+          recorder.start(500);
+          setTimeout(() => recorder.stop(), 3000);
+        });
+        """
+    )
+    assert (status, warnings) == (200, [])
+    assert duration_s == pytest.approx(3.0, abs=0.6)
 
 
 def test_service_that_cannot_be_reached_is_asked_again(page, clips):
