@@ -17,7 +17,7 @@ import click
 
 from msr_utils.paths import IS_CHECKOUT, PACKAGE
 
-EXTRAS = {"serve": "serve"}
+EXTRAS = {"predict": "plot", "serve": "serve"}
 """Extra that a command needs, where it is not `STUDY`."""
 
 STUDY = "study"

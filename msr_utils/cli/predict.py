@@ -155,8 +155,6 @@ def _plot(file: Path, result: Prediction, title: str) -> None:
 
     try:
         figure.plot(file, result.times_s, result.curves(), _shown(title))
-    except ImportError as error:
-        raise _failure(f"--plot needs matplotlib: pip install matplotlib ({error})") from error
     except OSError as error:
         raise _failure(f"cannot write {file}: {error.strerror or error}") from error
     except ValueError as error:

