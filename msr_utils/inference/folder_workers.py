@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BufferedReader
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -215,6 +216,7 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         self.task: Task | None = None
         self._process = context.Process(target=_work, args=(theirs, pickled_model), daemon=True)
+        resource_tracker.ensure_running()  # Its start would let Ctrl-C through again.
         with _interrupts_later():
             self._process.start()
         theirs.close()  # else its end would not end the pipe

@@ -482,6 +482,7 @@ def test_a_missing_run_is_named(tmp_path):
         edition.find_corpus("test", "deam", tmp_path)
 
 
+@pytest.mark.extended
 @needs_browser(driver=False)
 def test_the_book_prints(tmp_path, monkeypatch):
     pdf = build.build_pdf("published", output=tmp_path)

@@ -55,6 +55,7 @@ def test_variants_beside_the_base_and_the_baselines(folder_corpus, tmp_path) -> 
     assert plain(again) == plain(result)
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_variant_that_diverges_says_so_and_the_others_continue(

@@ -143,6 +143,7 @@ def as_emotions(corpus):
     return replace(corpus, tracks=tracks, labels="gems")
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_emotions_stand_between_their_baselines_and_the_ceiling(tones, cache):
     corpus = as_emotions(tones)
@@ -171,6 +172,7 @@ def test_emotions_stand_between_their_baselines_and_the_ceiling(tones, cache):
     assert len(experiments.clip_scores(results, best).axes) == 1
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_a_killed_run_continues(tones, cache, tmp_path):
     first = clip_models.cross_validate(
@@ -268,6 +270,7 @@ def test_corpora_without_usable_clips_are_refused(tones, folder_corpus, cache, t
         )
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_the_notebook_runs(tones, tmp_path):
     folder = tones.index_files[0].parent

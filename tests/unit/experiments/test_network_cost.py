@@ -28,6 +28,7 @@ def test_growth_of_known_curves():
     assert both.quadratic_share == pytest.approx(0.144 / (0.01 + 0.12 + 0.144))
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_every_network_is_measured_once(tmp_path, monkeypatch):
     features = FeatureConfig("logmel")

@@ -128,6 +128,7 @@ def test_another_use_of_the_scale_is_found_too():
     assert effect.rows["plays"].low > 0.2
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_a_profile_that_does_not_matter_explains_nothing():
     p = []

@@ -364,6 +364,7 @@ def one_group_a_track(folder):
     return folder
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path):
     """Its results have the fields that the book reads, and the bundle tells them in its card."""

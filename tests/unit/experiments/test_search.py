@@ -55,6 +55,7 @@ def done_trials(study):
     return [(t.params, t.value, t.state) for t in study.trials if t.state in search.DONE]
 
 
+@pytest.mark.extended
 def test_the_value_is_the_mean_validation_loss_of_every_inner_part(tmp_path, small):
     study = run(tmp_path, trials=1, splits=SPLITS[:2])
     (trial,) = study.trials
@@ -76,6 +77,7 @@ def trial_of(params):
     return optuna.trial.FixedTrial(params)
 
 
+@pytest.mark.extended
 def test_networks_are_those_of_cross_validation(tmp_path, small):
     """Same parts, seeds and stopping: what is chosen here is what is trained there."""
     config, fitting = LSTMConfig((4,)), FitConfig(2, 8, seed=3)
@@ -104,6 +106,7 @@ def test_test_tracks_are_not_read(tmp_path, small):
     assert clean.user_attrs == other.user_attrs
 
 
+@pytest.mark.extended
 def test_the_seed_draws_the_trials(tmp_path, small):
     one, same, other = (run(tmp_path / str(i), 2, seed=s) for i, s in enumerate((3, 3, 4)))
     assert done_trials(one) == done_trials(same)
@@ -111,7 +114,9 @@ def test_the_seed_draws_the_trials(tmp_path, small):
     assert one.trials[0].params != one.trials[1].params
 
 
-@pytest.mark.parametrize("end", [KeyboardInterrupt, Killed])
+@pytest.mark.parametrize(
+    "end", [pytest.param(KeyboardInterrupt, marks=pytest.mark.extended), Killed]
+)
 def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
     whole = run(tmp_path / "whole", 4)
     monkeypatch.setattr(search, "HEARTBEAT_S", 1)
@@ -139,6 +144,7 @@ def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
     assert not left, "networks of finished trials stay"
 
 
+@pytest.mark.extended
 def test_a_study_on_something_else_is_refused(tmp_path, small):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     assert len(run(tmp_path / "a", 1, storage=url).trials) == 1
@@ -178,6 +184,7 @@ def test_bad_trials_are_pruned_by_the_mean_so_far(tmp_path, small, monkeypatch):
     assert search_tables.best_trial(study).number == 6
 
 
+@pytest.mark.extended
 def test_a_diverged_trial_is_pruned_with_its_message(tmp_path, small, monkeypatch):
     whole = search.suggest
 

@@ -190,6 +190,7 @@ def test_the_interval_of_song_means_covers_what_it_should():
     assert np.isnan(few.value) and few.n == 2
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_the_notebook_trains_on_one_corpus_and_tests_on_merp(tmp_path, merp):
     source = write_folder_corpus(tmp_path / "tones", tracks=12)

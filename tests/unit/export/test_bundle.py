@@ -50,7 +50,7 @@ def networks(family):
     if family == "lstm":
         return features, {t: build_lstm(LSTMConfig((8, 8)), mean, sd) for t in TARGETS}, None
     if family == "lstm-mean":
-        each = {t: [build_lstm(LSTMConfig((8, 8)), mean, sd) for _ in range(3)] for t in TARGETS}
+        each = {t: [build_lstm(LSTMConfig((8, 8)), mean, sd) for _ in range(2)] for t in TARGETS}
         return features, {t: average(networks) for t, networks in each.items()}, None
     config = TransformerConfig(layers=2, hidden=16, heads=2, max_frames=40)
     return features, {t: build_transformer(config, mean, sd) for t in TARGETS}, 40

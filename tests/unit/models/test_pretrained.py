@@ -182,6 +182,7 @@ def test_the_same_seed_builds_the_same_network_again(checkpoint):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_it_is_saved_and_exported(checkpoint, tmp_path):
     from msr_utils.export.bundle import export_bundle

@@ -286,6 +286,7 @@ def test_what_is_held_out_for_test_moves_no_weight(tmp_path):
     assert np.abs(first - second).max() > 1e-4  # the other features were heard
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_inner_folds_give_the_mean_of_networks_stopped_by_their_own_part(tmp_path):
     sequences = toy_sequences()
@@ -321,6 +322,7 @@ def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):
     assert not np.array_equal(third.predictions["t0"].true, first.predictions["t0"].true)
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_altered_copies_are_trained_on_and_nothing_else(tmp_path):
     sequences = toy_sequences()
@@ -392,6 +394,7 @@ def test_a_joint_model_learns_the_other_target_as_well(tmp_path):
     assert build_lstm(replace(SMALL, joint=True), np.zeros(4), np.ones(4)).output_shape[-1] == 2
 
 
+@pytest.mark.extended
 @pytest.mark.slow
 def test_seeds_give_networks_of_their_own_and_their_mean(tmp_path):
     sequences = toy_sequences()
