@@ -217,7 +217,10 @@ class Prediction(Schema):
     arousal_low = List(Float(), **_LOW)
     arousal_high = List(Float(), **_HIGH)
     mean = Nested(Mean, required=True, **described("Means over the track, before smoothing."))
-    quadrant = Nested(Quadrant)
+    quadrant = Nested(
+        Quadrant,
+        **described("Missing if only one curve is returned, or if there is nothing to hear."),
+    )
     warnings = List(
         String(), required=True, **described("Defects of the audio file that was decoded.")
     )

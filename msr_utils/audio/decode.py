@@ -115,6 +115,11 @@ class AudioFacts:
     peak: float
     defects: tuple[Defect, ...]
 
+    @property
+    def silent(self) -> bool:
+        """True if there is nothing to hear."""
+        return any(defect.kind == "silent" for defect in self.defects)
+
 
 class AudioFile:
     """Audio that is decoded once. Iterate, then read `facts`.

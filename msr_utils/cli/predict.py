@@ -141,10 +141,9 @@ def _predict_file(
     if printed:
         echo(result.to_csv(), end="")
         return
-    quadrant, words = result.quadrant
     echo(
         f"{name}: valence {result.mean['valence']:+.2f}, "
-        f"arousal {result.mean['arousal']:+.2f}, {quadrant} ({words}); "
+        f"arousal {result.mean['arousal']:+.2f}, {result.feeling}; "
         f"written: {', '.join(str(p) for p in (csv, plot) if p)}"
     )
 

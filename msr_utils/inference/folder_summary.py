@@ -39,7 +39,7 @@ class FileResult:
     mean_valence, mean_arousal : float, optional
         In [-1, 1].
     quadrant : str
-        Name of the quadrant of the means; empty if there is no curve.
+        Name of the quadrant of the means; empty if there is no curve or nothing to hear.
     model, version : str
         The bundle that made the curve.
     sha256 : str

@@ -166,7 +166,7 @@ def _analyse_open(model: Model, task: Task, file: BufferedReader, empty: FileRes
         seconds=prediction.duration_s,
         mean_valence=rounded(prediction.mean["valence"]),
         mean_arousal=rounded(prediction.mean["arousal"]),
-        quadrant=prediction.quadrant[0],
+        quadrant="" if prediction.silent else prediction.quadrant[0],
         output=task.output_name,
         warnings=tuple(_message(text, task.path.name) for text in prediction.warnings),
     )

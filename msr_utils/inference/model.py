@@ -264,6 +264,7 @@ class FilePrediction:
             self._audio.warnings,
             self._model.margins,
             self._model.version,
+            self._audio.facts.silent,
         )
 
 

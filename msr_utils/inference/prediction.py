@@ -53,6 +53,9 @@ class Prediction:
         Half-width of each target's interval, from the bundle's card; empty if it gives none.
     version : str
         Start of the SHA-256 of the bundle's network. Empty if it is not known.
+    silent : bool
+        True if there was nothing to hear. The values then tell nothing about music, and JSON has
+        no quadrant.
     """
 
     model: str
@@ -62,6 +65,7 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     margins: Mapping[str, float] = field(default_factory=dict)
     version: str = ""
+    silent: bool = False
 
     @property
     def model_id(self) -> str:
@@ -85,11 +89,16 @@ class Prediction:
         return found.name, found.words
 
     @property
+    def feeling(self) -> str:
+        """The quadrant and its words; for silence, that there is nothing to hear."""
+        name, words = self.quadrant
+        return "nothing to hear" if self.silent else f"{name} ({words})"
+
+    @property
     def summary(self) -> str:
         """One line: model, length, means and quadrant."""
-        name, words = self.quadrant
         means = ", ".join(f"mean {target} {self.mean[target]:+.2f}" for target in TARGETS)
-        return f"{self.model}: {self.times_s[-1]:g} s, {means}, {name} ({words})"
+        return f"{self.model}: {self.times_s[-1]:g} s, {means}, {self.feeling}"
 
     def curves(self, targets: Sequence[str] = TARGETS) -> dict[str, np.ndarray]:
         """Curves of these targets by name, (T,) each."""
@@ -126,7 +135,7 @@ class Prediction:
         return "\n".join([",".join(["time_s", *columns, "model"]), *lines]) + "\n"
 
     def summary_json(self, targets: Sequence[str] = TARGETS) -> SummaryJson:
-        """What JSON says about the whole track. With one target only, it has no quadrant."""
+        """What JSON says about the track. For one target, or for silence, it has no quadrant."""
         document = SummaryJson(
             model=self.model,
             model_version=self.version,
@@ -135,7 +144,7 @@ class Prediction:
             mean={target: rounded(self.mean[target]) for target in targets},
             warnings=list(self.warnings),
         )
-        if set(targets) == set(TARGETS):
+        if set(targets) == set(TARGETS) and not self.silent:
             name, words = self.quadrant
             document["quadrant"] = QuadrantJson(name=name, words=words)
         return document

@@ -1,6 +1,6 @@
 // The page: send a file or microphone audio to the service, show the answer, play the music.
 
-import { quadrantOf } from "./affect.js";
+import { feeling, quadrantOf } from "./affect.js";
 import { PlaneChart, TimeChart, at, clock, isOver, poster, rangeOf, signed } from "./charts.js";
 import { Live, Problem, predict } from "./service.js";
 import { openMicrophone, spectrogramOf, toPcm, wav } from "./sound.js";
@@ -195,7 +195,7 @@ function finish(track, whole, focus) {
   track.before = null;
   const { curve, part } = track;
   const stem = track.name.replace(/\.[^.]*$/, "");
-  part("words").textContent = sentence(curve.quadrant.words);
+  part("words").textContent = sentence(feeling(curve));
   part("mean-valence").textContent = signed(curve.mean.valence);
   part("mean-arousal").textContent = signed(curve.mean.arousal);
   part("duration").textContent = clock(curve.duration_s, curve.duration_s < 10 ? 1 : 0);
@@ -213,7 +213,7 @@ function finish(track, whole, focus) {
   part("wav").hidden = !track.recorded;
   placeTrack(track.slot, track);
   announce(
-    `${track.name}: ${curve.quadrant.words}. Mean valence ${signed(curve.mean.valence)}, ` +
+    `${track.name}: ${feeling(curve)}. Mean valence ${signed(curve.mean.valence)}, ` +
       `mean arousal ${signed(curve.mean.arousal)}.`,
   );
   if (focus) $("result").focus({ preventScroll: true });
@@ -409,7 +409,7 @@ function refresh() {
     plane.show(all, range);
     $("plane").setAttribute(
       "aria-label",
-      `Path in the valence-arousal plane. ${all.filter(({ done }) => done).map(({ name, curve }) => `${name}: ${curve.quadrant.words}`).join("; ")}`,
+      `Path in the valence-arousal plane. ${all.filter(({ done }) => done).map(({ name, curve }) => `${name}: ${feeling(curve)}`).join("; ")}`,
     );
     $("plane").classList.toggle("live", Boolean(live));
     $("band").hidden = !all.some(({ curve }) => curve.valence_low);

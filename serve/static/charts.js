@@ -1,7 +1,7 @@
 // The two charts. The still parts are painted once; the moving parts are on a second canvas.
 // The same painters draw the picture to download.
 
-import { AXIS_ENDS, QUADRANTS } from "./affect.js";
+import { AXIS_ENDS, QUADRANTS, feeling } from "./affect.js";
 import { BANDS, RANGE_DB, frequencyAt, heightOf } from "./spectrogram.js";
 
 const TIME_STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600];
@@ -634,7 +634,7 @@ export function poster(tracks, range, end, credit) {
     write(context, colours, short, pad + 24, y, { size: 16, weight: 600, colour: "ink" });
     const after = pad + 40 + context.measureText(short).width;
     const mean = `mean valence ${signed(curve.mean.valence)}, mean arousal ${signed(curve.mean.arousal)}`;
-    write(context, colours, `${curve.quadrant.words}  \u00b7  ${mean}`, after, y, { size: 15 });
+    write(context, colours, `${feeling(curve)}  \u00b7  ${mean}`, after, y, { size: 15 });
   });
   context.translate(pad, head);
   paintTime(context, width - 3 * pad - side, chart, { tracks, range, start: 0, end, colours });

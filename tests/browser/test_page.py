@@ -420,6 +420,7 @@ def test_errors_are_told_in_words_and_keep_the_last_answer(page, server, clips):
 def test_what_was_wrong_with_a_file_is_shown(page, clips):
     page.upload("#file", clips / "silence.wav")
     page.until(READY)
+    assert page.text(".track .words") == "Nothing to hear"
     assert page.text(".track .warnings").startswith(
         "Nothing to hear: the level stays below -70 dBFS"
     )

@@ -388,3 +388,14 @@ def test_predicting_loads_no_plotting_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_silence_has_no_quadrant(tmp_path):
+    sf.write(tmp_path / "silence.wav", np.zeros(22_050), 22_050)
+    sf.write(tmp_path / "music.wav", tone(1), 22_050)
+    silence, music = (
+        load("light").predict(tmp_path / f"{name}.wav") for name in ("silence", "music")
+    )
+    assert silence.silent and not music.silent
+    assert "quadrant" in music.to_json() and "quadrant" not in silence.to_json()
+    assert silence.summary.endswith("nothing to hear")
