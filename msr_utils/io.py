@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -19,8 +20,18 @@ import numpy as np
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` when the block succeeds."""
-    path = Path(path)
+    """Give a temporary name beside `path`; rename it to `path` when the block succeeds.
+
+    A link stays: the file that it names is written.
+
+    Raises
+    ------
+    OSError
+        If `path` is there and is not a file, such as a device or a pipe.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is not a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
     os.close(handle)
@@ -37,7 +48,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file atomically. Into a device or a pipe, the text is just written."""
+    if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
+        Path(path).write_text(text, encoding="utf-8")
+        return
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -118,7 +118,7 @@ def read_samples(
         raise _chunk_error(
             f"samples reach {peak:.3g}, full scale is 1; the previous state is still valid"
         )
-    return mix(samples)[0]
+    return mix(samples, rate)[0]
 
 
 def _chunk_error(message: str) -> RequestError:

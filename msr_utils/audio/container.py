@@ -10,11 +10,12 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from msr_utils.audio.mp3 import Mp3Frames, count_frames
-from msr_utils.audio.source import Deadline, Defect
+from msr_utils.audio.mp3 import Mp3Frames, after_tags, count_frames
+from msr_utils.audio.sizes import overrun
+from msr_utils.audio.source import Deadline, Defect, file_size
 
 UNKNOWN_CHUNK_SIZE = 0x7FFFF000
 """Programs that write to a pipe cannot know the size of the samples. They state 0, or a size from
@@ -26,11 +27,23 @@ SAMPLE_CHUNKS = {b"RIFF": ("<", b"data"), b"RIFX": (">", b"data"), b"FORM": (">"
 PCM_MAGICS = (*SAMPLE_CHUNKS, b"RF64", b"riff", b".snd", b"caff")
 """First bytes of WAV, AIFF, RF64, W64, AU and CAF. Their samples lie in one piece."""
 
+ID3V1_BYTES = 128
+"""Bytes of a tag at the end that libsndfile reads over. It stumbles over others."""
+
 MAX_NAMED_GAPS = 3
 """Most damaged stretches that are named one by one."""
 
 MAX_CHUNKS = 1_000_000
 """Most chunks of a WAV or AIFF file that are looked at."""
+
+MIN_UNREAD_BYTES = 20_000
+"""Fewer bytes after the samples are no music."""
+
+MIN_ZEROS = 1000
+"""Fewer zeros at the start of a file may belong to its format, as in MP4 and MPEG."""
+
+TAGGED_MAGICS = (*PCM_MAGICS, b"wvpk", b"fLaC", b"OggS", b"TTA1", b"MAC ")
+"""First bytes of files before which some programs write an ID3 tag, as only MP3 has it."""
 
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Every byte with its bits in the opposite order."""
@@ -49,12 +62,16 @@ class Container:
     stated_seconds : float, optional
         Length that the header states; None if it states none, or only an estimate.
     defects : tuple of Defect
+    parts : tuple of (int, int)
+        Start and end in bytes of the parts that are to be decoded one after the other; empty if
+        the file is one.
     """
 
     simple: bool
     seconds: float | None = None
     stated_seconds: float | None = None
     defects: tuple[Defect, ...] = ()
+    parts: tuple[tuple[int, int], ...] = ()
 
 
 def examine(file: BinaryIO, deadline: Deadline) -> Container:
@@ -78,12 +95,45 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
     elif head.startswith(b"OggS"):
         file.seek(0)
         found = _examine_ogg(file, deadline)
+    elif head.startswith(b"ID3") and (start := _tagged(file, deadline)):
+        found = Container(simple=False, parts=((start, file_size(file)),))
     elif head.startswith((b"ID3", b"\xff")):
         found = examine_mp3(file, deadline)
+    elif not head.strip(b"\0"):
+        found = _examine_zeros(file, deadline)
     else:
         found = Container(simple=False)
+    missing = overrun(file, file_size(file))
+    if missing is not None:
+        there, stated = missing
+        cut = Defect("cut short", f"the file is cut short: {there} of {stated} bytes are there")
+        found = replace(found, defects=(*found.defects, cut))
     file.seek(0)
     return found
+
+
+def _tagged(file: BinaryIO, deadline: Deadline) -> int:
+    """Position of a file of another format behind an ID3 tag; 0 if none is there."""
+    start = after_tags(file, deadline)
+    file.seek(start)
+    return start if file.read(4) in TAGGED_MAGICS else 0
+
+
+def _examine_zeros(file: BinaryIO, deadline: Deadline) -> Container:
+    """Find what follows zeros at the start of a file."""
+    file.seek(0)
+    start = 0
+    while data := file.read(1 << 20):
+        deadline.check()
+        rest = data.lstrip(b"\0")
+        start += len(data) - len(rest)
+        if rest:
+            break
+    size = file_size(file)
+    if start == size or start < MIN_ZEROS:
+        return Container(simple=False)
+    zeros = Defect("damaged", f"the file is damaged: it begins with {start} zero bytes; skipped")
+    return Container(simple=False, defects=(zeros,), parts=((start, size),))
 
 
 def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
@@ -92,7 +142,7 @@ def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     if frames is None:
         return Container(simple=False)
     return Container(
-        simple=not frames.gaps,
+        simple=not frames.gaps and frames.uniform and frames.trailing_bytes <= ID3V1_BYTES,
         seconds=frames.seconds,
         stated_seconds=frames.stated_seconds,
         defects=tuple(_mp3_defects(frames)),
@@ -119,6 +169,8 @@ def _mp3_defects(frames: Mp3Frames) -> Iterator[Defect]:
 def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
     """Follow the pages of an Ogg file to one that ends a stream (RFC 3533, section 6)."""
     ended, position = False, 0
+    starts: list[int] = []  # of links; each begins with the first pages of its streams
+    among_first = False
     page_numbers: dict[int, int] = {}  # by stream, of the page that must follow
     damage = ""
     while (header := file.read(27)).startswith(b"OggS") and len(header) == 27:
@@ -132,6 +184,10 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
         if _ogg_checksum(page) != checksum:
             damage = f"the checksum of the page at byte {position} is wrong"
             break
+        if flags & 2 and not among_first:
+            starts.append(position)
+            page_numbers.clear()
+        among_first = bool(flags & 2)
         if number != page_numbers.get(serial, number):
             damage = f"pages are missing before byte {position}"
             break
@@ -145,12 +201,13 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
         return Container(
             simple=False, defects=(Defect("damaged", f"the file is damaged: {damage}"),)
         )
-    # Several streams may follow each other, or lie beside each other as in a video.
-    simple = len(page_numbers) == 1
+    # Several streams may lie beside each other, as in a video.
+    simple = len(page_numbers) == 1 and len(starts) == 1
+    parts = tuple(zip(starts, [*starts[1:], position], strict=True)) if len(starts) > 1 else ()
     if ended:  # Tags may follow the end of the stream.
-        return Container(simple)
+        return Container(simple, parts=parts)
     cut = Defect("cut short", "the file is cut short: no page ends its stream")
-    return Container(simple, defects=(cut,))
+    return Container(simple, defects=(cut,), parts=parts)
 
 
 def _ogg_checksum(page: bytes) -> int:
@@ -174,13 +231,26 @@ def _examine_chunks(file: BinaryIO, order: str, samples: bytes) -> Container:
                 "cut short",
                 f"the file is cut short: {there} of {stated} bytes of samples are there",
             )
-            # libsndfile reads nothing of a chunk that states no bytes.
-            return Container(
-                simple=stated > 0 or there == 0,
-                defects=(cut,) if there < stated < UNKNOWN_CHUNK_SIZE else (),
-            )
+            if there < stated:
+                return Container(True, defects=(cut,) if stated < UNKNOWN_CHUNK_SIZE else ())
+            if not stated:  # libsndfile reads nothing of such a chunk
+                return Container(simple=there == 0)
+            file.seek(stated + stated % 2, os.SEEK_CUR)
+            return Container(True, defects=tuple(_after_samples(file, size, order, samples)))
         file.seek(stated + stated % 2, os.SEEK_CUR)
     return Container(simple=True)
+
+
+def _after_samples(file: BinaryIO, size: int, order: str, samples: bytes) -> Iterator[Defect]:
+    """Tell if more samples follow those that are read, as after a wrong size."""
+    while (rest := size - file.tell()) > MIN_UNREAD_BYTES:
+        name, length = struct.unpack(f"{order}4sI", file.read(8))
+        if name == samples or not name.strip(b" ").isalnum():
+            yield Defect(
+                "header", f"its header states a wrong size: the last {rest} bytes were not read"
+            )
+            return
+        file.seek(length + length % 2, os.SEEK_CUR)
 
 
 def lacks_index(file: BinaryIO) -> bool:

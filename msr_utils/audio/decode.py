@@ -17,7 +17,6 @@ from msr_utils.audio.readers import (
     BLOCK_SECONDS,
     MAX_BLOCK_VALUES,
     Reader,
-    check_format,
     open_reader,
 )
 from msr_utils.audio.source import (
@@ -27,11 +26,12 @@ from msr_utils.audio.source import (
     Deadline,
     Defect,
     Limits,
+    check_format,
     check_source,
     open_source,
     source_name,
 )
-from msr_utils.constants import SAMPLE_RATE
+from msr_utils.constants import FRAME_SECONDS, SAMPLE_RATE
 
 MAX_SAMPLE = 1e4
 """Largest absolute sample accepted, 80 dB above full scale. No music is that loud, and much
@@ -148,7 +148,8 @@ class AudioFile:
         self._source, self._sample_rate = source, sample_rate
         self._limits = limits or Limits()
         self.name = source_name(source)
-        self._seconds, self._peak, self._rate, self._channels = 0.0, 0.0, 0, 0
+        self._seconds, self._rate, self._channels = 0.0, 0, 0
+        self._low, self._high = np.inf, -np.inf  # smallest and largest sample of the mix
         self._cancelled: list[tuple[float, float]] = []
         self._defects: list[Defect] = []
 
@@ -210,19 +211,29 @@ class AudioFile:
         longest = self._limits.seconds
         if longest is not None and self._seconds > longest:
             raise AudioTooLong(f"{self.name}: longer than the {longest:g} s that are accepted")
-        mixed, cancelled = mix(samples)
-        if cancelled:
-            joins = bool(self._cancelled) and self._cancelled[-1][1] == start_s
-            first = self._cancelled.pop()[0] if joins else start_s
-            self._cancelled.append((first, self._seconds))
-        self._peak = max(self._peak, _peak(mixed))
+        mixed, cancelled = mix(samples, rate)
+        for begin, end in cancelled:
+            joins = bool(self._cancelled) and self._cancelled[-1][1] >= start_s + begin
+            first = self._cancelled.pop()[0] if joins else start_s + begin
+            self._cancelled.append((first, start_s + end))
+        self._low = min(self._low, float(mixed.min()))
+        self._high = max(self._high, float(mixed.max()))
         return mixed
 
     def _find_defects(self, reader: Reader, container: Container) -> Iterator[Defect]:
         """All that is wrong with the file, once it has been decoded."""
         stated_s = container.stated_seconds
         stated_s = reader.stated_seconds if stated_s is None else stated_s
-        lacking_s = 0.0 if stated_s is None else stated_s - self._seconds
+        # What a damaged stretch lacks is not missing at the end.
+        lacking_s = 0.0 if stated_s is None else stated_s - self._seconds - reader.lost_seconds
+        counted_s = container.seconds
+        if counted_s is not None and counted_s - self._seconds > CUT_SECONDS:
+            yield Defect(
+                "damaged",
+                f"the file is damaged: it holds {counted_s:.1f} s, {self._seconds:.1f} s could be "
+                "decoded",
+            )
+            lacking_s = 0.0
         text = f"its header states {stated_s or 0:.1f} s, {self._seconds:.1f} s could be decoded"
         if lacking_s > CUT_SECONDS:
             yield Defect("cut short", f"{text}; the file is cut short")
@@ -232,7 +243,8 @@ class AudioFile:
             # The seconds say more than how the container ends.
             if not (defect.kind == "cut short" and lacking_s > CUT_SECONDS):
                 yield defect
-        if 20 * np.log10(max(self._peak, 1e-12)) < SILENCE_DBFS:
+        # A constant offset cannot be heard.
+        if 20 * np.log10(max((self._high - self._low) / 2, 1e-12)) < SILENCE_DBFS:
             yield Defect(
                 "silent",
                 f"nothing to hear: the level stays below {SILENCE_DBFS:g} dBFS, so the values "
@@ -250,7 +262,11 @@ class AudioFile:
     def facts(self) -> AudioFacts:
         """Facts about the file; complete after the iteration."""
         return AudioFacts(
-            self._seconds, self._rate, self._channels, self._peak, tuple(self._defects)
+            self._seconds,
+            self._rate,
+            self._channels,
+            max(self._high, -self._low),
+            tuple(self._defects),
         )
 
     @property
@@ -308,29 +324,36 @@ def _check_samples(samples: np.ndarray, start_s: float, rate: int, name: str) ->
         )
 
 
-def mix(samples: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Mix to mono. If the channels cancel each other, take the loudest instead.
+def mix(samples: np.ndarray, rate: int) -> tuple[np.ndarray, list[tuple[float, float]]]:
+    """Mix to mono. Where the channels cancel each other, take the loudest instead.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n, channels), dtype=float32]
+    rate : int > 0
+        Hz. Each half second is judged by itself.
 
     Returns
     -------
     mixed : np.ndarray [shape=(n,), dtype=float32]
-    cancelled : bool
-        True if the loudest channel was taken.
+    cancelled : list of (float, float)
+        Start and end in s, from the first sample, of each half second where a channel was taken.
     """
     mixed = mono(samples)
-    if samples.shape[1] == 1 or not len(mixed):
-        return mixed, False
-    power = float(np.dot(mixed, mixed)) / len(mixed)
-    if power < QUIET_POWER:
-        powers = np.mean(np.square(samples, dtype=np.float64), axis=0)
+    cancelled = []
+    size = max(int(FRAME_SECONDS * rate), 1)
+    for start in range(0, len(mixed) if samples.shape[1] > 1 else 0, size):
+        part = mixed[start : start + size]
+        power = float(np.dot(part, part)) / len(part)
+        if power >= QUIET_POWER:
+            continue
+        channels = samples[start : start + size]
+        powers = np.mean(np.square(channels, dtype=np.float64), axis=0)
         audible = powers.max() > 10 ** (SILENCE_DBFS / 10)
         if audible and power < CANCELLED_SHARE * powers.mean():
-            return samples[:, int(powers.argmax())].copy(), True
-    return mixed, False
+            mixed[start : start + size] = channels[:, int(powers.argmax())]
+            cancelled.append((start / rate, min(start + size, len(mixed)) / rate))
+    return mixed, cancelled
 
 
 def mono(samples: np.ndarray) -> np.ndarray:

@@ -14,7 +14,15 @@ from av.container import InputContainer
 
 from msr_utils.audio.container import MAX_NAMED_GAPS, lacks_index
 from msr_utils.audio.formats import FFMPEG_DECODERS, FFMPEG_DEMUXERS, FORMAT_NAMES
-from msr_utils.audio.source import AudioError, Deadline, Defect
+from msr_utils.audio.source import (
+    MAX_CHANNELS,
+    MAX_RATE,
+    MIN_RATE,
+    AudioError,
+    Deadline,
+    Defect,
+    check_format,
+)
 
 MIN_GAP_S = 0.05
 """Shorter gaps in the time stamps are not reported. Less than two frames of MP3 or AAC are lost
@@ -23,8 +31,11 @@ where recordings are joined, and some containers round their time stamps."""
 MAX_FRAME_SAMPLES = 1 << 20
 """Most samples per channel that a decoder may give at once. A header may state more."""
 
-EXACT_LENGTHS = ("flac", "mov", "matroska", "asf", "wv", "ape", "tta")
+EXACT_LENGTHS = ("flac", "mov", "matroska", "wv", "ape", "tta")
 """Demuxers whose stated length is exact. The others estimate it from the size of the file."""
+
+MAX_PLANES = 7
+"""Most planes of a frame that PyAV hands over. With more, it reads beyond the end of a table."""
 
 MAX_FAILED_PACKETS = 5_000
 """So many packets that cannot be decoded, one after the other, are not damage but no audio."""
@@ -100,6 +111,7 @@ class FFmpegReader:
             ) from error
         self._stream = self._best_stream()
         self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
+        self._failed_seconds = 0.0
         self._ended_early = ""
 
     def _best_stream(self) -> Any:
@@ -109,13 +121,15 @@ class FFmpegReader:
             what = "a video without sound" if self._container.streams.video else "no audio"
             raise AudioError(f"{self._name}: holds {what}")
         stream = self._container.streams.best("audio") or streams[0]
-        context = stream.codec_context
+        context: Any = stream.codec_context
         coded = context.name if context is not None else ""
         if coded not in FFMPEG_DECODERS:
             raise AudioError(
                 f"{self._name}: its audio is coded as {coded or 'an unknown format'}, which "
                 f"cannot be decoded here; convert it, for instance to FLAC"
             )
+        if context.sample_rate and context.layout.nb_channels:
+            check_format(context.sample_rate, context.layout.nb_channels, self._name)
         context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
         context.thread_count = 1  # Files are the unit of parallel work.
         return stream
@@ -134,7 +148,14 @@ class FFmpegReader:
             return float(self._stream.duration * self._stream.time_base)
         if len(self._container.streams) > 1 or self._container.duration is None:
             return None  # The length of a video is not that of its sound.
-        return self._container.duration / av.time_base
+        # Sound that begins late has a duration from the beginning of the file.
+        start = max(self._container.start_time or 0, 0)
+        return (self._container.duration - start) / av.time_base
+
+    @property
+    def lost_seconds(self) -> float:
+        """Length of what could not be decoded; complete after `blocks` has ended."""
+        return max(sum(length for _, length in self._lost), self._failed_seconds)
 
     def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Decode frame by frame.
@@ -156,15 +177,16 @@ class FFmpegReader:
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
-                failed += 1  # The next time stamp shows how much is missing.
+                failed += 1  # The next time stamp, if there is one, shows how much is missing.
+                self._failed_seconds += float((packet.duration or 0) * packet.time_base)
                 if failed > MAX_FAILED_PACKETS:
                     self._ended_early = _reason(error)
                     return
                 continue
             failed = 0 if frames else failed
             for frame in frames:
-                if not frame.samples or not frame.sample_rate:
-                    continue
+                if not frame.samples or not _is_music(frame):
+                    continue  # a damaged frame may claim any format
                 time_s = frame.time
                 if time_s is None:
                     time_s = expected_s
@@ -172,7 +194,21 @@ class FFmpegReader:
                     self._lost.append((expected_s, time_s - expected_s))
                 if time_s is not None:
                     expected_s = time_s + frame.samples / frame.sample_rate
-                yield _to_float(frame), frame.sample_rate
+                yield self._to_float(frame), frame.sample_rate
+
+    def _to_float(self, frame: Any) -> np.ndarray:
+        """Samples of a frame, (n, channels) float32; full scale is [-1, 1]."""
+        channels = frame.layout.nb_channels
+        if frame.format.is_planar and channels > MAX_PLANES:
+            (frame,) = av.AudioResampler(format="flt").resample(frame)
+        values: np.ndarray = frame.to_ndarray()
+        values = values.T if frame.format.is_planar else values.reshape(-1, channels)
+        if values.dtype.kind == "f":
+            return values.astype(np.float32, copy=False)
+        if values.dtype.kind == "u":  # unsigned bytes: silence is 128
+            return (values.astype(np.float32) - 128) / 128
+        full_scale = np.float32(2.0 ** (8 * values.dtype.itemsize - 1))
+        return (values / full_scale).astype(np.float32, copy=False)
 
     def _packets(self) -> Iterator[Any]:
         """Packets of the stream, up to the end or to where the container cannot be followed."""
@@ -195,6 +231,14 @@ class FFmpegReader:
                     "damaged",
                     "the file is damaged: what could not be decoded was skipped "
                     f"({', '.join(named)})",
+                )
+            )
+        elif self._failed_seconds > MIN_GAP_S:
+            found.append(
+                Defect(
+                    "damaged",
+                    "the file is damaged: what could not be decoded was skipped "
+                    f"({self._failed_seconds:.2f} s)",
                 )
             )
         if self._ended_early:
@@ -223,20 +267,14 @@ def _limit_allocations() -> None:
         ctypes.CDLL(str(library)).av_max_alloc(ctypes.c_size_t(MAX_ALLOCATION))
 
 
+def _is_music(frame: Any) -> bool:
+    """Whether a frame has a rate and a number of channels that music has."""
+    rate: int = frame.sample_rate
+    channels: int = frame.layout.nb_channels
+    return MIN_RATE <= rate <= MAX_RATE and channels <= MAX_CHANNELS
+
+
 def _reason(error: Exception) -> str:
     """FFmpeg's reason without its number and without the file."""
     reason = getattr(error, "strerror", None) or str(error)
     return "unknown format" if isinstance(error, av.InvalidDataError | ValueError) else reason
-
-
-def _to_float(frame: Any) -> np.ndarray:
-    """Samples of a frame, (n, channels) float32; full scale is [-1, 1]."""
-    values: np.ndarray = frame.to_ndarray()
-    channels = frame.layout.nb_channels
-    values = values.T if frame.format.is_planar else values.reshape(-1, channels)
-    if values.dtype.kind == "f":
-        return values.astype(np.float32, copy=False)
-    if values.dtype.kind == "u":  # unsigned bytes: silence is 128
-        return (values.astype(np.float32) - 128) / 128
-    full_scale = np.float32(2.0 ** (8 * values.dtype.itemsize - 1))
-    return (values / full_scale).astype(np.float32, copy=False)

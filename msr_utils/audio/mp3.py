@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from msr_utils.audio.source import Deadline
+from msr_utils.audio.source import Deadline, file_size
 
 WINDOW_BYTES = 1 << 20
 """Bytes read at a time."""
@@ -34,6 +34,7 @@ MAX_TAGS = 1000
 """Most ID3v2 tags that may follow each other."""
 
 LAYER_3 = 1
+MONO = 3
 BITRATES_KBPS = {
     3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -71,9 +72,9 @@ class Mp3Frames:
     count : int
         Frames of audio.
     frame_samples : int
-        Samples of a frame.
+        Samples of a frame, of the first kind of frames.
     rate : int
-        Sample rate in Hz.
+        Sample rate of the first kind in Hz.
     stated : int or None
         Number of frames that the header states.
     added_samples : int
@@ -82,6 +83,12 @@ class Mp3Frames:
         Foreign bytes before, between and after the frames. Tags are not foreign.
     complete : bool
         False if the search was given up, or if the last frame lacks bytes.
+    all_seconds : float
+        Length of all frames, with what the encoder added.
+    uniform : bool
+        True if all frames have the same version and rate, and either all or none are mono.
+    trailing_bytes : int
+        Bytes after the last frame: tags, zeros and others.
     """
 
     count: int
@@ -91,11 +98,14 @@ class Mp3Frames:
     added_samples: int
     gaps: tuple[Gap, ...]
     complete: bool
+    all_seconds: float
+    uniform: bool
+    trailing_bytes: int
 
     @property
     def seconds(self) -> float:
         """Length of the audio, without what the encoder added."""
-        return max(self.count * self.frame_samples - self.added_samples, 0) / self.rate
+        return max(self.all_seconds - self.added_samples / self.rate, 0.0)
 
     @property
     def stated_seconds(self) -> float | None:
@@ -175,6 +185,13 @@ class _Window:
             self.data, self.at = self.data[self.at :] + more, 0
 
 
+def after_tags(file: BinaryIO, deadline: Deadline) -> int:
+    """Position of the first byte after ID3v2 tags."""
+    window = _Window(file, deadline)
+    _skip_tags(window)
+    return window.position
+
+
 def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
     """Count the frames of a file.
 
@@ -198,14 +215,20 @@ def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
     _skip_tags(window)
     attempts = iter(range(MAX_ATTEMPTS))
     before = window.position
-    kind = _find_frame(window, None, attempts)
+    kind = _find_frame(window, attempts)
     if kind is None:
         return None
     gaps = [Gap(0.0, window.position - before)] if window.position > before else []
+    first = kind
     stated, added = _length_tag(window.data[window.at : window.at + 400])
-    count, complete = 0, True
+    count, seconds, complete, uniform = 0, 0.0, True, True
+    mono = _is_mono(window)
     while True:
-        count += _count_row(window, kind)
+        row, same = _count_row(window, kind, mono)
+        count += row
+        seconds += row * kind.frame_samples / kind.rate
+        uniform = uniform and same
+        start = window.position
         if _skip_tags(window):
             continue
         rest = window.data[window.at : window.at + LOOKAHEAD_BYTES]
@@ -214,27 +237,36 @@ def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
         if kind.lengths.get(rest[1:3], 0) > len(rest):
             complete = False  # the last frame lacks bytes
             break
-        start, time_s = window.position, count * kind.frame_samples / kind.rate
-        found = _find_frame(window, kind, attempts)
-        if found is not None or rest.strip(b"\0"):
-            gaps.append(Gap(time_s, window.position - start))
+        found = _find_frame(window, attempts)
+        if window.position > start and (found is not None or rest.strip(b"\0")):
+            gaps.append(Gap(seconds, window.position - start))
         if found is None:
             complete = window.ended
             break
+        # Another recording may follow.
+        uniform, kind = uniform and found == kind, found
+    if stated is not None:  # the first frame is its tag, not audio
+        count, seconds = count - 1, seconds - first.frame_samples / first.rate
     return Mp3Frames(
-        count - (stated is not None),
-        kind.frame_samples,
-        kind.rate,
-        stated,
-        added,
-        tuple(gaps),
-        complete,
-    )
+        count, first.frame_samples, first.rate, stated, added, tuple(gaps), complete, seconds,
+        uniform, file_size(file) - start,
+    )  # fmt: skip
 
 
-def _count_row(window: _Window, kind: _Kind) -> int:
-    """Count frames that follow each other without a gap, and go to the end of the last."""
-    count, lengths = 0, kind.lengths
+def _is_mono(window: _Window) -> bool:
+    return window.data[window.at + 3] >> 6 == MONO
+
+
+def _count_row(window: _Window, kind: _Kind, mono: bool) -> tuple[int, bool]:
+    """Count frames that follow each other without a gap, and go to the end of the last.
+
+    Returns
+    -------
+    count : int
+    same : bool
+        True if all frames are mono as `mono` says.
+    """
+    count, lengths, same = 0, kind.lengths, True
     while True:
         window.fill()
         data, at, known = window.data, window.at, window.known
@@ -242,12 +274,14 @@ def _count_row(window: _Window, kind: _Kind) -> int:
             size = lengths.get(data[at + 1 : at + 3])
             if size is None or data[at] != 0xFF or at + size > len(data):
                 window.at = at
-                return count
+                return count, same
+            if (data[at + 3] >= 0xC0) != mono:
+                same = False
             count += 1
             at += size
         window.at = at
         if window.ended:
-            return count
+            return count, same
 
 
 def _skip_tags(window: _Window) -> bool:
@@ -264,8 +298,11 @@ def _skip_tags(window: _Window) -> bool:
     return skipped
 
 
-def _find_frame(window: _Window, kind: _Kind | None, attempts: Iterator[int]) -> _Kind | None:
-    """Go to the next frame that another follows; without one, or without attempts, None."""
+def _find_frame(window: _Window, attempts: Iterator[int]) -> _Kind | None:
+    """Go to the next frame that another of its kind follows, and give the kind.
+
+    None if there is no such frame, or if all attempts are used.
+    """
     while True:
         window.fill()
         known = window.known
@@ -277,11 +314,11 @@ def _find_frame(window: _Window, kind: _Kind | None, attempts: Iterator[int]) ->
                 return None
             version, rate_index = match[0][1] >> 3 & 3, match[0][2] >> 2 & 3
             found = KINDS.get((version, rate_index))
-            if found is None or (kind is not None and found != kind):
+            if found is None:
                 continue
             end = start + found.lengths[match[0][1:]]
             following = window.data[end : end + 3]
-            if (following[:1] == b"\xff" and following[1:] in found.lengths) or not following:
+            if following[:1] == b"\xff" and following[1:] in found.lengths:
                 window.at = start
                 return found
         window.at = max(window.at, known)

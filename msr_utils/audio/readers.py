@@ -10,25 +10,19 @@ import io
 import os
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 import soundfile as sf
 
 from msr_utils.audio.container import Container, examine, examine_mp3
-from msr_utils.audio.source import AudioError, Deadline, Defect
+from msr_utils.audio.source import AudioError, Deadline, Defect, FilePart, check_format
 
 BLOCK_SECONDS = 10.0
 """Seconds of audio decoded at a time. Memory stays constant, however long the file is."""
 
 MAX_BLOCK_VALUES = 2**20
 """Most values decoded at a time: samples times channels."""
-
-MIN_RATE, MAX_RATE = 4_000, 192_000
-"""Sample rates accepted, in Hz."""
-
-MAX_CHANNELS = 64
-"""Most channels accepted."""
 
 COUNT_TOLERANCE_S = 0.06
 """libsndfile is trusted with an MP3 file if it finds the counted length, to two frames."""
@@ -47,6 +41,10 @@ class Reader(Protocol):
     @property
     def stated_seconds(self) -> float | None:
         """Length that the header states, or None if it states none or an estimate."""
+
+    @property
+    def lost_seconds(self) -> float:
+        """Length of what could not be decoded; complete after `blocks` has ended."""
 
     def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Samples, (n, channels) float32, and their rate in Hz; blocks of any length."""
@@ -77,17 +75,64 @@ def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, 
         If it takes longer than the deadline allows.
     """
     container = examine(file, deadline)
+    if container.parts:
+        return PartsReader(file, container.parts, name, deadline), container
     if container.simple and (reader := _open_soundfile(file, name, container)):
         return reader, container
     from msr_utils.audio.ffmpeg import FFmpegReader  # Most files do not need it.
 
     file.seek(0)
     other = FFmpegReader(file, name, deadline)
-    if other.demuxer == "mp3" and container.seconds is None:
-        position = file.tell()
+    position = file.tell()
+    if other.demuxer != "mp3":
+        # Other formats begin with an ID3 tag, or with the same sync bits.
+        container = container if container.seconds is None else Container(simple=False)
+    elif container.seconds is None:
         container = examine_mp3(file, deadline)
-        file.seek(position)
+    file.seek(position)
     return other, container
+
+
+class PartsReader:
+    """Reads parts of a file one after the other, each as a file of its own; see `Reader`.
+
+    Parts may differ in codec, rate and channels.
+    """
+
+    stated_seconds = None
+
+    def __init__(
+        self, file: BinaryIO, parts: tuple[tuple[int, int], ...], name: str, deadline: Deadline
+    ) -> None:
+        self._file, self._parts, self._name, self._deadline = file, parts, name, deadline
+        self._defects: list[Defect] = []
+        self.lost_seconds = 0.0
+
+    def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
+        """Decode part by part.
+
+        Raises
+        ------
+        AudioError, TimeLimitExceeded
+            As `open_reader` does.
+        """
+        for start, end in self._parts:
+            self._deadline.check()
+            part = cast(BinaryIO, FilePart(self._file, start, end))
+            reader, container = open_reader(part, self._name, self._deadline)
+            try:
+                yield from reader.blocks()
+                self._defects += [*container.defects, *reader.defects()]
+                self.lost_seconds += reader.lost_seconds
+            finally:
+                reader.close()
+
+    def defects(self) -> list[Defect]:
+        """What is wrong with the parts."""
+        return self._defects
+
+    def close(self) -> None:
+        """Nothing: each part is closed at its end."""
 
 
 def _open_soundfile(file: BinaryIO, name: str, container: Container) -> SoundFileReader | None:
@@ -152,6 +197,11 @@ class SoundFileReader:
         seconds: float = self._file.frames / self._file.samplerate * stated / there
         return seconds
 
+    @property
+    def lost_seconds(self) -> float:
+        """Nothing: libsndfile goes on or fails."""
+        return 0.0
+
     def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Decode block by block.
 
@@ -184,19 +234,3 @@ class SoundFileReader:
     def close(self) -> None:
         """Free the decoder; the file stays open."""
         self._file.close()
-
-
-def check_format(rate: int, channels: int, name: str) -> None:
-    """Refuse a sample rate or a number of channels that no music has.
-
-    Raises
-    ------
-    AudioError
-    """
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise AudioError(
-            f"{name}: its sample rate is {rate} Hz; convert it to a rate from {MIN_RATE} to "
-            f"{MAX_RATE} Hz"
-        )
-    if channels > MAX_CHANNELS:
-        raise AudioError(f"{name}: has {channels} channels; mix it to at most {MAX_CHANNELS}")

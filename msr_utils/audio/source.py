@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.io import printable
@@ -23,6 +23,12 @@ AudioSource = str | os.PathLike[str] | BinaryIO
 
 SPOOL_BYTES = 16_000_000
 """A pipe is copied before it is decoded: to memory up to this size, else to an unnamed file."""
+
+MIN_RATE, MAX_RATE = 4_000, 192_000
+"""Sample rates accepted, in Hz."""
+
+MAX_CHANNELS = 64
+"""Most channels accepted."""
 
 
 class AudioError(ValueError):
@@ -198,8 +204,65 @@ def _refuse_empty(file: BinaryIO, name: str) -> None:
     file.seek(0)
 
 
+class FilePart(io.RawIOBase):
+    """A part of a file, as a file.
+
+    Parameters
+    ----------
+    file : binary file
+    start, end : int
+        Positions in bytes.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        self._file, self._start, self._size = file, start, end - start
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(origin + offset, 0)
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        there = max(self._size - self._position, 0)
+        self._file.seek(self._start + self._position)
+        data = self._file.read(there if size < 0 else min(size, there))
+        self._position += len(data)
+        return data
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def file_size(file: BinaryIO) -> int:
     """Size in bytes; the file is set back to its start."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     return size
+
+
+def check_format(rate: int, channels: int, name: str) -> None:
+    """Refuse a sample rate or a number of channels that no music has.
+
+    Raises
+    ------
+    AudioError
+    """
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(
+            f"{name}: its sample rate is {rate} Hz; convert it to a rate from {MIN_RATE} to "
+            f"{MAX_RATE} Hz"
+        )
+    if channels > MAX_CHANNELS:
+        raise AudioError(f"{name}: has {channels} channels; mix it to at most {MAX_CHANNELS}")

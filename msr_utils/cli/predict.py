@@ -78,6 +78,7 @@ def predict(
     threadpool_limits(1)  # The products are small: cores that share one wait for each other.
     is_folder = audio.as_posix() not in STANDARD_INPUT and os.path.isdir(audio)
     _check_usage(is_folder, csv, plot, as_json, jobs)
+    _keep_input(audio, csv, plot)
     bundles = models_dir or paths.MODELS_DIR
     try:
         loaded = (
@@ -102,6 +103,15 @@ def _check_usage(
         raise click.UsageError("--jobs is for a folder; this is one file")
     if as_json and printed:
         raise click.UsageError("--json and --csv - would both be printed; give --csv a file")
+
+
+def _keep_input(audio: Path, *outputs: Path | None) -> None:
+    """Refuse to write over the audio (exit code 2)."""
+    for output in outputs:
+        if output is None or not (os.path.isfile(output) and os.path.isfile(audio)):
+            continue
+        if os.path.samefile(audio, output):
+            raise click.UsageError(f"{output} is the audio itself; give another file")
 
 
 # ------------------------------------------------------------------------------ one file
@@ -164,7 +174,9 @@ def _source(audio: Path) -> AudioSource:
     """The path itself, or standard input."""
     if audio.as_posix() not in STANDARD_INPUT:
         return audio
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None:
+        raise click.UsageError("standard input is closed; send audio to it: < song.mp3")
+    if sys.stdin.isatty():
         raise click.UsageError("standard input is a terminal; send audio to it: < song.mp3")
     return sys.stdin.buffer
 

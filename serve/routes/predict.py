@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ CONTENT_TYPES = (JSON, CSV, NDJSON)
 """Content types of an answer. The first is used unless the request accepts only another."""
 
 HEADERS = {"Vary": "Accept"}
+
+WARNINGS_HEADER = "X-Warnings"
+"""Header of a CSV answer: the warnings as a JSON array in ASCII."""
 
 
 @dataclass(frozen=True)
@@ -118,5 +122,7 @@ def predict_file(options: PredictOptions) -> Response | tuple[dict[str, Any], di
     summary = summarise(prediction)
     smoothed = prediction.smoothed(options.smoothing_s, options.causal_smoothing)
     if content_type == CSV:
-        return Response(smoothed.to_csv(options.targets), mimetype=CSV, headers=HEADERS)
+        # A table has no place for them.
+        headers = {**HEADERS, WARNINGS_HEADER: json.dumps(prediction.warnings)}
+        return Response(smoothed.to_csv(options.targets), mimetype=CSV, headers=headers)
     return {**summary, **smoothed.curves_json(options.targets)}, HEADERS

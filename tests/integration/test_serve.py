@@ -686,6 +686,8 @@ def test_file_cut_short_is_warned_about(server):
     for name, words in cut.items():
         (warning,) = post(server, ODD_UPLOADS[name]).json()["warnings"]
         assert words in warning
+        table = post(server, ODD_UPLOADS[name], headers={"Accept": "text/csv"})
+        assert json.loads(table.headers["X-Warnings"]) == [warning]
     for name in ("Ogg cut short", "Opus cut short"):
         (warning,) = post(server, ODD_UPLOADS[name]).json()["warnings"]
         assert warning == "file: the file is cut short: its last page is not whole"
