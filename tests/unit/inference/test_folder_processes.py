@@ -64,6 +64,9 @@ def as_new(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def start(*arguments, **options) -> subprocess.Popen:
     command = [sys.executable, "-m", "msr_utils", "predict", *map(str, arguments), *LIGHT]
+    if os.name == "posix":
+        # A shell starts what runs in its background with Ctrl-C ignored.
+        options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
