@@ -263,6 +263,10 @@ def _on_cluster(tasks: Sequence[_Task], address: str) -> Iterator[_TaskResult]:
             send(MAX_TASKS_IN_FLIGHT), loop=client.loop, with_results=True, raise_errors=False
         )
         for future, result in running:
+            if future.status in ("lost", "pending"):
+                # Its worker died before the result was here: the scheduler gives it to another.
+                running.add(future)
+                continue
             yield _cluster_result(distributed, future, result, sent.pop(future.key), address)
             running.update(send(1))
 
