@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from msr_utils.audio.mp3 import Mp3Frames, after_tags, count_frames
-from msr_utils.audio.sizes import overrun
+from msr_utils.audio.sizes import mp4_boxes, overrun
 from msr_utils.audio.source import Deadline, Defect, file_size
 
-UNKNOWN_CHUNK_SIZE = 0x7FFFF000
+UNKNOWN_CHUNK_SIZE = 0x7FFF0000
 """Programs that write to a pipe cannot know the size of the samples. They state 0, or a size from
 here on."""
 
@@ -261,14 +261,4 @@ def lacks_index(file: BinaryIO) -> bool:
     file.seek(4)
     if file.read(4) != b"ftyp":
         return False
-    file.seek(0)
-    while len(header := file.read(8)) == 8:
-        size, kind = struct.unpack(">I4s", header)
-        if kind == b"moov":
-            return False
-        if size == 1:  # a long size follows
-            size = int.from_bytes(file.read(8), "big") - 8
-        if size < 8:
-            break
-        file.seek(size - 8, os.SEEK_CUR)
-    return True
+    return all(kind != b"moov" for kind, _, _ in mp4_boxes(file))

@@ -237,7 +237,7 @@ class AudioFile:
         text = f"its header states {stated_s or 0:.1f} s, {self._seconds:.1f} s could be decoded"
         if lacking_s > CUT_SECONDS:
             yield Defect("cut short", f"{text}; the file is cut short")
-        elif lacking_s < -CUT_SECONDS:
+        elif stated_s is not None and self._seconds - stated_s > CUT_SECONDS:
             yield Defect("header", text)
         for defect in (*container.defects, *reader.defects()):
             # The seconds say more than how the container ends.

@@ -220,27 +220,15 @@ class FFmpegReader:
     def defects(self) -> list[Defect]:
         """What was wrong; complete after `blocks` has ended."""
         found = []
-        if self._lost:
-            named = [f"{length:.2f} s at {start:.1f} s" for start, length in self._lost]
-            if len(named) > MAX_NAMED_GAPS:
-                total = sum(length for _, length in self._lost)
-                more = len(named) - MAX_NAMED_GAPS
-                named[MAX_NAMED_GAPS:] = [f"{more} more; {total:.2f} s in all"]
-            found.append(
-                Defect(
-                    "damaged",
-                    "the file is damaged: what could not be decoded was skipped "
-                    f"({', '.join(named)})",
-                )
-            )
-        elif self._failed_seconds > MIN_GAP_S:
-            found.append(
-                Defect(
-                    "damaged",
-                    "the file is damaged: what could not be decoded was skipped "
-                    f"({self._failed_seconds:.2f} s)",
-                )
-            )
+        named = [f"{length:.2f} s at {start:.1f} s" for start, length in self._lost]
+        if len(named) > MAX_NAMED_GAPS:
+            more = f"{len(named) - MAX_NAMED_GAPS} more; {self.lost_seconds:.2f} s in all"
+            named[MAX_NAMED_GAPS:] = [more]
+        if not named and self._failed_seconds > MIN_GAP_S:
+            named = [f"{self._failed_seconds:.2f} s"]  # the container has no time stamps
+        if named:
+            skipped = f"what could not be decoded was skipped ({', '.join(named)})"
+            found.append(Defect("damaged", f"the file is damaged: {skipped}"))
         if self._ended_early:
             found.append(
                 Defect(

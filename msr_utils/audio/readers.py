@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol, cast
 import numpy as np
 import soundfile as sf
 
-from msr_utils.audio.container import Container, examine, examine_mp3
+from msr_utils.audio.container import UNKNOWN_CHUNK_SIZE, Container, examine, examine_mp3
 from msr_utils.audio.source import AudioError, Deadline, Defect, FilePart, check_format
 
 BLOCK_SECONDS = 10.0
@@ -26,10 +26,6 @@ MAX_BLOCK_VALUES = 2**20
 
 COUNT_TOLERANCE_S = 0.06
 """libsndfile is trusted with an MP3 file if it finds the counted length, to two frames."""
-
-UNKNOWN_DATA_BYTES = 0x7FFF0000
-"""Programs that write to a pipe cannot know the size of the samples. They state 0, or a size from
-here on."""
 
 _CLIPPED_SIZE = re.compile(r"\b(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
 """libsndfile's log entry for a file with fewer bytes than its header states."""
@@ -192,7 +188,7 @@ class SoundFileReader:
         if clipped is None:
             return None
         stated, there = map(int, clipped.groups())
-        if not 0 < there < stated < UNKNOWN_DATA_BYTES:
+        if not 0 < there < stated < UNKNOWN_CHUNK_SIZE:
             return None
         seconds: float = self._file.frames / self._file.samplerate * stated / there
         return seconds

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 MAX_STEPS = 100_000
@@ -131,18 +132,24 @@ def _vint(file: BinaryIO) -> int | None:
 
 def _mp4(file: BinaryIO, size: int) -> tuple[int, int] | None:
     """The last box ends with the file."""
+    for _, position, length in mp4_boxes(file):
+        if position + length > size:
+            return size - position, length
+    return None
+
+
+def mp4_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, position and length in bytes of the boxes of an MP4 file; the last may be cut short."""
     position = 0
     for _ in range(MAX_STEPS):
         file.seek(position)
         header = file.read(16)
         if len(header) < 8:
-            return None
+            return
         length = int.from_bytes(header[:4], "big")
         if length == 1:
             length = int.from_bytes(header[8:16], "big")
+        yield header[4:8], position, length
         if length < 8:  # 0: to the end of the file
-            return None
-        if position + length > size:
-            return size - position, length
+            return
         position += length
-    return None
