@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from msr_utils.audio.elementary import last_frame_is_whole
 from msr_utils.audio.mp3 import Mp3Frames, after_tags, count_frames
 from msr_utils.audio.sizes import mp4_boxes, overrun
 from msr_utils.audio.source import Deadline, Defect, file_size
@@ -44,6 +45,8 @@ MIN_ZEROS = 1000
 
 TAGGED_MAGICS = (*PCM_MAGICS, b"wvpk", b"fLaC", b"OggS", b"TTA1", b"MAC ")
 """First bytes of files before which some programs write an ID3 tag, as only MP3 has it."""
+
+LAST_FRAME = Defect("cut short", "the file is cut short: its last frame is not whole")
 
 REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Every byte with its bits in the opposite order."""
@@ -102,7 +105,7 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
     elif not head.strip(b"\0"):
         found = _examine_zeros(file, deadline)
     else:
-        found = Container(simple=False)
+        found = _examine_frames(file, 0, deadline)
     missing = overrun(file, file_size(file))
     if missing is not None:
         there, stated = missing
@@ -140,13 +143,19 @@ def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     """Count the frames of an MP3 file and tell what is wrong with it."""
     frames = count_frames(file, deadline)
     if frames is None:
-        return Container(simple=False)
+        return _examine_frames(file, after_tags(file, deadline), deadline)
     return Container(
         simple=not frames.gaps and frames.uniform and frames.trailing_bytes <= ID3V1_BYTES,
         seconds=frames.seconds,
         stated_seconds=frames.stated_seconds,
         defects=tuple(_mp3_defects(frames)),
     )
+
+
+def _examine_frames(file: BinaryIO, start: int, deadline: Deadline) -> Container:
+    """Look at the last frame of a stream without a container."""
+    whole = last_frame_is_whole(file, start, file_size(file), deadline)
+    return Container(simple=False, defects=() if whole else (LAST_FRAME,))
 
 
 def _mp3_defects(frames: Mp3Frames) -> Iterator[Defect]:
@@ -163,7 +172,7 @@ def _mp3_defects(frames: Mp3Frames) -> Iterator[Defect]:
             "places are no audio; skipped",
         )
     if not frames.complete:
-        yield Defect("cut short", "the file is cut short: its last frame is not whole")
+        yield LAST_FRAME
 
 
 def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:

@@ -3,7 +3,8 @@
 References
 ----------
 WAV and AVI: Microsoft, Multimedia Programming Interface (RIFF). RF64: EBU Tech 3306. W64: Sony
-Wave64. CAF: Apple, Core Audio Format. Matroska: RFC 9559. MP4: ISO/IEC 14496-12, section 4.2.
+Wave64. CAF: Apple, Core Audio Format. Matroska: RFC 9559. MP4: ISO/IEC 14496-12, section 4.2. ASF (WMA): Microsoft, Advanced Systems
+Format, sections 3.1 and 3.2.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ UNKNOWN = 1 << 62
 """Programs that write to a pipe state a size from here on, or one with all bits set."""
 
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+
+ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+ASF_BROADCAST = 1
+"""Flag of a file that was written while it was sent. Its sizes are not valid."""
 
 
 def overrun(file: BinaryIO, size: int) -> tuple[int, int] | None:
@@ -48,6 +55,8 @@ def overrun(file: BinaryIO, size: int) -> tuple[int, int] | None:
         found = (size - 8, int.from_bytes(head[4:8], "little"))
     elif head.startswith(b"\x1a\x45\xdf\xa3"):
         found = _matroska(file, size)
+    elif head == ASF_HEADER:
+        found = _asf(file, size)
     elif head[4:8] == b"ftyp":
         found = _mp4(file, size)
     else:
@@ -128,6 +137,24 @@ def _vint(file: BinaryIO) -> int | None:
     more = 8 - first[0].bit_length()
     value = int.from_bytes(bytes([first[0] & (1 << 7 - more) - 1]) + file.read(more), "big")
     return None if value == (1 << 7 * (more + 1)) - 1 else value
+
+
+def _asf(file: BinaryIO, size: int) -> tuple[int, int] | None:
+    """The object of file properties states the size of the file."""
+    position = 30
+    for _ in range(MAX_STEPS):
+        file.seek(position)
+        header = file.read(24)
+        length = int.from_bytes(header[16:], "little")
+        if len(header) < 24 or length < 24:
+            return None
+        if header[:16] == ASF_FILE_PROPERTIES:
+            content = file.read(68)
+            if len(content) < 68 or content[64] & ASF_BROADCAST:
+                return None
+            return size, int.from_bytes(content[16:24], "little")
+        position += length
+    return None
 
 
 def _mp4(file: BinaryIO, size: int) -> tuple[int, int] | None:
