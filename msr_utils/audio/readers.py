@@ -105,23 +105,46 @@ class PartsReader:
         self.lost_seconds = 0.0
 
     def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
-        """Decode part by part.
+        """Decode part by part. A part that cannot be decoded is skipped and named as a defect.
 
         Raises
         ------
-        AudioError, TimeLimitExceeded
+        AudioError
+            If no part can be decoded.
+        TimeLimitExceeded
             As `open_reader` does.
         """
-        for start, end in self._parts:
+        failure: AudioError | None = None
+        n_blocks = 0
+        for number, (start, end) in enumerate(self._parts, 1):
             self._deadline.check()
-            part = cast(BinaryIO, FilePart(self._file, start, end))
-            reader, container = open_reader(part, self._name, self._deadline)
             try:
-                yield from reader.blocks()
-                self._defects += [*container.defects, *reader.defects()]
-                self.lost_seconds += reader.lost_seconds
-            finally:
-                reader.close()
+                for block in self._part_blocks(start, end):
+                    n_blocks += 1
+                    yield block
+            except AudioError as error:
+                failure = error
+                reason = str(error).removeprefix(f"{self._name}: ")
+                self._defects.append(
+                    Defect(
+                        "damaged",
+                        f"the file is damaged: part {number} of {len(self._parts)}, bytes {start} "
+                        f"to {end}, could not be decoded ({reason}); skipped",
+                    )
+                )
+        if failure is not None and not n_blocks:
+            raise failure
+
+    def _part_blocks(self, start: int, end: int) -> Iterator[tuple[np.ndarray, int]]:
+        """Decode one part."""
+        part = cast(BinaryIO, FilePart(self._file, start, end))
+        reader, container = open_reader(part, self._name, self._deadline)
+        try:
+            yield from reader.blocks()
+            self._defects += [*container.defects, *reader.defects()]
+            self.lost_seconds += reader.lost_seconds
+        finally:
+            reader.close()
 
     def defects(self) -> list[Defect]:
         """What is wrong with the parts."""

@@ -263,6 +263,7 @@ FAULTS = [
     Case("tagged.flac", edited("-c:a flac", "flac", lambda d: b"ID3\3\0\0\0\0\0\0" + d)),
     Case("tagged.wav", edited("", "wav", lambda d: b"ID3\3\0\0\0\0\0\0" + d), exact=True),
     Case("chain-of-codecs.ogg", joined("ffmpeg -v error -y -i {in} -c:a libvorbis -serial_offset 1 {dir}/1.ogg", "ffmpeg -v error -y -i {in} -c:a libopus -ac 1 -serial_offset 2 {dir}/2.ogg", files="{dir}/1.ogg {dir}/2.ogg"), 12.0, exact=False),
+    Case("video-behind.ogg", joined("ffmpeg -v error -y -i {in} -c:a libvorbis -serial_offset 1 {dir}/1.ogg", LAVFI + "testsrc=d=1:s=64x64 -c:v libtheora -serial_offset 2 {dir}/2.ogg", files="{dir}/1.ogg {dir}/2.ogg"), 6.0, "part 2 of 2", exact=False),
     Case("stale-size.wav", edited("", "wav", lambda d: d.replace(d[d.index(b"data") :][:8], b"data" + struct.pack("<I", 400_000))), 2.27, "header states a wrong size", exact=False),
     Case("noise.aac", edited("-c:a aac -f adts", "aac", in_the_middle(NOISE * 2, True)), 5.2, "damaged", exact=False),
     Case("offset.wav", LAVFI + '"aevalsrc=0.3:d=6" {out}', 6.0, "nothing to hear"),
