@@ -3,8 +3,8 @@
 References
 ----------
 WAV and AVI: Microsoft, Multimedia Programming Interface (RIFF). RF64: EBU Tech 3306. W64: Sony
-Wave64. CAF: Apple, Core Audio Format. Matroska: RFC 9559. MP4: ISO/IEC 14496-12, section 4.2. ASF (WMA): Microsoft, Advanced Systems
-Format, sections 3.1 and 3.2.
+Wave64. CAF: Apple, Core Audio Format. Matroska: RFC 9559. MP4: ISO/IEC 14496-12, section 4.2.
+ASF (WMA): Microsoft, Advanced Systems Format, sections 3.1 and 3.2.
 """
 
 from __future__ import annotations
