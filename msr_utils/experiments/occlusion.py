@@ -309,6 +309,7 @@ def context_changes(
     points : int > 0
         Frames drawn from each track, late enough for the longest past.
     seconds : sequence of float
+        A past that is not shorter than the longest track is left out.
     fill : np.ndarray [shape=(D,)], optional
         As in `output_change`.
     seed : int
@@ -316,21 +317,23 @@ def context_changes(
     Raises
     ------
     ValueError
-        If the bundle is not recurrent, or no track is longer than the longest past.
+        If the bundle is not recurrent, or no track is longer than the shortest past.
     """
     if not model.is_recurrent:
         raise ValueError(f"model: {model.name} has no recurrent state; it reads windows")
     fill = normalisation(sequences)[0] if fill is None else fill
-    frames = [max(1, round(s * FRAME_RATE_HZ)) for s in seconds]
-    intact, pasts = _draw_points(model, sequences, points, max(frames), seed)
-    if not len(pasts):
-        raise ValueError(f"seconds: no track is longer than {max(seconds):g} s")
+    longest = max((len(s.features) for s in sequences), default=0)
+    frames_of = {s: max(1, round(s * FRAME_RATE_HZ)) for s in seconds}
+    frames_of = {s: n for s, n in frames_of.items() if n < longest}
+    if not frames_of:
+        raise ValueError(f"seconds: no track is longer than {min(seconds):g} s")
+    intact, pasts = _draw_points(model, sequences, points, max(frames_of.values()), seed)
     warm_up = np.broadcast_to(fill.astype(np.float32), (1, WARM_UP_FRAMES, len(fill)))
     _, state = model.run(warm_up)
     assert state is not None
     state = np.repeat(state, len(pasts), axis=0)
     rows = []
-    for length, n in zip(seconds, tqdm(frames, desc="context", unit="length"), strict=True):
+    for length, n in tqdm(frames_of.items(), desc="context", unit="length"):
         curves = np.clip(model.run(np.ascontiguousarray(pasts[:, -n:]), state)[0][:, -1], *SCALE)
         rows += [
             ContextChange(float(length), target, len(pasts), **vars(change))

@@ -83,6 +83,8 @@ def test_the_context_is_finite(model):
     errors.context_length(rows)
     with pytest.raises(ValueError, match="no track is longer than 90 s"):
         occlusion.context_changes(model, sequences, seconds=(90,))
+    kept = occlusion.context_changes(model, sequences, points=1, seconds=(4, 90))
+    assert {row.seconds for row in kept} == {4}
 
 
 def test_with_the_whole_past_nothing_changes(model):
