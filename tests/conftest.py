@@ -5,10 +5,6 @@ from __future__ import annotations
 import gc
 import os
 
-# TensorFlow makes many objects that live on. With Python's default, looking through them again and
-# again takes a third of the time of tests that build networks.
-gc.set_threshold(100_000, 20, 20)
-
 # Before tensorflow loads anywhere: tests must not fight over two cores.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -29,6 +25,10 @@ from needs import check, needs_data
 
 from msr_utils.audio import decode
 from msr_utils.constants import SAMPLE_RATE
+
+# TensorFlow makes many objects that live on. With Python's default, looking through them again and
+# again takes a third of the time of tests that build networks.
+gc.set_threshold(100_000, 20, 20)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

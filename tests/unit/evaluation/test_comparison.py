@@ -84,6 +84,7 @@ def test_rows_about_other_tracks_are_refused(corpus, baselines):
         comparison.compare(corpus, {"valence": {"LSTM": fewer}}, {"valence": baselines}, 0)
 
 
+@pytest.mark.slow
 def test_whole_tracks_have_a_ceiling_of_their_own(corpus):
     """Noise that is new in every frame is averaged out over a track, a rater's habit is not."""
     frames = ceiling.ceiling(corpus, "valence").r

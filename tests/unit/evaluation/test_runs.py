@@ -27,6 +27,7 @@ from msr_utils.metrics.reliability import Reliability
 from msr_utils.metrics.scores import METRICS, Scores
 
 
+@pytest.mark.slow
 def test_blocks_hear_what_is_in_them(tmp_path):
     """Of tones whose level follows valence and whose pitch follows arousal."""
     corpus = load_corpus("folder", write_folder_corpus(tmp_path / "tones", tracks=24))
@@ -140,6 +141,7 @@ def test_the_first_model_and_the_best_of_each_target_are_shown():
     assert {t: list(own) for t, own in shown.items()} == {"valence": ["a", "c"], "arousal": ["a"]}
 
 
+@pytest.mark.slow
 def test_evaluation_and_error_analysis_load_no_network_library():
     """They read predictions: nobody should wait for TensorFlow to look at a table."""
     script = (

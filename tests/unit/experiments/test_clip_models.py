@@ -236,6 +236,7 @@ def test_weighted_scores_are_those_of_repeated_clips():
     assert np.isnan(weighted_auc(np.ones((1, 30)), np.ones(30, bool), scores)).all()
 
 
+@pytest.mark.slow
 def test_a_clip_is_mean_spread_and_step(tones, cache):
     frames = np.array([[1.0, 0], [3, 0], [1, 3]])
     got = [of(frames) for of in clip_models.STATISTICS.values()]

@@ -219,6 +219,7 @@ def test_time_in_the_piece():
     assert rows["10 to 20 s"].rmse.value == pytest.approx(0)
 
 
+@pytest.mark.slow
 def test_the_whole_analysis_names_no_piece(tmp_path):
     corpus, predictions = made(n_songs=15, raters=6)
     rng = np.random.default_rng(0)

@@ -94,6 +94,7 @@ def test_with_the_whole_past_nothing_changes(model):
     assert row.change < 1e-3
 
 
+@pytest.mark.slow
 def test_ridge_loses_the_part_that_it_depends_on(tmp_path):
     """Of tones whose level follows valence and whose pitch follows arousal."""
     corpus = load_corpus("folder", write_folder_corpus(tmp_path / "tones", tracks=24))

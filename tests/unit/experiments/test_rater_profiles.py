@@ -106,6 +106,7 @@ def test_errors_are_those_of_ridge_on_every_frame():
             assert found[i] == pytest.approx(np.mean((rows[i][1] - inputs[i] @ w) ** 2))
 
 
+@pytest.mark.slow
 def test_a_profile_that_matters_is_found_and_by_its_name():
     effect = rater_profiles.profile_effect(rated(effect=0.5), "valence", 200, 99, progress=False)
     # Half of the raters differ by 0.5 from the others: about half of it from their mean, on

@@ -134,6 +134,7 @@ def test_a_kind_of_labels_has_its_weight():
     assert np.abs(half.slope - alone.slope).max() > 0.01
 
 
+@pytest.mark.slow
 def test_gain_hardly_changes_the_prediction(corpora, trainer):
     db, louder = training_data.GAIN_UP
     model = trainer.fit(WEIGHTS, (1,))
@@ -149,6 +150,7 @@ def test_gain_hardly_changes_the_prediction(corpora, trainer):
     assert np.abs(changes).max() < 0.1
 
 
+@pytest.mark.slow
 def test_a_fold_is_predicted_by_a_model_not_trained_on_it(corpora, trainer):
     before = trainer.fit(WEIGHTS, (1,))
     data = next(iter(trainer.data.values()))

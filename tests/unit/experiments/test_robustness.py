@@ -67,6 +67,7 @@ def test_a_faster_copy_is_compared_with_the_same_place(model, corpus, tmp_path):
     assert all(row.r > 0.7 for row in rows)
 
 
+@pytest.mark.slow
 def test_every_alteration_runs_and_is_shown(model, corpus, tmp_path):
     few = robustness.sample(corpus, 2)
     rows = robustness.robustness(model, few, n_boot=10, cache_dir=tmp_path)

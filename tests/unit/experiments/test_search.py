@@ -101,7 +101,7 @@ def test_test_tracks_are_not_read(tmp_path, small):
         ]
         for f, own in CHOICES.items()
     }
-    clean, other = run(tmp_path / "a", 2), run(tmp_path / "b", 2, sequences=spoiled)
+    clean, other = run(tmp_path / "a", 1), run(tmp_path / "b", 1, sequences=spoiled)
     assert done_trials(clean) == done_trials(other)
     assert clean.user_attrs == other.user_attrs
 
@@ -118,28 +118,28 @@ def test_the_seed_draws_the_trials(tmp_path, small):
     "end", [pytest.param(KeyboardInterrupt, marks=pytest.mark.extended), Killed]
 )
 def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
-    whole = run(tmp_path / "whole", 4)
+    whole = run(tmp_path / "whole", 2)
     monkeypatch.setattr(search, "HEARTBEAT_S", 1)
     real, calls = cross_validation._Training.train_network, []
 
-    def dies_in_the_third_trial(*args):
+    def dies_in_the_second_trial(*args):
         calls.append(args)
-        if len(calls) == 6:  # after the first of its two networks
+        if len(calls) == 4:  # after the first of its two networks
             raise end
         return real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cross_validation._Training, "train_network", dies_in_the_third_trial)
+        patch.setattr(cross_validation._Training, "train_network", dies_in_the_second_trial)
         with pytest.raises(end):
-            run(tmp_path / "cut", 4)
+            run(tmp_path / "cut", 2)
     if end is Killed:
         time.sleep(4)  # until its heartbeat is missed
-    study = run(tmp_path / "cut", 4)
+    study = run(tmp_path / "cut", 2)
     assert [t.state for t in study.trials].count(TrialState.FAIL) == 1
     assert done_trials(study) == done_trials(whole)
     # A larger budget goes on, the same one has nothing to do.
-    assert len(done_trials(run(tmp_path / "cut", 5))) == 5
-    assert len(run(tmp_path / "cut", 5).trials) == 6
+    assert len(done_trials(run(tmp_path / "cut", 3))) == 3
+    assert len(run(tmp_path / "cut", 3).trials) == 4
     left = [p for p in (tmp_path / "cut").rglob("trial-*")]
     assert not left, "networks of finished trials stay"
 

@@ -44,6 +44,7 @@ SENTENCES = (
 )
 
 
+@pytest.mark.slow
 @needs_minilm
 def test_embeddings_are_those_of_all_minilm():
     """Values recorded from BertModel: mean over tokens, length 1 (transformers 5.23, torch 2.15)."""
@@ -63,6 +64,7 @@ def test_embeddings_are_those_of_all_minilm():
     np.testing.assert_allclose(again, got[[2, 0, 2]], atol=1e-5)
 
 
+@pytest.mark.slow
 @needs_minilm
 def test_long_lyrics_are_cut_and_an_empty_text_is_embedded():
     got = text_features.sentence_embeddings(["la " * 2000, "la " * 3000, ""])
@@ -113,6 +115,7 @@ def _pearson(y, p):
     return np.corrcoef(y, p)[0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binary", [True, False])
 def test_the_probe_generalises_to_new_groups_and_learns_no_group(binary):
     rng = np.random.default_rng(0)

@@ -172,6 +172,7 @@ def test_models_are_compared_on_their_common_songs():
         transfer_scores.compare({})
 
 
+@pytest.mark.slow
 def test_the_interval_of_song_means_covers_what_it_should():
     """The means of songs correlate by 0.6. About 95 % of 200 intervals of 30 songs include it."""
     rng = np.random.default_rng(1)

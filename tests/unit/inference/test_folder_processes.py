@@ -24,6 +24,8 @@ from msr_utils.inference.model import Model, load
 
 pytestmark = pytest.mark.slow
 
+JOBS = [pytest.param(1, marks=pytest.mark.extended), 2]
+
 LIGHT = ["--model", "light"]
 FILES = 12
 
@@ -102,7 +104,7 @@ def test_several_processes_give_the_same(music, wanted, tmp_path):
     assert as_new(tree(tmp_path / "out")) == wanted
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", JOBS)
 def test_a_kill_loses_the_files_in_work(music, wanted, tmp_path, jobs):
     out = tmp_path / "out"
     run = start(music, "--csv", out, "--jobs", jobs, start_new_session=True)
@@ -134,7 +136,7 @@ def alive(group: int) -> bool:
 
 
 @needs_posix
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", JOBS)
 def test_ctrl_c_stops_cleanly(music, wanted, tmp_path, jobs):
     out = tmp_path / "out"
     run = start(music, "--csv", out, "--jobs", jobs, start_new_session=True)
@@ -212,7 +214,7 @@ def test_a_file_that_ends_its_process_is_the_one_that_fails(music, wanted, tmp_p
 
 
 @needs_mounts
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", JOBS)
 def test_a_full_disk_stops_with_a_message(music, wanted, tmp_path, jobs):
     disk, copy = tmp_path / "disk", tmp_path / "copy"
     disk.mkdir()

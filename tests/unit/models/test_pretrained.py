@@ -113,6 +113,7 @@ MINILM_RECORDED = [
 """First values at steps 0, 1, 44, 89 of BertModel with MiniLM's weights, on 0.1 * filled."""
 
 
+@pytest.mark.slow
 @needs_minilm
 def test_minilm_computes_what_bert_computes():
     tokens = 0.1 * filled("tokens", (1, 90, 384))

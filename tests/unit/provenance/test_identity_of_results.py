@@ -81,10 +81,12 @@ def training_identity(root, family="lstm"):
     return Code(SourceTree(root)).reach(roots, tables=FAMILY_TABLES).hash
 
 
+@pytest.mark.slow
 def test_a_copy_is_the_same(copy):
     assert stale(copy) == (set(), set())
 
 
+@pytest.mark.slow
 def test_halving_what_a_model_puts_out_makes_every_run_that_predicts_stale(copy):
     from msr_utils.inference.model import Model
 
@@ -93,6 +95,7 @@ def test_halving_what_a_model_puts_out_makes_every_run_that_predicts_stale(copy)
     assert numbers == PREDICTING
 
 
+@pytest.mark.slow
 def test_a_colour_makes_no_number_stale(copy):
     drawing = project_tree().file("msr_utils.style").relative_to(PROJECT_ROOT)
     edit(copy, drawing, '"#0072B2"', '"#0072B3"')
@@ -102,6 +105,7 @@ def test_a_colour_makes_no_number_stale(copy):
     assert training_identity(copy) == training_identity(PROJECT_ROOT)
 
 
+@pytest.mark.slow
 def test_a_docstring_a_comment_an_annotation_and_an_import_line_make_nothing_stale(copy):
     for file in copy.rglob("*.py"):
         text = file.read_text()
@@ -114,6 +118,7 @@ def test_a_docstring_a_comment_an_annotation_and_an_import_line_make_nothing_sta
     assert training_identity(copy) == training_identity(PROJECT_ROOT)
 
 
+@pytest.mark.slow
 def test_a_moved_module_makes_nothing_stale(copy):
     for old in ("io", "constants", "metrics.estimate", "features.frame"):
         path = copy / "msr_utils" / f"{old.replace('.', '/')}.py"
@@ -128,6 +133,7 @@ def test_a_moved_module_makes_nothing_stale(copy):
     assert training_identity(copy) == training_identity(PROJECT_ROOT)
 
 
+@pytest.mark.slow
 def test_a_constant_of_the_features_makes_all_that_hear_them_stale(copy):
     edit(copy, "msr_utils/constants.py", "POWER_FLOOR = ", "POWER_FLOOR = 2 * ")
     numbers, _ = stale(copy)
@@ -135,6 +141,7 @@ def test_a_constant_of_the_features_makes_all_that_hear_them_stale(copy):
     assert numbers == set(identities()) - labels_alone
 
 
+@pytest.mark.slow
 def test_a_constant_of_one_block_renames_the_cache_of_that_block_alone(monkeypatch, tmp_path):
     def folders(tree):
         monkeypatch.setattr(
@@ -170,6 +177,7 @@ def test_the_service_that_is_asked_counts(copy):
         identities(copy)
 
 
+@pytest.mark.slow
 def test_the_backend_counts_where_keras_is_used(copy):
     setting = '"KERAS_BACKEND", "tensorflow"'
     (file,) = [p for p in copy.rglob("*.py") if setting in p.read_text()]

@@ -58,6 +58,7 @@ def tiny(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_runs_land_in_folders_and_are_skipped_when_up_to_date(tiny):
     assert tiny() == ["one", "two"]
     one = tiny.folder / "one"
@@ -91,6 +92,7 @@ def test_runs_land_in_folders_and_are_skipped_when_up_to_date(tiny):
     assert tiny(word="b", data="other") == ["two"]
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_when_it_is_asked_for_and_is_used_if_it_is_there(tiny):
     settings = tiny.notebook.parent / "study.yml"
     settings.write_text(
@@ -128,6 +130,7 @@ def test_runs_in_parallel_wait_for_what_they_come_after(tmp_path):
     assert not (tmp_path / "e").exists()
 
 
+@pytest.mark.slow
 def test_a_failing_notebook_says_why_and_vouches_for_nothing(tiny):
     tiny()
     with pytest.raises(StudyError, match="run 'one' failed.*AssertionError: this word is bad"):
@@ -138,6 +141,7 @@ def test_a_failing_notebook_says_why_and_vouches_for_nothing(tiny):
     assert not (tiny.folder / "one" / "failed.ipynb").exists()
 
 
+@pytest.mark.slow
 def test_a_kernel_that_is_killed_says_so_and_the_next_call_goes_on(tiny):
     text = tiny.notebook.read_text()
     tiny.notebook.write_text(
@@ -152,6 +156,7 @@ def test_a_kernel_that_is_killed_says_so_and_the_next_call_goes_on(tiny):
     assert tiny() == ["one", "two"]
 
 
+@pytest.mark.slow
 def test_a_run_does_not_build_on_what_was_made_otherwise(tiny):
     with pytest.raises(StudyError, match="'two' builds on 'one', which is not there yet"):
         tiny(word="b", only=("two",))
@@ -170,6 +175,7 @@ def after(tiny, source):
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interpreter", ["no/such/python", sys.executable])
 def test_another_kernel_of_the_same_name_is_not_taken(tiny, tmp_path, monkeypatch, interpreter):
     kernel = tmp_path / "jupyter" / "kernels" / "python3"
@@ -188,6 +194,7 @@ def test_another_kernel_of_the_same_name_is_not_taken(tiny, tmp_path, monkeypatc
     assert executed.metadata.kernelspec.name == "python3"
 
 
+@pytest.mark.slow
 def test_what_builds_on_results_depends_on_them_and_not_on_how_they_were_made(tiny):
     content = "profiles: {full: {}}\nruns:\n  one: {notebook: 01_tiny}\n  two: {notebook: 02_tiny, after: [one]}\n"
     (tiny.notebook.parent / "study.yml").write_text(content)
@@ -200,6 +207,7 @@ def test_what_builds_on_results_depends_on_them_and_not_on_how_they_were_made(ti
     assert tiny() == ["one", "two"]
 
 
+@pytest.mark.slow
 def test_results_that_were_edited_are_made_again_and_not_built_on(tiny):
     tiny()
     write_json(tiny.folder / "one" / "metrics.json", {"word": "better"})
@@ -210,6 +218,7 @@ def test_results_that_were_edited_are_made_again_and_not_built_on(tiny):
     assert read_json(tiny.folder / "one" / "metrics.json") == {"word": "a"}
 
 
+@pytest.mark.slow
 def test_files_that_git_does_not_keep_may_be_missing_until_they_are_needed(tiny):
     after(tiny, "(PROJECT_ROOT / output_dir / 'predictions.npz').write_text(word)")
     assert tiny() == ["one", "two"]
@@ -226,6 +235,7 @@ def test_files_that_git_does_not_keep_may_be_missing_until_they_are_needed(tiny)
 DRAWING = "from msr_utils import style\nstyle.use_style()"
 
 
+@pytest.mark.slow
 def test_what_draws_otherwise_is_drawn_again_with_the_same_numbers(tiny, capsys):
     tiny()
     first = manifest.read(tiny.folder / "one")
@@ -241,6 +251,7 @@ def test_what_draws_otherwise_is_drawn_again_with_the_same_numbers(tiny, capsys)
     assert not runner.KEPT.is_dir() or not list(runner.KEPT.iterdir())
 
 
+@pytest.mark.slow
 def test_drawing_again_that_gives_other_numbers_replaces_nothing(tiny, tmp_path, monkeypatch):
     """A training that was not kept, say: here the number comes from a file."""
     monkeypatch.setenv("TINY_NUMBER", str(tmp_path / "number"))
@@ -267,6 +278,7 @@ def test_drawing_again_that_gives_other_numbers_replaces_nothing(tiny, tmp_path,
     assert read_json(folder / "metrics.json")["r"] == 0.30616
 
 
+@pytest.mark.slow
 def test_a_kill_while_drawing_again_loses_nothing(tiny, monkeypatch):
     tiny()
     after(tiny, DRAWING)
@@ -337,6 +349,7 @@ def test_files_count_by_what_they_hold_and_not_by_where_they_lie(folder_corpus, 
     assert files("", "")[0] == dict.fromkeys(first[0], "none")
 
 
+@pytest.mark.slow
 def test_named_bundles_a_checkpoint_and_an_interpreter_are_inputs(tmp_path, monkeypatch):
     from msr_utils.study.inputs import Inputs
 

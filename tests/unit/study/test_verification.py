@@ -64,6 +64,7 @@ def test_published_results_are_those_that_were_written():
     } <= shipped
 
 
+@pytest.mark.slow
 def test_an_edited_number_is_found(edition):
     assert not failed(verify(edition))
     file = edition / "vgmidi" / "lstm-valence" / "metrics.json"
@@ -80,6 +81,7 @@ def test_an_edited_number_is_found(edition):
     assert "2 runs: " in done.output
 
 
+@pytest.mark.slow
 def test_missing_and_unrecorded_files_are_told_and_local_ones_may_be_missing(edition):
     run = edition / "vgmidi" / "lstm-valence"
     (run / "predictions.npz").write_text("of every track")
@@ -100,6 +102,7 @@ def test_missing_and_unrecorded_files_are_told_and_local_ones_may_be_missing(edi
     assert "missing             published/vgmidi/lstm-valence/history.csv" in done.output
 
 
+@pytest.mark.slow
 def test_results_that_rest_on_something_else_are_stale(edition):
     file = edition / "vgmidi" / "linear-valence" / "manifest.json"
     content = read_json(file)
@@ -117,6 +120,7 @@ def test_results_that_rest_on_something_else_are_stale(edition):
     assert one.files.ok
 
 
+@pytest.mark.slow
 def test_a_parameter_that_the_study_changed_makes_its_edition_stale(edition, tmp_path):
     from msr_utils.paths import NOTEBOOKS
 
@@ -136,6 +140,7 @@ def test_a_parameter_that_the_study_changed_makes_its_edition_stale(edition, tmp
     assert found["lstm-valence"].name == UP_TO_DATE
 
 
+@pytest.mark.slow
 def test_a_new_word_makes_a_chapter_stale_and_its_results_not(edition, tmp_path):
     from msr_utils.paths import NOTEBOOKS
 

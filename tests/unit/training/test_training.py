@@ -90,6 +90,7 @@ def test_training_loss_is_the_mean_over_the_epochs_frames(tmp_path):
     assert row["mae"] == pytest.approx(np.average(np.abs(error[..., 0]), weights=weights), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_masked_frames_do_not_matter(tmp_path):
     def spoiled(windows: Windows, value: float) -> Windows:
         labels, weights = windows.labels.copy(), windows.weights.copy()
