@@ -37,7 +37,7 @@ class RunningStats:
     def __init__(self, dim: int, mean_s: Sequence[float], sd_s: Sequence[float] = ()) -> None:
         seconds = tuple(dict.fromkeys((*mean_s, *sd_s)))
         self._decay = np.exp(-1 / (np.array(seconds) * FRAME_RATE_HZ)).astype(np.float32)
-        self._means = [seconds.index(s) for s in mean_s]
+        self._n_means = len(mean_s)  # the first of the time constants
         self._sds = [seconds.index(s) for s in sd_s]
         self._state = {
             "running_weight": np.zeros(len(seconds), np.float32),
@@ -58,23 +58,32 @@ class RunningStats:
             Statistics after each frame: the means by time constant, then the deviations.
         """
         weight, mean, variance = self._state.values()
-        dim = mean.shape[1]
-        result = np.empty((len(frames), (len(self._means) + len(self._sds)) * dim), np.float32)
-        end_of_means = len(self._means) * dim
-        for frame, row in zip(frames, result, strict=True):
+        shares = np.empty((len(frames), *weight.shape, 1), np.float32)
+        for share in shares[:, :, 0]:
             weight *= self._decay
             weight += 1
-            share = (1 / weight)[:, None]
-            difference = frame - mean
-            if self._sds:
-                # Uses the mean before this frame.
-                sd_share = share[self._sds]
-                variance += sd_share * difference[self._sds] ** 2
-                variance *= 1 - sd_share
-            mean += share * difference
-            row[:end_of_means] = mean[self._means].ravel()
-            row[end_of_means:] = np.sqrt(variance).ravel()
-        return result
+            np.divide(1, weight, out=share)
+        means = np.empty((len(frames), *mean.shape), np.float32)
+        differences = np.empty_like(means)
+        for frame, share, difference, after in zip(frames, shares, differences, means, strict=True):
+            np.subtract(frame, mean, out=difference)
+            np.multiply(share, difference, out=after)
+            mean = np.add(mean, after, out=after)
+        # The deviations use the mean before each frame.
+        sd_shares = shares[:, self._sds]
+        variances = sd_shares * differences[:, self._sds] ** 2
+        kept = 1 - sd_shares
+        for keep, after in zip(kept, variances, strict=True):
+            after += variance
+            after *= keep
+            variance = after
+        self._state = {
+            "running_weight": weight,
+            "running_mean": mean.copy(),
+            "running_variance": variance.copy(),
+        }
+        joined = np.concatenate([means[:, : self._n_means], np.sqrt(variances)], axis=1)
+        return joined.reshape(len(frames), joined.shape[1] * joined.shape[2])
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next frame's statistics depend on: copies, for `restore`."""

@@ -15,7 +15,7 @@ import scipy.fft
 from msr_utils.constants import FRAME_SAMPLES, SAMPLE_RATE
 from msr_utils.features.blocks.base import Block
 from msr_utils.features.filterbanks import hann, mel_filters
-from msr_utils.features.frame import BlockState, Frame
+from msr_utils.features.frame import BlockState, Frames
 from msr_utils.features.musicnn_graph import (
     EMBEDDING_DIM,
     MUSICNN_MELS,
@@ -149,30 +149,44 @@ def initial_state(config: SpectrumConfig | None = None) -> BlockState:
     return {FRAME_COUNT: np.zeros(1, np.float32), **state}
 
 
-def embed(frame: Frame) -> np.ndarray:
-    """Embedding of the last 3 s, (EMBEDDING_DIM,)."""
-    # Windows line up with every fourth frame, and pooling covers the last POOL_FRAMES. So 12
-    # frames have the same state as 8, and a count that stays small is enough.
-    count = int(frame.state[FRAME_COUNT][0])
-    next_count = count + 1 if count < 2 * POOL_FRAMES else count - 3
-    frame.state[FRAME_COUNT] = np.array([next_count], np.float32)
-    samples = resample(frame.samples[-(CONTEXT_SAMPLES + FRAME_SAMPLES) :])
-    hops = hops_until(count + 1) - hops_until(count)
-    first = (
-        CONTEXT_BLOCKS * BLOCK_OUT
-        + MUSICNN_HOP * (hops_until(count) - 1)
-        - count * MUSICNN_RATE // 2
-    )
-    mel = log_mel(samples[first : first + MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP])
-    pooled = hops_until(count + 1) - hops_until(max(count + 1 - POOL_FRAMES, 0))
+def embed(frames: Frames) -> np.ndarray:
+    """Embedding of the last 3 s at the end of each frame, (count, EMBEDDING_DIM)."""
     network = session()
     names = [node.name for node in network.get_inputs()[2:]]
-    inputs = {"mel": mel, "pooled": np.array([pooled], np.float32)}
-    inputs |= {name: frame.state[name] for name in names}
-    embedding, *state = network.run(None, inputs)
-    frame.state.update(zip(names, state, strict=True))
-    result: np.ndarray = embedding
-    return result
+    state = [frames.state[name] for name in names]
+    counter = int(frames.state[FRAME_COUNT][0])
+    embeddings = np.empty((frames.count, EMBEDDING_DIM), np.float32)
+    needed = frames.samples[-(CONTEXT_SAMPLES + frames.count * FRAME_SAMPLES) :]
+    for k, embedding in enumerate(embeddings):
+        start = k * FRAME_SAMPLES
+        mel = _frame_mel(needed[start : start + CONTEXT_SAMPLES + FRAME_SAMPLES], counter)
+        pooled = hops_until(counter + 1) - hops_until(max(counter + 1 - POOL_FRAMES, 0))
+        inputs = {"mel": mel, "pooled": np.array([pooled], np.float32)}
+        embedding[:], *state = network.run(None, inputs | dict(zip(names, state, strict=True)))
+        # Windows line up with every fourth frame, and pooling covers the last POOL_FRAMES. So 12
+        # frames have the same state as 8, and a count that stays small is enough.
+        counter = counter + 1 if counter < 2 * POOL_FRAMES else counter - 3
+    frames.state.update(zip(names, state, strict=True))
+    frames.state[FRAME_COUNT] = np.array([counter], np.float32)
+    return embeddings
+
+
+def _frame_mel(samples: np.ndarray, counter: int) -> np.ndarray:
+    """Spectrogram of the windows that end within a frame, (hops, MUSICNN_MELS).
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(CONTEXT_SAMPLES + FRAME_SAMPLES,), dtype=float32]
+    counter : int
+        Frames before this one.
+    """
+    hops = hops_until(counter + 1) - hops_until(counter)
+    first = (
+        CONTEXT_BLOCKS * BLOCK_OUT
+        + MUSICNN_HOP * (hops_until(counter) - 1)
+        - counter * MUSICNN_RATE // 2
+    )
+    return log_mel(resample(samples)[first : first + MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP])
 
 
 def _check_rate(config: SpectrumConfig) -> None:
