@@ -10,11 +10,10 @@ from msr_utils.audio import decode
 from msr_utils.audio.source import AudioError, AudioSource, source_name
 from msr_utils.features.blocks.registry import ALL_BLOCKS
 from msr_utils.features.config import FeatureConfig
-from msr_utils.features.frame import BlockState, Frames, stft_context_samples
+from msr_utils.features.frame import BlockState, Frames, WorkArrays, stft_context_samples
 
-MAX_FRAMES_AT_ONCE = 12
-"""Most frames that are computed at once. More take longer: their spectra do not stay in the
-processor's cache."""
+MAX_FRAMES_AT_ONCE = 24
+"""Most frames that are computed at once: those of a decoded block of 10 s, and a few more."""
 
 
 class FeatureExtractor:
@@ -44,6 +43,7 @@ class FeatureExtractor:
         for block in self._blocks:
             self._block_state |= block.initial_state(config)
         self._running_stats = config.running_stats()
+        self._work = WorkArrays()
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and give the frames that they complete.
@@ -98,7 +98,7 @@ class FeatureExtractor:
         for k in range(batches):  # of nearly equal size
             first, end = count * k // batches, count * (k + 1) // batches
             needed = waiting[first * size : self._context + end * size]
-            yield Frames(needed, end - first, self.config, self._block_state)
+            yield Frames(needed, end - first, self.config, self._block_state, self._work)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next frame depends on: copies, for `restore`.

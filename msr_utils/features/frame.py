@@ -21,7 +21,7 @@ from msr_utils.features.spectrum import SpectrumConfig
 BlockState = dict[str, np.ndarray]
 """Arrays that blocks carry from frame to frame, by name."""
 
-FFT_SAMPLES = 2**17
+FFT_SAMPLES = 2**16
 """Samples of the windows that are transformed at a time. Their spectra stay in the processor's
 cache."""
 
@@ -63,6 +63,23 @@ def sliding_windows(values: np.ndarray, length: int, step: int) -> np.ndarray:
     return np.ndarray(shape, values.dtype, values, 0, (step * stride, stride, *others))
 
 
+class WorkArrays:
+    """Memory of large arrays, used again and again.
+
+    Fresh memory costs time: the system must clear each page of it.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, rows: int, columns: int) -> np.ndarray:
+        """An array of any content, (rows, columns) float32: the last one of this name, if it fits."""
+        known = self._arrays.get(name)
+        if known is None or len(known) < rows:
+            known = self._arrays[name] = np.empty((rows, columns), np.float32)
+        return known[:rows]
+
+
 class Frames:
     """Consecutive frames of a stream. Spectra are computed when a block first asks for them.
 
@@ -78,15 +95,23 @@ class Frames:
     config : SpectrumConfig
     state : dict of str to np.ndarray
         State after the frames before. Blocks read it and write the state for the next frames.
+    work : WorkArrays, optional
+        Memory for spectra. The next frames with the same memory overwrite them.
     """
 
     def __init__(
-        self, samples: np.ndarray, count: int, config: SpectrumConfig, state: BlockState
+        self,
+        samples: np.ndarray,
+        count: int,
+        config: SpectrumConfig,
+        state: BlockState,
+        work: WorkArrays | None = None,
     ) -> None:
         self.samples = samples
         self.count = count
         self.config = config
         self.state = state
+        self._work = work or WorkArrays()
 
     def _stft(
         self, n_fft: int, steps: int, measure: Callable[[np.ndarray, np.ndarray], object]
@@ -106,12 +131,15 @@ class Frames:
         total = self.count * steps
         samples = self.samples[len(self.samples) - n_fft - (total - 1) * hop :]
         windows = sliding_windows(samples, n_fft, hop)
-        result = np.empty((total, n_fft // 2 + 1), np.float32)
+        result = self._work.array(f"{n_fft} result", total, n_fft // 2 + 1)
         at_once = max(FFT_SAMPLES // n_fft, 1)
+        weighted = self._work.array(f"{n_fft} windows", min(at_once, total), n_fft)
         for first in range(0, total, at_once):
             some = slice(first, first + at_once)
-            spectra = scipy.fft.rfft(windows[some] * hann(n_fft), axis=1, overwrite_x=True)
-            measure(spectra, result[some])
+            out = result[some]
+            np.multiply(windows[some], hann(n_fft), out=weighted[: len(out)])
+            spectra = scipy.fft.rfft(weighted[: len(out)], axis=1, overwrite_x=True)
+            measure(spectra, out)
         return result.reshape(self.count, steps, -1)
 
     @cached_property

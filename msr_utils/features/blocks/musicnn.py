@@ -15,7 +15,7 @@ import scipy.fft
 from msr_utils.constants import FRAME_SAMPLES, SAMPLE_RATE
 from msr_utils.features.blocks.base import Block
 from msr_utils.features.filterbanks import hann, mel_filters
-from msr_utils.features.frame import BlockState, Frames
+from msr_utils.features.frame import BlockState, Frames, sliding_windows
 from msr_utils.features.musicnn_graph import (
     EMBEDDING_DIM,
     MUSICNN_MELS,
@@ -82,23 +82,26 @@ def resample(samples: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    samples : np.ndarray [shape=(TAPS + blocks * BLOCK_IN,), dtype=float32]
-        TAPS samples of the past, then whole blocks at `SAMPLE_RATE`.
+    samples : np.ndarray [shape=(..., TAPS + blocks * BLOCK_IN), dtype=float32]
+        TAPS samples of the past, then whole blocks at `SAMPLE_RATE`. The last axis is contiguous.
 
     Returns
     -------
-    np.ndarray [shape=(blocks * BLOCK_OUT,), dtype=float32]
+    np.ndarray [shape=(..., blocks * BLOCK_OUT), dtype=float32]
     """
-    blocks = (len(samples) - TAPS) // BLOCK_IN
-    stride = samples.strides[0]
-    out = np.empty((blocks, BLOCK_OUT), np.float32)
+    *rows, length = samples.shape
+    blocks = (length - TAPS) // BLOCK_IN
+    *strides, stride = samples.strides
+    out = np.empty((*rows, blocks, BLOCK_OUT), np.float32)
     for k, (first, taps) in enumerate(_interpolators()):
         inputs = np.lib.stride_tricks.as_strided(
-            samples[first:], (blocks, len(taps)), (BLOCK_IN * stride, stride)
+            samples[..., first:],
+            (*rows, blocks, len(taps)),
+            (*strides, BLOCK_IN * stride, stride),
         )
         outputs = slice(k * OUTPUTS_AT_ONCE, (k + 1) * OUTPUTS_AT_ONCE)
-        out[:, outputs] = np.ascontiguousarray(inputs) @ taps
-    return out.ravel()
+        np.matmul(inputs, taps, out=out[..., outputs])
+    return out.reshape(*rows, blocks * BLOCK_OUT)
 
 
 @cache
@@ -121,7 +124,7 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     -------
     np.ndarray [shape=(hops, MUSICNN_MELS), dtype=float32]
     """
-    windows = np.lib.stride_tricks.sliding_window_view(samples, MUSICNN_N_FFT)[::MUSICNN_HOP]
+    windows = sliding_windows(samples, MUSICNN_N_FFT, MUSICNN_HOP)
     spectrum = scipy.fft.rfft(windows * hann(MUSICNN_N_FFT), axis=1, overwrite_x=True)
     power = (spectrum.real**2 + spectrum.imag**2) @ _mel_filters()
     mel: np.ndarray = np.log10(10_000 * power + 1)
@@ -155,11 +158,18 @@ def embed(frames: Frames) -> np.ndarray:
     names = [node.name for node in network.get_inputs()[2:]]
     state = [frames.state[name] for name in names]
     counter = int(frames.state[FRAME_COUNT][0])
+    covered = CONTEXT_SAMPLES + FRAME_SAMPLES
+    samples = frames.samples[-(covered + (frames.count - 1) * FRAME_SAMPLES) :]
+    resampled = resample(sliding_windows(samples, covered, FRAME_SAMPLES))
     embeddings = np.empty((frames.count, EMBEDDING_DIM), np.float32)
-    needed = frames.samples[-(CONTEXT_SAMPLES + frames.count * FRAME_SAMPLES) :]
-    for k, embedding in enumerate(embeddings):
-        start = k * FRAME_SAMPLES
-        mel = _frame_mel(needed[start : start + CONTEXT_SAMPLES + FRAME_SAMPLES], counter)
+    for frame, embedding in zip(resampled, embeddings, strict=True):
+        hops = hops_until(counter + 1) - hops_until(counter)
+        first = (
+            CONTEXT_BLOCKS * BLOCK_OUT
+            + MUSICNN_HOP * (hops_until(counter) - 1)
+            - counter * MUSICNN_RATE // 2
+        )
+        mel = log_mel(frame[first : first + MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP])
         pooled = hops_until(counter + 1) - hops_until(max(counter + 1 - POOL_FRAMES, 0))
         inputs = {"mel": mel, "pooled": np.array([pooled], np.float32)}
         embedding[:], *state = network.run(None, inputs | dict(zip(names, state, strict=True)))
@@ -169,24 +179,6 @@ def embed(frames: Frames) -> np.ndarray:
     frames.state.update(zip(names, state, strict=True))
     frames.state[FRAME_COUNT] = np.array([counter], np.float32)
     return embeddings
-
-
-def _frame_mel(samples: np.ndarray, counter: int) -> np.ndarray:
-    """Spectrogram of the windows that end within a frame, (hops, MUSICNN_MELS).
-
-    Parameters
-    ----------
-    samples : np.ndarray [shape=(CONTEXT_SAMPLES + FRAME_SAMPLES,), dtype=float32]
-    counter : int
-        Frames before this one.
-    """
-    hops = hops_until(counter + 1) - hops_until(counter)
-    first = (
-        CONTEXT_BLOCKS * BLOCK_OUT
-        + MUSICNN_HOP * (hops_until(counter) - 1)
-        - counter * MUSICNN_RATE // 2
-    )
-    return log_mel(resample(samples)[first : first + MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP])
 
 
 def _check_rate(config: SpectrumConfig) -> None:
