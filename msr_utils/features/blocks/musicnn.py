@@ -7,6 +7,7 @@ do not line up with frames: 31.25 hops make a frame, so frames give 31 or 32 hop
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -124,11 +125,27 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     -------
     np.ndarray [shape=(hops, MUSICNN_MELS), dtype=float32]
     """
-    windows = sliding_windows(samples, MUSICNN_N_FFT, MUSICNN_HOP)
-    spectrum = scipy.fft.rfft(windows * hann(MUSICNN_N_FFT), axis=1, overwrite_x=True)
-    power = (spectrum.real**2 + spectrum.imag**2) @ _mel_filters()
-    mel: np.ndarray = np.log10(10_000 * power + 1)
-    return mel
+    return _log_mels([sliding_windows(samples, MUSICNN_N_FFT, MUSICNN_HOP)])[0]
+
+
+def _log_mels(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The spectrogram of each frame's windows, (hops, MUSICNN_N_FFT) -> (hops, MUSICNN_MELS).
+
+    Each frame has a matrix product of its own, so the last bits do not depend on the others.
+    """
+    joined = np.concatenate(windows)
+    joined *= hann(MUSICNN_N_FFT)
+    spectrum = scipy.fft.rfft(joined, axis=1, overwrite_x=True)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    mel = np.empty((len(joined), MUSICNN_MELS), np.float32)
+    ends = np.cumsum([len(some) for some in windows])[:-1]
+    mels = np.split(mel, ends)
+    for part, result in zip(np.split(power, ends), mels, strict=True):
+        np.matmul(part, _mel_filters(), out=result)
+    mel *= 10_000
+    mel += 1
+    np.log10(mel, out=mel)
+    return mels
 
 
 def hops_until(frames: int) -> int:
@@ -161,24 +178,42 @@ def embed(frames: Frames) -> np.ndarray:
     covered = CONTEXT_SAMPLES + FRAME_SAMPLES
     samples = frames.samples[-(covered + (frames.count - 1) * FRAME_SAMPLES) :]
     resampled = resample(sliding_windows(samples, covered, FRAME_SAMPLES))
-    embeddings = np.empty((frames.count, EMBEDDING_DIM), np.float32)
-    for frame, embedding in zip(resampled, embeddings, strict=True):
-        hops = hops_until(counter + 1) - hops_until(counter)
-        first = (
-            CONTEXT_BLOCKS * BLOCK_OUT
-            + MUSICNN_HOP * (hops_until(counter) - 1)
-            - counter * MUSICNN_RATE // 2
-        )
-        mel = log_mel(frame[first : first + MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP])
-        pooled = hops_until(counter + 1) - hops_until(max(counter + 1 - POOL_FRAMES, 0))
-        inputs = {"mel": mel, "pooled": np.array([pooled], np.float32)}
-        embedding[:], *state = network.run(None, inputs | dict(zip(names, state, strict=True)))
+    counters, windows = [counter], []
+    for frame in resampled:
+        windows.append(_windows_of_frame(frame, counter))
         # Windows line up with every fourth frame, and pooling covers the last POOL_FRAMES. So 12
         # frames have the same state as 8, and a count that stays small is enough.
         counter = counter + 1 if counter < 2 * POOL_FRAMES else counter - 3
+        counters.append(counter)
+    mels = _log_mels(windows)
+    embeddings = np.empty((frames.count, EMBEDDING_DIM), np.float32)
+    for mel, before, embedding in zip(mels, counters, embeddings, strict=False):
+        pooled = hops_until(before + 1) - hops_until(max(before + 1 - POOL_FRAMES, 0))
+        inputs = {"mel": mel, "pooled": np.array([pooled], np.float32)}
+        embedding[:], *state = network.run(None, inputs | dict(zip(names, state, strict=True)))
     frames.state.update(zip(names, state, strict=True))
     frames.state[FRAME_COUNT] = np.array([counter], np.float32)
     return embeddings
+
+
+def _windows_of_frame(samples: np.ndarray, counter: int) -> np.ndarray:
+    """Windows that end within a frame, a view, (hops, MUSICNN_N_FFT).
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=((CONTEXT_BLOCKS + 25) * BLOCK_OUT,), dtype=float32]
+        The resampled frame and its context.
+    counter : int
+        Frames before this one.
+    """
+    hops = hops_until(counter + 1) - hops_until(counter)
+    first = (
+        CONTEXT_BLOCKS * BLOCK_OUT
+        + MUSICNN_HOP * (hops_until(counter) - 1)
+        - counter * MUSICNN_RATE // 2
+    )
+    covered = samples[first : first + MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP]
+    return sliding_windows(covered, MUSICNN_N_FFT, MUSICNN_HOP)
 
 
 def _check_rate(config: SpectrumConfig) -> None:
