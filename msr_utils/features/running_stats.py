@@ -13,6 +13,9 @@ import numpy as np
 
 from msr_utils.constants import FRAME_RATE_HZ
 
+FRAMES_AT_ONCE = 64
+"""Frames whose statistics are in memory beside the result."""
+
 
 class RunningStats:
     """Running mean and running standard deviation of each feature at several time constants.
@@ -38,7 +41,7 @@ class RunningStats:
         seconds = tuple(dict.fromkeys((*mean_s, *sd_s)))
         self._decay = np.exp(-1 / (np.array(seconds) * FRAME_RATE_HZ)).astype(np.float32)
         self._n_means = len(mean_s)  # the first of the time constants
-        self._sds = [seconds.index(s) for s in sd_s]
+        self._sds = np.array([seconds.index(s) for s in sd_s], np.intp)
         self._state = {
             "running_weight": np.zeros(len(seconds), np.float32),
             "running_mean": np.zeros((len(seconds), dim), np.float32),
@@ -57,6 +60,15 @@ class RunningStats:
         np.ndarray [shape=(T, dim * (means + deviations)), dtype=float32]
             Statistics after each frame: the means by time constant, then the deviations.
         """
+        dim = self._state["running_mean"].shape[1]
+        result = np.empty((len(frames), self._n_means + len(self._sds), dim), np.float32)
+        for first in range(0, len(frames), FRAMES_AT_ONCE):
+            some = slice(first, first + FRAMES_AT_ONCE)
+            self._take(frames[some], result[some])
+        return result.reshape(len(frames), result.shape[1] * dim)
+
+    def _take(self, frames: np.ndarray, out: np.ndarray) -> None:
+        """Take a few frames and write their statistics, (T, means + deviations, dim)."""
         weight, mean, variance = self._state.values()
         shares = np.empty((len(frames), *weight.shape, 1), np.float32)
         for share in shares[:, :, 0]:
@@ -69,21 +81,20 @@ class RunningStats:
             np.subtract(frame, mean, out=difference)
             np.multiply(share, difference, out=after)
             mean = np.add(mean, after, out=after)
+        out[:, : self._n_means] = means[:, : self._n_means]
         # The deviations use the mean before each frame.
         sd_shares = shares[:, self._sds]
         variances = sd_shares * differences[:, self._sds] ** 2
-        kept = 1 - sd_shares
-        for keep, after in zip(kept, variances, strict=True):
+        for kept, after in zip(1 - sd_shares, variances, strict=True):
             after += variance
-            after *= keep
+            after *= kept
             variance = after
+        np.sqrt(variances, out=out[:, self._n_means :])
         self._state = {
             "running_weight": weight,
             "running_mean": mean.copy(),
             "running_variance": variance.copy(),
         }
-        joined = np.concatenate([means[:, : self._n_means], np.sqrt(variances)], axis=1)
-        return joined.reshape(len(frames), joined.shape[1] * joined.shape[2])
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next frame's statistics depend on: copies, for `restore`."""

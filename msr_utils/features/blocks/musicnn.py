@@ -138,10 +138,11 @@ def _log_mels(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
     spectrum = scipy.fft.rfft(joined, axis=1, overwrite_x=True)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     mel = np.empty((len(joined), MUSICNN_MELS), np.float32)
-    ends = np.cumsum([len(some) for some in windows])[:-1]
-    mels = np.split(mel, ends)
-    for part, result in zip(np.split(power, ends), mels, strict=True):
-        np.matmul(part, _mel_filters(), out=result)
+    first, mels = 0, []
+    for some in windows:
+        hops = slice(first, first + len(some))
+        mels.append(np.matmul(power[hops], _mel_filters(), out=mel[hops]))
+        first = hops.stop
     mel *= 10_000
     mel += 1
     np.log10(mel, out=mel)
