@@ -292,15 +292,22 @@ def record_before(
     help="older checkout, to be timed in turns with this one and recorded",
 )  # fmt: skip
 @click.option("--version", default="an older checkout", help="name of what --before names")
+@click.option("--repeats", type=click.IntRange(1), help="rounds; default 5, quick 1")
 @click.option("--quick", is_flag=True, help="two clips, short files: rough figures")
 def main(
-    folder: Path | None, out: Path | None, before: Path | None, version: str, quick: bool
+    folder: Path | None,
+    out: Path | None,
+    before: Path | None,
+    version: str,
+    repeats: int | None,
+    quick: bool,
 ) -> None:
     """Measure predictions of whole files on one core: speed, memory, other libraries."""
     if folder is None and (DATA / "deam" / "MEMD_audio").is_dir():
         folder = DATA / "deam" / "MEMD_audio"
     out = out or (features.QUICK_REPORTS if quick else FILE_SPEED.parent)
-    repeats, count = (1, 2) if quick else (5, features.MAX_CLIPS)
+    count = 2 if quick else features.MAX_CLIPS
+    repeats = repeats or (1 if quick else 5)
     began, cpu_began = time.perf_counter(), features.cpu_seconds()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
