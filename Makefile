@@ -77,13 +77,15 @@ book: $(READY)
 pdf: $(READY)
 	@$(BIN)/msr book --pdf
 
-# The features on one core, then the service. DATA names a folder of music; BENCH_PEERS_PYTHON an
+# The features and whole files on one core, then the service. DATA names a folder of music; BENCH_PEERS_PYTHON an
 # interpreter that has openSMILE, Essentia and vibenet, which the lock does not hold (see
 # tests/README.md).
 .PHONY: bench
 bench: $(READY)
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1 \
 		$(BIN)/python tests/benchmarks/bench_features.py $(if $(DATA),--audio "$(DATA)")
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1 \
+		$(BIN)/python tests/benchmarks/bench_files.py $(if $(DATA),--audio "$(DATA)")
 	@$(BIN)/python tests/benchmarks/bench_service.py $(if $(DATA),--audio "$(DATA)")
 
 # Needs uv on the PATH: pins every package for every platform, without naming an index.

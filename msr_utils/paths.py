@@ -25,6 +25,7 @@ MODELS_DIR = PROJECT_ROOT / "serve" / "models"
 """Where the bundles lie. A wheel brings them."""
 
 BENCHMARK = REPORTS / "benchmarks" / "features.json"
+FILE_SPEED = REPORTS / "benchmarks" / "files.json"
 REHEARSAL = REPORTS / "benchmarks" / "deam_rehearsal.json"
 PROCESSORS = REPORTS / "benchmarks" / "processors.json"
 

@@ -205,7 +205,7 @@ class AudioFile:
     def _mix(self, samples: np.ndarray, rate: int) -> np.ndarray:
         """Check a block, mix it to mono, and keep account."""
         start_s = self._seconds
-        _check_samples(samples, start_s, rate, self.name)
+        low, high = _check_samples(samples, start_s, rate, self.name)
         self._rate, self._channels = rate, samples.shape[1]
         self._seconds += len(samples) / rate
         longest = self._limits.seconds
@@ -216,8 +216,9 @@ class AudioFile:
             joins = bool(self._cancelled) and self._cancelled[-1][1] >= start_s + begin
             first = self._cancelled.pop()[0] if joins else start_s + begin
             self._cancelled.append((first, start_s + end))
-        self._low = min(self._low, float(mixed.min()))
-        self._high = max(self._high, float(mixed.max()))
+        if samples.shape[1] > 1:
+            low, high = float(mixed.min()), float(mixed.max())
+        self._low, self._high = min(self._low, low), max(self._high, high)
         return mixed
 
     def _find_defects(self, reader: Reader, container: Container) -> Iterator[Defect]:
@@ -307,21 +308,20 @@ def _tail(resampler: Resampler) -> Iterator[np.ndarray]:
         yield tail
 
 
-def _peak(samples: np.ndarray) -> float:
-    """Largest absolute sample; NaN if there is one."""
-    return float(np.maximum(samples.max(), -samples.min()))
-
-
-def _check_samples(samples: np.ndarray, start_s: float, rate: int, name: str) -> None:
-    """Refuse samples that are not finite or far beyond full scale."""
-    peak = _peak(samples)
-    if not np.isfinite(peak):
+def _check_samples(
+    samples: np.ndarray, start_s: float, rate: int, name: str
+) -> tuple[float, float]:
+    """Smallest and largest sample. Samples not finite or far beyond full scale are refused."""
+    low, high = float(samples.min()), float(samples.max())
+    peak = max(-low, high)
+    if not np.isfinite(low + high):  # a NaN passes through both
         bad_s = start_s + int(np.argmin(np.isfinite(samples).all(axis=1))) / rate
         raise AudioError(f"{name}: NaN or infinite sample at {bad_s:.3f} s; export the audio again")
     if peak > MAX_SAMPLE:
         raise AudioError(
             f"{name}: samples reach {peak:.3g}, full scale is 1; export the audio again"
         )
+    return low, high
 
 
 def mix(samples: np.ndarray, rate: int) -> tuple[np.ndarray, list[tuple[float, float]]]:

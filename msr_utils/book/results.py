@@ -26,6 +26,7 @@ from msr_utils.io import read_json
 from msr_utils.metrics.reliability import CEILING
 from msr_utils.paths import (
     BENCHMARK,
+    FILE_SPEED,
     MODELS_DIR,
     NOTEBOOKS,
     PROCESSORS,
@@ -227,6 +228,7 @@ class EditionResults:
             "audio_formats": SUFFIXES,
             "processors": read_json(PROCESSORS) if PROCESSORS.is_file() else None,
             "rehearsal": read_json(REHEARSAL) if REHEARSAL.is_file() else None,
+            "file_speed": read_json(FILE_SPEED) if FILE_SPEED.is_file() else None,
             **benchmark_facts(),
         }
 

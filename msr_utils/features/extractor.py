@@ -10,7 +10,10 @@ from msr_utils.audio import decode
 from msr_utils.audio.source import AudioError, AudioSource, source_name
 from msr_utils.features.blocks.registry import ALL_BLOCKS
 from msr_utils.features.config import FeatureConfig
-from msr_utils.features.frame import BlockState, Frame, stft_context_samples
+from msr_utils.features.frame import BlockState, Frames, WorkArrays, stft_context_samples
+
+MAX_FRAMES_AT_ONCE = 24
+"""Most frames that are computed at once: those of a decoded block of 10 s, and a few more."""
 
 
 class FeatureExtractor:
@@ -40,6 +43,7 @@ class FeatureExtractor:
         for block in self._blocks:
             self._block_state |= block.initial_state(config)
         self._running_stats = config.running_stats()
+        self._work = WorkArrays()
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """Take the next samples and give the frames that they complete.
@@ -60,12 +64,12 @@ class FeatureExtractor:
             If the samples are not mono floating point or not all finite. One NaN would stay in
             the state of the blocks.
         """
-        rows = [
-            np.concatenate([block.compute(frame) for block in self._blocks])
-            for frame in self._frames(samples)
-        ]
-        frames = np.array(rows, np.float32).reshape(len(rows), self.config.frame_dim)
-        return self._running_stats.push(frames) if self.config.has_running_stats else frames
+        rows = [np.empty((0, self.config.frame_dim), np.float32)]
+        for frames in self._frames(samples):
+            parts = [block.compute(frames) for block in self._blocks]
+            rows.append(np.concatenate(parts, axis=1, dtype=np.float32))
+        result = np.concatenate(rows)
+        return self._running_stats.push(result) if self.config.has_running_stats else result
 
     def push_logmel(self, samples: np.ndarray) -> np.ndarray:
         """Like `push`, but give each frame's log-mel spectrogram. No block is computed.
@@ -75,11 +79,11 @@ class FeatureExtractor:
         np.ndarray [shape=(frames, config.steps, n_mels), dtype=float32]
             dB relative to power 1.
         """
-        rows = [frame.mel_db for frame in self._frames(samples)]
-        return np.array(rows, np.float32).reshape(len(rows), self.config.steps, self.config.n_mels)
+        rows = [np.empty((0, self.config.steps, self.config.n_mels), np.float32)]
+        return np.concatenate([*rows, *(frames.mel_db for frames in self._frames(samples))])
 
-    def _frames(self, samples: np.ndarray) -> Iterator[Frame]:
-        """Frames that `samples` complete, one at a time."""
+    def _frames(self, samples: np.ndarray) -> Iterator[Frames]:
+        """Frames that `samples` complete, at most `MAX_FRAMES_AT_ONCE` at a time."""
         if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
             raise ValueError(
                 f"samples: need mono floating point, not {samples.dtype} of shape {samples.shape}"
@@ -90,9 +94,11 @@ class FeatureExtractor:
         size = self.config.frame_samples
         count = (len(waiting) - self._context) // size
         self._samples = waiting[count * size :].copy()
-        for start in range(0, count * size, size):
-            end = start + self._context + size
-            yield Frame(waiting[start:end], self.config, self._block_state)
+        batches = -(-count // MAX_FRAMES_AT_ONCE)
+        for k in range(batches):  # of nearly equal size
+            first, end = count * k // batches, count * (k + 1) // batches
+            needed = waiting[first * size : self._context + end * size]
+            yield Frames(needed, end - first, self.config, self._block_state, self._work)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next frame depends on: copies, for `restore`.

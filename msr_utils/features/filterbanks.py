@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import scipy.fft
 
-from msr_utils.constants import CHROMA_N_FFT
+from msr_utils.constants import CHROMA_N_FFT, N_MFCC
 from msr_utils.features.spectrum import SpectrumConfig
 
 MEL_BANDS_AT_ONCE = 16
@@ -91,6 +92,13 @@ def mel_filter_groups(config: SpectrumConfig) -> list[tuple[slice, slice, np.nda
         bins = slice(used[0], used[-1] + 1) if len(used) else slice(0, 0)
         groups.append((bins, bands, np.ascontiguousarray(filters[bins, bands])))
     return groups
+
+
+@cache
+def mel_dct(n_mels: int) -> np.ndarray:
+    """First N_MFCC vectors of the orthonormal DCT-II of mel bands, (n_mels, N_MFCC)."""
+    identity = np.eye(n_mels, dtype=np.float32)
+    return np.ascontiguousarray(scipy.fft.dct(identity, norm="ortho", axis=1)[:, :N_MFCC])
 
 
 @cache

@@ -13,6 +13,9 @@ import numpy as np
 
 from msr_utils.constants import FRAME_RATE_HZ
 
+FRAMES_AT_ONCE = 64
+"""Frames whose statistics are in memory beside the result."""
+
 
 class RunningStats:
     """Running mean and running standard deviation of each feature at several time constants.
@@ -37,8 +40,8 @@ class RunningStats:
     def __init__(self, dim: int, mean_s: Sequence[float], sd_s: Sequence[float] = ()) -> None:
         seconds = tuple(dict.fromkeys((*mean_s, *sd_s)))
         self._decay = np.exp(-1 / (np.array(seconds) * FRAME_RATE_HZ)).astype(np.float32)
-        self._means = [seconds.index(s) for s in mean_s]
-        self._sds = [seconds.index(s) for s in sd_s]
+        self._n_means = len(mean_s)  # the first of the time constants
+        self._sds = np.array([seconds.index(s) for s in sd_s], np.intp)
         self._state = {
             "running_weight": np.zeros(len(seconds), np.float32),
             "running_mean": np.zeros((len(seconds), dim), np.float32),
@@ -57,24 +60,41 @@ class RunningStats:
         np.ndarray [shape=(T, dim * (means + deviations)), dtype=float32]
             Statistics after each frame: the means by time constant, then the deviations.
         """
+        dim = self._state["running_mean"].shape[1]
+        result = np.empty((len(frames), self._n_means + len(self._sds), dim), np.float32)
+        for first in range(0, len(frames), FRAMES_AT_ONCE):
+            some = slice(first, first + FRAMES_AT_ONCE)
+            self._take(frames[some], result[some])
+        return result.reshape(len(frames), result.shape[1] * dim)
+
+    def _take(self, frames: np.ndarray, out: np.ndarray) -> None:
+        """Take a few frames and write their statistics, (T, means + deviations, dim)."""
         weight, mean, variance = self._state.values()
-        dim = mean.shape[1]
-        result = np.empty((len(frames), (len(self._means) + len(self._sds)) * dim), np.float32)
-        end_of_means = len(self._means) * dim
-        for frame, row in zip(frames, result, strict=True):
+        shares = np.empty((len(frames), *weight.shape, 1), np.float32)
+        for share in shares[:, :, 0]:
             weight *= self._decay
             weight += 1
-            share = (1 / weight)[:, None]
-            difference = frame - mean
-            if self._sds:
-                # Uses the mean before this frame.
-                sd_share = share[self._sds]
-                variance += sd_share * difference[self._sds] ** 2
-                variance *= 1 - sd_share
-            mean += share * difference
-            row[:end_of_means] = mean[self._means].ravel()
-            row[end_of_means:] = np.sqrt(variance).ravel()
-        return result
+            np.divide(1, weight, out=share)
+        means = np.empty((len(frames), *mean.shape), np.float32)
+        differences = np.empty_like(means)
+        for frame, share, difference, after in zip(frames, shares, differences, means, strict=True):
+            np.subtract(frame, mean, out=difference)
+            np.multiply(share, difference, out=after)
+            mean = np.add(mean, after, out=after)
+        out[:, : self._n_means] = means[:, : self._n_means]
+        # The deviations use the mean before each frame.
+        sd_shares = shares[:, self._sds]
+        variances = sd_shares * differences[:, self._sds] ** 2
+        for kept, after in zip(1 - sd_shares, variances, strict=True):
+            after += variance
+            after *= kept
+            variance = after
+        np.sqrt(variances, out=out[:, self._n_means :])
+        self._state = {
+            "running_weight": weight,
+            "running_mean": mean.copy(),
+            "running_variance": variance.copy(),
+        }
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything that the next frame's statistics depend on: copies, for `restore`."""

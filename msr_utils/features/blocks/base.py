@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from msr_utils.features.frame import BlockState, Frame, stft_context_samples
+from msr_utils.features.frame import BlockState, Frames, stft_context_samples
 from msr_utils.features.spectrum import SpectrumConfig
 
 
@@ -35,10 +35,10 @@ class Block:
     source : str
         Paper, standard or URL.
     compute : callable
-        Frame -> np.ndarray [shape=(dim,)].
+        Frames -> np.ndarray [shape=(count, dim)]. It also carries the block's state on.
     initial_state : callable
         SpectrumConfig -> state before the first frame. Names must differ from those of other
-        blocks, unless both blocks use the same state of a `Frame`.
+        blocks, unless both blocks use the same state of `Frames`.
     context_samples : callable
         SpectrumConfig -> samples before the frame that the block's windows cover.
     check : callable
@@ -58,7 +58,7 @@ class Block:
     unit: str
     what: str
     source: str
-    compute: Callable[[Frame], np.ndarray]
+    compute: Callable[[Frames], np.ndarray]
     initial_state: Callable[[SpectrumConfig], BlockState] = _no_state
     context_samples: Callable[[SpectrumConfig], int] = stft_context_samples
     check: Callable[[SpectrumConfig], None] = _accept

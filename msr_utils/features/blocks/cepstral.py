@@ -5,30 +5,22 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import scipy.fft
 
 from msr_utils.constants import DELTA_HOPS, N_MFCC
 from msr_utils.features.blocks.base import Block
-from msr_utils.features.frame import BlockState, Frame
+from msr_utils.features.frame import BlockState, Frames, sliding_windows
 from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 
 
-@cache
-def _dct(n_mels: int) -> np.ndarray:
-    """First N_MFCC vectors of the orthonormal DCT-II, (n_mels, N_MFCC)."""
-    identity = np.eye(n_mels, dtype=np.float32)
-    return np.ascontiguousarray(scipy.fft.dct(identity, norm="ortho", axis=1)[:, :N_MFCC])
-
-
-def _mfcc(frame: Frame) -> np.ndarray:
-    """Mean of each coefficient over the frame, (N_MFCC,)."""
-    mean: np.ndarray = (frame.mel_db @ _dct(frame.config.n_mels)).mean(axis=0)
+def _mfcc(frames: Frames) -> np.ndarray:
+    """Mean of each coefficient over a frame, (count, N_MFCC)."""
+    mean: np.ndarray = frames.mfcc.mean(axis=1)
     return mean
 
 
 @cache
 def _slope_weights() -> np.ndarray:
-    """Weights of the first and second derivative over the last DELTA_HOPS, (2, DELTA_HOPS).
+    """Weights of the first and second derivative over the last DELTA_HOPS, (DELTA_HOPS, 2).
 
     Least-squares fits of a line and of a parabola: Savitzky and Golay (1964), "Smoothing and
     differentiation of data by simplified least squares procedures", as librosa.feature.delta.
@@ -36,31 +28,34 @@ def _slope_weights() -> np.ndarray:
     hops = np.arange(DELTA_HOPS) - DELTA_HOPS // 2
     line = np.linalg.pinv(np.vander(hops, 2, increasing=True))[1]
     parabola = np.linalg.pinv(np.vander(hops, 3, increasing=True))[2]
-    return np.stack([line, 2 * parabola]).astype(np.float32)
+    return np.stack([line, 2 * parabola], axis=1).astype(np.float32)
 
 
-def mfcc_slopes(frame: Frame) -> np.ndarray:
-    """Derivatives of the cepstral coefficients at each hop, (2, steps, N_MFCC).
+def mfcc_slopes(frames: Frames) -> np.ndarray:
+    """Derivatives of the cepstral coefficients at each hop, (count, steps, N_MFCC, 2).
 
     Each is fitted to the hop and the DELTA_HOPS - 1 hops before it. Before the first hop of a
     stream, the coefficients of that hop are repeated.
     """
-    mfcc = frame.mel_db @ _dct(frame.config.n_mels)
-    previous = frame.state["mfcc_delta"]
+    count, steps = frames.mfcc.shape[:2]
+    mfcc = frames.mfcc.reshape(-1, N_MFCC)
+    previous = frames.state["mfcc_delta"]
     previous = np.where(np.isnan(previous), mfcc[0], previous)
     hops = np.concatenate([previous, mfcc])
-    frame.state["mfcc_delta"] = hops[-len(previous) :].copy()
-    windows = np.lib.stride_tricks.sliding_window_view(hops, DELTA_HOPS, axis=0)
-    return np.moveaxis(windows @ _slope_weights().T, 2, 0)
+    frames.state["mfcc_delta"] = hops[-len(previous) :].copy()
+    windows = sliding_windows(hops, DELTA_HOPS, 1).swapaxes(1, 2)
+    slopes: np.ndarray = windows.reshape(count, steps * N_MFCC, DELTA_HOPS) @ _slope_weights()
+    return slopes.reshape(count, steps, N_MFCC, 2)
 
 
-def _mfcc_delta(frame: Frame) -> np.ndarray:
-    """Mean absolute value of both derivatives over the frame, (2 * N_MFCC,).
+def _mfcc_delta(frames: Frames) -> np.ndarray:
+    """Mean absolute value of both derivatives over a frame, (count, 2 * N_MFCC).
 
     Without the absolute value, the mean slope would only compare the frame's end with its start.
     """
-    mean: np.ndarray = np.abs(mfcc_slopes(frame)).mean(axis=1)
-    return mean.ravel()
+    slopes = mfcc_slopes(frames)
+    mean: np.ndarray = np.abs(slopes, out=slopes).mean(axis=1)
+    return mean.transpose(0, 2, 1).reshape(frames.count, -1)
 
 
 def _initial_slope_state(config: SpectrumConfig) -> BlockState:

@@ -8,7 +8,7 @@ import numpy as np
 
 from msr_utils.constants import POWER_FLOOR
 from msr_utils.features.blocks.base import Block
-from msr_utils.features.frame import Frame
+from msr_utils.features.frame import Frames
 from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 
 CONTRAST_FROM_HZ = 200.0
@@ -46,15 +46,18 @@ def _contrast_bands(config: SpectrumConfig) -> list[tuple[slice, int]]:
     return bands
 
 
-def _contrast(frame: Frame) -> np.ndarray:
-    """Ratio of each band's peak to its valley in dB, mean over the frame, (CONTRAST_BANDS,)."""
-    levels = []
-    for bins, share in _contrast_bands(frame.config):
-        ranked = np.sqrt(np.sort(frame.power[:, bins], axis=1))
-        levels.append((ranked[:, -share:].mean(axis=1), ranked[:, :share].mean(axis=1)))
-    loudest = np.sqrt(frame.power.max(axis=1))
+def _contrast(frames: Frames) -> np.ndarray:
+    """Ratio of each band's peak to its valley in dB, mean over a frame, (count, CONTRAST_BANDS)."""
+    power = frames.power
+    levels = np.empty((CONTRAST_BANDS, 2, *power.shape[:2]), np.float32)
+    for level, (bins, share) in zip(levels, _contrast_bands(frames.config), strict=True):
+        ranked = np.sort(power[:, :, bins], axis=2)
+        for side, part in enumerate((slice(-share, None), slice(share))):
+            np.add.reduce(np.sqrt(ranked[:, :, part]), axis=2, out=level[side])
+        level /= share
+    loudest = np.sqrt(power.max(axis=2))
     floor = np.maximum(np.float32(CONTRAST_RANGE) * loudest, np.float32(POWER_FLOOR))
-    peak, valley = np.log10(np.maximum(levels, floor)).mean(axis=2).T
+    peak, valley = np.log10(np.maximum(levels, floor)).mean(axis=3).transpose(1, 2, 0)
     contrast: np.ndarray = 10 * (peak - valley)
     return contrast
 

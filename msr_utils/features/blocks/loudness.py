@@ -6,7 +6,7 @@ import numpy as np
 
 from msr_utils.constants import MOMENTARY_S, POWER_FLOOR, SHORT_TERM_FRAMES
 from msr_utils.features.blocks.base import Block
-from msr_utils.features.frame import BlockState, Frame
+from msr_utils.features.frame import BlockState, Frames, sliding_windows
 from msr_utils.features.spectrum import SpectrumConfig
 
 LOUDNESS_OFFSET = -0.691
@@ -14,15 +14,17 @@ LOUDNESS_OFFSET = -0.691
 BS.1770-4)."""
 
 
-def _loudness(frame: Frame) -> np.ndarray:
-    """Momentary and short-term loudness at the frame's end, (2,), without gating.
+def _loudness(frames: Frames) -> np.ndarray:
+    """Momentary and short-term loudness at a frame's end, (count, 2), without gating.
 
     Computed from the STFT, whose windows overlap. The 400 ms and 3 s therefore have soft edges.
     """
-    hops = round(MOMENTARY_S * frame.config.sample_rate / frame.config.hop_length)
-    frames = np.append(frame.state["loudness"], frame.loudness_power.mean())
-    frame.state["loudness"] = frames[1:]
-    power = np.array([frame.loudness_power[-hops:].mean(), frames.mean()])
+    hops = round(MOMENTARY_S * frames.config.sample_rate / frames.config.hop_length)
+    power = frames.loudness_power
+    means = np.concatenate([frames.state["loudness"], power.mean(axis=1)])
+    frames.state["loudness"] = means[frames.count :].copy()
+    short_term = sliding_windows(means, SHORT_TERM_FRAMES, 1)
+    power = np.stack([power[:, -hops:].mean(axis=1), short_term.mean(axis=1)], axis=1)
     loudness: np.ndarray = LOUDNESS_OFFSET + 10 * np.log10(
         np.maximum(power, np.float32(POWER_FLOOR))
     )

@@ -7,6 +7,7 @@ do not line up with frames: 31.25 hops make a frame, so frames give 31 or 32 hop
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -15,7 +16,7 @@ import scipy.fft
 from msr_utils.constants import FRAME_SAMPLES, SAMPLE_RATE
 from msr_utils.features.blocks.base import Block
 from msr_utils.features.filterbanks import hann, mel_filters
-from msr_utils.features.frame import BlockState, Frame
+from msr_utils.features.frame import BlockState, Frames, sliding_windows
 from msr_utils.features.musicnn_graph import (
     EMBEDDING_DIM,
     MUSICNN_MELS,
@@ -82,23 +83,26 @@ def resample(samples: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    samples : np.ndarray [shape=(TAPS + blocks * BLOCK_IN,), dtype=float32]
-        TAPS samples of the past, then whole blocks at `SAMPLE_RATE`.
+    samples : np.ndarray [shape=(..., TAPS + blocks * BLOCK_IN), dtype=float32]
+        TAPS samples of the past, then whole blocks at `SAMPLE_RATE`. The last axis is contiguous.
 
     Returns
     -------
-    np.ndarray [shape=(blocks * BLOCK_OUT,), dtype=float32]
+    np.ndarray [shape=(..., blocks * BLOCK_OUT), dtype=float32]
     """
-    blocks = (len(samples) - TAPS) // BLOCK_IN
-    stride = samples.strides[0]
-    out = np.empty((blocks, BLOCK_OUT), np.float32)
+    *rows, length = samples.shape
+    blocks = (length - TAPS) // BLOCK_IN
+    *strides, stride = samples.strides
+    out = np.empty((*rows, blocks, BLOCK_OUT), np.float32)
     for k, (first, taps) in enumerate(_interpolators()):
         inputs = np.lib.stride_tricks.as_strided(
-            samples[first:], (blocks, len(taps)), (BLOCK_IN * stride, stride)
+            samples[..., first:],
+            (*rows, blocks, len(taps)),
+            (*strides, BLOCK_IN * stride, stride),
         )
         outputs = slice(k * OUTPUTS_AT_ONCE, (k + 1) * OUTPUTS_AT_ONCE)
-        out[:, outputs] = np.ascontiguousarray(inputs) @ taps
-    return out.ravel()
+        np.matmul(inputs, taps, out=out[..., outputs])
+    return out.reshape(*rows, blocks * BLOCK_OUT)
 
 
 @cache
@@ -121,11 +125,28 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     -------
     np.ndarray [shape=(hops, MUSICNN_MELS), dtype=float32]
     """
-    windows = np.lib.stride_tricks.sliding_window_view(samples, MUSICNN_N_FFT)[::MUSICNN_HOP]
-    spectrum = scipy.fft.rfft(windows * hann(MUSICNN_N_FFT), axis=1, overwrite_x=True)
-    power = (spectrum.real**2 + spectrum.imag**2) @ _mel_filters()
-    mel: np.ndarray = np.log10(10_000 * power + 1)
-    return mel
+    return _log_mels([sliding_windows(samples, MUSICNN_N_FFT, MUSICNN_HOP)])[0]
+
+
+def _log_mels(windows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The spectrogram of each frame's windows, (hops, MUSICNN_N_FFT) -> (hops, MUSICNN_MELS).
+
+    Each frame has a matrix product of its own, so the last bits do not depend on the others.
+    """
+    joined = np.concatenate(windows)
+    joined *= hann(MUSICNN_N_FFT)
+    spectrum = scipy.fft.rfft(joined, axis=1, overwrite_x=True)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    mel = np.empty((len(joined), MUSICNN_MELS), np.float32)
+    first, mels = 0, []
+    for some in windows:
+        hops = slice(first, first + len(some))
+        mels.append(np.matmul(power[hops], _mel_filters(), out=mel[hops]))
+        first = hops.stop
+    mel *= 10_000
+    mel += 1
+    np.log10(mel, out=mel)
+    return mels
 
 
 def hops_until(frames: int) -> int:
@@ -149,30 +170,51 @@ def initial_state(config: SpectrumConfig | None = None) -> BlockState:
     return {FRAME_COUNT: np.zeros(1, np.float32), **state}
 
 
-def embed(frame: Frame) -> np.ndarray:
-    """Embedding of the last 3 s, (EMBEDDING_DIM,)."""
-    # Windows line up with every fourth frame, and pooling covers the last POOL_FRAMES. So 12
-    # frames have the same state as 8, and a count that stays small is enough.
-    count = int(frame.state[FRAME_COUNT][0])
-    next_count = count + 1 if count < 2 * POOL_FRAMES else count - 3
-    frame.state[FRAME_COUNT] = np.array([next_count], np.float32)
-    samples = resample(frame.samples[-(CONTEXT_SAMPLES + FRAME_SAMPLES) :])
-    hops = hops_until(count + 1) - hops_until(count)
-    first = (
-        CONTEXT_BLOCKS * BLOCK_OUT
-        + MUSICNN_HOP * (hops_until(count) - 1)
-        - count * MUSICNN_RATE // 2
-    )
-    mel = log_mel(samples[first : first + MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP])
-    pooled = hops_until(count + 1) - hops_until(max(count + 1 - POOL_FRAMES, 0))
+def embed(frames: Frames) -> np.ndarray:
+    """Embedding of the last 3 s at the end of each frame, (count, EMBEDDING_DIM)."""
     network = session()
     names = [node.name for node in network.get_inputs()[2:]]
-    inputs = {"mel": mel, "pooled": np.array([pooled], np.float32)}
-    inputs |= {name: frame.state[name] for name in names}
-    embedding, *state = network.run(None, inputs)
-    frame.state.update(zip(names, state, strict=True))
-    result: np.ndarray = embedding
-    return result
+    state = [frames.state[name] for name in names]
+    counter = int(frames.state[FRAME_COUNT][0])
+    covered = CONTEXT_SAMPLES + FRAME_SAMPLES
+    samples = frames.samples[-(covered + (frames.count - 1) * FRAME_SAMPLES) :]
+    resampled = resample(sliding_windows(samples, covered, FRAME_SAMPLES))
+    counters, windows = [counter], []
+    for frame in resampled:
+        windows.append(_windows_of_frame(frame, counter))
+        # Windows line up with every fourth frame, and pooling covers the last POOL_FRAMES. So 12
+        # frames have the same state as 8, and a count that stays small is enough.
+        counter = counter + 1 if counter < 2 * POOL_FRAMES else counter - 3
+        counters.append(counter)
+    mels = _log_mels(windows)
+    embeddings = np.empty((frames.count, EMBEDDING_DIM), np.float32)
+    for mel, before, embedding in zip(mels, counters, embeddings, strict=False):
+        pooled = hops_until(before + 1) - hops_until(max(before + 1 - POOL_FRAMES, 0))
+        inputs = {"mel": mel, "pooled": np.array([pooled], np.float32)}
+        embedding[:], *state = network.run(None, inputs | dict(zip(names, state, strict=True)))
+    frames.state.update(zip(names, state, strict=True))
+    frames.state[FRAME_COUNT] = np.array([counter], np.float32)
+    return embeddings
+
+
+def _windows_of_frame(samples: np.ndarray, counter: int) -> np.ndarray:
+    """Windows that end within a frame, a view, (hops, MUSICNN_N_FFT).
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=((CONTEXT_BLOCKS + 25) * BLOCK_OUT,), dtype=float32]
+        The resampled frame and its context.
+    counter : int
+        Frames before this one.
+    """
+    hops = hops_until(counter + 1) - hops_until(counter)
+    first = (
+        CONTEXT_BLOCKS * BLOCK_OUT
+        + MUSICNN_HOP * (hops_until(counter) - 1)
+        - counter * MUSICNN_RATE // 2
+    )
+    covered = samples[first : first + MUSICNN_N_FFT + (hops - 1) * MUSICNN_HOP]
+    return sliding_windows(covered, MUSICNN_N_FFT, MUSICNN_HOP)
 
 
 def _check_rate(config: SpectrumConfig) -> None:

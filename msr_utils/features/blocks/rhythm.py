@@ -10,7 +10,7 @@ import scipy.fft
 from msr_utils.constants import TEMPO_BANDS, TEMPO_RANGE_BPM, TEMPO_WINDOW_S
 from msr_utils.features.blocks.base import Block
 from msr_utils.features.filterbanks import hann
-from msr_utils.features.frame import BlockState, Frame, initial_onset_state
+from msr_utils.features.frame import BlockState, Frames, initial_onset_state, sliding_windows
 from msr_utils.features.spectrum import SpectrumConfig
 
 QUIET_ONSET_DB = 0.05
@@ -18,9 +18,10 @@ QUIET_ONSET_DB = 0.05
 movement is not scaled up to 1."""
 
 
-def _onset(frame: Frame) -> np.ndarray:
-    """Mean, maximum and standard deviation of the onset strength in the frame, (3,)."""
-    return np.array([frame.onset.mean(), frame.onset.max(), frame.onset.std()])
+def _onset(frames: Frames) -> np.ndarray:
+    """Mean, maximum and standard deviation of the onset strength in a frame, (count, 3)."""
+    onset = frames.onset
+    return np.stack([onset.mean(axis=1), onset.max(axis=1), onset.std(axis=1)], axis=1)
 
 
 @cache
@@ -42,26 +43,35 @@ def _tempo_bands(config: SpectrumConfig) -> tuple[slice, np.ndarray]:
     return lags, (member / np.maximum(member.sum(axis=0), 1)).astype(np.float32)
 
 
-def autocorrelation(frame: Frame) -> np.ndarray:
-    """Autocorrelation of the last TEMPO_WINDOW_S of onset strength, (hops,); 1 at lag 0.
+def autocorrelation(frames: Frames) -> np.ndarray:
+    """Autocorrelation of the last TEMPO_WINDOW_S of onset strength, (count, hops); 1 at lag 0.
 
     It equals a column of librosa.feature.tempogram with `tempo_window`, for a window that ends
     with the frame.
     """
-    onset = np.concatenate([frame.state["tempogram"], frame.onset])
-    frame.state["tempogram"] = onset[len(frame.onset) :].copy()
-    hops = len(onset)
-    spectrum = scipy.fft.rfft(onset * tempo_window(frame.config), 2 * hops)
-    correlation: np.ndarray = scipy.fft.irfft(spectrum.real**2 + spectrum.imag**2)[:hops]
-    correlation = correlation / max(correlation[0], QUIET_ONSET_DB**2 * hops)
+    window, steps = tempo_window(frames.config), frames.config.steps
+    onset = np.concatenate([frames.state["tempogram"], frames.onset.ravel()])
+    frames.state["tempogram"] = onset[frames.count * steps :].copy()
+    hops = len(onset) - (frames.count - 1) * steps
+    windows = sliding_windows(onset, hops, steps)
+    spectrum = scipy.fft.rfft(windows * window, 2 * hops, axis=1)
+    correlation: np.ndarray = scipy.fft.irfft(spectrum.real**2 + spectrum.imag**2, axis=1)
+    correlation = correlation[:, :hops]
+    correlation = correlation / np.maximum(correlation[:, :1], QUIET_ONSET_DB**2 * hops)
     return correlation
 
 
-def _tempogram(frame: Frame) -> np.ndarray:
-    """Mean autocorrelation in tempo bands, slow to fast, and its peak minus its mean, (13,)."""
-    lags, bands = _tempo_bands(frame.config)
-    tempi = autocorrelation(frame)[lags]
-    return np.append(tempi @ bands, tempi.max() - tempi.mean())
+def _tempogram(frames: Frames) -> np.ndarray:
+    """Mean autocorrelation in tempo bands, slow to fast, and its peak minus its mean.
+
+    Returns
+    -------
+    np.ndarray [shape=(count, TEMPO_BANDS + 1), dtype=float32]
+    """
+    lags, bands = _tempo_bands(frames.config)
+    tempi = autocorrelation(frames)[:, lags]
+    stands_out = tempi.max(axis=1, keepdims=True) - tempi.mean(axis=1, keepdims=True)
+    return np.concatenate([(tempi[:, None] @ bands)[:, 0], stands_out], axis=1)
 
 
 def _initial_tempo_state(config: SpectrumConfig) -> BlockState:

@@ -6,30 +6,31 @@ import numpy as np
 
 from msr_utils.constants import SD_BANDS
 from msr_utils.features.blocks.base import Block
-from msr_utils.features.frame import Frame
+from msr_utils.features.frame import Frames
 from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 
 
-def _logmel(frame: Frame) -> np.ndarray:
-    """Mean of each mel band over the frame, (n_mels,)."""
-    mean: np.ndarray = frame.mel_db.mean(axis=0)
-    return mean
+def _logmel(frames: Frames) -> np.ndarray:
+    """Mean of each mel band over a frame, (count, n_mels)."""
+    return frames.mel_mean[:, 0]
 
 
-def _logmel_sd(frame: Frame) -> np.ndarray:
-    """Standard deviation over the frame, averaged in groups of bands, (SD_BANDS,).
+def _logmel_sd(frames: Frames) -> np.ndarray:
+    """Standard deviation over a frame, averaged in groups of bands, (count, SD_BANDS).
 
     It measures movement within the frame, such as onsets and decays, which the mean hides.
     """
-    sd: np.ndarray = frame.mel_db.std(axis=0).reshape(SD_BANDS, -1).mean(axis=1)
-    return sd
+    sd = frames.mel_db.std(axis=1, mean=frames.mel_mean)
+    groups: np.ndarray = sd.reshape(frames.count, SD_BANDS, -1).mean(axis=2)
+    return groups
 
 
-def _patch(frame: Frame) -> np.ndarray:
-    """The frame's log-mel spectrogram, flattened, (patch_steps * n_mels,)."""
-    config = frame.config
-    patch: np.ndarray = frame.mel_db.reshape(config.patch_steps, -1, config.n_mels).mean(axis=1)
-    return patch.ravel()
+def _patch(frames: Frames) -> np.ndarray:
+    """A frame's log-mel spectrogram, flattened, (count, patch_steps * n_mels)."""
+    config = frames.config
+    shape = (frames.count, config.patch_steps, -1, config.n_mels)
+    patch: np.ndarray = frames.mel_db.reshape(shape).mean(axis=2)
+    return patch.reshape(frames.count, -1)
 
 
 def _check_groups(config: SpectrumConfig) -> None:

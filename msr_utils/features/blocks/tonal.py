@@ -14,7 +14,7 @@ from msr_utils.constants import (
     KEY_WINDOWS_S,
 )
 from msr_utils.features.blocks.base import Block
-from msr_utils.features.frame import BlockState, Frame, chroma_context_samples
+from msr_utils.features.frame import BlockState, Frames, chroma_context_samples
 from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 
 KEY_PROFILES = (
@@ -32,10 +32,10 @@ HARMONY_FLOOR = 1e-3
 """Smallest magnitude of a chroma's Fourier coefficient whose phase is used."""
 
 
-def _chroma(frame: Frame) -> np.ndarray:
-    """Mean of each pitch class over the frame, (12,). Each chroma vector is scaled to maximum 1."""
-    loudest = frame.chroma.max(axis=1, keepdims=True)
-    mean: np.ndarray = (frame.chroma / np.maximum(loudest, CHROMA_FLOOR)).mean(axis=0)
+def _chroma(frames: Frames) -> np.ndarray:
+    """Mean of each pitch class over a frame, (count, 12). Each chroma is scaled to maximum 1."""
+    loudest = frames.chroma.max(axis=2, keepdims=True)
+    mean: np.ndarray = (frames.chroma / np.maximum(loudest, CHROMA_FLOOR)).mean(axis=1)
     return mean
 
 
@@ -77,25 +77,25 @@ def key_strengths(chroma: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    chroma : np.ndarray [shape=(n, 12)]
+    chroma : np.ndarray [shape=(..., n, 12)]
 
     Returns
     -------
-    np.ndarray [shape=(n, 24)]
+    np.ndarray [shape=(..., n, 24)]
         C major to B major, then C minor to B minor; 0 in silence.
 
     Notes
     -----
     Krumhansl (1990), "Cognitive Foundations of Musical Pitch", chapter 4.
     """
-    centred = chroma - chroma.mean(axis=1, keepdims=True)
-    length = np.sqrt((centred**2).sum(axis=1, keepdims=True))
+    centred = chroma - chroma.mean(axis=-1, keepdims=True)
+    length = np.sqrt((centred**2).sum(axis=-1, keepdims=True))
     strengths: np.ndarray = (centred / np.maximum(length, CHROMA_FLOOR)) @ _key_filters()
     return strengths
 
 
-def _tonal(frame: Frame) -> np.ndarray:
-    """Key, mode and harmony of exponential averages of the chroma.
+def _tonal(frames: Frames) -> np.ndarray:
+    """Key, mode and harmony of exponential averages of the chroma, (count, numbers).
 
     Transposing the music changes these numbers only a little. They are not fully invariant,
     because the STFT bins lie differently under each semitone; the phases change most. The
@@ -114,35 +114,48 @@ def _tonal(frame: Frame) -> np.ndarray:
     shortest and the longest average, of the second and the longest, and of the key strengths of
     the shortest and the longest.
     """
-    decay, weights = _key_decay()
-    averages = decay * frame.state["tonal"] + weights @ frame.chroma
-    frame.state["tonal"] = averages
-    shares = averages / np.maximum(averages.sum(axis=1, keepdims=True), CHROMA_FLOOR)
+    averages = _chroma_averages(frames)
+    shares = averages / np.maximum(averages.sum(axis=2, keepdims=True), CHROMA_FLOOR)
     keys = key_strengths(averages)
-    tonic = keys.argmax(axis=1)[:, None] % 12
-    from_tonic = np.take_along_axis(shares, (tonic + np.arange(12)) % 12, axis=1)
-    major, minor = keys[:, :12], keys[:, 12:]
-    lead = major.max(axis=1) - minor.max(axis=1)
-    on_tonic = np.take_along_axis(major - minor, tonic, axis=1)[:, 0]
-    mode = np.stack([keys.max(axis=1), lead, on_tonic], axis=1)
+    tonic = keys.argmax(axis=2)[:, :, None] % 12
+    rows = np.empty((*averages.shape[:2], 12 + KEY_MEASURES), np.float32)
+    each = np.arange(frames.count)[:, None, None], np.arange(averages.shape[1])[:, None]
+    rows[:, :, :12] = shares[*each, (tonic + np.arange(12)) % 12]
+    major, minor = keys[:, :, :12], keys[:, :, 12:]
+    best_major, best_minor = major.max(axis=2), minor.max(axis=2)
+    np.maximum(best_major, best_minor, out=rows[:, :, 12])
+    np.subtract(best_major, best_minor, out=rows[:, :, 13])
+    rows[:, :, 14:15] = (major - minor)[*each, tonic]
     harmony = shares @ _pitch_class_dft()
-    magnitude = np.abs(harmony)
-    phase = (harmony / np.maximum(magnitude, HARMONY_FLOOR)).T
+    magnitude = np.abs(harmony, out=rows[:, :, 15:21])
+    phase = np.moveaxis(harmony / np.maximum(magnitude, HARMONY_FLOOR), 2, 0)
     # Transposing by s semitones turns coefficient k by 2 pi k s / 12. The turns cancel in the
     # products 3 + 4 + 5 and 3 * 5 - 3: both add up to whole circles.
-    phases = np.stack([phase[2] * phase[3] * phase[4], phase[4] ** 3 * phase[2].conj()], axis=1)
-    rows = np.concatenate([from_tonic, mode, magnitude, phases.view(np.float32)], axis=1)
-    stability = (
-        _cosine(averages[0], averages[-1]),
-        _cosine(averages[1], averages[-1]),
-        _cosine(keys[0], keys[-1]),
-    )
-    return np.concatenate([rows.ravel(), stability])
+    phases = phase[2] * phase[3] * phase[4], phase[4] ** 3 * phase[2].conj()
+    rows[:, :, 21:] = np.stack(phases, axis=2).view(np.float32)
+    result = np.empty((frames.count, rows[0].size + 3), np.float32)
+    result[:, :-3] = rows.reshape(frames.count, -1)
+    result[:, -3:-1] = _cosine(averages[:, :2], averages[:, -1:])
+    result[:, -1] = _cosine(keys[:, 0], keys[:, -1])
+    return result
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Cosine similarity; 0 in silence."""
-    return float(a @ b) / max(float(np.sqrt((a @ a) * (b @ b))), CHROMA_FLOOR**2)
+def _chroma_averages(frames: Frames) -> np.ndarray:
+    """Exponential averages of the chroma at the end of each frame, (count, averages, 12)."""
+    decay, weights = _key_decay()
+    averages: np.ndarray = weights @ frames.chroma
+    average = frames.state["tonal"]
+    for added in averages:
+        average = np.add(decay * average, added, out=added)
+    frames.state["tonal"] = average.copy()
+    return averages
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cosine similarity along the last axis; 0 in silence."""
+    length = np.sqrt(np.vecdot(a, a) * np.vecdot(b, b)).astype(np.float64)
+    cosine: np.ndarray = np.vecdot(a, b) / np.maximum(length, CHROMA_FLOOR**2)
+    return cosine
 
 
 def _initial_tonal_state(config: SpectrumConfig) -> BlockState:

@@ -33,7 +33,7 @@ from msr_utils.features.blocks.tonal import key_strengths
 from msr_utils.features.config import FEATURE_VERSION, FeatureConfig, block_table
 from msr_utils.features.extractor import FeatureExtractor, extract, logmel_spectrogram
 from msr_utils.features.filterbanks import chroma_filterbank, mel_filterbank
-from msr_utils.features.frame import Frame
+from msr_utils.features.frame import Frames
 from msr_utils.features.spectrum import FeatureConfigError, SpectrumConfig
 
 ALL = FeatureConfig(blocks=tuple(BLOCKS))
@@ -63,7 +63,7 @@ def signal(name: str) -> np.ndarray:
 
 
 def frames_of(samples: np.ndarray, *blocks: str) -> tuple[FeatureExtractor, list]:
-    """An extractor and its frames, for values that blocks share."""
+    """An extractor and its batches of frames, for values that blocks share."""
     extractor = FeatureExtractor(FeatureConfig(blocks=blocks))
     return extractor, extractor._frames(samples)
 
@@ -126,7 +126,8 @@ def test_mfcc_and_slopes_are_librosas(name):
     got = FeatureExtractor(FeatureConfig(blocks=("mfcc",))).push(samples)
     np.testing.assert_allclose(got, per_frame(wanted.T), atol=2e-3)
     _, frames = frames_of(samples, "mfcc_delta")
-    slopes = np.concatenate([mfcc_slopes(frame) for frame in frames], axis=1)
+    slopes = np.concatenate([mfcc_slopes(some).reshape(-1, N_MFCC, 2) for some in frames])
+    slopes = np.moveaxis(slopes, 2, 0)
     late = DELTA_HOPS // 2
     for order in (1, 2):
         centred = librosa.feature.delta(wanted, width=DELTA_HOPS, order=order, mode="nearest")
@@ -184,14 +185,14 @@ def test_onset_and_tempogram_are_librosas(name):
     samples = signal(name)
     wanted = librosa.onset.onset_strength(S=logmel_spectrogram(samples).T, center=False)
     _, frames = frames_of(samples, "onset", "tempogram")
-    found = [(frame.onset, autocorrelation(frame)) for frame in frames]
-    strength = np.concatenate([onset for onset, _ in found])
+    found = [(some.onset.ravel(), autocorrelation(some)) for some in frames]
+    strength, rows = map(np.concatenate, zip(*found, strict=True))
     np.testing.assert_allclose(strength, wanted, atol=1e-4)
     got = FeatureExtractor(FeatureConfig(blocks=("onset",))).push(samples)
     hops = wanted.reshape(-1, ALL.steps)
     means = np.stack([hops.mean(axis=1), hops.max(axis=1), hops.std(axis=1)], axis=1)
     np.testing.assert_allclose(got, means, atol=1e-4)
-    length = len(found[0][1])
+    length = rows.shape[1]
     known = np.concatenate([np.zeros(length - ALL.steps), wanted])
     tempogram = librosa.feature.tempogram(
         onset_envelope=known,
@@ -201,7 +202,7 @@ def test_onset_and_tempogram_are_librosas(name):
         norm=None,
     )
     tempogram = tempogram[:, :: ALL.steps] / np.maximum(tempogram[0, :: ALL.steps], 1)
-    np.testing.assert_allclose([row for _, row in found], tempogram.T, atol=1e-4)
+    np.testing.assert_allclose(rows, tempogram.T, atol=1e-4)
 
 
 def test_tempo_of_clicks_stands_out():
@@ -256,7 +257,7 @@ def test_keys_are_found():
     for third, best in ((4, 0), (3, 12)):
         for tonic in (60, 65):
             _, frames = frames_of(cadences(tonic, third), "chroma")
-            chroma = sum(frame.chroma.sum(axis=0) for frame in frames)
+            chroma = sum(some.chroma.sum(axis=(0, 1)) for some in frames)
             assert key_strengths(chroma[None]).argmax() == best + tonic % 12
     np.testing.assert_array_equal(key_strengths(np.zeros((1, 12), np.float32)), 0)
 
@@ -473,10 +474,10 @@ def test_a_block_depends_on_the_spectrum_alone(name):
     states = block.initial_state(spectrum), block.initial_state(config)
     samples = tone(0.5 + block.context_samples(spectrum) / SAMPLE_RATE)[-20_000:]
     rows = [
-        block.compute(Frame(samples, which, state))
+        block.compute(Frames(samples, 1, which, state))
         for which, state in zip((spectrum, config), states, strict=True)
     ]
-    assert rows[0].shape == (block.dim(spectrum),)
+    assert rows[0].shape == (1, block.dim(spectrum))
     np.testing.assert_array_equal(*rows)
 
 
