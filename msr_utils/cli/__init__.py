@@ -312,12 +312,14 @@ def fetch(
 def verify_results(folder: Path) -> None:
     """Check kept results: reports/, an edition, a corpus of it or one run.
 
-    Tells which files were altered since a run wrote them, or are missing (exit code 1); which
-    results rest on code, data, parameters or packages that have changed since; and which chapters
-    would only be drawn or worded otherwise. What is not here, such as data, is not compared.
+    It lists four things. (1) Files that were altered or removed since a run wrote them, and runs
+    without a manifest: the exit code is then 1. (2) Results whose code, data, parameters or
+    packages have changed since. (3) Chapters of which only figures or text have changed. (4) Runs
+    whose identity was carried over: a migration wrote their manifest, and they were not run
+    with the present code. Data that is not on this machine cannot be compared, and is named.
     """
     from msr_utils.study.plan import StudyError
-    from msr_utils.study.verification import failed, verify
+    from msr_utils.study.verification import CARRIED_OVER, failed, reasons, verify
 
     try:
         found = verify(folder)
@@ -326,10 +328,12 @@ def verify_results(folder: Path) -> None:
     for one in found:
         for word, what in one.lines():
             click.echo(f"{word:18}  {what}")
-    states = [one.state.name for one in found]
+    for reason in reasons(found):
+        click.echo(f"{CARRIED_OVER}: {reason}")
+    states = [one.standing for one in found]
     click.echo(
         f"{len(found)} runs: "
-        + ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        + "; ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     )
     if failed(found):
         sys.exit(1)

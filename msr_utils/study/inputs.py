@@ -30,8 +30,8 @@ from msr_utils.study.plan import (
 NOTHING = "none"
 """In the place of a hash, where a parameter names no file."""
 
-UP_TO_DATE, REDRAW, STALE, ALTERED, ABSENT = (
-    "up to date", "presentation stale", "results stale", "altered", "not run",
+UP_TO_DATE, REDRAW, STALE, ALTERED, ABSENT, NO_MANIFEST = (
+    "up to date", "presentation stale", "results stale", "altered", "not run", "no manifest",
 )  # fmt: skip
 """States of a run. What only draws otherwise is drawn again and computes the same numbers."""
 
@@ -56,11 +56,15 @@ class State:
         Inputs that have changed, or files.
     unknown : tuple of str
         Inputs that cannot be compared, as data that is not here.
+    migration : str
+        Of an up-to-date run whose manifest a migration wrote: why, and what was checked. The run
+        was not repeated with the code whose identity the manifest has.
     """
 
     name: str
     why: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    migration: str = ""
 
 
 @dataclass
@@ -256,8 +260,8 @@ def state_of(
     if not found.ok:
         return State(ALTERED, (*found.altered, *(f"{name} is missing" for name in found.missing)))
     if recorded.presentation != presentation:
-        return State(REDRAW, (), tuple(unknown))
-    return State(UP_TO_DATE, (), tuple(unknown))
+        return State(REDRAW, (), tuple(unknown), recorded.migration)
+    return State(UP_TO_DATE, (), tuple(unknown), recorded.migration)
 
 
 @dataclass
