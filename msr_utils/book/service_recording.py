@@ -23,6 +23,7 @@ import soundfile as sf
 
 from msr_utils.constants import SAMPLE_RATE, TARGETS
 from msr_utils.corpora.synthetic.render import SyntheticTrack
+from msr_utils.metrics.correlation import pearson
 from msr_utils.paths import PROJECT_ROOT
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -73,7 +74,7 @@ def running(models_dir: Path) -> Iterator[str]:
 
     Raises
     ------
-    ExchangeError
+    RecordingError
         If it does not start; it says why.
     """
     with tempfile.TemporaryFile("w+") as log:
@@ -121,7 +122,7 @@ def record(service: str, song: Path) -> dict[str, dict]:
 
     Raises
     ------
-    ExchangeError
+    RecordingError
         If there is no curl, or it gets no answer.
     """
     if not shutil.which("curl"):
@@ -228,11 +229,11 @@ def curves(service: str, tracks: Sequence[SyntheticTrack], files: Sequence[Path]
     for model in listed:
         card = requests.get(service + model["card"], timeout=30).json()
         models[model["name"]] = {"title": card["title"], "margins": card.get("margins", {})}
-    told = []
+    shown = []
     for track, file in zip(tracks, files, strict=True):
         made_from = dict(zip(TARGETS, track.truth.T, strict=True))
         answers = {name: _predicted(service, file, name) for name in models}
-        told.append(
+        shown.append(
             {
                 "title": track.title,
                 "file": file.name,
@@ -245,11 +246,11 @@ def curves(service: str, tracks: Sequence[SyntheticTrack], files: Sequence[Path]
                 },
             }
         )
-    return {"models": models, "tracks": told}
+    return {"models": models, "tracks": shown}
 
 
 def _score(curve: Sequence[float], arc: np.ndarray, margin: float | None) -> dict[str, float]:
-    score = {"r": round(float(np.corrcoef(curve, arc)[0, 1]), 3)}
+    score = {"r": round(float(pearson(np.array([curve]), arc)[0]), 3)}
     if margin is not None:
         score["covered"] = round(float((np.abs(curve - arc) <= margin).mean()), 3)
     return score
@@ -265,16 +266,16 @@ def _predicted(service: str, file: Path, model: str) -> Mapping[str, list[float]
     return {target: np.round(answer[target], 3).tolist() for target in TARGETS}
 
 
-def to_markdown(exchange: Mapping) -> str:
+def to_markdown(recorded: Mapping) -> str:
     """A recorded request and its answer; the request alone, if there is no answer."""
-    command = exchange["command"].replace(f" '{ADDRESS}", f" \\\n  '{ADDRESS}")
+    command = recorded["command"].replace(f" '{ADDRESS}", f" \\\n  '{ADDRESS}")
     request = f"```bash\n{command}\n```\n"
-    if "answer" not in exchange:
+    if "answer" not in recorded:
         return request
-    kind = exchange["type"]
+    kind = recorded["type"]
     language = "json" if kind in JSON else "text"
     return (
-        f"{request}\nStatus {exchange['status']}, `{kind}`, "
-        f"{exchange['characters']:,} characters:\n\n"
-        f"```{language}\n{exchange['answer']}\n```\n"
+        f"{request}\nStatus {recorded['status']}, `{kind}`, "
+        f"{recorded['characters']:,} characters:\n\n"
+        f"```{language}\n{recorded['answer']}\n```\n"
     )

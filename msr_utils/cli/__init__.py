@@ -102,8 +102,8 @@ def run(
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
         click.echo(
-            "this corpus has no curves to learn from: its data chapter and the experiments clips "
-            "and text apply"
+            "this corpus has no curves, so no model can be trained on it. You can run its chapter "
+            "'data' and the experiments 'clips' and 'text'"
         )
     if done:
         click.echo(f"{len(done)} runs executed; results in {where}")
@@ -144,8 +144,9 @@ def features(
 ) -> None:
     """Compute and keep the features of a corpus, on this machine or on many.
 
-    Called again, it goes on where it was stopped. Of many machines, each must see the data
-    and the cache under the same path, on a shared file system, and have the same packages.
+    A second call continues where the first one stopped. To use many machines, put the data and
+    the cache on a shared file system, under the same path on each machine, and install the
+    same packages on each.
     The exit code is 1 if a track failed.
     """
     from msr_utils.corpora import load_corpus

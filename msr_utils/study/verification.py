@@ -32,7 +32,6 @@ from msr_utils.study.plan import (
     read_study,
 )
 
-
 CARRIED_OVER = "identity carried over"
 """Said of runs whose manifest was written by a migration: they were not run with today's code."""
 
