@@ -22,6 +22,7 @@ from msr_utils.book.edition import (
     run_minutes,
     titles,
 )
+from msr_utils.book.service_recording import RecordedRequest
 from msr_utils.io import read_json
 from msr_utils.metrics.reliability import CEILING
 from msr_utils.paths import (
@@ -180,7 +181,8 @@ class EditionResults:
         """A documented request to the service, with its answer if the edition has recorded it."""
         recorded = self.metrics("service", "synthetic") or {"exchanges": {}}
         command = service_recording.REQUESTS[name].format(service=service_recording.ADDRESS)
-        return service_recording.to_markdown(recorded["exchanges"].get(name, {"command": command}))
+        request = recorded["exchanges"].get(name, {"command": command})
+        return service_recording.to_markdown(RecordedRequest(**request))
 
     @staticmethod
     def assert_claim(what: str, comparison: bool) -> str:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,31 @@ KEPT_VALUES, KEPT_CHARACTERS, KEPT_LINES = 3, 60, 4
 BITRATE_KBPS = 40
 
 JSON = ("application/json", "application/problem+json")
+
+
+@dataclass(frozen=True)
+class RecordedRequest:
+    """A request to the service and its answer.
+
+    Parameters
+    ----------
+    command : str
+        That sent it.
+    status : int
+        Of HTTP; 0 if there is no answer.
+    type : str
+        Content type of the answer.
+    characters : int
+        Length of the whole answer.
+    answer : str
+        The answer in short; see `shortened`.
+    """
+
+    command: str
+    status: int = 0
+    type: str = ""
+    characters: int = 0
+    answer: str = ""
 
 
 class RecordingError(RuntimeError):
@@ -104,7 +130,7 @@ def running(models_dir: Path) -> Iterator[str]:
             process.stdout.close()
 
 
-def record(service: str, song: Path) -> dict[str, dict]:
+def record(service: str, song: Path) -> dict[str, RecordedRequest]:
     """Send every request of `REQUESTS`.
 
     Parameters
@@ -116,9 +142,8 @@ def record(service: str, song: Path) -> dict[str, dict]:
 
     Returns
     -------
-    dict of str to dict
-        Name to ``command``, ``status``, ``type``, ``characters`` of the whole answer, and the
-        ``answer`` in short.
+    dict of str to RecordedRequest
+        By the names of `REQUESTS`.
 
     Raises
     ------
@@ -140,13 +165,13 @@ def record(service: str, song: Path) -> dict[str, dict]:
         (folder / "letter.txt").write_text("Dear service, this is no music.\n")
         for name, command in REQUESTS.items():
             status, kind, answer = _curl(command.format(service=service), folder)
-            records[name] = {
-                "command": command.format(service=ADDRESS),
-                "status": status,
-                "type": kind,
-                "characters": len(answer),
-                "answer": shortened(answer, kind).replace(service, ADDRESS),
-            }
+            records[name] = RecordedRequest(
+                command=command.format(service=ADDRESS),
+                status=status,
+                type=kind,
+                characters=len(answer),
+                answer=shortened(answer, kind).replace(service, ADDRESS),
+            )
             if name.startswith("live") and status == 200:
                 (folder / "state").write_text(json.loads(answer)["state"] or "")
     return records
@@ -266,16 +291,16 @@ def _predicted(service: str, file: Path, model: str) -> Mapping[str, list[float]
     return {target: np.round(answer[target], 3).tolist() for target in TARGETS}
 
 
-def to_markdown(recorded: Mapping) -> str:
+def to_markdown(recorded: RecordedRequest) -> str:
     """A recorded request and its answer; the request alone, if there is no answer."""
-    command = recorded["command"].replace(f" '{ADDRESS}", f" \\\n  '{ADDRESS}")
+    command = recorded.command.replace(f" '{ADDRESS}", f" \\\n  '{ADDRESS}")
     request = f"```bash\n{command}\n```\n"
-    if "answer" not in recorded:
+    if not recorded.status:
         return request
-    kind = recorded["type"]
+    kind = recorded.type
     language = "json" if kind in JSON else "text"
     return (
-        f"{request}\nStatus {recorded['status']}, `{kind}`, "
-        f"{recorded['characters']:,} characters:\n\n"
-        f"```{language}\n{recorded['answer']}\n```\n"
+        f"{request}\nStatus {recorded.status}, `{kind}`, "
+        f"{recorded.characters:,} characters:\n\n"
+        f"```{language}\n{recorded.answer}\n```\n"
     )

@@ -278,12 +278,10 @@ class Code:
             return own.main
         if name == EFFECTS:
             # In the order of the file: what registers first stands first in a table.
-            taken = [
-                Registration(name, node.lineno)
-                for name in self._registered(own)
-                for node in own.definitions[name]
-            ]
-            return sorted([*own.effects, *taken], key=lambda node: node.lineno)
+            found: dict[int, ast.AST] = {node.lineno: node for node in own.effects}
+            for taken in self._registered(own):
+                found |= {node.lineno: Registration(taken) for node in own.definitions[taken]}
+            return [found[line] for line in sorted(found)]
         if name.startswith(LAMBDA):
             return own.lambdas[int(name.removeprefix(LAMBDA))]
         if name not in own.definitions:

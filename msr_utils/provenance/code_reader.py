@@ -390,9 +390,9 @@ class AnnotatedField(ast.AST):
 class Registration(ast.AST):
     """The moment at which a definition is registered, among the effects of its module."""
 
-    def __init__(self, name: str, lineno: int) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self.name, self.lineno = name, lineno
+        self.name = name
 
 
 def _registers(decorator: ast.expr) -> bool:
