@@ -19,6 +19,9 @@ LOCK = PROJECT_ROOT / "requirements.lock"
 ENVIRONMENT = PROJECT_ROOT / "environment.yml"
 NOTEBOOKS = PROJECT_ROOT / "notebooks"
 REPORTS = PROJECT_ROOT / "reports"
+SCRATCH = REPORTS / "scratch"
+"""Results of notebooks that were run on their own: nothing vouches for them."""
+
 BOOK = PROJECT_ROOT / "book"
 
 MODELS_DIR = PROJECT_ROOT / "serve" / "models"

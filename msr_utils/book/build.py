@@ -80,20 +80,20 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
         If a run that the prose tells of is missing, a page names what is not there, or a
         notebook has no place in ``_toc.yml``.
     """
-    facts = EditionResults(corpus_dir)
-    context = facts.context()
+    edition = EditionResults(corpus_dir)
+    context = edition.context()
     shutil.rmtree(destination, ignore_errors=True)
     shutil.copytree(BOOK, destination, ignore=shutil.ignore_patterns("_build"))
     (destination / "study").mkdir()
-    contents = table_of_contents(facts)
+    contents = table_of_contents(edition)
     write_text(destination / "_toc.yml", yaml.safe_dump(contents, sort_keys=False))
     for entry in (chapter for part in contents["parts"] for chapter in part["chapters"]):
         if "sections" in entry:
             notebook = entry["file"].removeprefix(overview_page(""))
-            page = facts.overview(notebook, entry["title"])
+            page = edition.overview(notebook, entry["title"])
             write_text(destination / f"{entry['file']}.md", page)
-    for run, page in facts.pages.items():
-        write_text(destination / f"{page}.ipynb", _as_chapter(run, facts.titles[run]))
+    for run, page in edition.pages.items():
+        write_text(destination / f"{page}.ipynb", _as_chapter(run, edition.titles[run]))
     if recorded := context["recorded"]:
         figure = corpus_dir.parent / "synthetic" / "service" / "figures" / "explorer.png"
         shutil.copyfile(figure, destination / "images" / "explorer.png")
@@ -126,10 +126,10 @@ def _render_audio(recorded: dict[str, Any], folder: Path) -> None:
         service_recording.write_audio(render_track(config, number), folder)
 
 
-def table_of_contents(facts: EditionResults) -> dict[str, Any]:
+def table_of_contents(edition: EditionResults) -> dict[str, Any]:
     """``_toc.yml`` with the runs that there are in the place of ``runs: <notebook>``.
 
-    More than `MANY` of one notebook are the sections of an overview.
+    More than `MAX_SIDEBAR_CHAPTERS` of one notebook are the sections of an overview.
 
     Raises
     ------
@@ -147,14 +147,14 @@ def table_of_contents(facts: EditionResults) -> dict[str, Any]:
             notebook, word = entry["runs"], entry.get("title", "")
             placed.add(notebook)
             pages: list[dict[str, Any]] = [
-                {"file": facts.pages[run], "title": facts.short(run, word)}
-                for run in facts.chapters.get(notebook, [])
+                {"file": edition.pages[run], "title": edition.short(run, word)}
+                for run in edition.chapters.get(notebook, [])
             ]
             if word and len(pages) > MAX_SIDEBAR_CHAPTERS:
                 pages = [{"file": overview_page(notebook), "title": word, "sections": pages}]
             entries += pages
         part["chapters"] = entries
-    if homeless := set(facts.chapters) - placed:
+    if homeless := set(edition.chapters) - placed:
         raise BookError(f"book/_toc.yml has no place for runs of {', '.join(sorted(homeless))}")
     contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
     return contents

@@ -60,6 +60,11 @@ def chapters(corpus_dir: Path) -> dict[str, list[Path]]:
     -------
     dict of str to list of Path
         Such as ``03_lstm`` to run folders, in the order of ``study.yml``.
+
+    Raises
+    ------
+    BookError
+        If a finished run has no manifest. One that failed, or is under way, is left out.
     """
     corpora = [corpus_dir, *(p for p in sorted(corpus_dir.parent.iterdir()) if p != corpus_dir)]
     order = list(read_study(NOTEBOOKS / "study.yml").runs)
@@ -67,6 +72,12 @@ def chapters(corpus_dir: Path) -> dict[str, list[Path]]:
     for corpus in corpora:
         if not corpus.is_dir() or (corpus != corpus_dir and not is_chapter(corpus)):
             continue
+        for run in manifest.without_manifest(corpus):
+            if (run / "notebook.ipynb").is_file() and not (run / "failed.ipynb").is_file():
+                raise BookError(
+                    f"{run.parent.name}/{run.name}: has results, but no manifest.json that vouches "
+                    "for them; put it back (git checkout) or run it again with 'msr run'"
+                )
         runs = [p.parent for p in corpus.glob("*/manifest.json")]
         runs.sort(key=lambda p: (order.index(p.name) if p.name in order else len(order), p.name))
         for run in runs:

@@ -22,6 +22,7 @@ from msr_utils.book.edition import (
     run_minutes,
     titles,
 )
+from msr_utils.book.service_recording import RecordedRequest
 from msr_utils.io import read_json
 from msr_utils.metrics.reliability import CEILING
 from msr_utils.paths import (
@@ -33,6 +34,7 @@ from msr_utils.paths import (
     PROJECT_ROOT,
     REHEARSAL,
 )
+from msr_utils.provenance.manifest import read as read_manifest
 
 BENCHMARK_ROWS = (
     "decode",
@@ -79,7 +81,7 @@ class EditionResults:
     Raises
     ------
     BookError
-        If one of the runs in `NEEDED` is missing, or a file of a run is another than it wrote.
+        If one of `REQUIRED_RUNS` is missing, or a file of a run is another than it wrote.
     """
 
     def __init__(self, corpus_dir: Path) -> None:
@@ -176,14 +178,15 @@ class EditionResults:
         """Links to all chapters that a notebook made, by their titles."""
         return [f"[{self.titles[r]}]({self.pages[r]})" for r in self.chapters.get(notebook, [])]
 
-    def exchange(self, name: str) -> str:
+    def recorded_request(self, name: str) -> str:
         """A documented request to the service, with its answer if the edition has recorded it."""
         recorded = self.metrics("service", "synthetic") or {"exchanges": {}}
         command = service_recording.REQUESTS[name].format(service=service_recording.ADDRESS)
-        return service_recording.to_markdown(recorded["exchanges"].get(name, {"command": command}))
+        request = recorded["exchanges"].get(name, {"command": command})
+        return service_recording.to_markdown(RecordedRequest(**request))
 
     @staticmethod
-    def holds(what: str, comparison: bool) -> str:
+    def assert_claim(what: str, comparison: bool) -> str:
         """Nothing, where a sentence is true of the edition.
 
         Raises
@@ -201,7 +204,7 @@ class EditionResults:
         export = read_json(self.corpus_dir / "export" / "metrics.json")
         manifest = read_json(self.corpus_dir / "evaluation" / "manifest.json")
         names = ("score", "value", "interval", "bounds", "song", "cost", "metrics", "link",
-                 "links", "exchange", "holds")  # fmt: skip
+                 "links", "recorded_request", "assert_claim")  # fmt: skip
         return {
             **{name: getattr(self, name) for name in names},
             "edition": self.corpus_dir.parent.name,
@@ -216,6 +219,7 @@ class EditionResults:
             "hours": f"{data['hours']:.1f}",
             "folds": str(self.evaluation["folds"]),
             "finished": manifest["finished"][:10],
+            "carried_over": sum(bool(read_manifest(run).migration) for run in self.pages),
             "manifest": manifest,
             "bundle": export["bundle"],
             "realtime_factor": f"{export['realtime_factor']:.0f}",

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ import soundfile as sf
 
 from msr_utils.constants import SAMPLE_RATE, TARGETS
 from msr_utils.corpora.synthetic.render import SyntheticTrack
+from msr_utils.metrics.correlation import pearson
 from msr_utils.paths import PROJECT_ROOT
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -58,6 +60,31 @@ BITRATE_KBPS = 40
 JSON = ("application/json", "application/problem+json")
 
 
+@dataclass(frozen=True)
+class RecordedRequest:
+    """A request to the service and its answer.
+
+    Parameters
+    ----------
+    command : str
+        That sent it.
+    status : int
+        Of HTTP; 0 if there is no answer.
+    type : str
+        Content type of the answer.
+    characters : int
+        Length of the whole answer.
+    answer : str
+        The answer in short; see `shortened`.
+    """
+
+    command: str
+    status: int = 0
+    type: str = ""
+    characters: int = 0
+    answer: str = ""
+
+
 class RecordingError(RuntimeError):
     """The service did not start, or curl could not ask it."""
 
@@ -73,7 +100,7 @@ def running(models_dir: Path) -> Iterator[str]:
 
     Raises
     ------
-    ExchangeError
+    RecordingError
         If it does not start; it says why.
     """
     with tempfile.TemporaryFile("w+") as log:
@@ -103,7 +130,7 @@ def running(models_dir: Path) -> Iterator[str]:
             process.stdout.close()
 
 
-def record(service: str, song: Path) -> dict[str, dict]:
+def record(service: str, song: Path) -> dict[str, RecordedRequest]:
     """Send every request of `REQUESTS`.
 
     Parameters
@@ -115,13 +142,12 @@ def record(service: str, song: Path) -> dict[str, dict]:
 
     Returns
     -------
-    dict of str to dict
-        Name to ``command``, ``status``, ``type``, ``characters`` of the whole answer, and the
-        ``answer`` in short.
+    dict of str to RecordedRequest
+        By the names of `REQUESTS`.
 
     Raises
     ------
-    ExchangeError
+    RecordingError
         If there is no curl, or it gets no answer.
     """
     if not shutil.which("curl"):
@@ -139,13 +165,13 @@ def record(service: str, song: Path) -> dict[str, dict]:
         (folder / "letter.txt").write_text("Dear service, this is no music.\n")
         for name, command in REQUESTS.items():
             status, kind, answer = _curl(command.format(service=service), folder)
-            records[name] = {
-                "command": command.format(service=ADDRESS),
-                "status": status,
-                "type": kind,
-                "characters": len(answer),
-                "answer": shortened(answer, kind).replace(service, ADDRESS),
-            }
+            records[name] = RecordedRequest(
+                command=command.format(service=ADDRESS),
+                status=status,
+                type=kind,
+                characters=len(answer),
+                answer=shortened(answer, kind).replace(service, ADDRESS),
+            )
             if name.startswith("live") and status == 200:
                 (folder / "state").write_text(json.loads(answer)["state"] or "")
     return records
@@ -228,11 +254,11 @@ def curves(service: str, tracks: Sequence[SyntheticTrack], files: Sequence[Path]
     for model in listed:
         card = requests.get(service + model["card"], timeout=30).json()
         models[model["name"]] = {"title": card["title"], "margins": card.get("margins", {})}
-    told = []
+    shown = []
     for track, file in zip(tracks, files, strict=True):
         made_from = dict(zip(TARGETS, track.truth.T, strict=True))
         answers = {name: _predicted(service, file, name) for name in models}
-        told.append(
+        shown.append(
             {
                 "title": track.title,
                 "file": file.name,
@@ -245,11 +271,11 @@ def curves(service: str, tracks: Sequence[SyntheticTrack], files: Sequence[Path]
                 },
             }
         )
-    return {"models": models, "tracks": told}
+    return {"models": models, "tracks": shown}
 
 
 def _score(curve: Sequence[float], arc: np.ndarray, margin: float | None) -> dict[str, float]:
-    score = {"r": round(float(np.corrcoef(curve, arc)[0, 1]), 3)}
+    score = {"r": round(float(pearson(np.array([curve]), arc)[0]), 3)}
     if margin is not None:
         score["covered"] = round(float((np.abs(curve - arc) <= margin).mean()), 3)
     return score
@@ -265,16 +291,16 @@ def _predicted(service: str, file: Path, model: str) -> Mapping[str, list[float]
     return {target: np.round(answer[target], 3).tolist() for target in TARGETS}
 
 
-def to_markdown(exchange: Mapping) -> str:
+def to_markdown(recorded: RecordedRequest) -> str:
     """A recorded request and its answer; the request alone, if there is no answer."""
-    command = exchange["command"].replace(f" '{ADDRESS}", f" \\\n  '{ADDRESS}")
+    command = recorded.command.replace(f" '{ADDRESS}", f" \\\n  '{ADDRESS}")
     request = f"```bash\n{command}\n```\n"
-    if "answer" not in exchange:
+    if not recorded.status:
         return request
-    kind = exchange["type"]
+    kind = recorded.type
     language = "json" if kind in JSON else "text"
     return (
-        f"{request}\nStatus {exchange['status']}, `{kind}`, "
-        f"{exchange['characters']:,} characters:\n\n"
-        f"```{language}\n{exchange['answer']}\n```\n"
+        f"{request}\nStatus {recorded.status}, `{kind}`, "
+        f"{recorded.characters:,} characters:\n\n"
+        f"```{language}\n{recorded.answer}\n```\n"
     )

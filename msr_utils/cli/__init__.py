@@ -102,8 +102,8 @@ def run(
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds:
         click.echo(
-            "this corpus has no curves to learn from: its data chapter and the experiments clips "
-            "and text apply"
+            "this corpus has no curves, so no model can be trained on it. You can run its chapter "
+            "'data' and the experiments 'clips' and 'text'"
         )
     if done:
         click.echo(f"{len(done)} runs executed; results in {where}")
@@ -144,8 +144,9 @@ def features(
 ) -> None:
     """Compute and keep the features of a corpus, on this machine or on many.
 
-    Called again, it goes on where it was stopped. Of many machines, each must see the data
-    and the cache under the same path, on a shared file system, and have the same packages.
+    A second call continues where the first one stopped. To use many machines, put the data and
+    the cache on a shared file system, under the same path on each machine, and install the
+    same packages on each.
     The exit code is 1 if a track failed.
     """
     from msr_utils.corpora import load_corpus
@@ -312,12 +313,14 @@ def fetch(
 def verify_results(folder: Path) -> None:
     """Check kept results: reports/, an edition, a corpus of it or one run.
 
-    Tells which files were altered since a run wrote them, or are missing (exit code 1); which
-    results rest on code, data, parameters or packages that have changed since; and which chapters
-    would only be drawn or worded otherwise. What is not here, such as data, is not compared.
+    It lists four things. (1) Files that were altered or removed since a run wrote them, and runs
+    without a manifest: the exit code is then 1. (2) Results whose code, data, parameters or
+    packages have changed since. (3) Chapters of which only figures or text have changed. (4) Runs
+    whose identity was carried over: a migration wrote their manifest, and they were not run
+    with the present code. Data that is not on this machine cannot be compared, and is named.
     """
     from msr_utils.study.plan import StudyError
-    from msr_utils.study.verification import failed, verify
+    from msr_utils.study.verification import CARRIED_OVER, failed, reasons, verify
 
     try:
         found = verify(folder)
@@ -326,10 +329,12 @@ def verify_results(folder: Path) -> None:
     for one in found:
         for word, what in one.lines():
             click.echo(f"{word:18}  {what}")
-    states = [one.state.name for one in found]
+    for reason in reasons(found):
+        click.echo(f"{CARRIED_OVER}: {reason}")
+    states = [one.standing for one in found]
     click.echo(
         f"{len(found)} runs: "
-        + ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+        + "; ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     )
     if failed(found):
         sys.exit(1)

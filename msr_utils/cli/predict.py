@@ -40,7 +40,8 @@ INTERRUPTED = 130
     is_flag=False,
     flag_value="-",
     type=ANY_PATH,
-    help="write the curve here; of a folder, a folder; - or nothing prints it",
+    help="write the curve to this file; for a folder, write the curves to this folder. "
+    "Without a name, or with -, the curve is printed",
 )
 @click.option("--plot", type=ANY_PATH, help="draw the curve here: .png, .pdf, .svg")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
@@ -49,7 +50,7 @@ INTERRUPTED = 130
     default=1,
     show_default=True,
     type=click.IntRange(min=1),
-    help="of a folder: processes that work at once",
+    help="for a folder: number of processes that work at once",
 )
 def predict(
     audio: Path,
@@ -60,13 +61,15 @@ def predict(
     as_json: bool,
     jobs: int,
 ) -> None:
-    """Predict the curve of an audio file: CSV, or its means where it goes to a file.
+    """Predict the curve of an audio file and print it as CSV.
 
-    AUDIO may be - for standard input, or a named pipe.
+    If --csv names a file, the curve is written there, and only its means are printed. AUDIO may be
+    - for standard input, or a named pipe.
 
-    Of a folder, predict every audio file in it. With --csv FOLDER, each curve becomes a CSV file
-    there, and summary.csv has a row for every entry. Called again, it analyses what is new: other
-    audio, another model, a curve that is missing. With --json alone, nothing is written.
+    If AUDIO is a folder, every audio file in it is predicted. With --csv FOLDER, each curve becomes
+    a CSV file there, and summary.csv has a row for every entry. A second call analyses only files
+    that are new or were replaced, and those whose curve is missing; with another model it
+    analyses all files. With --json alone, nothing is written.
 
     The exit code is 1 if audio could not be analysed, and 2 if the command is wrong.
     """

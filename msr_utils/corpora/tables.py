@@ -147,7 +147,7 @@ def _parse(name: str, text: str, delimiter: str) -> dict[int, list[str]]:
     rows = {}
     try:
         for cells in reader:
-            if any(cells := [cell.strip() for cell in cells]):
+            if any(cells := list(map(str.strip, cells))):
                 rows[reader.line_num] = cells
     except csv.Error as error:
         raise CorpusError(

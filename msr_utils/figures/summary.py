@@ -140,13 +140,13 @@ def _ablation(metrics: Metrics) -> list[str]:
     rows = metrics["variants"]
     diverged = [f"{r['group']}: {r['name']}" for r in rows if r.get("diverged")]
     compared = [r for r in rows if r.get("difference")]
-    told = [r for r in compared if _excludes_zero(r["difference"]["r"])]
+    distinct = [r for r in compared if _excludes_zero(r["difference"]["r"])]
     sentences = [
-        f"Of {len(compared)} variants, {len(told)} differ from the base in r by an interval that "
-        "excludes zero."
+        f"Of {len(compared)} variants, {len(distinct)} differ from the base in r by an interval "
+        "that excludes zero."
     ]
-    if told:
-        worst = min(told, key=lambda r: r["difference"]["r"]["value"])
+    if distinct:
+        worst = min(distinct, key=lambda r: r["difference"]["r"]["value"])
         sentences.append(
             f"The largest loss is {worst['group']}: {worst['name']} "
             f"({_estimate(worst['difference']['r'], '+.2f')})."
@@ -236,10 +236,10 @@ def _clip_models(metrics: Metrics) -> list[str]:
         for metric, targets in metrics["above_logmel"].items()
         for target, score in targets.items()
     }
-    told = [name for name, score in above.items() if _excludes_zero(score)]
+    distinct = [name for name, score in above.items() if _excludes_zero(score)]
     return [
-        f"In {len(told)} of {len(above)} comparisons, the mean of the models differs from ridge on "
-        "log-mel by an interval that excludes zero.",
+        f"In {len(distinct)} of {len(above)} comparisons, the mean of the models differs from "
+        "ridge on log-mel by an interval that excludes zero.",
         "The gap between the best row and the ceiling is what these features, or so few clips, "
         "do not explain.",
     ]

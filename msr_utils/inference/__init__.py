@@ -1,9 +1,16 @@
 """Predict curves of files and streams with a bundle; neither tensorflow nor librosa is needed.
 
+>>> import io, wave
 >>> from msr_utils.inference import load
->>> curve = load("lstm").predict("song.mp3")     # doctest: +SKIP
->>> curve.times_s[:3], curve.valence[:3]         # doctest: +SKIP
->>> curve                                        # doctest: +SKIP
+>>> song = io.BytesIO()
+>>> with wave.open(song, "wb") as file:    # a file of yours is given by its path
+...     file.setparams((1, 2, 16_000, 0, "NONE", ""))
+...     file.writeframes(bytes(2 * 32_000))
+>>> curve = load("light").predict(song)
+>>> curve.times_s.tolist()
+[0.5, 1.0, 1.5, 2.0]
+>>> len(curve.valence) == len(curve.arousal) == 4
+True
 """
 
 from msr_utils.audio.source import TimeLimitExceeded

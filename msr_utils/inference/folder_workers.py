@@ -15,7 +15,7 @@ from io import BufferedReader
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from threadpoolctl import threadpool_limits
 
@@ -25,9 +25,6 @@ from msr_utils.inference.folder_summary import FileResult
 from msr_utils.inference.model import Model
 from msr_utils.inference.prediction import rounded
 from msr_utils.io import printable, sha256_file
-
-if TYPE_CHECKING:
-    pass
 
 FILE_BUFFER_BYTES = 2**16
 """Bytes that are read from a file at a time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.signal import lfilter
@@ -62,15 +62,34 @@ def ridge(
 
     known = {s.id: widened(s) for s in [*parts[0][0], *parts[0][1]]}
     wide = [([known[s.id] for s in train], [known[s.id] for s in held]) for train, held in parts]
-    slope, level, _ = solve_ridge(wide, target)
-    return {s.id: widened(s).features @ slope + level for s in test}
+    fit = solve_ridge(wide, target)
+    return {s.id: widened(s).features @ fit.slope + fit.level for s in test}
+
+
+@dataclass(frozen=True)
+class RidgeFit:
+    """A fitted ridge regression.
+
+    Parameters
+    ----------
+    slope : np.ndarray [shape=(D,)]
+        Weights of the features before standardisation.
+    level : float
+        Intercept.
+    tried : list of dict
+        A row for each penalty: ``alpha, val_loss`` (mean squared error).
+    """
+
+    slope: np.ndarray
+    level: float
+    tried: list[dict[str, float]]
 
 
 def solve_ridge(
     parts: Sequence[tuple[Sequence[Sequence2Hz], Sequence[Sequence2Hz]]],
     target: str,
     alphas: Sequence[float] = RIDGE_ALPHAS,
-) -> tuple[np.ndarray, float, list[dict[str, float]]]:
+) -> RidgeFit:
     """Choose the penalty on the validation parts, then fit all tracks.
 
     Parameters
@@ -81,15 +100,6 @@ def solve_ridge(
     target : str
         "valence" or "arousal".
     alphas : sequence of float > 0
-
-    Returns
-    -------
-    slope : np.ndarray [shape=(D,)]
-        Weights of the features before standardisation.
-    level : float
-        Intercept.
-    tried : list of dict
-        ``alpha, val_loss`` (mean squared error).
     """
 
     def stacked(part: Sequence[Sequence2Hz]) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +117,7 @@ def solve_ridge(
     best = alphas[int(np.argmin(errors))]
     ((slope, level),) = _ridge_path(*stacked([*parts[0][0], *parts[0][1]]), (best,))
     tried = [{"alpha": a, "val_loss": float(e)} for a, e in zip(alphas, errors, strict=True)]
-    return slope, level, tried
+    return RidgeFit(slope, level, tried)
 
 
 def _ridge_path(

@@ -6,9 +6,17 @@ reached, without their modules: a moved module, an import line, a docstring, an 
 new format changes nothing. What a module does when it is imported belongs to every definition
 of it. Nothing is left out by hand, and a name that leads nowhere is an error.
 
-What is not seen: a module that is loaded by a computed name is refused, data files beside the
-code are no part of it, and an assignment counts where its name is reached, not for what its
-right side does beside.
+Texts of errors, warnings and logs do not count either, but for what the service is asked: its
+answers are results, and they hold such texts. Elsewhere a result may keep the message of an error,
+as that of a search's trial. Such a text may be older than the code; no number depends on it.
+
+What is refused: a module that is loaded by a computed name, ``eval``, ``exec`` and ``globals``,
+and code that calls how a class shows itself in notebooks.
+
+What is not seen: data files beside the code; modules that are taken from ``sys.modules``; names of
+a submodule that are asked for by a computed text, where only its package is named; annotations that
+a decorator reads, but for those of ``singledispatch``. An assignment such as ``X = register(Y)``
+counts only for code that names ``X``: if the call also changes a table, that change is not seen.
 """
 
 from __future__ import annotations
@@ -29,11 +37,13 @@ from msr_utils.io import sha256_text
 from msr_utils.provenance.code_reader import (
     Key,
     Reading,
+    Registration,
     read,
     silent_imports,
 )
 from msr_utils.provenance.source_tree import (
-    EFFECT,
+    BODY,
+    EFFECTS,
     IMPORTED,
     LAMBDA,
     MAIN,
@@ -46,6 +56,10 @@ from msr_utils.provenance.source_tree import (
 
 DRAWING = ("msr_utils.figures", "msr_utils.style")
 """Packages that draw and compute nothing: what is only reached through them is presentation."""
+
+
+SERVICE = "serve"
+"""The package whose answers hold texts of errors."""
 
 
 def draws(module: str) -> bool:
@@ -83,13 +97,21 @@ class Reached:
         So two definitions of one name are told apart, as are those that name them.
         """
         named = (self._alone[name] for name in reading.names if name in self._alone)
-        return sha256_text("\n".join([_called(key), reading.text, *named]))
+        return sha256_text("\n".join([_called(key), self._text(reading), *named]))
+
+    def _text(self, reading: Reading) -> str:
+        """Its normal form; with the texts of errors where the service may answer with them."""
+        return "\n".join([reading.text, *(reading.messages if self._answers else ())])
+
+    @cached_property
+    def _answers(self) -> bool:
+        return any(module.partition(".")[0] == SERVICE for module, _ in self.readings)
 
     @cached_property
     def _alone(self) -> dict[Key, str]:
         """Hash of each definition's name and text."""
         return {
-            key: sha256_text(f"{_called(key)}\n{reading.text}")
+            key: sha256_text(f"{_called(key)}\n{self._text(reading)}")
             for key, reading in self.readings.items()
         }
 
@@ -105,9 +127,8 @@ class Reached:
 
 
 def _called(key: Key) -> str:
-    """Name of a definition; of effects and lambdas, which have none, their kind."""
-    name = key[1]
-    return next((kind for kind in (EFFECT, LAMBDA) if name.startswith(kind)), name)
+    """Name of a definition; of a lambda, which has none, its kind."""
+    return LAMBDA if key[1].startswith(LAMBDA) else key[1]
 
 
 class Code:
@@ -122,6 +143,7 @@ class Code:
         self.tree = tree
         self._readings: dict[Key, Reading] = {}
         self._effects: dict[str, list[Key]] = {}
+        self._registering: dict[str, list[str]] = {}
 
     def reach(
         self, roots: Iterable[Key], drawing: bool = False, tables: Collection[str] = ()
@@ -190,7 +212,7 @@ class Code:
         return self._effects[name]
 
     def _own_effects(self, module: Module) -> list[Key]:
-        registered = [(module.name, name) for name in module.registered if self._ours(module, name)]
+        registered = [(module.name, name) for name in self._registered(module)]
         # A module that is imported and never named is imported for what that does.
         unnamed = {
             name: binding
@@ -198,15 +220,35 @@ class Code:
             if name not in module.used | module.exported
         }
         silent = silent_imports(self.tree, unnamed, ())
-        acts = [(module.name, f"{EFFECT}{number}") for number in range(len(module.effects))]
+        acts = [(module.name, EFFECTS)] if module.effects or len(registered) > 1 else []
         return [*acts, *registered, *silent]
 
+    def _registered(self, module: Module) -> list[str]:
+        """Definitions that code of ours may register: see `_ours`."""
+        if module.name not in self._registering:
+            names = [name for name in module.registered if self._ours(module, name)]
+            self._registering[module.name] = names
+        return self._registering[module.name]
+
     def _ours(self, module: Module, name: str) -> bool:
-        """True if a decorator of a definition is ours: it may register what it decorates."""
+        """True if a decorator, the metaclass or ``__init_subclass__`` of a base is ours."""
+
         return any(
-            read(self.tree, module.name, [decorator]).names
+            read(self.tree, module.name, getattr(node, "decorator_list", ())).names
+            or (isinstance(node, ast.ClassDef) and self._is_taken(module.name, node))
             for node in module.definitions[name]
-            for decorator in getattr(node, "decorator_list", [])
+        )
+
+    def _is_taken(self, module: str, node: ast.ClassDef) -> bool:
+        """True if a class has a metaclass of ours, or a base that is told of its subclasses."""
+        made_by = [keyword.value for keyword in node.keywords if keyword.arg == "metaclass"]
+        if read(self.tree, module, made_by).names:
+            return True
+        return any(
+            is_told_of_subclasses(base) or self._is_taken(key[0], base)
+            for key in read(self.tree, module, node.bases).names
+            for base in self.tree.module(key[0]).definitions.get(key[1], ())
+            if isinstance(base, ast.ClassDef)
         )
 
     def _parts(self, key: Key) -> list[Key] | None:
@@ -218,8 +260,12 @@ class Code:
         if name == IMPORTED:
             return parts
         if name == MAIN:
-            return [*parts, *((module.name, f"{MAIN}{n}") for n in range(len(module.main)))]
-        return [*parts, *((module.name, name) for name in module.definitions)]
+            return [*parts, *([(module.name, BODY)] if module.main else [])]
+        names = [*module.definitions]
+        if module.is_package:  # whose names are taken from its modules
+            names += [name for name, binding in module.imports.items() if binding.is_ours]
+        found = [self.tree.resolve(module.name, name) for name in names]
+        return [*parts, *((binding.module, binding.name or IMPORTED) for binding in found)]
 
     def _read(self, key: Key) -> Reading:
         if key not in self._readings:
@@ -228,9 +274,14 @@ class Code:
 
     def _nodes(self, module: str, name: str) -> Sequence[ast.AST]:
         own = self.tree.module(module)
-        for kind, nodes in ((EFFECT, own.effects), (MAIN, own.main)):
-            if name.startswith(kind):
-                return [nodes[int(name.removeprefix(kind))]]
+        if name == BODY:
+            return own.main
+        if name == EFFECTS:
+            # In the order of the file: what registers first stands first in a table.
+            found: dict[int, ast.AST] = {node.lineno: node for node in own.effects}
+            for taken in self._registered(own):
+                found |= {node.lineno: Registration(taken) for node in own.definitions[taken]}
+            return [found[line] for line in sorted(found)]
         if name.startswith(LAMBDA):
             return own.lambdas[int(name.removeprefix(LAMBDA))]
         if name not in own.definitions:
@@ -256,6 +307,11 @@ def key_of(thing: object) -> Key:
     if name.endswith("<lambda>"):
         return module, f"{LAMBDA}{thing.__code__.co_firstlineno}"  # type: ignore[attr-defined]
     return module, name.partition(".")[0]
+
+
+def is_told_of_subclasses(node: ast.ClassDef) -> bool:
+    """True for a class with ``__init_subclass__``, which may fill a table."""
+    return any(getattr(item, "name", "") == "__init_subclass__" for item in node.body)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Code in a normal form, with what of our packages it names.
 
-Comments, docstrings, annotations, formatting and import lines leave no trace. An imported name
+Comments, docstrings, annotations, formatting and import lines leave no trace. Texts of errors,
+warnings and logs are kept apart, so that a new word in one is no new computation. An imported name
 counts as what it stands for, however it was imported: ``np.fft.rfft`` and ``fft.rfft`` after
 ``from numpy import fft`` are the same text, and a definition of ours is named without its module.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -41,6 +43,18 @@ DROPPED = ("ctx", "type_comment", "type_params", "kind", "returns", "annotation"
 LOADERS = ("importlib.import_module", "__import__", "runpy.run_module", "runpy.run_path")
 """What loads a module by its name."""
 
+HIDDEN = ("eval", "exec", "globals")
+"""What reaches names that the text of the code does not show."""
+
+SHOWN = "_repr_"
+"""How the methods begin by which objects show themselves in notebooks."""
+
+SAYS = re.compile(r"warnings\.warn|(?:.*[.@])?(?:log|logger|logging)\.[a-z]+")
+"""Calls whose arguments are texts for people, as those of a ``raise``."""
+
+DEFECT = "@Defect"
+"""Its kind, by which code decides, comes before the text."""
+
 FIELD_KINDS = ("ClassVar", "InitVar", "KW_ONLY")
 """Annotations that change what a dataclass does."""
 
@@ -61,6 +75,8 @@ class Reading:
         Other packages that it names.
     shown : list of Key
         What its classes name in ``_repr_html_`` and the like, which only notebooks call.
+    messages : list of str
+        Texts of its errors, warnings and logs, which are no part of `text`.
     """
 
     text: str = ""
@@ -68,6 +84,7 @@ class Reading:
     passed: list[str] = field(default_factory=list)
     packages: set[str] = field(default_factory=set)
     shown: list[Key] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
 
 def read(
@@ -90,21 +107,30 @@ def read(
     Raises
     ------
     IdentityError
-        If a name cannot be found, or a module is loaded by a name that is computed.
+        If a name cannot be found, a module is loaded by a name that is computed, or code that
+        computes uses `HIDDEN` or a method that begins with `SHOWN`.
     """
-    reader = _Reader(tree, module, scope)
+    reader = _Reader(tree, module, scope, nodes)
     reader.found.text = "".join(reader.write(node) for node in nodes)
     return reader.found
 
 
 class _Reader:
-    def __init__(self, tree: SourceTree, module: str, scope: Mapping[str, Binding] | None) -> None:
+    def __init__(
+        self,
+        tree: SourceTree,
+        module: str,
+        scope: Mapping[str, Binding] | None,
+        nodes: Sequence[ast.AST],
+    ) -> None:
         self.found = Reading()
         self._tree = tree
         self._module = module
         self._package = tree.module(module).package if tree.file(module) else module
         # (kind, names): what a class body binds is not seen by its methods.
         self._scopes = [("function", scope)] if scope else []
+        # How an object shows itself may call how its parts do.
+        self._shows = any(getattr(node, "name", "").startswith(SHOWN) for node in nodes)
 
     def write(self, node: object) -> str:
         """Normal form of a node, a list of nodes or a plain value."""
@@ -134,6 +160,11 @@ class _Reader:
         return self._chain(node, []) if isinstance(node.ctx, ast.Load) else node.id
 
     def _Attribute(self, node: ast.Attribute) -> str:
+        if node.attr.startswith(SHOWN) and not self._shows:
+            raise IdentityError(
+                f"{self._module}, line {node.lineno}: computes with {node.attr}, by which objects "
+                "show themselves in notebooks; call a method of another name"
+            )
         attributes, base = [node.attr], node.value
         while isinstance(base, ast.Attribute):
             attributes.insert(0, base.attr)
@@ -189,6 +220,10 @@ class _Reader:
     def _FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
         decorators = self.write(node.decorator_list)
         arguments = self._arguments(node.args)
+        if any(_registers(decorator) for decorator in node.decorator_list):
+            # singledispatch chooses by the annotation of the first argument.
+            first = [*node.args.posonlyargs, *node.args.args][:1]
+            arguments += "".join(self.write(a.annotation) for a in first if a.annotation)
         names = _argument_names(node.args) | bound_names(node.body, self._package)
         self.found.names += silent_imports(self._tree, names, node.body)
         body = self._inside("function", names, node.body)
@@ -209,7 +244,7 @@ class _Reader:
         around = [self.write(part) for part in (node.decorator_list, node.bases, node.keywords)]
         body: list[ast.AST] = []
         for item in node.body:
-            if isinstance(item, ast.FunctionDef) and item.name.startswith("_repr_"):
+            if isinstance(item, ast.FunctionDef) and item.name.startswith(SHOWN):
                 self._show(item)
             elif isinstance(item, ast.AnnAssign):
                 body.append(AnnotatedField(item, keep=bool(node.bases)))
@@ -264,7 +299,61 @@ class _Reader:
                 )
             if first.value.partition(".")[0] in PACKAGES:
                 self.found.names.append((self._tree.module(first.value).name, WHOLE))
-        return f"Call({called},{self.write(node.args)},{self.write(node.keywords)})"
+        if called in HIDDEN and isinstance(node.func, ast.Name):
+            raise IdentityError(
+                f"{self._module}, line {node.lineno}: {called}() reaches names that cannot be "
+                "followed; name what it needs"
+            )
+        values = len(node.args)
+        if SAYS.fullmatch(called):
+            values = 0
+        elif called == DEFECT:
+            values = 1
+        args = self.write(node.args[:values]) + self._messages(node.args[values:])
+        return f"Call({called},{args},{self.write(node.keywords)})"
+
+    # ------------------------------------------------------------------------ texts for people
+
+    def _Raise(self, node: ast.Raise) -> str:
+        """An error is its class and its values; the text of its message is kept apart."""
+        raised = node.exc
+        if not isinstance(raised, ast.Call):
+            return self._plain(node)
+        text = f"{self.write(raised.func)},{self._messages(raised.args)}"
+        cause = self.write(node.cause) if node.cause else ""
+        return f"Raise({text},{self.write(raised.keywords)},{cause})"
+
+    def _messages(self, nodes: Sequence[ast.expr]) -> str:
+        return f"[{','.join(map(self._message, nodes))}]" if nodes else ""
+
+    def _message(self, node: ast.expr) -> str:
+        """An argument without its sentence.
+
+        A text without a space is no sentence: it may be a name, such as that of a field or the
+        kind of a defect, by which code decides. Values inside f-strings stay. They are computed,
+        so they reach code, and they may fail.
+        """
+        match node:
+            case ast.Constant(value=str(text)) if " " in text:
+                self.found.messages.append(text)
+                return "Text()"
+            case ast.JoinedStr(values=[*parts]):
+                texts = [str(p.value) for p in parts if isinstance(p, ast.Constant)]
+                if any(" " in text for text in texts):
+                    self.found.messages.append("{}".join(texts))
+                    values = [part for part in parts if not isinstance(part, ast.Constant)]
+                    return f"Text({','.join(map(self.write, values))})"
+            case ast.BinOp(op=ast.Add()):
+                return f"Add({self._message(node.left)},{self._message(node.right)})"
+            case ast.IfExp():
+                chosen = f"{self._message(node.body)},{self._message(node.orelse)}"
+                return f"IfExp({self.write(node.test)},{chosen})"
+        return self.write(node)
+
+    # -------------------------------------------------------------------- commands and registries
+
+    def _Registration(self, node: Registration) -> str:
+        return f"Registered({node.name})"
 
     def _sequence(self, node: ast.List | ast.Tuple) -> str:
         """A command such as ``[python, "-m", "serve"]`` reaches what it runs."""
@@ -296,6 +385,20 @@ class AnnotatedField(ast.AST):
     def __init__(self, item: ast.AnnAssign, keep: bool) -> None:
         super().__init__()
         self.item, self.keep = item, keep
+
+
+class Registration(ast.AST):
+    """The moment at which a definition is registered, among the effects of its module."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+def _registers(decorator: ast.expr) -> bool:
+    """True for ``@f.register``, also where it is called."""
+    named = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(named, ast.Attribute) and named.attr == "register"
 
 
 def _argument_names(node: ast.arguments) -> dict[str, Binding]:

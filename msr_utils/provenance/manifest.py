@@ -9,6 +9,8 @@
   Runs that build on this one depend on it.
 - ``outputs``: every file with its SHA-256, those of bundles elsewhere by their path in the
   project. ``local`` marks what git ignores: it may be missing in a clone.
+- ``migration``, in manifests that a migration wrote and not the run: why, what was checked, and
+  what was not; see `msr_utils.study.migrate_manifests`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,10 @@ FORMAT = 2
 """Of manifests. Those of format 1 had no outputs."""
 
 MANIFEST, RESULTS = "manifest.json", "metrics.json"
+
+VOUCHED = (RESULTS, "notebook.ipynb", "params.yml")
+"""Files that no manifest leaves out: one that lies in the folder and is not recorded was put there
+or struck from the manifest by hand."""
 
 LOCAL = ("predictions.npz", "models/*")
 """Outputs that repeat corpus data or are large: git ignores them, a test says."""
@@ -112,15 +118,36 @@ class Manifest:
         return self.content.get("results", "")
 
     @property
+    def migration(self) -> str:
+        """Why a migration wrote this manifest, and what it checked; empty if the run wrote it."""
+        return self.content.get("migration", "")
+
+    @property
     def outputs(self) -> dict[str, dict[str, Any]]:
         """File to ``sha256`` and, if git ignores it, ``local``."""
         return self.content.get("outputs", {})
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a run folder; an empty one if the run has not finished."""
+    """The manifest of a run folder; an empty one if the run has not finished.
+
+    One that is no JSON object counts as one without outputs, which `check` calls altered.
+    """
     file = Path(folder) / MANIFEST
-    return Manifest(Path(folder), read_json(file) if file.is_file() else {})
+    if not file.is_file():
+        return Manifest(Path(folder))
+    try:
+        content = read_json(file)
+    except ValueError:
+        content = None
+    readable = isinstance(content, dict) and bool(content)
+    return Manifest(Path(folder), content if readable else {"format": FORMAT})
+
+
+def without_manifest(where: Path) -> list[Path]:
+    """Run folders under a folder that hold results and no manifest, sorted."""
+    found = {file.parent for name in (RESULTS, "params.yml") for file in where.rglob(name)}
+    return sorted(folder for folder in found if not (folder / MANIFEST).is_file())
 
 
 def hash_outputs(
@@ -156,9 +183,13 @@ def _files(folder: Path) -> list[str]:
 
 
 def check(manifest: Manifest, root: Path = PROJECT_ROOT) -> Check:
-    """Compare a run's files with its manifest; one of format 1 tells of none."""
+    """Compare a run's files with its manifest.
+
+    A manifest of format 1 names no files, so there is nothing to compare. One of the present
+    format without files was altered.
+    """
     if not manifest.outputs:
-        return Check()
+        return Check(altered=(MANIFEST,) if manifest.content.get("format") == FORMAT else ())
     altered: list[str] = []
     missing: list[str] = []
     local: list[str] = []
@@ -169,6 +200,8 @@ def check(manifest: Manifest, root: Path = PROJECT_ROOT) -> Check:
         elif sha256_file(path) != recorded["sha256"]:
             altered.append(name)
     unrecorded = [name for name in _files(manifest.folder) if name not in manifest.outputs]
+    altered += [name for name in unrecorded if name in VOUCHED]
+    unrecorded = [name for name in unrecorded if name not in VOUCHED]
     return Check(tuple(altered), tuple(missing), tuple(local), tuple(unrecorded))
 
 

@@ -67,6 +67,15 @@ def distribution(package: str, lock: Path = LOCK) -> str:
     return name
 
 
+@cache
+def _installed(name: str) -> str | None:
+    """Version of a package; None if it is not installed. Asking reads all of its metadata."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
 def versions_of(packages: Iterable[str], lock: Path = LOCK) -> dict[str, str]:
     """Version of each package by the name that it is imported by, and of all that they need.
 
@@ -82,9 +91,7 @@ def versions_of(packages: Iterable[str], lock: Path = LOCK) -> dict[str, str]:
         name = waiting.pop()
         if name in found:
             continue
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = pinned.get(name, "")
+        installed = _installed(name)
+        found[name] = pinned.get(name, "") if installed is None else installed
         waiting += [*needs.get(name, ()), *COMPANIONS.get(name, ())]
     return dict(sorted(found.items()))

@@ -18,9 +18,11 @@ from msr_utils.paths import PROJECT_ROOT
 PACKAGES = ("msr_utils", "serve")
 """Packages whose code counts; all others count by their versions."""
 
-WHOLE, IMPORTED, MAIN, EFFECT, LAMBDA = "*", "<import>", "__main__", "<effect>", "<lambda>"
-"""Parts of a module beside its names: all of it; what its import does; what ``python -m`` runs; one
-effect or one lambda, followed by its number or its line."""
+WHOLE, IMPORTED, MAIN, EFFECTS, BODY, LAMBDA = (
+    "*", "<import>", "__main__", "<effects>", "<main>", "<lambda>",
+)  # fmt: skip
+"""Parts of a module beside its names: all of it; what its import does; what ``python -m`` runs; its
+own effects, in order; the body that only ``python -m`` runs; one lambda, followed by its line."""
 
 
 class IdentityError(ValueError):
@@ -74,7 +76,7 @@ class Module:
         Modules from which all names are taken.
     effects : list of ast.stmt
     registered : list of str
-        Definitions that a decorator of ours takes when the module is imported.
+        Definitions that a decorator or a base class may take when the module is imported.
     main : list of ast.stmt
         The body of ``if __name__ == "__main__"``.
     """
@@ -158,8 +160,13 @@ def is_docstring(node: ast.AST) -> bool:
 
 
 def is_type_checking(node: ast.AST) -> bool:
-    """True for ``if TYPE_CHECKING``, whose body never runs."""
-    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    """True for ``if TYPE_CHECKING``, whose body never runs; not for any other condition."""
+    match node:
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return True
+        case ast.If(test=ast.Attribute(value=ast.Name(), attr="TYPE_CHECKING")):
+            return True
+    return False
 
 
 def _is_main(node: ast.AST) -> bool:
@@ -263,8 +270,11 @@ def _sort_in(node: ast.stmt, module: Module) -> None:
     if _is_main(node):
         module.main.append(node)
         return
-    if is_type_checking(node):
-        module.imports = _imports_in(node, module.package) | module.imports
+    if isinstance(node, ast.If) and is_type_checking(node):
+        for statement in node.body:
+            module.imports = _imports_in(statement, module.package) | module.imports
+        for statement in node.orelse:
+            _sort_in(statement, module)
         return
     if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
         module.stars += [b.module for _, b in imported(node, module.package) if b.is_ours]
@@ -281,7 +291,9 @@ def _sort_in(node: ast.stmt, module: Module) -> None:
     for name in names:
         module.definitions.setdefault(name, []).append(node)
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        if node.decorator_list:
+        if node.decorator_list or (
+            isinstance(node, ast.ClassDef) and (node.bases or node.keywords)
+        ):
             module.registered.append(node.name)  # whether by one of ours, the reader decides
         return
     altered = _altered(node)
@@ -303,14 +315,25 @@ def _imports_in(node: ast.stmt, package: str) -> dict[str, Binding]:
 
 
 def _altered(node: ast.stmt) -> set[str]:
-    """Names of which a statement sets an item or an attribute, or which it adds to."""
-    targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
+    """Names of which a statement sets an item or an attribute, or which it adds to.
+
+    Also inside a block, such as a loop that fills a table.
+    """
     found = set()
-    for target in targets:
-        place = target
-        while isinstance(place, ast.Subscript | ast.Attribute):
-            place = place.value
-        if isinstance(place, ast.Name) and (place is not target or isinstance(node, ast.AugAssign)):
+    for inner in ast.walk(node):
+        match inner:
+            case (
+                ast.Subscript(ctx=ast.Store() | ast.Del())
+                | ast.Attribute(ctx=ast.Store() | ast.Del())
+            ):
+                place: ast.AST = inner
+                while isinstance(place, ast.Subscript | ast.Attribute):
+                    place = place.value
+            case ast.AugAssign():
+                place = inner.target
+            case _:
+                continue
+        if isinstance(place, ast.Name):
             found.add(place.id)
     return found
 

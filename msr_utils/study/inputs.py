@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ from msr_utils.study.plan import (
 NOTHING = "none"
 """In the place of a hash, where a parameter names no file."""
 
-UP_TO_DATE, REDRAW, STALE, ALTERED, ABSENT = (
-    "up to date", "presentation stale", "results stale", "altered", "not run",
+UP_TO_DATE, REDRAW, STALE, ALTERED, ABSENT, NO_MANIFEST = (
+    "up to date", "presentation stale", "results stale", "altered", "not run", "no manifest",
 )  # fmt: skip
 """States of a run. What only draws otherwise is drawn again and computes the same numbers."""
 
@@ -56,11 +57,15 @@ class State:
         Inputs that have changed, or files.
     unknown : tuple of str
         Inputs that cannot be compared, as data that is not here.
+    migration : str
+        Of an up-to-date run whose manifest a migration wrote: why, and what was checked. The run
+        was not repeated with the code whose identity the manifest has.
     """
 
     name: str
     why: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    migration: str = ""
 
 
 @dataclass
@@ -115,7 +120,7 @@ class Inputs:
     def notebook(self, name: str) -> NotebookIdentity:
         """Both identities of a notebook."""
         path = self.notebooks / f"{name}.ipynb"
-        return self._once(("notebook", name), lambda: notebook_identity(path, self.code))
+        return self._once(("notebook", name), lambda: _identity(path, sha256_file(path), self.code))
 
     def parameters(self, run: Run) -> dict[str, Any]:
         """Values of all parameters that are no files: those given, else the notebook's own."""
@@ -152,6 +157,12 @@ class Inputs:
         return self._once((loader, value, size), lambda: _corpus_hash(loader, value, size))
 
 
+@lru_cache(maxsize=256)
+def _identity(path: Path, content: str, code: Code) -> NotebookIdentity:
+    """Both identities of a notebook of this content, once in a process."""
+    return notebook_identity(path, code)
+
+
 def _kinds(run: Run) -> dict[str, str]:
     """Parameters that name files which a run reads, and what kind they are of."""
     kinds = {"data_dir": "corpus corpus", **run.inputs}
@@ -163,17 +174,32 @@ def _corpus(run: Run) -> str:
 
 
 def _corpus_hash(loader: str, folder: str, size: int | None = None) -> str | None:
-    """SHA-256 of a corpus; None if it is not here."""
+    """SHA-256 of a corpus; None if it is not here.
+
+    Once in a process for files of the same names, sizes and times.
+    """
     if loader != "synthetic" and not folder:
         return NOTHING
     path = PROJECT_ROOT / folder
     if loader != "synthetic" and not path.is_dir():
         return None
+    seen = () if loader == "synthetic" else _file_states(path)
     try:
-        options: dict[str, Any] = {"synthetic_tracks": size} if size else {}
-        return load_corpus(loader, path, need_audio=False, **options).content_hash()
+        return _content_hash(loader, path, size, seen)
     except CorpusError as error:
         raise StudyError(f"{folder}: {error}") from error
+
+
+def _file_states(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Path, size and time of change of every file under a folder."""
+    states = ((path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file())
+    return tuple((str(path), state.st_size, state.st_mtime_ns) for path, state in states)
+
+
+@lru_cache(maxsize=64)
+def _content_hash(loader: str, path: Path, size: int | None, seen: tuple) -> str:
+    options: dict[str, Any] = {"synthetic_tracks": size} if size else {}
+    return load_corpus(loader, path, need_audio=False, **options).content_hash()
 
 
 def _bundles(folder: str, names: list[str]) -> str | None:
@@ -256,8 +282,8 @@ def state_of(
     if not found.ok:
         return State(ALTERED, (*found.altered, *(f"{name} is missing" for name in found.missing)))
     if recorded.presentation != presentation:
-        return State(REDRAW, (), tuple(unknown))
-    return State(UP_TO_DATE, (), tuple(unknown))
+        return State(REDRAW, (), tuple(unknown), recorded.migration)
+    return State(UP_TO_DATE, (), tuple(unknown), recorded.migration)
 
 
 @dataclass

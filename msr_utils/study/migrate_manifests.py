@@ -1,10 +1,11 @@
-"""Give published manifests the present format, or identities of moved and renamed code, once.
+"""Carry identities over: give published manifests the identities of the present code.
 
-``python -m msr_utils.study.migrate_manifests [reports/published]``. It runs nothing: it hashes what
-lies there and takes the identities of the code as it is. That the code gives these numbers is shown
-by running it, not by this; each manifest says so. What stood in it before stays under
-``migrated_from``. It refuses to vouch for numbers that are not those of the last commit, and
-can be called again.
+``python -m msr_utils.study.migrate_manifests [reports/published]``. It is for code that was moved
+or renamed, and for changes of how identities are computed. It runs no notebook: it hashes the files
+that are there and takes the identities of the present code. Only running the code shows that it
+gives these numbers. So each manifest says that it was migrated, and ``msr verify`` and the book
+count such runs apart. ``migrated_from`` keeps what the manifest of format 1 held. Numbers that are
+not those of the last commit are refused. It can be called again.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ OLD = ("key", "inputs")
 """What of a manifest of format 1 is kept."""
 
 CHECKED = (
-    "Nothing was run: identities are those of the code, parameters and packages at the time of "
-    "this migration, hashes those of the files and data as they lay there. Checked: the numbers in "
-    "metrics.json are those of the last commit, the corpus has the hash that the manifest had. Not "
-    "checked: that this code gives them. null stands for what could not be known."
+    "The run was made with earlier code, which was moved, renamed or rewritten since. A migration "
+    "then wrote the identities of the present code, parameters, packages and data into its "
+    "manifest, and ran nothing. Checked: the numbers in metrics.json are those of the last commit, "
+    "and the corpus has the hash that the run recorded. Not checked: that the present code gives "
+    "these numbers. null stands for what could not be known."
 )
 
 

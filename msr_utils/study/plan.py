@@ -14,7 +14,7 @@ import yaml
 
 from msr_utils.corpora import CORPORA
 from msr_utils.corpora.base import LABELS
-from msr_utils.paths import NOTEBOOKS, PROJECT_ROOT, REPORTS
+from msr_utils.paths import NOTEBOOKS, PROJECT_ROOT, SCRATCH
 
 RUN_KEYS = (
     "notebook", "preset", "parameters", "after", "uses", "for", "corpora", "experiment", "inputs",
@@ -438,4 +438,4 @@ def run_folder(output_dir: str, corpus: str, data_dir: str, run: str) -> Path:
     """Folder of a run; a notebook run on its own, without one, gets a scratch folder."""
     if output_dir:
         return PROJECT_ROOT / output_dir
-    return REPORTS / "scratch" / corpus_name(corpus, data_dir) / run
+    return SCRATCH / corpus_name(corpus, data_dir) / run

@@ -9,13 +9,14 @@ from typing import Any
 
 import yaml
 
-from msr_utils.paths import NOTEBOOKS
+from msr_utils.paths import NOTEBOOKS, SCRATCH
 from msr_utils.provenance import manifest
 from msr_utils.provenance.manifest import Check
 from msr_utils.provenance.source_tree import IdentityError
 from msr_utils.study.inputs import (
     ABSENT,
     ALTERED,
+    NO_MANIFEST,
     REDRAW,
     STALE,
     Inputs,
@@ -29,6 +30,14 @@ from msr_utils.study.plan import (
     StudyError,
     plan,
     read_study,
+)
+
+CARRIED_OVER = "identity carried over"
+"""Said of runs whose manifest was written by a migration: they were not run with today's code."""
+
+UNFINISHED = (
+    "it holds results that nothing vouches for: the run did not finish, or its manifest.json was "
+    "removed; put that back (git checkout) or run it again with 'msr run'"
 )
 
 
@@ -52,6 +61,11 @@ class Verified:
         """``edition/corpus/run``."""
         return "/".join(self.folder.parts[-3:])
 
+    @property
+    def standing(self) -> str:
+        """Its state; apart from others, where its identity was carried over by a migration."""
+        return f"{self.state.name}, {CARRIED_OVER}" if self.state.migration else self.state.name
+
     def lines(self) -> Iterator[tuple[str, str]]:
         """What there is to say: a word, and the file or the reason."""
         for word, files in (
@@ -61,7 +75,9 @@ class Verified:
             ("unrecorded", self.files.unrecorded),
         ):
             yield from ((word, f"{self.name}/{f}" if f[0] != "/" else f[1:]) for f in files)
-        if self.state.name in (STALE, REDRAW, ABSENT):
+        if self.state.migration:
+            yield "carried over", self.name
+        if self.state.name in (STALE, REDRAW, ABSENT, NO_MANIFEST):
             yield self.state.name, ": ".join(filter(None, [self.name, ", ".join(self.state.why)]))
         if self.state.unknown:
             yield "not compared", f"{self.name}: {', '.join(self.state.unknown)}"
@@ -77,24 +93,32 @@ def verify(where: Path, notebooks: Path = NOTEBOOKS) -> list[Verified]:
     notebooks : Path
         With ``study.yml``.
 
+    Returns
+    -------
+    list of Verified
+        Also folders with results and no manifest. Notebooks that were run on their own, in the
+        scratch folder, never have one and are left out.
+
     Raises
     ------
     StudyError
-        If there is no finished run.
+        If there is no run.
     """
-    folders = sorted(file.parent for file in Path(where).resolve().rglob(manifest.MANIFEST))
-    if not folders:
+    where = Path(where).resolve()
+    finished = {file.parent for file in where.rglob(manifest.MANIFEST)}
+    bare = {f for f in manifest.without_manifest(where) if not f.is_relative_to(SCRATCH)}
+    if not finished | bare:
         raise StudyError(f"{where}: holds no finished run")
     inputs = Inputs(notebooks=notebooks)
-    shelves = {c: standings(c, inputs) for c in dict.fromkeys(f.parent for f in folders)}
-    return [
-        Verified(
-            folder,
-            manifest.check(manifest.read(folder)),
-            _state(shelves[folder.parent], folder.name),
-        )
-        for folder in folders
-    ]
+    shelves = {c: standings(c, inputs) for c in {f.parent for f in finished}}
+    found = []
+    for folder in sorted(finished | bare):
+        if folder in bare:
+            found.append(Verified(folder, Check(), State(NO_MANIFEST, (UNFINISHED,))))
+            continue
+        files = manifest.check(manifest.read(folder))
+        found.append(Verified(folder, files, _state(shelves[folder.parent], folder.name)))
+    return found
 
 
 def standings(corpus_dir: Path, inputs: Inputs) -> Standings:
@@ -152,5 +176,10 @@ def _state(shelf: Standings, name: str) -> State:
 
 
 def failed(found: list[Verified]) -> bool:
-    """True if a file was altered or is missing."""
-    return any(not one.files.ok or one.state.name == ALTERED for one in found)
+    """True if a file was altered or is missing, or a folder with results has no manifest."""
+    return any(not one.files.ok or one.state.name in (ALTERED, NO_MANIFEST) for one in found)
+
+
+def reasons(found: list[Verified]) -> list[str]:
+    """Why identities were carried over and what was checked, each text once."""
+    return list(dict.fromkeys(one.state.migration for one in found if one.state.migration))

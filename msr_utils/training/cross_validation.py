@@ -357,14 +357,17 @@ class _Training:
             )
             for train, held_out in parts
         ]
-        slope, level, tried = solve_ridge(tracks, self.settings.target, self.config.alphas)
+        fit = solve_ridge(tracks, self.settings.target, self.config.alphas)
         norm = model.get_layer("normalisation")
         sd = 1 / np.asarray(norm.scale, np.float64)
         mean = -np.asarray(norm.offset, np.float64) * sd
         model.get_layer("curve").set_weights(
-            [(slope * sd)[:, None].astype(np.float32), np.array([level + mean @ slope], np.float32)]
+            [
+                (fit.slope * sd)[:, None].astype(np.float32),
+                np.array([fit.level + mean @ fit.slope], np.float32),
+            ]
         )
-        return tried
+        return fit.tried
 
     def _altered(self, train: Sequence[str]) -> list[Sequence2Hz]:
         return [copy for i in train for copy in self.copies.get(i, ())]

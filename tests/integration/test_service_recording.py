@@ -45,20 +45,20 @@ def test_the_service_still_answers_as_recorded(asked):
     for name, answer in answers.items():
         old = recorded[name]
         same = ("command", "status", "type")
-        assert [answer[k] for k in same] == [old[k] for k in same], name
-        if answer["type"] in service_recording.JSON:
+        assert [getattr(answer, k) for k in same] == [old[k] for k in same], name
+        if answer.type in service_recording.JSON:
             # A problem has a field where one is concerned.
-            new_keys, old_keys = keys(answer["answer"]), keys(old["answer"])
+            new_keys, old_keys = keys(answer.answer), keys(old["answer"])
             assert new_keys - {"field"} == old_keys - {"field"}, name
-            assert ("field" in new_keys) == (answer["status"] >= 400), name
-    assert {a["status"] for a in answers.values()} == {200, 400, 404, 422}
-    assert "127.0.0.1:8000" in answers["predict"]["command"]
+            assert ("field" in new_keys) == (answer.status >= 400), name
+    assert {a.status for a in answers.values()} == {200, 400, 404, 422}
+    assert "127.0.0.1:8000" in answers["predict"].command
 
 
 def test_live_answers_go_on_where_the_last_one_ended(asked):
     answers, _ = asked
     first, second, end = (
-        json.loads(answers[name]["answer"]) for name in ("live", "live-next", "live-end")
+        json.loads(answers[name].answer) for name in ("live", "live-next", "live-end")
     )
     assert first["times_s"][0] == 0.5 and second["times_s"][0] > first["audio_s"] - 0.5
     assert second["audio_s"] == end["audio_s"] == 2 * service_recording.CHUNK_SECONDS

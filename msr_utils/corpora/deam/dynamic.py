@@ -107,7 +107,10 @@ def _read_dynamic(path: Path, findings: Findings) -> Curves:
             if song in curves:
                 raise CorpusError(f"{path.name}: song_id {song} is repeated", path.name, "song_id")
             where = f"{path.name}, song {song}"
-            numbers = [_number(cells[i], where, c) for i, c in columns.items()]
+            try:  # most rows are numbers and empty cells
+                numbers = [float(cells[i]) if cells[i] else np.nan for i in columns]
+            except ValueError:
+                numbers = [_number(cells[i], where, c) for i, c in columns.items()]
             with np.errstate(over="ignore"):  # becomes infinity, which is refused
                 values = np.array(numbers).astype(np.float32)
             check_scale(values, where, file=path.name, field=path.stem)

@@ -19,6 +19,7 @@ from msr_utils.corpora.deam.songs import (
 )
 from msr_utils.corpora.findings import Findings
 from msr_utils.corpora.tables import read_csv
+from msr_utils.metrics.correlation import pearson
 
 STATIC_FILES = (
     "static_annotations_averaged_songs_1_2000.csv",
@@ -136,11 +137,11 @@ def _audit(static: dict[int, np.ndarray], curves: dict[str, Curves]) -> list[Sta
         songs = [
             s for s in static if release_of(s) == release and all(s in means[t] for t in TARGETS)
         ]
-        rows = [[*static[s], *(means[t][s] for t in TARGETS)] for s in songs]
         r = np.full((2, 2), np.nan)  # [column of the file, curve], both in the order of TARGETS
         if len(songs) >= MIN_SONGS_FOR_SWAP:
-            with np.errstate(invalid="ignore"):  # NaN if a column does not vary
-                r = np.corrcoef(np.array(rows, float).T)[:2, 2:]
+            columns = np.array([static[s] for s in songs], float).T
+            dynamic = [np.array([means[t][s] for s in songs], float) for t in TARGETS]
+            r = np.stack([pearson(columns, mean) for mean in dynamic], axis=1)
         crossed = float(r[0, 1] + r[1, 0] - r[0, 0] - r[1, 1])
         audits.append(
             StaticAudit(

@@ -29,6 +29,7 @@ from msr_utils.corpora.folder.labels import (
 )
 from msr_utils.corpora.folder.tracks import TrackRow, read_tracks
 from msr_utils.corpora.tables import read_csv
+from msr_utils.metrics.correlation import pearson
 
 FILES = ("tracks.csv", "annotations.csv", "ratings.csv", "raters.csv", "card.yml")
 """Files of a folder corpus beside its audio; other files in the folder are not read."""
@@ -216,7 +217,7 @@ def _note_disagreement(tracks: list[Track], findings: Findings) -> None:
     curves, means = curves[:, known], means[:, known]
     if not known.any() or (np.ptp([*curves, *means], axis=1) == 0).any():
         return  # a constant has no correlation
-    r = np.corrcoef(curves, means)[: len(TARGETS), len(TARGETS) :]
+    r = np.stack([pearson(curves, mean) for mean in means], axis=1)
     same_target, other_target = np.diag(r), np.diag(r[:, ::-1])
     if (same_target >= MIN_AGREEMENT).all() and (same_target >= other_target).all():
         return

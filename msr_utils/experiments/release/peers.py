@@ -18,9 +18,9 @@ import json, sys
 from importlib.metadata import version
 import vibenet
 model = vibenet.load_model()
-heard = [model.predict(path)[0] for path in json.load(sys.stdin)]
-said = [[one.valence, one.energy] for one in heard]
-json.dump({"version": version("vibenet"), "said": said}, sys.stdout)
+found = [model.predict(path)[0] for path in json.load(sys.stdin)]
+scores = [[one.valence, one.energy] for one in found]
+json.dump({"version": version("vibenet"), "scores": scores}, sys.stdout)
 """
 """Program that predicts clips with vibenet. An interpreter that has vibenet runs it."""
 
@@ -82,7 +82,7 @@ def _run_vibenet(corpus: Corpus, python: str) -> tuple[str, np.ndarray]:
         reason = (error.stderr.strip().splitlines() or ["no output"])[-1]
         raise ValueError(f"BENCH_PEERS_PYTHON={python}: vibenet: {reason}") from error
     answer = json.loads(output)
-    return f"vibenet {answer['version']}", np.array(answer["said"])
+    return f"vibenet {answer['version']}", np.array(answer["scores"])
 
 
 def peer_limits(peers: Mapping[str, Results]) -> list[str]:

@@ -63,5 +63,7 @@ def test_lengths_that_show_no_growth_are_refused():
 
 
 def test_the_networks_have_room_for_the_longest_input():
-    for network in network_cost.networks(1200).values():
-        assert network.family == "lstm" or network.config.max_frames == 1200
+    compared = network_cost.networks(1200).values()
+    rooms = [n.config.max_frames for n in compared if n.family == "transformer"]
+    assert rooms and set(rooms) == {1200}
+    assert {n.family for n in compared} == {"lstm", "transformer"}

@@ -91,9 +91,9 @@ def test_predict_gives_a_frame_for_each_half_second(bundle, tmp_path):
     assert len(got.times_s) == len(got.valence) == len(got.arousal) == 60
     np.testing.assert_allclose(got.times_s[[0, -1]], [0.5, 30.0])
     assert np.abs(got.valence).max() <= 1
-    assert (
-        got.quadrant[0] == ("Q1" if got.mean["arousal"] >= 0 else "Q4") or got.mean["valence"] < 0
-    )
+    signs = got.mean["valence"] >= 0, got.mean["arousal"] >= 0
+    names = {(True, True): "Q1", (False, True): "Q2", (False, False): "Q3", (True, False): "Q4"}
+    assert got.quadrant[0] == names[signs]
     assert got.to_csv().splitlines()[0] == "time_s,valence,arousal,model"
     assert len(got.to_csv().splitlines()) == 61
 

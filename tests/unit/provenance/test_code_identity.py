@@ -218,6 +218,13 @@ def test_a_module_as_a_value_is_reached_whole(reach):
         "b": "def g(): return 1\ndef h(): return 2",
     }
     assert reach(**modules)[1] == {"f", "g", "h"}
+    # Also what a package takes from its modules.
+    package = {
+        "a": modules["a"],
+        "b/__init__": "from msr_utils.b.c import g",
+        "b/c": "def g(): return 1",
+    }
+    assert reach(**package)[1] == {"f", "g"}
 
 
 def test_what_another_process_runs_is_reached(reach):
@@ -253,6 +260,13 @@ def test_what_another_process_runs_is_reached(reach):
             "computed",
         ),
         ("import sys\ndef f(): return ['x', '-m', 'msr_utils.nowhere']", "not in"),
+        ("def f(x): return eval(x)", "cannot be followed"),
+        ("def f(x): exec(x)", "cannot be followed"),
+        ("def f(x): return globals()[x]", "cannot be followed"),
+        (
+            "class T:\n    def _repr_html_(self): return 1\ndef f(x): return T()._repr_html_()",
+            "show themselves in notebooks",
+        ),
     ],
 )
 def test_what_cannot_be_followed_is_an_error(reach, a, words):
@@ -320,3 +334,121 @@ def test_roots_that_are_not_there(tmp_path):
     with pytest.raises(IdentityError, match="module 'msr_utils.b' is not in"):
         code.reach([("msr_utils.b", WHOLE)])
     assert not code.reach([("msr_utils.a", MAIN)]).readings
+
+
+@pytest.mark.parametrize(
+    "before, after, same",
+    [
+        ("raise ValueError('a bad level')", "raise ValueError('a wrong level')", True),
+        ("raise ValueError(f'{x}: bad level')", "raise ValueError(f'{x}: wrong level')", True),
+        ("raise ValueError('a bad ' + x)", "raise ValueError('a wrong ' + x)", True),
+        ("raise ValueError('a bad level', 'level')", "raise ValueError('a bad level', 'n')", False),
+        ("raise ValueError('a bad level')", "raise TypeError('a bad level')", False),
+        ("raise ValueError(f'{x}: bad level')", "raise ValueError(f'{g(x)}: bad level')", False),
+        ("raise ValueError('one two') from x", "raise ValueError('one two')", False),
+        ("warnings.warn('it is slow')", "warnings.warn('this is slow')", True),
+        ("log.info('it is slow')", "log.info('this is slow')", True),
+        ("return Defect('cut short', 'it ends')", "return Defect('cut short', 'it stops')", True),
+        ("return Defect('cut short', 'it ends')", "return Defect('not whole', 'it ends')", False),
+        ("return Defect('cut short', 'it ends')", "return Defect('cut short', f'it {x}')", False),
+        ("return 'a bad level'", "return 'a wrong level'", False),
+        ("return g('a bad level')", "return g('a wrong level')", False),
+    ],
+)
+def test_a_message_for_people_is_no_computation(reach, before, after, same):
+    source = """
+        import logging, warnings
+        log = logging.getLogger("x")
+        class Defect: pass
+        def g(x): return x
+        def f(x):
+            {}
+        """
+    assert (reach(a=source.format(before))[0] == reach(a=source.format(after))[0]) is same
+
+
+def test_messages_count_where_the_service_answers_with_them(tmp_path):
+    def identity(number, message):
+        root = tmp_path / str(number)
+        code = package(root, a=f"def f(): raise ValueError('{message}')")
+        (root / "serve").mkdir()
+        (root / "serve" / "__init__.py").write_text("from msr_utils.a import f\ndef ask(): f()")
+        roots = [("msr_utils.a", "f")], [("serve", "ask")]
+        return [code.reach(one).hash for one in roots]
+
+    first, second = identity(1, "it is bad"), identity(2, "it is wrong")
+    assert first[0] == second[0]
+    assert first[1] != second[1]
+
+
+def test_the_order_of_effects_and_registrations_counts(reach):
+    a = "BLOCKS = []\nBLOCKS.append(1)\nBLOCKS.append(2)\ndef f(): return BLOCKS"
+    swapped = "BLOCKS = []\nBLOCKS.append(2)\nBLOCKS.append(1)\ndef f(): return BLOCKS"
+    assert reach(a=a) != reach(a=swapped)
+    b = "ALL = []\ndef take(g):\n    ALL.append(g)\n    return g\n"
+    one, two = "@take\ndef one(): return 1\n", "@take\ndef two(): return 2\n"
+    f = "def f(): return ALL"
+    assert reach(a=b + one + two + f) != reach(a=b + two + one + f)
+    main = "def f(): pass\nif __name__ == '__main__':\n    {}\n    {}\n"
+    run = ("msr_utils.a", MAIN)
+    assert reach(run, a=main.format("f()", "g = f()")) != reach(
+        run, a=main.format("g = f()", "f()")
+    )
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "for i in (1, 2):\n    T[i] = KEY",
+        "if True:\n    x = 1\n    T[x] = KEY",
+        "try:\n    x = 1\n    T[x] = KEY\nexcept ValueError:\n    pass",
+        "with open('x') as file:\n    T[file] = KEY",
+    ],
+)
+def test_a_block_that_binds_a_name_and_fills_a_table_belongs_to_the_table(reach, block):
+    source = f"T = {{}}\n{block}\ndef f(): return T"
+    assert reach(a=source.replace("KEY", "6")) != reach(a=source.replace("KEY", "7"))
+
+
+def test_only_a_plain_type_checking_block_never_runs(reach):
+    start = "from typing import TYPE_CHECKING\nimport typing\n"
+    block = "if {}:\n    LEVEL = {}\nelse:\n    LEVEL = 3\ndef f(): return LEVEL"
+    for test, same in (
+        ("TYPE_CHECKING", True), ("typing.TYPE_CHECKING", True), ("not TYPE_CHECKING", False),
+        ("f and TYPE_CHECKING", False),
+    ):  # fmt: skip
+        one, two = (reach(a=start + block.format(test, level)) for level in (1, 2))
+        assert (one == two) is same, test
+    inside = "def f():\n    if not TYPE_CHECKING:\n        return {}\n"
+    assert reach(a=start + inside.format(1)) != reach(a=start + inside.format(2))
+
+
+def test_subclasses_that_a_base_is_told_of_are_reached(reach):
+    modules = {
+        "base": """
+            ALL = {}
+            class Base:
+                def __init_subclass__(cls): ALL[cls.__name__] = cls
+            from msr_utils import parts
+            """,
+        "parts": "from msr_utils.base import Base\nclass Middle(Base): pass\n"
+        "class Part(Middle):\n    size = 1\n",
+        "a": "from msr_utils.base import ALL\ndef f(): return ALL",
+    }
+    first = reach(**modules)
+    assert {"Middle", "Part"} < first[1]
+    other = modules | {"parts": modules["parts"].replace("size = 1", "size = 2")}
+    assert reach(**other) != first
+    # Classes that no base takes are reached where they are named.
+    assert "Part" not in reach(**modules | {"base": "ALL = {}\nclass Base: pass\n"})[1]
+
+
+def test_the_type_by_which_singledispatch_chooses_counts(reach):
+    source = """
+        from functools import singledispatch
+        @singledispatch
+        def f(x): return 0
+        @f.register
+        def _(x: {}): return 1
+        """
+    assert reach(a=source.format("int")) != reach(a=source.format("str"))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from needs import skip
 
+from msr_utils.book.edition import BookError, chapters
 from msr_utils.cli import main
-from msr_utils.io import read_json, write_json
+from msr_utils.io import read_json, write_json, write_text
 from msr_utils.paths import PROJECT_ROOT, REPORTS
 from msr_utils.provenance import manifest
 from msr_utils.provenance.manifest import Check
 from msr_utils.study.inputs import (
+    NO_MANIFEST,
     REDRAW,
     STALE,
     UP_TO_DATE,
@@ -30,21 +34,38 @@ PUBLISHED = REPORTS / "published"
 RUNS = sorted(file.parent for file in PUBLISHED.glob("*/*/manifest.json"))
 
 
-@pytest.fixture
-def edition(tmp_path):
-    """Two published runs in a place of their own, as if this code had just made them."""
-    folder = tmp_path / "published" / "vgmidi"
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Two published runs in a place of their own, as if this code had just made them.
+
+    Their data are a corpus of one track: what is checked here does not depend on its size.
+    """
+    root = tmp_path_factory.mktemp("edition")
+    data = root / "data" / "vgmidi"
+    data.mkdir(parents=True)
+    (data / "tracks.csv").write_text("track_id,file,group,title\na,a.wav,g,A\n")
+    (data / "annotations.csv").write_text("track_id,time_s,arousal,valence\na,0.5,0.1,0.2\n")
+    (data / "a.wav").write_bytes(b"sound")
+    folder = root / "published" / "vgmidi"
     for run in ("lstm-valence", "linear-valence"):
         shutil.copytree(PUBLISHED / "vgmidi" / run, folder / run)
+        params = yaml.safe_load((folder / run / "params.yml").read_text())
+        write_text(folder / run / "params.yml", yaml.safe_dump(params | {"data_dir": str(data)}))
     shelf = standings(folder, Inputs())
     for run in shelf.runs:
         now, presentation = shelf.now(run)
         content = read_json(folder / run / "manifest.json")
-        write_json(
-            folder / run / "manifest.json",
-            content | {"inputs": now, "presentation": presentation},
-        )
+        content |= {"inputs": now, "presentation": presentation}
+        content["outputs"] = manifest.hash_outputs(folder / run)
+        content.pop("migration", None)
+        write_json(folder / run / "manifest.json", content)
     return folder.parent
+
+
+@pytest.fixture
+def edition(prepared, tmp_path):
+    """A copy of them that may be altered."""
+    return shutil.copytree(prepared, tmp_path / "published")
 
 
 def verified(folder):
@@ -79,6 +100,51 @@ def test_an_edited_number_is_found(edition):
     assert done.exit_code == 1
     assert "altered             published/vgmidi/lstm-valence/metrics.json" in done.output
     assert "2 runs: " in done.output
+
+
+def test_results_without_a_manifest_are_a_failure(edition):
+    (edition / "vgmidi" / "lstm-valence" / "manifest.json").unlink()
+    found = verified(edition)
+    assert found["lstm-valence"].state.name == NO_MANIFEST
+    assert failed(found.values())
+    done = CliRunner().invoke(main, ["verify", str(edition)])
+    assert done.exit_code == 1
+    assert "no manifest         published/vgmidi/lstm-valence: it holds results" in done.output
+    assert "2 runs: 1 up to date; 1 no manifest" in done.output
+    with pytest.raises(BookError, match="lstm-valence: has results, but no manifest.json"):
+        chapters(edition / "vgmidi")
+    # A run that has failed, or is under way, is no chapter yet.
+    (edition / "vgmidi" / "lstm-valence" / "failed.ipynb").write_text("{}")
+    assert [*chapters(edition / "vgmidi")] == ["03_linear"]
+
+
+def test_a_manifest_that_vouches_for_nothing_is_altered(edition):
+    run = edition / "vgmidi" / "lstm-valence"
+    content = read_json(run / "manifest.json")
+    without = {name: f for name, f in content["outputs"].items() if name != "metrics.json"}
+    for text, file in (
+        (json.dumps({k: v for k, v in content.items() if k != "outputs"}), "manifest.json"),
+        (json.dumps(content | {"outputs": {}}), "manifest.json"),
+        (json.dumps(content | {"outputs": without}), "metrics.json"),
+        ("[]", "manifest.json"),
+        ("{", "manifest.json"),
+    ):
+        (run / "manifest.json").write_text(text)
+        found = verify(run)
+        assert failed(found), text[:80]
+        assert found[0].files.altered == (file,)
+
+
+def test_runs_whose_identity_was_carried_over_are_counted_apart(edition):
+    file = edition / "vgmidi" / "lstm-valence" / "manifest.json"
+    write_json(file, read_json(file) | {"migration": "Checked: numbers. Not checked: the code."})
+    done = CliRunner().invoke(main, ["verify", str(edition)])
+    assert done.exit_code == 0
+    assert done.output.splitlines() == [
+        "carried over        published/vgmidi/lstm-valence",
+        "identity carried over: Checked: numbers. Not checked: the code.",
+        "2 runs: 1 up to date; 1 up to date, identity carried over",
+    ]
 
 
 @pytest.mark.slow
