@@ -6,36 +6,34 @@ module tells which files it reads whole, and what is wrong with the others.
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from msr_utils.audio.chunks import W64_DATA, Chunk, mp4_boxes, read_at, riff_chunks, w64_chunks
 from msr_utils.audio.elementary import last_frame_is_whole
+from msr_utils.audio.joined import ID3V1_BYTES, after_tag, joined_files
 from msr_utils.audio.mp3 import Mp3Frames, after_tags, count_frames
-from msr_utils.audio.sizes import mp4_boxes, overrun
+from msr_utils.audio.sizes import overrun
 from msr_utils.audio.source import Deadline, Defect, file_size
 
 UNKNOWN_CHUNK_SIZE = 0x7FFF0000
 """Programs that write to a pipe cannot know the size of the samples. They state 0, or a size from
 here on."""
 
-SAMPLE_CHUNKS = {b"RIFF": ("<", b"data"), b"RIFX": (">", b"data"), b"FORM": (">", b"SSND")}
-"""First bytes of WAV and AIFF -> byte order, name of the chunk that holds the samples."""
+SAMPLE_CHUNKS = (b"data", b"SSND")
+"""Names of the chunk that holds the samples of WAV and AIFF."""
 
-PCM_MAGICS = (*SAMPLE_CHUNKS, b"RF64", b"riff", b".snd", b"caff")
+CHUNK_MAGICS = (b"RIFF", b"RIFX", b"FORM")
+"""First bytes of WAV and AIFF."""
+
+PCM_MAGICS = (*CHUNK_MAGICS, b"RF64", b"riff", b".snd", b"caff")
 """First bytes of WAV, AIFF, RF64, W64, AU and CAF. Their samples lie in one piece."""
-
-ID3V1_BYTES = 128
-"""Bytes of a tag at the end that libsndfile reads over. It stumbles over others."""
 
 MAX_NAMED_GAPS = 3
 """Most damaged stretches that are named one by one."""
-
-MAX_CHUNKS = 1_000_000
-"""Most chunks of a WAV or AIFF file that are looked at."""
 
 MIN_UNREAD_BYTES = 20_000
 """Fewer bytes after the samples are no music."""
@@ -91,10 +89,15 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
     TimeLimitExceeded
         If it takes longer than the deadline allows.
     """
-    head = file.read(12)
+    head, size = file.read(12), file_size(file)
+    parts, unread = joined_files(file, size, deadline)
+    if parts:
+        return _of_parts(parts, unread)
     if head.startswith(PCM_MAGICS) and head[8:] != b"AVI ":
-        chunks = SAMPLE_CHUNKS.get(head[:4])
-        found = Container(simple=True) if chunks is None else _examine_chunks(file, *chunks)
+        chunks = head.startswith(CHUNK_MAGICS)
+        found = _examine_chunks(file) if chunks else Container(simple=True)
+        if head.startswith(b"riff") and (end := _w64_end(file, size)) < size:
+            found = Container(simple=False, parts=((0, end),))
     elif head.startswith(b"OggS"):
         file.seek(0)
         found = _examine_ogg(file, deadline)
@@ -106,13 +109,20 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
         found = _examine_zeros(file, deadline)
     else:
         found = _examine_frames(file, 0, deadline)
-    missing = overrun(file, file_size(file))
+    missing = overrun(file, size)
     if missing is not None:
-        there, stated = missing
-        cut = Defect("cut short", f"the file is cut short: {there} of {stated} bytes are there")
-        found = replace(found, defects=(*found.defects, cut))
+        what = f" of {missing.what}" if missing.what else ""
+        cut = f"{missing.there} of {missing.stated} bytes{what} are there"
+        defect = Defect("cut short", f"the file is cut short: {cut}")
+        found = replace(found, defects=(*found.defects, defect))
     file.seek(0)
     return found
+
+
+def _of_parts(parts: tuple[tuple[int, int], ...], unread: int) -> Container:
+    """A file that is made of several."""
+    rest = Defect("header", f"{len(parts)} files follow each other; {unread} bytes were not read")
+    return Container(simple=False, defects=(rest,) if unread else (), parts=parts)
 
 
 def _tagged(file: BinaryIO, deadline: Deadline) -> int:
@@ -145,6 +155,7 @@ def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     if frames is None:
         return _examine_frames(file, after_tags(file, deadline), deadline)
     return Container(
+        # libsndfile reads over a tag of this size, and stumbles over others.
         simple=not frames.gaps and frames.uniform and frames.trailing_bytes <= ID3V1_BYTES,
         seconds=frames.seconds,
         stated_seconds=frames.stated_seconds,
@@ -225,41 +236,52 @@ def _ogg_checksum(page: bytes) -> int:
     return int(f"{reflected:032b}"[::-1], 2)
 
 
-def _examine_chunks(file: BinaryIO, order: str, samples: bytes) -> Container:
+def _examine_chunks(file: BinaryIO) -> Container:
     """Compare the stated size of the chunk of samples with the bytes that are there."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(12)
-    for _ in range(MAX_CHUNKS):
-        header = file.read(8)
-        if len(header) < 8:
-            break
-        name, stated = struct.unpack(f"{order}4sI", header)
-        if name == samples:
-            there = size - file.tell()
-            cut = Defect(
-                "cut short",
-                f"the file is cut short: {there} of {stated} bytes of samples are there",
-            )
-            if there < stated:
-                return Container(True, defects=(cut,) if stated < UNKNOWN_CHUNK_SIZE else ())
-            if not stated:  # libsndfile reads nothing of such a chunk
-                return Container(simple=there == 0)
-            file.seek(stated + stated % 2, os.SEEK_CUR)
-            return Container(True, defects=tuple(_after_samples(file, size, order, samples)))
-        file.seek(stated + stated % 2, os.SEEK_CUR)
-    return Container(simple=True)
+    size = file_size(file)
+    chunks = riff_chunks(file, 0, size)
+    samples = next((chunk for chunk in chunks if chunk.name in SAMPLE_CHUNKS), None)
+    if samples is None:
+        return Container(simple=True)
+    there = size - samples.content
+    if there < samples.length:
+        cut = Defect(
+            "cut short",
+            f"the file is cut short: {there} of {samples.length} bytes of samples are there",
+        )
+        return Container(True, defects=(cut,) if samples.length < UNKNOWN_CHUNK_SIZE else ())
+    if not samples.length:  # libsndfile reads nothing of such a chunk
+        return Container(simple=there == 0)
+    return Container(True, defects=tuple(_after_samples(file, samples, chunks, size)))
 
 
-def _after_samples(file: BinaryIO, size: int, order: str, samples: bytes) -> Iterator[Defect]:
+def _after_samples(
+    file: BinaryIO, samples: Chunk, chunks: Iterator[Chunk], size: int
+) -> Iterator[Defect]:
     """Tell if more samples follow those that are read, as after a wrong size."""
-    while (rest := size - file.tell()) > MIN_UNREAD_BYTES:
-        name, length = struct.unpack(f"{order}4sI", file.read(8))
-        if name == samples or not name.strip(b" ").isalnum():
-            yield Defect(
-                "header", f"its header states a wrong size: the last {rest} bytes were not read"
-            )
-            return
-        file.seek(length + length % 2, os.SEEK_CUR)
+    position = samples.end
+    for chunk in chunks:
+        odd = chunk.name in SAMPLE_CHUNKS or not chunk.name.strip(b" ").isalnum()
+        if odd and after_tag(file, chunk.start, size) == chunk.start and chunk.name[:3] != b"ID3":
+            break
+        position = chunk.end
+    rest = size - position
+    if rest > MIN_UNREAD_BYTES:
+        yield Defect(
+            "header", f"its header states a wrong size: the last {rest} bytes were not read"
+        )
+
+
+def _w64_end(file: BinaryIO, size: int) -> int:
+    """End of the last chunk of a W64 file. libsndfile takes a tag behind it for samples."""
+    end = size
+    behind = False
+    for chunk in w64_chunks(file, 0, size):
+        if behind and not chunk.name.startswith(b"list") and chunk.name[4:] != W64_DATA[4:]:
+            break
+        behind = behind or chunk.name == W64_DATA
+        end = chunk.end if behind else size
+    return end
 
 
 def lacks_index(file: BinaryIO) -> bool:
@@ -267,7 +289,7 @@ def lacks_index(file: BinaryIO) -> bool:
 
     Recorders write it last (ISO/IEC 14496-12, section 8.2).
     """
-    file.seek(4)
-    if file.read(4) != b"ftyp":
+    size = file_size(file)
+    if read_at(file, 4, 4, size) != b"ftyp":
         return False
-    return all(kind != b"moov" for kind, _, _ in mp4_boxes(file))
+    return all(box.name != b"moov" for box in mp4_boxes(file, 0, size))

@@ -61,7 +61,10 @@ class _CheckedFile:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._deadline.check()
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, OverflowError, ValueError):  # A header may state any position.
+            return -1
 
     def tell(self) -> int:
         return self._file.tell()

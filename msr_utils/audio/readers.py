@@ -27,6 +27,9 @@ MAX_BLOCK_VALUES = 2**20
 COUNT_TOLERANCE_S = 0.06
 """libsndfile is trusted with an MP3 file if it finds the counted length, to two frames."""
 
+MAX_NAMED_DEFECTS = 10
+"""Most defects of parts that are named one by one."""
+
 _CLIPPED_SIZE = re.compile(r"\b(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
 """libsndfile's log entry for a file with fewer bytes than its header states."""
 
@@ -148,7 +151,11 @@ class PartsReader:
 
     def defects(self) -> list[Defect]:
         """What is wrong with the parts."""
-        return self._defects
+        found = list(dict.fromkeys(self._defects))
+        if more := found[MAX_NAMED_DEFECTS:]:
+            text = f"the file is damaged: {len(more)} more defects in other parts"
+            found[MAX_NAMED_DEFECTS:] = [Defect("damaged", text)]
+        return found
 
     def close(self) -> None:
         """Nothing: each part is closed at its end."""

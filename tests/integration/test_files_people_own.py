@@ -408,6 +408,47 @@ def test_every_suffix_has_a_case():
     assert len(CASES) >= 60
 
 
+TWICE = {
+    "wav": "",
+    "aiff": "",
+    "rf64.wav": "-rf64 always",
+    "w64": "",
+    "caf": "-c:a alac",
+    "au": "",
+    "m4a": "-c:a aac",
+    "mov": "-c:a pcm_s16be",
+    "wma": "-c:a wmav2",
+    "tta": "",
+    "wv": "",
+}
+"""Formats whose decoders stop at the end that the header states."""
+
+
+@pytest.mark.parametrize("suffix", TWICE)
+def test_files_that_follow_each_other_are_decoded_one_after_the_other(suffix, music_file, tmp_path):
+    one, two = tmp_path / f"one.{suffix}", tmp_path / f"two.{suffix}"
+    run(encode(f"-t 1 {TWICE[suffix]}").format(**{"in": music_file, "out": one}))
+    two.write_bytes(2 * one.read_bytes())
+    audio = AudioFile(two)
+    both, single = np.concatenate(list(audio)), decode.load(one)
+    np.testing.assert_allclose(both, np.r_[single, single], atol=0.1)
+    assert audio.warnings == ()
+
+
+TAG = b"TAG" + b"Song".ljust(30, b"\0") + b"Artist".ljust(95, b"\0")
+
+
+@pytest.mark.parametrize("suffix", [*TWICE, "flac", "opus", "mka", "aac", "ac3", "mp2"])
+def test_a_tag_behind_the_end_is_no_damage(suffix, music_file, tmp_path):
+    path = tmp_path / f"one.{suffix}"
+    run(encode(f"-t 1 {TWICE.get(suffix, '')}").format(**{"in": music_file, "out": path}))
+    expected = decode.load(path)
+    path.write_bytes(path.read_bytes() + TAG)
+    audio = AudioFile(path)
+    np.testing.assert_array_equal(np.concatenate(list(audio)), expected)
+    assert audio.warnings == ()
+
+
 def test_music_of_a_cancelled_mix_is_that_of_one_channel(tmp_path):
     left = cadences(60)
     sf.write(tmp_path / "left.wav", left, SAMPLE_RATE, subtype="FLOAT")
