@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from msr_utils.audio.chunks import W64_DATA, Chunk, mp4_boxes, read_at, riff_chunks, w64_chunks
-from msr_utils.audio.elementary import last_frame_is_whole
+from msr_utils.audio.elementary import count_stream
 from msr_utils.audio.joined import ID3V1_BYTES, after_tag, joined_files
-from msr_utils.audio.mp3 import Mp3Frames, after_tags, count_frames
+from msr_utils.audio.mp3 import Gap, after_tags, count_frames
 from msr_utils.audio.sizes import overrun
 from msr_utils.audio.source import Deadline, Defect, file_size
 
@@ -41,6 +41,9 @@ MIN_UNREAD_BYTES = 20_000
 MIN_ZEROS = 1000
 """Fewer zeros at the start of a file may belong to its format, as in MP4 and MPEG."""
 
+TAGS = (b"ID3", b"APETAGEX")
+"""First bytes of tags before the first frame."""
+
 TAGGED_MAGICS = (*PCM_MAGICS, b"wvpk", b"fLaC", b"OggS", b"TTA1", b"MAC ")
 """First bytes of files before which some programs write an ID3 tag, as only MP3 has it."""
 
@@ -62,6 +65,10 @@ class Container:
         Length that was counted; None if nothing was counted.
     stated_seconds : float, optional
         Length that the header states; None if it states none, or only an estimate.
+    lost_seconds : float
+        Estimated length of stretches that are no audio.
+    demuxers : tuple of str
+        FFmpeg's names of the format of which frames were counted; empty if none were.
     defects : tuple of Defect
     parts : tuple of (int, int)
         Start and end in bytes of the parts that are to be decoded one after the other; empty if
@@ -71,6 +78,8 @@ class Container:
     simple: bool
     seconds: float | None = None
     stated_seconds: float | None = None
+    lost_seconds: float = 0.0
+    demuxers: tuple[str, ...] = ()
     defects: tuple[Defect, ...] = ()
     parts: tuple[tuple[int, int], ...] = ()
 
@@ -101,9 +110,9 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
     elif head.startswith(b"OggS"):
         file.seek(0)
         found = _examine_ogg(file, deadline)
-    elif head.startswith(b"ID3") and (start := _tagged(file, deadline)):
+    elif head.startswith(TAGS) and (start := _tagged(file, deadline)):
         found = Container(simple=False, parts=((start, file_size(file)),))
-    elif head.startswith((b"ID3", b"\xff")):
+    elif head.startswith((*TAGS, b"\xff")):
         found = examine_mp3(file, deadline)
     elif not head.strip(b"\0"):
         found = _examine_zeros(file, deadline)
@@ -126,7 +135,7 @@ def _of_parts(parts: tuple[tuple[int, int], ...], unread: int) -> Container:
 
 
 def _tagged(file: BinaryIO, deadline: Deadline) -> int:
-    """Position of a file of another format behind an ID3 tag; 0 if none is there."""
+    """Position of a file of another format behind a tag; 0 if none is there."""
     start = after_tags(file, deadline)
     file.seek(start)
     return start if file.read(4) in TAGGED_MAGICS else 0
@@ -154,36 +163,51 @@ def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     frames = count_frames(file, deadline)
     if frames is None:
         return _examine_frames(file, after_tags(file, deadline), deadline)
+    seconds_per_byte = frames.all_seconds / max(frames.n_bytes, 1)
+    defects = tuple(_gap_defects(frames.gaps, seconds_per_byte))
     return Container(
         # libsndfile reads over a tag of this size, and stumbles over others.
         simple=not frames.gaps and frames.uniform and frames.trailing_bytes <= ID3V1_BYTES,
         seconds=frames.seconds,
+        demuxers=("mp3",),
         stated_seconds=frames.stated_seconds,
-        defects=tuple(_mp3_defects(frames)),
+        lost_seconds=sum(gap.n_bytes for gap in frames.gaps if gap.time_s) * seconds_per_byte,
+        defects=defects if frames.complete else (*defects, LAST_FRAME),
     )
 
 
 def _examine_frames(file: BinaryIO, start: int, deadline: Deadline) -> Container:
-    """Look at the last frame of a stream without a container."""
-    whole = last_frame_is_whole(file, start, file_size(file), deadline)
-    return Container(simple=False, defects=() if whole else (LAST_FRAME,))
+    """Count the frames of a stream without a container."""
+    size = file_size(file)
+    frames = count_stream(file, start, size, deadline)
+    if frames is None:
+        return Container(simple=False)
+    if frames.end < size and after_tag(file, frames.end, size) > frames.end:
+        # FFmpeg would take the tag for the end of the last frame.
+        return Container(simple=False, parts=((0, frames.end),))
+    defects = tuple(_gap_defects(frames.gaps, frames.seconds / max(frames.n_bytes, 1)))
+    return Container(
+        simple=False,
+        seconds=frames.seconds,
+        demuxers=frames.demuxers,
+        defects=defects if frames.complete else (*defects, LAST_FRAME),
+    )
 
 
-def _mp3_defects(frames: Mp3Frames) -> Iterator[Defect]:
-    """Foreign bytes, and a last frame that is not whole."""
-    for gap in frames.gaps[:MAX_NAMED_GAPS]:
-        where = f"after {gap.time_s:.1f} s" if gap.time_s else "before its first frame"
-        yield Defect(
-            "damaged", f"the file is damaged: {gap.n_bytes} bytes {where} are no audio; skipped"
-        )
-    if more := frames.gaps[MAX_NAMED_GAPS:]:
-        yield Defect(
-            "damaged",
-            f"the file is damaged: {sum(gap.n_bytes for gap in more)} bytes at {len(more)} more "
-            "places are no audio; skipped",
-        )
-    if not frames.complete:
-        yield LAST_FRAME
+def _gap_defects(gaps: Sequence[Gap], seconds_per_byte: float) -> Iterator[Defect]:
+    """Bytes that are no frame, and for how long they would have lasted as frames."""
+    named = [
+        f"{gap.n_bytes} bytes "
+        + (f"after {gap.time_s:.1f} s" if gap.time_s else "before its first frame")
+        + (f" (about {gap.n_bytes * seconds_per_byte:.2f} s)" if gap.time_s else "")
+        for gap in gaps[:MAX_NAMED_GAPS]
+    ]
+    if more := gaps[MAX_NAMED_GAPS:]:
+        n_bytes = sum(gap.n_bytes for gap in more)
+        about = f"about {n_bytes * seconds_per_byte:.2f} s"
+        named.append(f"{n_bytes} bytes at {len(more)} more places ({about})")
+    for text in named:
+        yield Defect("damaged", f"the file is damaged: {text} are no audio; skipped")
 
 
 def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:

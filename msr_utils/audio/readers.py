@@ -83,10 +83,10 @@ def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, 
     file.seek(0)
     other = FFmpegReader(file, name, deadline)
     position = file.tell()
-    if other.demuxer != "mp3":
+    if container.demuxers and other.demuxer not in container.demuxers:
         # Other formats begin with an ID3 tag, or with the same sync bits.
-        container = container if container.seconds is None else Container(simple=False)
-    elif container.seconds is None:
+        container = Container(simple=False)
+    elif other.demuxer == "mp3" and container.seconds is None:
         container = examine_mp3(file, deadline)
     file.seek(position)
     return other, container
