@@ -12,7 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from msr_utils.audio.chunks import W64_DATA, Chunk, mp4_boxes, read_at, riff_chunks, w64_chunks
+from msr_utils.audio.chunks import (
+    W64_DATA,
+    Chunk,
+    caf_chunks,
+    mp4_boxes,
+    read_at,
+    riff_chunks,
+    w64_chunks,
+)
 from msr_utils.audio.elementary import count_stream
 from msr_utils.audio.joined import ID3V1_BYTES, after_tag, joined_files
 from msr_utils.audio.mp3 import Gap, after_tags, count_frames
@@ -40,6 +48,25 @@ MIN_UNREAD_BYTES = 20_000
 
 MIN_ZEROS = 1000
 """Fewer zeros at the start of a file may belong to its format, as in MP4 and MPEG."""
+
+CAF_PCM = (b"lpcm", b"alaw", b"ulaw")
+"""Codings of CAF whose packets all have one size."""
+
+MAX_INDEX_BYTES = 1 << 20
+"""Bytes of the index of an MP4 file in which a mark of encryption is searched."""
+
+ENCRYPTED_ENTRIES = (b"enca", b"drms")
+"""Names of sample entries with encrypted sound: MPEG's and Apple's."""
+
+BITSTREAM_BYTES = 1 << 16
+"""Bytes of samples in which the first frame of a bit stream must begin."""
+
+BITSTREAM_WORDS = (
+    b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1f\x00\xe8",
+    b"\x72\xf8\x1f\x4e",
+)  # fmt: skip
+"""First bytes of a frame of DTS (ETSI TS 102 114: 16 and 14 bits in both byte orders), and of
+IEC 61937. Where music has them by chance, FFmpeg gives the same samples."""
 
 TAGS = (b"ID3", b"APETAGEX")
 """First bytes of tags before the first frame."""
@@ -216,10 +243,12 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
     starts: list[int] = []  # of links; each begins with the first pages of its streams
     among_first = False
     page_numbers: dict[int, int] = {}  # by stream, of the page that must follow
+    heard: set[int] = set()  # streams of which a page with sound was read
+    late = False
     damage = ""
     while (header := file.read(27)).startswith(b"OggS") and len(header) == 27:
         deadline.check()
-        flags, serial, number, checksum = struct.unpack("<5xB8xIII", header[:26])
+        flags, granule, serial, number, checksum = struct.unpack("<5xBqIII", header[:26])
         lengths = file.read(header[26])
         page = header[:22] + bytes(4) + header[26:] + lengths + (body := file.read(sum(lengths)))
         if len(lengths) < header[26] or len(body) < sum(lengths):
@@ -232,10 +261,13 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
             starts.append(position)
             page_numbers.clear()
         among_first = bool(flags & 2)
-        if number != page_numbers.get(serial, number):
+        if number != page_numbers.get(serial, number) and serial not in heard:
+            late = True  # Whoever joins a radio station gets its first pages, then what is on.
+        elif number != page_numbers.get(serial, number):
             damage = f"pages are missing before byte {position}"
             break
         page_numbers[serial] = number + 1
+        heard |= {serial} if granule else set()  # Pages of headers have the position 0.
         ended = bool(flags & 4)
         position += len(page)
     else:
@@ -246,7 +278,7 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
             simple=False, defects=(Defect("damaged", f"the file is damaged: {damage}"),)
         )
     # Several streams may lie beside each other, as in a video.
-    simple = len(page_numbers) == 1 and len(starts) == 1
+    simple = len(page_numbers) == 1 and len(starts) == 1 and not late
     parts = tuple(zip(starts, [*starts[1:], position], strict=True)) if len(starts) > 1 else ()
     if ended:  # Tags may follow the end of the stream.
         return Container(simple, parts=parts)
@@ -274,6 +306,8 @@ def _examine_chunks(file: BinaryIO) -> Container:
             f"the file is cut short: {there} of {samples.length} bytes of samples are there",
         )
         return Container(True, defects=(cut,) if samples.length < UNKNOWN_CHUNK_SIZE else ())
+    if _is_bitstream(file, samples, size):
+        return Container(simple=False)  # FFmpeg finds out what it is.
     if not samples.length:  # libsndfile reads nothing of such a chunk
         return Container(simple=there == 0)
     return Container(True, defects=tuple(_after_samples(file, samples, chunks, size)))
@@ -308,12 +342,35 @@ def _w64_end(file: BinaryIO, size: int) -> int:
     return end
 
 
-def lacks_index(file: BinaryIO) -> bool:
-    """True for an MP4 file without ``moov``, the box that tells where the samples lie.
+def missing_index(file: BinaryIO) -> str:
+    """The index that a file lacks, in words; empty if it has one, or needs none.
 
-    Recorders write it last (ISO/IEC 14496-12, section 8.2).
+    Recorders write it last: ``moov`` of MP4 (ISO/IEC 14496-12, section 8.2) and ``pakt`` of CAF.
     """
+    size = file_size(file)
+    head = read_at(file, 0, 8, size)
+    if head[4:] == b"ftyp" and all(box.name != b"moov" for box in mp4_boxes(file, 0, size)):
+        return "the index at the end of an MP4 file"
+    if head.startswith(b"caff"):
+        found = {chunk.name: chunk for chunk in caf_chunks(file, 0, size)}
+        described = found.get(b"desc")
+        coded = described and read_at(file, described.content + 8, 4, size) not in CAF_PCM
+        if coded and b"data" in found and b"pakt" not in found:
+            return "the packet table at the end of a CAF file"
+    return ""
+
+
+def is_encrypted(file: BinaryIO) -> bool:
+    """Whether the sound of an MP4 file is encrypted (ISO/IEC 14496-12, section 8.12)."""
     size = file_size(file)
     if read_at(file, 4, 4, size) != b"ftyp":
         return False
-    return all(box.name != b"moov" for box in mp4_boxes(file, 0, size))
+    index = next((box for box in mp4_boxes(file, 0, size) if box.name == b"moov"), None)
+    content = read_at(file, index.content, MAX_INDEX_BYTES, size) if index else b""
+    return any(entry in content for entry in ENCRYPTED_ENTRIES)
+
+
+def _is_bitstream(file: BinaryIO, samples: Chunk, size: int) -> bool:
+    """Whether 16-bit samples are DTS or IEC 61937, as audio CDs and receivers carry them."""
+    start = read_at(file, samples.content, BITSTREAM_BYTES, size)
+    return any(word in start for word in BITSTREAM_WORDS)

@@ -12,10 +12,16 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from msr_utils.audio.container import MAX_NAMED_GAPS, lacks_index
-from msr_utils.audio.formats import FFMPEG_DECODERS, FFMPEG_DEMUXERS, FORMAT_NAMES
+from msr_utils.audio.container import MAX_NAMED_GAPS, is_encrypted, missing_index
+from msr_utils.audio.formats import (
+    FFMPEG_DECODERS,
+    FFMPEG_DEMUXERS,
+    FORMAT_NAMES,
+    unreadable_format,
+)
 from msr_utils.audio.source import (
     MAX_CHANNELS,
+    MAX_LOSSY_PEAK,
     MAX_RATE,
     MIN_RATE,
     AudioError,
@@ -28,11 +34,17 @@ MIN_GAP_S = 0.05
 """Shorter gaps in the time stamps are not reported. Less than two frames of MP3 or AAC are lost
 where recordings are joined, and some containers round their time stamps."""
 
+GUESSED_FACTOR = 1.1
+"""Time stamps that reach beyond this multiple of the stated length are guessed."""
+
 MAX_FRAME_SAMPLES = 1 << 20
 """Most samples per channel that a decoder may give at once. A header may state more."""
 
 EXACT_LENGTHS = ("flac", "mov", "matroska", "wv", "ape", "tta")
 """Demuxers whose stated length is exact. The others estimate it from the size of the file."""
+
+LOSSLESS = ("pcm_", "wavpack", "flac", "alac", "ape", "tta", "truehd", "mlp", "wmalossless")
+"""First letters of FFmpeg's names of codecs that keep samples of any size."""
 
 MAX_PLANES = 7
 """Most planes of a frame that PyAV hands over. With more, it reads beyond the end of a table."""
@@ -104,16 +116,13 @@ class FFmpegReader:
                 },
             )
         except (av.FFmpegError, ValueError) as error:
-            if lacks_index(file):
-                raise AudioError(
-                    f"{name}: the file is cut short: the index at the end of an MP4 file is "
-                    "missing; copy or record it again"
-                ) from error
-            raise AudioError(
-                f"{name}: not audio that can be decoded ({_reason(error)}); send {FORMAT_NAMES}"
-            ) from error
+            raise AudioError(f"{name}: {_refusal(file, error)}") from error
+        self._file = file
         self._stream = self._best_stream()
+        coded = self._stream.codec_context.name
+        self._lossy = not coded.startswith(LOSSLESS)
         self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
+        self._decoded_seconds = 0.0
         self._failed_seconds = 0.0
         self._ended_early = ""
 
@@ -158,7 +167,14 @@ class FFmpegReader:
     @property
     def lost_seconds(self) -> float:
         """Length of what could not be decoded; complete after `blocks` has ended."""
-        return max(sum(length for _, length in self._lost), self._failed_seconds)
+        return max(sum(length for _, length in self._gaps()), self._failed_seconds)
+
+    def _gaps(self) -> list[tuple[float, float]]:
+        """Gaps in the time stamps. AVI has none for some codecs; FFmpeg then guesses them."""
+        stated = self._container.duration
+        there = self._decoded_seconds + sum(length for _, length in self._lost)
+        guessed = stated is not None and there > GUESSED_FACTOR * stated / av.time_base + 1
+        return [] if guessed else self._lost
 
     def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Decode frame by frame.
@@ -182,6 +198,10 @@ class FFmpegReader:
             except av.FFmpegError as error:
                 failed += 1  # The next time stamp, if there is one, shows how much is missing.
                 self._failed_seconds += float((packet.duration or 0) * packet.time_base)
+                if not self._decoded_seconds and is_encrypted(self._file):
+                    raise AudioError(
+                        f"{self._name}: its sound is encrypted; a copy without protection is needed"
+                    ) from error
                 if failed > MAX_FAILED_PACKETS:
                     self._ended_early = _reason(error)
                     return
@@ -190,14 +210,19 @@ class FFmpegReader:
             for frame in frames:
                 if not frame.samples or not _is_music(frame):
                     continue  # a damaged frame may claim any format
+                samples, seconds = self._to_float(frame), frame.samples / frame.sample_rate
+                if self._lossy and samples.max() > MAX_LOSSY_PEAK:
+                    self._failed_seconds += seconds
+                    continue
                 time_s = frame.time
                 if time_s is None:
                     time_s = expected_s
                 elif expected_s is not None and time_s - expected_s > MIN_GAP_S:
                     self._lost.append((expected_s, time_s - expected_s))
                 if time_s is not None:
-                    expected_s = time_s + frame.samples / frame.sample_rate
-                yield self._to_float(frame), frame.sample_rate
+                    expected_s = time_s + seconds
+                self._decoded_seconds += seconds
+                yield samples, frame.sample_rate
 
     def _to_float(self, frame: Any) -> np.ndarray:
         """Samples of a frame, (n, channels) float32; full scale is [-1, 1]."""
@@ -223,7 +248,7 @@ class FFmpegReader:
     def defects(self) -> list[Defect]:
         """What was wrong; complete after `blocks` has ended."""
         found = []
-        named = [f"{length:.2f} s at {start:.1f} s" for start, length in self._lost]
+        named = [f"{length:.2f} s at {start:.1f} s" for start, length in self._gaps()]
         if len(named) > MAX_NAMED_GAPS:
             more = f"{len(named) - MAX_NAMED_GAPS} more; {self.lost_seconds:.2f} s in all"
             named[MAX_NAMED_GAPS:] = [more]
@@ -232,13 +257,20 @@ class FFmpegReader:
         if named:
             skipped = f"what could not be decoded was skipped ({', '.join(named)})"
             found.append(Defect("damaged", f"the file is damaged: {skipped}"))
-        if self._ended_early:
+        if self._ended_early and not self._all_came():
             found.append(
                 Defect(
                     "damaged", f"the file is damaged: its end cannot be read ({self._ended_early})"
                 )
             )
         return found
+
+    def _all_came(self) -> bool:
+        """Whether the stated length was decoded, so that a tag or zeros follow the end."""
+        stated = self.stated_seconds
+        if stated is None and self.demuxer == "ogg" and self._container.duration is not None:
+            stated = self._container.duration / av.time_base
+        return stated is not None and self._decoded_seconds > stated - MIN_GAP_S
 
     def close(self) -> None:
         """Free the decoder; the file stays open."""
@@ -263,6 +295,16 @@ def _is_music(frame: Any) -> bool:
     rate: int = frame.sample_rate
     channels: int = frame.layout.nb_channels
     return MIN_RATE <= rate <= MAX_RATE and channels <= MAX_CHANNELS
+
+
+def _refusal(file: BinaryIO, error: Exception) -> str:
+    """Why a file cannot be opened."""
+    if missing := missing_index(file):
+        return f"the file is cut short: {missing} is missing; copy or record it again"
+    file.seek(0)
+    if known := unreadable_format(file.read(16)):
+        return f"is {known}, which cannot be decoded here; convert it, for instance to FLAC"
+    return f"not audio that can be decoded ({_reason(error)}); send {FORMAT_NAMES}"
 
 
 def _reason(error: Exception) -> str:
