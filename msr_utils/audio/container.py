@@ -280,8 +280,9 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
     # Several streams may lie beside each other, as in a video.
     simple = len(page_numbers) == 1 and len(starts) == 1 and not late
     parts = tuple(zip(starts, [*starts[1:], position], strict=True)) if len(starts) > 1 else ()
-    if ended:  # Tags may follow the end of the stream.
-        return Container(simple, parts=parts)
+    if ended:  # Tags or zeros may follow the end of the stream.
+        rest = file_size(file) - position
+        return Container(simple, parts=parts or (((0, position),) if rest else ()))
     cut = Defect("cut short", "the file is cut short: no page ends its stream")
     return Container(simple, defects=(cut,), parts=parts)
 

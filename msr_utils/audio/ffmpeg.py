@@ -6,7 +6,7 @@ import ctypes
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
@@ -27,7 +27,9 @@ from msr_utils.audio.source import (
     AudioError,
     Deadline,
     Defect,
+    FilePart,
     check_format,
+    file_size,
 )
 
 MIN_GAP_S = 0.05
@@ -42,6 +44,9 @@ MAX_FRAME_SAMPLES = 1 << 20
 
 EXACT_LENGTHS = ("flac", "mov", "matroska", "wv", "ape", "tta")
 """Demuxers whose stated length is exact. The others estimate it from the size of the file."""
+
+MIN_FOLLOWING_BYTES = 1 << 16
+"""Fewer bytes behind the last packet of a transport stream hold no other recording."""
 
 LOSSLESS = ("pcm_", "wavpack", "flac", "alac", "ape", "tta", "truehd", "mlp", "wmalossless")
 """First letters of FFmpeg's names of codecs that keep samples of any size."""
@@ -91,6 +96,8 @@ class FFmpegReader:
     name : str
         Name of the file in messages.
     deadline : Deadline
+    without : int, optional
+        Identifier of a stream that is not read.
 
     Raises
     ------
@@ -101,7 +108,9 @@ class FFmpegReader:
         If it takes longer than the deadline allows.
     """
 
-    def __init__(self, file: BinaryIO, name: str, deadline: Deadline) -> None:
+    def __init__(
+        self, file: BinaryIO, name: str, deadline: Deadline, without: int | None = None
+    ) -> None:
         self._name, self._deadline = name, deadline
         _limit_allocations()
         try:
@@ -118,21 +127,23 @@ class FFmpegReader:
         except (av.FFmpegError, ValueError) as error:
             raise AudioError(f"{name}: {_refusal(file, error)}") from error
         self._file = file
-        self._stream = self._best_stream()
+        self._stream = self._best_stream(without)
         coded = self._stream.codec_context.name
         self._lossy = not coded.startswith(LOSSLESS)
         self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
         self._decoded_seconds = 0.0
         self._failed_seconds = 0.0
         self._ended_early = ""
+        self._following: FFmpegReader | None = None
 
-    def _best_stream(self) -> Any:
+    def _best_stream(self, without: int | None) -> Any:
         """The audio stream that a player would choose."""
-        streams = self._container.streams.audio
+        streams = [s for s in self._container.streams.audio if without is None or s.id != without]
         if not streams:
             what = "a video without sound" if self._container.streams.video else "no audio"
             raise AudioError(f"{self._name}: holds {what}")
-        stream = self._container.streams.best("audio") or streams[0]
+        best = self._container.streams.best("audio")
+        stream = best if best in streams else streams[0]
         context: Any = stream.codec_context
         coded = context.name if context is not None else ""
         if coded not in FFMPEG_DECODERS:
@@ -167,7 +178,9 @@ class FFmpegReader:
     @property
     def lost_seconds(self) -> float:
         """Length of what could not be decoded; complete after `blocks` has ended."""
-        return max(sum(length for _, length in self._gaps()), self._failed_seconds)
+        following_s = self._following.lost_seconds if self._following is not None else 0.0
+        lost_s = max(sum(length for _, length in self._gaps()), self._failed_seconds)
+        return lost_s + following_s
 
     def _gaps(self) -> list[tuple[float, float]]:
         """Gaps in the time stamps. AVI has none for some codecs; FFmpeg then guesses them."""
@@ -190,9 +203,10 @@ class FFmpegReader:
         TimeLimitExceeded
         """
         expected_s: float | None = None
-        failed = 0
+        failed, position = 0, 0
         for packet in self._packets():
             self._deadline.check()
+            position = packet.pos or position
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
@@ -223,6 +237,20 @@ class FFmpegReader:
                     expected_s = time_s + seconds
                 self._decoded_seconds += seconds
                 yield samples, frame.sample_rate
+        self._following = self._open_following(position)
+        if self._following is not None:
+            yield from self._following.blocks()
+
+    def _open_following(self, position: int) -> FFmpegReader | None:
+        """Another stream that goes on behind the last packet, as in joined recordings of TV."""
+        size = file_size(self._file)
+        if self.demuxer != "mpegts" or size - position < MIN_FOLLOWING_BYTES:
+            return None
+        rest = cast(BinaryIO, FilePart(self._file, position, size))
+        try:
+            return FFmpegReader(rest, self._name, self._deadline, self._stream.id)
+        except AudioError:  # A picture may last longer than its sound.
+            return None
 
     def _to_float(self, frame: Any) -> np.ndarray:
         """Samples of a frame, (n, channels) float32; full scale is [-1, 1]."""
@@ -244,6 +272,8 @@ class FFmpegReader:
             yield from self._container.demux(self._stream)
         except av.FFmpegError as error:
             self._ended_early = _reason(error)
+        except IndexError:  # PyAV, at the end of a file in which a stream appeared late
+            return
 
     def defects(self) -> list[Defect]:
         """What was wrong; complete after `blocks` has ended."""
@@ -263,7 +293,7 @@ class FFmpegReader:
                     "damaged", f"the file is damaged: its end cannot be read ({self._ended_early})"
                 )
             )
-        return found
+        return found + (self._following.defects() if self._following is not None else [])
 
     def _all_came(self) -> bool:
         """Whether the stated length was decoded, so that a tag or zeros follow the end."""
@@ -275,6 +305,8 @@ class FFmpegReader:
     def close(self) -> None:
         """Free the decoder; the file stays open."""
         self._container.close()
+        if self._following is not None:
+            self._following.close()
 
 
 @functools.cache

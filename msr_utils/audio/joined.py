@@ -152,7 +152,9 @@ def _wavpack_end(file: BinaryIO, start: int, size: int) -> int | None:
                 return None
             position, later = behind, True
             continue
-        length, index = struct.unpack("<I8xI", head[4:20]) if len(head) == 20 else (0, 0)
+        if len(head) < 20:
+            return None
+        length, index = struct.unpack("<I8xI", head[4:20])
         if later and not index:
             return position
         later = later or index > 0
