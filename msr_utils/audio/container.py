@@ -170,16 +170,15 @@ def _tagged(file: BinaryIO, deadline: Deadline) -> int:
 
 def _examine_zeros(file: BinaryIO, deadline: Deadline) -> Container:
     """Find what follows zeros at the start of a file."""
-    file.seek(0)
+    size = file_size(file)  # 0 for a device, which would give zeros for ever
     start = 0
-    while data := file.read(1 << 20):
+    while start < size and (data := file.read(1 << 20)):
         deadline.check()
         rest = data.lstrip(b"\0")
         start += len(data) - len(rest)
         if rest:
             break
-    size = file_size(file)
-    if start == size or start < MIN_ZEROS:
+    if start >= size or start < MIN_ZEROS:
         return Container(simple=False)
     zeros = Defect("damaged", f"the file is damaged: it begins with {start} zero bytes; skipped")
     return Container(simple=False, defects=(zeros,), parts=((start, size),))

@@ -18,19 +18,17 @@ from click.testing import CliRunner
 from conftest import tone
 from needs import needs_posix
 
+from msr_utils.audio.folder_scan import scan
 from msr_utils.cli import main
 from msr_utils.inference import folder as inference_folder
 from msr_utils.inference.folder import FolderError, State, analysis_hash, predict_folder
 from msr_utils.inference.folder_names import (
     FileSystem,
     output_names,
-    printable,
-    shown_name,
 )
-from msr_utils.inference.folder_scan import scan
 from msr_utils.inference.folder_summary import COLUMNS, JOURNAL, SUMMARY, FileResult, table
 from msr_utils.inference.model import Model, load
-from msr_utils.io import sha256_file
+from msr_utils.io import printable, sha256_file, shown_name
 
 
 @pytest.fixture(scope="module")
