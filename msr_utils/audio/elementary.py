@@ -134,7 +134,7 @@ def count_stream(file: BinaryIO, start: int, size: int, deadline: Deadline) -> F
     if stream is None:
         return None
     read, demuxers = stream.read, stream.demuxers
-    seconds, n_bytes, gaps, position = 0.0, 0, [], start
+    seconds, n_bytes, gaps, position, end = 0.0, 0, [], start, start
     attempts = MAX_ATTEMPTS
     for number in range(size):
         if number % CHECK_EVERY == 0:
@@ -154,12 +154,12 @@ def count_stream(file: BinaryIO, start: int, size: int, deadline: Deadline) -> F
             continue
         if position + frame.n_bytes > size:
             return Frames(seconds, n_bytes, tuple(gaps), False, position, demuxers)
-        position += frame.n_bytes
+        position = end = position + frame.n_bytes
         n_bytes += frame.n_bytes
         seconds += frame.n_samples / frame.rate
     rest = size - position
     complete = not 0 < rest < HEADER_BYTES
-    return Frames(seconds, n_bytes, tuple(gaps), complete, min(position, size), demuxers)
+    return Frames(seconds, n_bytes, tuple(gaps), complete, end, demuxers)
 
 
 def _follow(

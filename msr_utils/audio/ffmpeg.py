@@ -39,13 +39,16 @@ where recordings are joined, and some containers round their time stamps."""
 GUESSED_FACTOR = 1.1
 """Time stamps that reach beyond this multiple of the stated length are guessed."""
 
+GUESSED_WITHIN_S = 0.2
+"""Gaps are guessed where the stated length was decoded to this time in s."""
+
 MAX_FRAME_SAMPLES = 1 << 20
 """Most samples per channel that a decoder may give at once. A header may state more."""
 
 EXACT_LENGTHS = ("flac", "mov", "matroska", "wv", "ape", "tta")
 """Demuxers whose stated length is exact. The others estimate it from the size of the file."""
 
-MIN_FOLLOWING_BYTES = 1 << 16
+MIN_FOLLOWING_BYTES = 1 << 14
 """Fewer bytes behind the last packet of a transport stream hold no other recording."""
 
 LOSSLESS = ("pcm_", "wavpack", "flac", "alac", "ape", "tta", "truehd", "mlp", "wmalossless")
@@ -184,10 +187,12 @@ class FFmpegReader:
 
     def _gaps(self) -> list[tuple[float, float]]:
         """Gaps in the time stamps. AVI has none for some codecs; FFmpeg then guesses them."""
-        stated = self._container.duration
-        there = self._decoded_seconds + sum(length for _, length in self._lost)
-        guessed = stated is not None and there > GUESSED_FACTOR * stated / av.time_base + 1
-        return [] if guessed else self._lost
+        if self.demuxer != "avi" or self._container.duration is None:
+            return self._lost
+        stated_s = self._container.duration / av.time_base
+        with_gaps_s = self._decoded_seconds + sum(length for _, length in self._lost)
+        whole = self._decoded_seconds > stated_s - GUESSED_WITHIN_S
+        return [] if whole or with_gaps_s > GUESSED_FACTOR * stated_s else self._lost
 
     def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Decode frame by frame.

@@ -147,3 +147,9 @@ def test_any_size_in_a_header_is_survived(suffix, tmp_path):
         path.write_bytes(whole[:at] + size + whole[at + 8 :])
         with contextlib.suppress(AudioError):
             inspect(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device on this system")
+def test_a_device_that_never_ends_is_refused():
+    with pytest.raises(AudioError, match="zero: not audio"):
+        inspect("/dev/zero")

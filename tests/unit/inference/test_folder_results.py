@@ -351,6 +351,15 @@ def test_an_output_is_no_folder_and_no_table_of_another_file(tmp_path):
         assert names[file].split("/")[0] not in (SUMMARY, JOURNAL)
 
 
+def test_a_reason_does_not_repeat_a_name_that_is_not_utf_8(light, tmp_path):
+    name = os.fsencode(tmp_path) + b"/F\xfcr.mp3"
+    with open(name, "wb") as file:
+        file.write(bytes(100))
+    (result,) = predict_folder(light, tmp_path, None, progress=False).files
+    assert result.file == "F\\xfcr.mp3"
+    assert result.reason.startswith("not audio that can be decoded")
+
+
 def test_shown_names_can_be_printed_and_are_unique():
     given = ["a", "\udcfc", "\\xfc", "\x85", "\u2028", "\n", "\\n", "\x1b[31m", "ü", "\u3000", "\\"]
     shown = [shown_name(name) for name in given]
