@@ -58,7 +58,7 @@ MAX_INDEX_BYTES = 1 << 20
 ENCRYPTED_ENTRIES = (b"enca", b"drms")
 """Names of sample entries with encrypted sound: MPEG's and Apple's."""
 
-BITSTREAM_BYTES = 1 << 16
+BITSTREAM_BYTES = 1 << 14
 """Bytes of samples in which the first frame of a bit stream must begin."""
 
 BITSTREAM_WORDS = (
