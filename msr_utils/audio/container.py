@@ -221,17 +221,17 @@ def _examine_frames(file: BinaryIO, start: int, deadline: Deadline) -> Container
 
 
 def _gap_defects(gaps: Sequence[Gap], seconds_per_byte: float) -> Iterator[Defect]:
-    """Bytes that are no frame, and for how long they would have lasted as frames."""
+    """Bytes that are no frame, and the length of frames of the same size."""
     named = [
         f"{gap.n_bytes} bytes "
         + (f"after {gap.time_s:.1f} s" if gap.time_s else "before its first frame")
-        + (f" (about {gap.n_bytes * seconds_per_byte:.2f} s)" if gap.time_s else "")
+        + (f", the size of {gap.n_bytes * seconds_per_byte:.2f} s," if gap.time_s else "")
         for gap in gaps[:MAX_NAMED_GAPS]
     ]
     if more := gaps[MAX_NAMED_GAPS:]:
         n_bytes = sum(gap.n_bytes for gap in more)
-        about = f"about {n_bytes * seconds_per_byte:.2f} s"
-        named.append(f"{n_bytes} bytes at {len(more)} more places ({about})")
+        about = f"the size of {n_bytes * seconds_per_byte:.2f} s"
+        named.append(f"{n_bytes} bytes at {len(more)} more places, {about},")
     for text in named:
         yield Defect("damaged", f"the file is damaged: {text} are no audio; skipped")
 
