@@ -124,6 +124,16 @@ def printable(text: str) -> str:
     return "".join(_escaped(c) if unicodedata.category(c) in UNPRINTABLE else c for c in text)
 
 
+def shown_name(relative: str) -> str:
+    r"""Name of a file in tables: relative to the folder, with slashes, and `printable`.
+
+    No two files have the same: a backslash that is part of a name is doubled.
+    """
+    if os.sep != "/":
+        return printable(relative.replace(os.sep, "/"))
+    return printable(relative.replace("\\", "\\\\"))
+
+
 def _escaped(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:

@@ -6,42 +6,70 @@ module tells which files it reads whole, and what is wrong with the others.
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from msr_utils.audio.elementary import last_frame_is_whole
-from msr_utils.audio.mp3 import Mp3Frames, after_tags, count_frames
-from msr_utils.audio.sizes import mp4_boxes, overrun
+from msr_utils.audio.chunks import (
+    W64_DATA,
+    Chunk,
+    caf_chunks,
+    mp4_boxes,
+    read_at,
+    riff_chunks,
+    w64_chunks,
+)
+from msr_utils.audio.elementary import count_stream
+from msr_utils.audio.joined import ID3V1_BYTES, after_tag, joined_files
+from msr_utils.audio.mp3 import Gap, after_tags, count_frames
+from msr_utils.audio.sizes import overrun
 from msr_utils.audio.source import Deadline, Defect, file_size
 
 UNKNOWN_CHUNK_SIZE = 0x7FFF0000
 """Programs that write to a pipe cannot know the size of the samples. They state 0, or a size from
 here on."""
 
-SAMPLE_CHUNKS = {b"RIFF": ("<", b"data"), b"RIFX": (">", b"data"), b"FORM": (">", b"SSND")}
-"""First bytes of WAV and AIFF -> byte order, name of the chunk that holds the samples."""
+SAMPLE_CHUNKS = (b"data", b"SSND")
+"""Names of the chunk that holds the samples of WAV and AIFF."""
 
-PCM_MAGICS = (*SAMPLE_CHUNKS, b"RF64", b"riff", b".snd", b"caff")
+CHUNK_MAGICS = (b"RIFF", b"RIFX", b"FORM")
+"""First bytes of WAV and AIFF."""
+
+PCM_MAGICS = (*CHUNK_MAGICS, b"RF64", b"riff", b".snd", b"caff")
 """First bytes of WAV, AIFF, RF64, W64, AU and CAF. Their samples lie in one piece."""
-
-ID3V1_BYTES = 128
-"""Bytes of a tag at the end that libsndfile reads over. It stumbles over others."""
 
 MAX_NAMED_GAPS = 3
 """Most damaged stretches that are named one by one."""
-
-MAX_CHUNKS = 1_000_000
-"""Most chunks of a WAV or AIFF file that are looked at."""
 
 MIN_UNREAD_BYTES = 20_000
 """Fewer bytes after the samples are no music."""
 
 MIN_ZEROS = 1000
 """Fewer zeros at the start of a file may belong to its format, as in MP4 and MPEG."""
+
+CAF_PCM = (b"lpcm", b"alaw", b"ulaw")
+"""Codings of CAF whose packets all have one size."""
+
+MAX_INDEX_BYTES = 1 << 20
+"""Bytes of the index of an MP4 file in which a mark of encryption is searched."""
+
+ENCRYPTED_ENTRIES = (b"enca", b"drms")
+"""Names of sample entries with encrypted sound: MPEG's and Apple's."""
+
+BITSTREAM_BYTES = 1 << 14
+"""Bytes of samples in which the first frame of a bit stream must begin."""
+
+BITSTREAM_WORDS = (
+    b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1f\x00\xe8",
+    b"\x72\xf8\x1f\x4e",
+)  # fmt: skip
+"""First bytes of a frame of DTS (ETSI TS 102 114: 16 and 14 bits in both byte orders), and of
+IEC 61937. Where music has them by chance, FFmpeg gives the same samples."""
+
+TAGS = (b"ID3", b"APETAGEX")
+"""First bytes of tags before the first frame."""
 
 TAGGED_MAGICS = (*PCM_MAGICS, b"wvpk", b"fLaC", b"OggS", b"TTA1", b"MAC ")
 """First bytes of files before which some programs write an ID3 tag, as only MP3 has it."""
@@ -64,6 +92,10 @@ class Container:
         Length that was counted; None if nothing was counted.
     stated_seconds : float, optional
         Length that the header states; None if it states none, or only an estimate.
+    lost_seconds : float
+        Estimated length of stretches that are no audio.
+    demuxers : tuple of str
+        FFmpeg's names of the format of which frames were counted; empty if none were.
     defects : tuple of Defect
     parts : tuple of (int, int)
         Start and end in bytes of the parts that are to be decoded one after the other; empty if
@@ -73,6 +105,8 @@ class Container:
     simple: bool
     seconds: float | None = None
     stated_seconds: float | None = None
+    lost_seconds: float = 0.0
+    demuxers: tuple[str, ...] = ()
     defects: tuple[Defect, ...] = ()
     parts: tuple[tuple[int, int], ...] = ()
 
@@ -91,32 +125,44 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
     TimeLimitExceeded
         If it takes longer than the deadline allows.
     """
-    head = file.read(12)
+    head, size = file.read(12), file_size(file)
+    parts, unread = joined_files(file, size, deadline)
+    if parts:
+        return _of_parts(parts, unread)
     if head.startswith(PCM_MAGICS) and head[8:] != b"AVI ":
-        chunks = SAMPLE_CHUNKS.get(head[:4])
-        found = Container(simple=True) if chunks is None else _examine_chunks(file, *chunks)
+        chunks = head.startswith(CHUNK_MAGICS)
+        found = _examine_chunks(file) if chunks else Container(simple=True)
+        if head.startswith(b"riff") and (end := _w64_end(file, size)) < size:
+            found = Container(simple=False, parts=((0, end),))
     elif head.startswith(b"OggS"):
         file.seek(0)
         found = _examine_ogg(file, deadline)
-    elif head.startswith(b"ID3") and (start := _tagged(file, deadline)):
+    elif head.startswith(TAGS) and (start := _tagged(file, deadline)):
         found = Container(simple=False, parts=((start, file_size(file)),))
-    elif head.startswith((b"ID3", b"\xff")):
+    elif head.startswith((*TAGS, b"\xff")):
         found = examine_mp3(file, deadline)
     elif not head.strip(b"\0"):
         found = _examine_zeros(file, deadline)
     else:
         found = _examine_frames(file, 0, deadline)
-    missing = overrun(file, file_size(file))
+    missing = overrun(file, size)
     if missing is not None:
-        there, stated = missing
-        cut = Defect("cut short", f"the file is cut short: {there} of {stated} bytes are there")
-        found = replace(found, defects=(*found.defects, cut))
+        what = f" of {missing.what}" if missing.what else ""
+        cut = f"{missing.there} of {missing.stated} bytes{what} are there"
+        defect = Defect("cut short", f"the file is cut short: {cut}")
+        found = replace(found, defects=(*found.defects, defect))
     file.seek(0)
     return found
 
 
+def _of_parts(parts: tuple[tuple[int, int], ...], unread: int) -> Container:
+    """A file that is made of several."""
+    rest = Defect("header", f"{len(parts)} files follow each other; {unread} bytes were not read")
+    return Container(simple=False, defects=(rest,) if unread else (), parts=parts)
+
+
 def _tagged(file: BinaryIO, deadline: Deadline) -> int:
-    """Position of a file of another format behind an ID3 tag; 0 if none is there."""
+    """Position of a file of another format behind a tag; 0 if none is there."""
     start = after_tags(file, deadline)
     file.seek(start)
     return start if file.read(4) in TAGGED_MAGICS else 0
@@ -124,16 +170,15 @@ def _tagged(file: BinaryIO, deadline: Deadline) -> int:
 
 def _examine_zeros(file: BinaryIO, deadline: Deadline) -> Container:
     """Find what follows zeros at the start of a file."""
-    file.seek(0)
+    size = file_size(file)  # 0 for a device, which would give zeros for ever
     start = 0
-    while data := file.read(1 << 20):
+    while start < size and (data := file.read(1 << 20)):
         deadline.check()
         rest = data.lstrip(b"\0")
         start += len(data) - len(rest)
         if rest:
             break
-    size = file_size(file)
-    if start == size or start < MIN_ZEROS:
+    if start >= size or start < MIN_ZEROS:
         return Container(simple=False)
     zeros = Defect("damaged", f"the file is damaged: it begins with {start} zero bytes; skipped")
     return Container(simple=False, defects=(zeros,), parts=((start, size),))
@@ -144,35 +189,51 @@ def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     frames = count_frames(file, deadline)
     if frames is None:
         return _examine_frames(file, after_tags(file, deadline), deadline)
+    seconds_per_byte = frames.all_seconds / max(frames.n_bytes, 1)
+    defects = tuple(_gap_defects(frames.gaps, seconds_per_byte))
     return Container(
+        # libsndfile reads over a tag of this size, and stumbles over others.
         simple=not frames.gaps and frames.uniform and frames.trailing_bytes <= ID3V1_BYTES,
         seconds=frames.seconds,
+        demuxers=("mp3",),
         stated_seconds=frames.stated_seconds,
-        defects=tuple(_mp3_defects(frames)),
+        lost_seconds=sum(gap.n_bytes for gap in frames.gaps if gap.time_s) * seconds_per_byte,
+        defects=defects if frames.complete else (*defects, LAST_FRAME),
     )
 
 
 def _examine_frames(file: BinaryIO, start: int, deadline: Deadline) -> Container:
-    """Look at the last frame of a stream without a container."""
-    whole = last_frame_is_whole(file, start, file_size(file), deadline)
-    return Container(simple=False, defects=() if whole else (LAST_FRAME,))
+    """Count the frames of a stream without a container."""
+    size = file_size(file)
+    frames = count_stream(file, start, size, deadline)
+    if frames is None:
+        return Container(simple=False)
+    if frames.end < size and after_tag(file, frames.end, size) > frames.end:
+        # FFmpeg would take the tag for the end of the last frame.
+        return Container(simple=False, parts=((0, frames.end),))
+    defects = tuple(_gap_defects(frames.gaps, frames.seconds / max(frames.n_bytes, 1)))
+    return Container(
+        simple=False,
+        seconds=frames.seconds,
+        demuxers=frames.demuxers,
+        defects=defects if frames.complete else (*defects, LAST_FRAME),
+    )
 
 
-def _mp3_defects(frames: Mp3Frames) -> Iterator[Defect]:
-    """Foreign bytes, and a last frame that is not whole."""
-    for gap in frames.gaps[:MAX_NAMED_GAPS]:
-        where = f"after {gap.time_s:.1f} s" if gap.time_s else "before its first frame"
-        yield Defect(
-            "damaged", f"the file is damaged: {gap.n_bytes} bytes {where} are no audio; skipped"
-        )
-    if more := frames.gaps[MAX_NAMED_GAPS:]:
-        yield Defect(
-            "damaged",
-            f"the file is damaged: {sum(gap.n_bytes for gap in more)} bytes at {len(more)} more "
-            "places are no audio; skipped",
-        )
-    if not frames.complete:
-        yield LAST_FRAME
+def _gap_defects(gaps: Sequence[Gap], seconds_per_byte: float) -> Iterator[Defect]:
+    """Bytes that are no frame, and the length of frames of the same size."""
+    named = [
+        f"{gap.n_bytes} bytes "
+        + (f"after {gap.time_s:.1f} s" if gap.time_s else "before its first frame")
+        + (f", the size of {gap.n_bytes * seconds_per_byte:.2f} s," if gap.time_s else "")
+        for gap in gaps[:MAX_NAMED_GAPS]
+    ]
+    if more := gaps[MAX_NAMED_GAPS:]:
+        n_bytes = sum(gap.n_bytes for gap in more)
+        about = f"the size of {n_bytes * seconds_per_byte:.2f} s"
+        named.append(f"{n_bytes} bytes at {len(more)} more places, {about},")
+    for text in named:
+        yield Defect("damaged", f"the file is damaged: {text} are no audio; skipped")
 
 
 def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
@@ -181,10 +242,12 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
     starts: list[int] = []  # of links; each begins with the first pages of its streams
     among_first = False
     page_numbers: dict[int, int] = {}  # by stream, of the page that must follow
+    heard: set[int] = set()  # streams of which a page with sound was read
+    late = False
     damage = ""
     while (header := file.read(27)).startswith(b"OggS") and len(header) == 27:
         deadline.check()
-        flags, serial, number, checksum = struct.unpack("<5xB8xIII", header[:26])
+        flags, granule, serial, number, checksum = struct.unpack("<5xBqIII", header[:26])
         lengths = file.read(header[26])
         page = header[:22] + bytes(4) + header[26:] + lengths + (body := file.read(sum(lengths)))
         if len(lengths) < header[26] or len(body) < sum(lengths):
@@ -197,10 +260,13 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
             starts.append(position)
             page_numbers.clear()
         among_first = bool(flags & 2)
-        if number != page_numbers.get(serial, number):
+        if number != page_numbers.get(serial, number) and serial not in heard:
+            late = True  # Whoever joins a radio station gets its first pages, then what is on.
+        elif number != page_numbers.get(serial, number):
             damage = f"pages are missing before byte {position}"
             break
         page_numbers[serial] = number + 1
+        heard |= {serial} if granule else set()  # Pages of headers have the position 0.
         ended = bool(flags & 4)
         position += len(page)
     else:
@@ -211,10 +277,11 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
             simple=False, defects=(Defect("damaged", f"the file is damaged: {damage}"),)
         )
     # Several streams may lie beside each other, as in a video.
-    simple = len(page_numbers) == 1 and len(starts) == 1
+    simple = len(page_numbers) == 1 and len(starts) == 1 and not late
     parts = tuple(zip(starts, [*starts[1:], position], strict=True)) if len(starts) > 1 else ()
-    if ended:  # Tags may follow the end of the stream.
-        return Container(simple, parts=parts)
+    if ended:  # Tags or zeros may follow the end of the stream.
+        rest = file_size(file) - position
+        return Container(simple, parts=parts or (((0, position),) if rest else ()))
     cut = Defect("cut short", "the file is cut short: no page ends its stream")
     return Container(simple, defects=(cut,), parts=parts)
 
@@ -225,49 +292,85 @@ def _ogg_checksum(page: bytes) -> int:
     return int(f"{reflected:032b}"[::-1], 2)
 
 
-def _examine_chunks(file: BinaryIO, order: str, samples: bytes) -> Container:
+def _examine_chunks(file: BinaryIO) -> Container:
     """Compare the stated size of the chunk of samples with the bytes that are there."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(12)
-    for _ in range(MAX_CHUNKS):
-        header = file.read(8)
-        if len(header) < 8:
-            break
-        name, stated = struct.unpack(f"{order}4sI", header)
-        if name == samples:
-            there = size - file.tell()
-            cut = Defect(
-                "cut short",
-                f"the file is cut short: {there} of {stated} bytes of samples are there",
-            )
-            if there < stated:
-                return Container(True, defects=(cut,) if stated < UNKNOWN_CHUNK_SIZE else ())
-            if not stated:  # libsndfile reads nothing of such a chunk
-                return Container(simple=there == 0)
-            file.seek(stated + stated % 2, os.SEEK_CUR)
-            return Container(True, defects=tuple(_after_samples(file, size, order, samples)))
-        file.seek(stated + stated % 2, os.SEEK_CUR)
-    return Container(simple=True)
+    size = file_size(file)
+    chunks = riff_chunks(file, 0, size)
+    samples = next((chunk for chunk in chunks if chunk.name in SAMPLE_CHUNKS), None)
+    if samples is None:
+        return Container(simple=True)
+    there = size - samples.content
+    if there < samples.length:
+        cut = Defect(
+            "cut short",
+            f"the file is cut short: {there} of {samples.length} bytes of samples are there",
+        )
+        return Container(True, defects=(cut,) if samples.length < UNKNOWN_CHUNK_SIZE else ())
+    if _is_bitstream(file, samples, size):
+        return Container(simple=False)  # FFmpeg finds out what it is.
+    if not samples.length:  # libsndfile reads nothing of such a chunk
+        return Container(simple=there == 0)
+    return Container(True, defects=tuple(_after_samples(file, samples, chunks, size)))
 
 
-def _after_samples(file: BinaryIO, size: int, order: str, samples: bytes) -> Iterator[Defect]:
+def _after_samples(
+    file: BinaryIO, samples: Chunk, chunks: Iterator[Chunk], size: int
+) -> Iterator[Defect]:
     """Tell if more samples follow those that are read, as after a wrong size."""
-    while (rest := size - file.tell()) > MIN_UNREAD_BYTES:
-        name, length = struct.unpack(f"{order}4sI", file.read(8))
-        if name == samples or not name.strip(b" ").isalnum():
-            yield Defect(
-                "header", f"its header states a wrong size: the last {rest} bytes were not read"
-            )
-            return
-        file.seek(length + length % 2, os.SEEK_CUR)
+    position = samples.end
+    for chunk in chunks:
+        odd = chunk.name in SAMPLE_CHUNKS or not chunk.name.strip(b" ").isalnum()
+        if odd and after_tag(file, chunk.start, size) == chunk.start and chunk.name[:3] != b"ID3":
+            break
+        position = chunk.end
+    rest = size - position
+    if rest > MIN_UNREAD_BYTES:
+        yield Defect(
+            "header", f"its header states a wrong size: the last {rest} bytes were not read"
+        )
 
 
-def lacks_index(file: BinaryIO) -> bool:
-    """True for an MP4 file without ``moov``, the box that tells where the samples lie.
+def _w64_end(file: BinaryIO, size: int) -> int:
+    """End of the last chunk of a W64 file. libsndfile takes a tag behind it for samples."""
+    end = size
+    behind = False
+    for chunk in w64_chunks(file, 0, size):
+        if behind and not chunk.name.startswith(b"list") and chunk.name[4:] != W64_DATA[4:]:
+            break
+        behind = behind or chunk.name == W64_DATA
+        end = chunk.end if behind else size
+    return end
 
-    Recorders write it last (ISO/IEC 14496-12, section 8.2).
+
+def missing_index(file: BinaryIO) -> str:
+    """The index that a file lacks, in words; empty if it has one, or needs none.
+
+    Recorders write it last: ``moov`` of MP4 (ISO/IEC 14496-12, section 8.2) and ``pakt`` of CAF.
     """
-    file.seek(4)
-    if file.read(4) != b"ftyp":
+    size = file_size(file)
+    head = read_at(file, 0, 8, size)
+    if head[4:] == b"ftyp" and all(box.name != b"moov" for box in mp4_boxes(file, 0, size)):
+        return "the index at the end of an MP4 file"
+    if head.startswith(b"caff"):
+        found = {chunk.name: chunk for chunk in caf_chunks(file, 0, size)}
+        described = found.get(b"desc")
+        coded = described and read_at(file, described.content + 8, 4, size) not in CAF_PCM
+        if coded and b"data" in found and b"pakt" not in found:
+            return "the packet table at the end of a CAF file"
+    return ""
+
+
+def is_encrypted(file: BinaryIO) -> bool:
+    """Whether the sound of an MP4 file is encrypted (ISO/IEC 14496-12, section 8.12)."""
+    size = file_size(file)
+    if read_at(file, 4, 4, size) != b"ftyp":
         return False
-    return all(kind != b"moov" for kind, _, _ in mp4_boxes(file))
+    index = next((box for box in mp4_boxes(file, 0, size) if box.name == b"moov"), None)
+    content = read_at(file, index.content, MAX_INDEX_BYTES, size) if index else b""
+    return any(entry in content for entry in ENCRYPTED_ENTRIES)
+
+
+def _is_bitstream(file: BinaryIO, samples: Chunk, size: int) -> bool:
+    """Whether 16-bit samples are DTS or IEC 61937, as audio CDs and receivers carry them."""
+    start = read_at(file, samples.content, BITSTREAM_BYTES, size)
+    return any(word in start for word in BITSTREAM_WORDS)

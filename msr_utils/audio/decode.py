@@ -226,9 +226,11 @@ class AudioFile:
         stated_s = container.stated_seconds
         stated_s = reader.stated_seconds if stated_s is None else stated_s
         # What a damaged stretch lacks is not missing at the end.
-        lacking_s = 0.0 if stated_s is None else stated_s - self._seconds - reader.lost_seconds
+        lost_s = max(reader.lost_seconds, container.lost_seconds)
+        lacking_s = 0.0 if stated_s is None else stated_s - self._seconds - lost_s
         counted_s = container.seconds
-        if counted_s is not None and counted_s - self._seconds > CUT_SECONDS:
+        told_s = self._seconds + reader.lost_seconds
+        if counted_s is not None and counted_s - told_s > CUT_SECONDS:
             yield Defect(
                 "damaged",
                 f"the file is damaged: it holds {counted_s:.1f} s, {self._seconds:.1f} s could be "

@@ -1,33 +1,115 @@
-"""Streams without a container: AAC in ADTS frames, AC-3 and E-AC-3.
+"""Streams without a container: AAC in ADTS frames, AC-3, E-AC-3, Layers I and II of MPEG audio.
 
-Nothing states how long such a file is. Only its last frame can show that the end is missing.
+Nothing states how long such a file is, and the frames bear no time. Only counting them shows where
+bytes lie that are no frame, and whether the end is missing.
 
 References
 ----------
 ADTS: ISO/IEC 13818-7, section 6.2. AC-3 and E-AC-3: ETSI TS 102 366, sections 4.3 and E.1.2.
+Layers I and II: ISO/IEC 11172-3, section 2.4, and 13818-3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple
 
+from msr_utils.audio.chunks import read_at
+from msr_utils.audio.joined import after_tag
+from msr_utils.audio.mp3 import MAX_ATTEMPTS, Gap
 from msr_utils.audio.source import Deadline
 
 HEADER_BYTES = 7
 
+ADTS_RATES_HZ = (
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
+    7_350,
+)  # fmt: skip
+"""Sample rates of AAC, in the order of their codes."""
+
 AC3_KBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 """Bit rates of AC-3, in the order of their codes."""
+
+AC3_RATES_HZ = (48_000, 44_100, 32_000)
 
 AC3_MAX_VERSION = 10
 """Greatest ``bsid`` of AC-3. E-AC-3 has a greater one."""
 
+EAC3_BLOCKS = (1, 2, 3, 6)
+"""Blocks of 256 samples in a frame of E-AC-3, in the order of their codes."""
+
+MPEG_KBITS = {
+    (3, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (3, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (2, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+"""Bit rates of Layers I (3) and II (2) by version (3: MPEG 1, 2: MPEG 2) and layer."""
+
+MPEG_RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000)}
+
 CHECK_EVERY = 1024
 """Frames between two looks at the clock."""
 
+SEARCH_BYTES = 1 << 16
+"""Bytes read at a time where a next frame is searched."""
 
-def last_frame_is_whole(file: BinaryIO, start: int, size: int, deadline: Deadline) -> bool:
-    """Follow the frames of an elementary stream; True for files that are none.
+
+class Frame(NamedTuple):
+    """What the header of a frame states.
+
+    Parameters
+    ----------
+    n_bytes : int
+    n_samples : int
+        0 for a frame that belongs to the one before.
+    rate : int
+        Hz.
+    """
+
+    n_bytes: int
+    n_samples: int
+    rate: int
+
+
+class _Stream(NamedTuple):
+    """A format: the reader of its headers, their first bytes, and FFmpeg's demuxers for it."""
+
+    read: Callable[[bytes], Frame | None]
+    sync: bytes
+    demuxers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames that a stream holds.
+
+    Parameters
+    ----------
+    seconds : float
+    n_bytes : int
+        Bytes of all frames.
+    gaps : tuple of Gap
+        Bytes before and between the frames that are none. Tags are no gap.
+    complete : bool
+        False if the last frame lacks bytes.
+    end : int
+        Position behind the last frame.
+    demuxers : tuple of str
+        FFmpeg's names of the format.
+    """
+
+    seconds: float
+    n_bytes: int
+    gaps: tuple[Gap, ...]
+    complete: bool
+    end: int
+    demuxers: tuple[str, ...]
+
+
+def count_stream(file: BinaryIO, start: int, size: int, deadline: Deadline) -> Frames | None:
+    """Count the frames of an elementary stream.
 
     Parameters
     ----------
@@ -38,47 +120,142 @@ def last_frame_is_whole(file: BinaryIO, start: int, size: int, deadline: Deadlin
         Size of the file in bytes.
     deadline : Deadline
 
+    Returns
+    -------
+    Frames or None
+        None for files that are none.
+
     Raises
     ------
     TimeLimitExceeded
         If it takes longer than the deadline allows.
     """
-    file.seek(start)
-    length_of = _kind(file.read(HEADER_BYTES))
-    position, n_frames = start, 0
-    while length_of is not None and position + HEADER_BYTES <= size:
-        if n_frames % CHECK_EVERY == 0:
+    stream = next((s for s in STREAMS if _follow(s.read, file, start, size)), None)
+    if stream is None:
+        return None
+    read, demuxers = stream.read, stream.demuxers
+    seconds, n_bytes, gaps, position, end = 0.0, 0, [], start, start
+    attempts = MAX_ATTEMPTS
+    for number in range(size):
+        if number % CHECK_EVERY == 0:
             deadline.check()
-        file.seek(position)
-        length = length_of(file.read(HEADER_BYTES))
-        if not length:
-            return True  # A tag, or damage, which the decoder tells.
-        position, n_frames = position + length, n_frames + 1
-    return not n_frames or position == size
+        header = read_at(file, position, HEADER_BYTES, size)
+        frame = read(header)
+        if frame is None:
+            behind = _after_tags(file, position, header, size)
+            if behind > position:
+                position = behind
+                continue
+            found, attempts = _next_frame(stream, file, position, size, attempts, deadline)
+            if found is None:
+                break
+            gaps.append(Gap(seconds, found - position))
+            position = found
+            continue
+        if position + frame.n_bytes > size:
+            return Frames(seconds, n_bytes, tuple(gaps), False, position, demuxers)
+        position = end = position + frame.n_bytes
+        n_bytes += frame.n_bytes
+        seconds += frame.n_samples / frame.rate
+    rest = size - position
+    complete = not 0 < rest < HEADER_BYTES
+    return Frames(seconds, n_bytes, tuple(gaps), complete, end, demuxers)
 
 
-def _kind(header: bytes) -> Callable[[bytes], int] | None:
-    """The reader of frame lengths for a stream that begins so; None for anything else."""
-    return next((read for read in (_adts, _ac3) if read(header)), None)
+def _follow(
+    read: Callable[[bytes], Frame | None], file: BinaryIO, position: int, size: int
+) -> bool:
+    """Whether two frames follow each other, or one ends the file."""
+    for _ in range(2):
+        frame = read(read_at(file, position, HEADER_BYTES, size))
+        if frame is None:
+            return False
+        position += frame.n_bytes
+        if position == size:
+            break
+    return True
 
 
-def _adts(header: bytes) -> int:
-    """Length of an ADTS frame in bytes; 0 if this is none."""
+def _after_tags(file: BinaryIO, position: int, header: bytes, size: int) -> int:
+    """Position behind a tag between frames, as broadcasters and programs write them."""
+    if header.startswith(b"ID3"):
+        tag = read_at(file, position, 10, size)
+        if len(tag) == 10 and max(tag[6:]) < 128:
+            return position + 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
+    return after_tag(file, position, size)
+
+
+def _next_frame(
+    stream: _Stream,
+    file: BinaryIO,
+    position: int,
+    size: int,
+    attempts: int,
+    deadline: Deadline,
+) -> tuple[int | None, int]:
+    """Position of the next frame that another follows, and the attempts that are left."""
+    while position < size:
+        deadline.check()
+        data = read_at(file, position, SEARCH_BYTES + HEADER_BYTES, size)
+        at = data.find(stream.sync)
+        while 0 <= at < SEARCH_BYTES:
+            frame = stream.read(data[at : at + HEADER_BYTES])
+            if frame is not None:
+                attempts -= 1
+                if attempts < 0:
+                    return None, attempts
+                if _follow(stream.read, file, position + at, size):
+                    return position + at, attempts
+            at = data.find(stream.sync, at + 1)
+        position += SEARCH_BYTES
+    return None, attempts
+
+
+def _adts(header: bytes) -> Frame | None:
+    """A frame of AAC."""
     if len(header) < HEADER_BYTES or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
-        return 0
+        return None
     length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
-    return length if length >= HEADER_BYTES else 0
+    rate = header[2] >> 2 & 15
+    if length < HEADER_BYTES or rate >= len(ADTS_RATES_HZ):
+        return None
+    return Frame(length, 1024 * (1 + (header[6] & 3)), ADTS_RATES_HZ[rate])
 
 
-def _ac3(header: bytes) -> int:
-    """Length of a frame of AC-3 or E-AC-3 in bytes; 0 if this is none."""
+def _ac3(header: bytes) -> Frame | None:
+    """A frame of AC-3 or E-AC-3."""
     if len(header) < HEADER_BYTES or header[:2] != b"\x0b\x77":
-        return 0
-    if header[5] >> 3 > AC3_MAX_VERSION:
-        return 2 * (((header[2] & 7) << 8 | header[3]) + 1)
+        return None
     rate, code = header[4] >> 6, header[4] & 0x3F
+    if header[5] >> 3 > AC3_MAX_VERSION:
+        length = 2 * (((header[2] & 7) << 8 | header[3]) + 1)
+        blocks = 6 if rate == 3 else EAC3_BLOCKS[code >> 4]
+        hz = AC3_RATES_HZ[min(code >> 4, 2)] // 2 if rate == 3 else AC3_RATES_HZ[rate]
+        dependent = header[2] >> 6 == 1 or header[2] >> 3 & 7
+        return Frame(length, 0 if dependent else 256 * blocks, hz)
     if rate == 3 or code >= 2 * len(AC3_KBITS):
-        return 0
+        return None
     kbits = AC3_KBITS[code >> 1]
     words = (2 * kbits, kbits * 320 // 147 + (code & 1), 3 * kbits)[rate]
-    return 2 * words
+    return Frame(2 * words, 1536, AC3_RATES_HZ[rate])
+
+
+def _mpeg(header: bytes) -> Frame | None:
+    """A frame of Layer I or II."""
+    if len(header) < HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
+    bitrate, rate, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    if version not in MPEG_RATES_HZ or layer not in (2, 3) or bitrate in (0, 15) or rate == 3:
+        return None
+    bits, hz = MPEG_KBITS[version, layer][bitrate - 1] * 1000, MPEG_RATES_HZ[version][rate]
+    if layer == 3:
+        return Frame(4 * (12 * bits // hz + padding), 384, hz)
+    return Frame(144 * bits // hz + padding, 1152, hz)
+
+
+STREAMS = (
+    _Stream(_adts, b"\xff", ("aac",)),
+    _Stream(_ac3, b"\x0b\x77", ("ac3", "eac3")),
+    _Stream(_mpeg, b"\xff", ("mp3",)),
+)

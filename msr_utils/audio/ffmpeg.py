@@ -6,33 +6,53 @@ import ctypes
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
 
-from msr_utils.audio.container import MAX_NAMED_GAPS, lacks_index
-from msr_utils.audio.formats import FFMPEG_DECODERS, FFMPEG_DEMUXERS, FORMAT_NAMES
+from msr_utils.audio.container import MAX_NAMED_GAPS, is_encrypted, missing_index
+from msr_utils.audio.formats import (
+    FFMPEG_DECODERS,
+    FFMPEG_DEMUXERS,
+    FORMAT_NAMES,
+    unreadable_format,
+)
 from msr_utils.audio.source import (
     MAX_CHANNELS,
+    MAX_LOSSY_PEAK,
     MAX_RATE,
     MIN_RATE,
     AudioError,
     Deadline,
     Defect,
+    FilePart,
     check_format,
+    file_size,
 )
 
 MIN_GAP_S = 0.05
 """Shorter gaps in the time stamps are not reported. Less than two frames of MP3 or AAC are lost
 where recordings are joined, and some containers round their time stamps."""
 
+GUESSED_FACTOR = 1.1
+"""Time stamps that reach beyond this multiple of the stated length are guessed."""
+
+GUESSED_WITHIN_S = 0.2
+"""Gaps are guessed where the stated length was decoded to this time in s."""
+
 MAX_FRAME_SAMPLES = 1 << 20
 """Most samples per channel that a decoder may give at once. A header may state more."""
 
 EXACT_LENGTHS = ("flac", "mov", "matroska", "wv", "ape", "tta")
 """Demuxers whose stated length is exact. The others estimate it from the size of the file."""
+
+MIN_FOLLOWING_BYTES = 1 << 14
+"""Fewer bytes behind the last packet of a transport stream hold no other recording."""
+
+LOSSLESS = ("pcm_", "wavpack", "flac", "alac", "ape", "tta", "truehd", "mlp", "wmalossless")
+"""First letters of FFmpeg's names of codecs that keep samples of any size."""
 
 MAX_PLANES = 7
 """Most planes of a frame that PyAV hands over. With more, it reads beyond the end of a table."""
@@ -61,7 +81,10 @@ class _CheckedFile:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._deadline.check()
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, OverflowError, ValueError):  # A header may state any position.
+            return -1
 
     def tell(self) -> int:
         return self._file.tell()
@@ -76,6 +99,8 @@ class FFmpegReader:
     name : str
         Name of the file in messages.
     deadline : Deadline
+    without : int, optional
+        Identifier of a stream that is not read.
 
     Raises
     ------
@@ -86,7 +111,9 @@ class FFmpegReader:
         If it takes longer than the deadline allows.
     """
 
-    def __init__(self, file: BinaryIO, name: str, deadline: Deadline) -> None:
+    def __init__(
+        self, file: BinaryIO, name: str, deadline: Deadline, without: int | None = None
+    ) -> None:
         self._name, self._deadline = name, deadline
         _limit_allocations()
         try:
@@ -101,26 +128,25 @@ class FFmpegReader:
                 },
             )
         except (av.FFmpegError, ValueError) as error:
-            if lacks_index(file):
-                raise AudioError(
-                    f"{name}: the file is cut short: the index at the end of an MP4 file is "
-                    "missing; copy or record it again"
-                ) from error
-            raise AudioError(
-                f"{name}: not audio that can be decoded ({_reason(error)}); send {FORMAT_NAMES}"
-            ) from error
-        self._stream = self._best_stream()
+            raise AudioError(f"{name}: {_refusal(file, error)}") from error
+        self._file = file
+        self._stream = self._best_stream(without)
+        coded = self._stream.codec_context.name
+        self._lossy = not coded.startswith(LOSSLESS)
         self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
+        self._decoded_seconds = 0.0
         self._failed_seconds = 0.0
         self._ended_early = ""
+        self._following: FFmpegReader | None = None
 
-    def _best_stream(self) -> Any:
+    def _best_stream(self, without: int | None) -> Any:
         """The audio stream that a player would choose."""
-        streams = self._container.streams.audio
+        streams = [s for s in self._container.streams.audio if without is None or s.id != without]
         if not streams:
             what = "a video without sound" if self._container.streams.video else "no audio"
             raise AudioError(f"{self._name}: holds {what}")
-        stream = self._container.streams.best("audio") or streams[0]
+        best = self._container.streams.best("audio")
+        stream = best if best in streams else streams[0]
         context: Any = stream.codec_context
         coded = context.name if context is not None else ""
         if coded not in FFMPEG_DECODERS:
@@ -155,7 +181,18 @@ class FFmpegReader:
     @property
     def lost_seconds(self) -> float:
         """Length of what could not be decoded; complete after `blocks` has ended."""
-        return max(sum(length for _, length in self._lost), self._failed_seconds)
+        following_s = self._following.lost_seconds if self._following is not None else 0.0
+        lost_s = max(sum(length for _, length in self._gaps()), self._failed_seconds)
+        return lost_s + following_s
+
+    def _gaps(self) -> list[tuple[float, float]]:
+        """Gaps in the time stamps. AVI has none for some codecs; FFmpeg then guesses them."""
+        if self.demuxer != "avi" or self._container.duration is None:
+            return self._lost
+        stated_s = self._container.duration / av.time_base
+        with_gaps_s = self._decoded_seconds + sum(length for _, length in self._lost)
+        whole = self._decoded_seconds > stated_s - GUESSED_WITHIN_S
+        return [] if whole or with_gaps_s > GUESSED_FACTOR * stated_s else self._lost
 
     def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Decode frame by frame.
@@ -171,14 +208,19 @@ class FFmpegReader:
         TimeLimitExceeded
         """
         expected_s: float | None = None
-        failed = 0
+        failed, position = 0, 0
         for packet in self._packets():
             self._deadline.check()
+            position = packet.pos or position
             try:
                 frames = packet.decode()
             except av.FFmpegError as error:
                 failed += 1  # The next time stamp, if there is one, shows how much is missing.
                 self._failed_seconds += float((packet.duration or 0) * packet.time_base)
+                if not self._decoded_seconds and is_encrypted(self._file):
+                    raise AudioError(
+                        f"{self._name}: its sound is encrypted; a copy without protection is needed"
+                    ) from error
                 if failed > MAX_FAILED_PACKETS:
                     self._ended_early = _reason(error)
                     return
@@ -187,14 +229,33 @@ class FFmpegReader:
             for frame in frames:
                 if not frame.samples or not _is_music(frame):
                     continue  # a damaged frame may claim any format
+                samples, seconds = self._to_float(frame), frame.samples / frame.sample_rate
+                if self._lossy and _is_noise(samples):
+                    self._failed_seconds += seconds
+                    continue
                 time_s = frame.time
                 if time_s is None:
                     time_s = expected_s
                 elif expected_s is not None and time_s - expected_s > MIN_GAP_S:
                     self._lost.append((expected_s, time_s - expected_s))
                 if time_s is not None:
-                    expected_s = time_s + frame.samples / frame.sample_rate
-                yield self._to_float(frame), frame.sample_rate
+                    expected_s = time_s + seconds
+                self._decoded_seconds += seconds
+                yield samples, frame.sample_rate
+        self._following = self._open_following(position)
+        if self._following is not None:
+            yield from self._following.blocks()
+
+    def _open_following(self, position: int) -> FFmpegReader | None:
+        """Another stream that goes on behind the last packet, as in joined recordings of TV."""
+        size = file_size(self._file)
+        if self.demuxer != "mpegts" or size - position < MIN_FOLLOWING_BYTES:
+            return None
+        rest = cast(BinaryIO, FilePart(self._file, position, size))
+        try:
+            return FFmpegReader(rest, self._name, self._deadline, self._stream.id)
+        except AudioError:  # A picture may last longer than its sound.
+            return None
 
     def _to_float(self, frame: Any) -> np.ndarray:
         """Samples of a frame, (n, channels) float32; full scale is [-1, 1]."""
@@ -216,11 +277,13 @@ class FFmpegReader:
             yield from self._container.demux(self._stream)
         except av.FFmpegError as error:
             self._ended_early = _reason(error)
+        except IndexError:  # PyAV, at the end of a file in which a stream appeared late
+            return
 
     def defects(self) -> list[Defect]:
         """What was wrong; complete after `blocks` has ended."""
         found = []
-        named = [f"{length:.2f} s at {start:.1f} s" for start, length in self._lost]
+        named = [f"{length:.2f} s at {start:.1f} s" for start, length in self._gaps()]
         if len(named) > MAX_NAMED_GAPS:
             more = f"{len(named) - MAX_NAMED_GAPS} more; {self.lost_seconds:.2f} s in all"
             named[MAX_NAMED_GAPS:] = [more]
@@ -229,17 +292,26 @@ class FFmpegReader:
         if named:
             skipped = f"what could not be decoded was skipped ({', '.join(named)})"
             found.append(Defect("damaged", f"the file is damaged: {skipped}"))
-        if self._ended_early:
+        if self._ended_early and not self._all_came():
             found.append(
                 Defect(
                     "damaged", f"the file is damaged: its end cannot be read ({self._ended_early})"
                 )
             )
-        return found
+        return found + (self._following.defects() if self._following is not None else [])
+
+    def _all_came(self) -> bool:
+        """Whether the stated length was decoded, so that a tag or zeros follow the end."""
+        stated = self.stated_seconds
+        if stated is None and self.demuxer == "ogg" and self._container.duration is not None:
+            stated = self._container.duration / av.time_base
+        return stated is not None and self._decoded_seconds > stated - MIN_GAP_S
 
     def close(self) -> None:
         """Free the decoder; the file stays open."""
         self._container.close()
+        if self._following is not None:
+            self._following.close()
 
 
 @functools.cache
@@ -260,6 +332,22 @@ def _is_music(frame: Any) -> bool:
     rate: int = frame.sample_rate
     channels: int = frame.layout.nb_channels
     return MIN_RATE <= rate <= MAX_RATE and channels <= MAX_CHANNELS
+
+
+def _is_noise(samples: np.ndarray) -> bool:
+    """Whether samples are larger than music has them. The sum of squares is faster to have."""
+    flat = samples.ravel(order="K")
+    return bool(flat.dot(flat) > MAX_LOSSY_PEAK**2 and samples.max() > MAX_LOSSY_PEAK)
+
+
+def _refusal(file: BinaryIO, error: Exception) -> str:
+    """Why a file cannot be opened."""
+    if missing := missing_index(file):
+        return f"the file is cut short: {missing} is missing; copy or record it again"
+    file.seek(0)
+    if known := unreadable_format(file.read(16)):
+        return f"is {known}, which cannot be decoded here; convert it, for instance to FLAC"
+    return f"not audio that can be decoded ({_reason(error)}); send {FORMAT_NAMES}"
 
 
 def _reason(error: Exception) -> str:

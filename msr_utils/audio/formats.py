@@ -5,23 +5,28 @@ from __future__ import annotations
 SUFFIXES = {
     "MP3": (".mp3",),
     "Ogg": (".ogg", ".oga", ".opus", ".spx", ".ogv"),
-    "FLAC": (".flac",),
+    "FLAC": (".flac", ".fla"),
     "WAV": (".wav", ".wave", ".rf64", ".w64", ".bwf"),
     "AIFF": (".aif", ".aiff", ".aifc"),
-    "MP4": (".m4a", ".mp4", ".m4b", ".m4v", ".mov", ".3gp", ".3g2", ".qt"),
-    "WebM and Matroska": (".webm", ".weba", ".mka", ".mkv"),
-    "AAC": (".aac", ".adts"),
+    "MP4": (
+        ".m4a", ".mp4", ".m4b", ".m4r", ".m4v", ".m4p", ".mov", ".3gp", ".3g2", ".qt", ".f4v",
+    ),
+    "WebM and Matroska": (".webm", ".weba", ".mka", ".mkv", ".mk3d"),
+    "AAC": (".aac", ".adts", ".latm", ".loas"),
     "Windows Media": (".wma", ".asf", ".wmv"),
-    "MPEG": (".mp2", ".mpga", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"),
+    "MPEG": (
+        ".mp2", ".mp1", ".mpga", ".mpg", ".mpeg", ".vob", ".ts", ".m2ts", ".mts", ".tp", ".trp",
+    ),
     "Dolby Digital": (".ac3", ".eac3"),
+    "DTS": (".dts",),
     "AMR": (".amr", ".awb"),
     "Sun audio": (".au", ".snd"),
     "Core Audio": (".caf",),
-    "AVI": (".avi",),
+    "AVI": (".avi", ".divx"),
     "WavPack": (".wv",),
     "Monkey's Audio": (".ape",),
     "True Audio": (".tta",),
-}
+}  # fmt: skip
 """Documented containers and the suffixes of their files, in lower case."""
 
 AUDIO_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
@@ -31,11 +36,27 @@ Where a corpus has several files of the same stem, the first suffix in this orde
 comes first because the official archives contain MP3.
 """
 
+UNREADABLE_SUFFIXES = {
+    ".aa": "Audible", ".aax": "Audible", ".aaxc": "Audible", ".aa3": "ATRAC", ".at3": "ATRAC",
+    ".oma": "ATRAC", ".dff": "DSD", ".dsf": "DSD", ".mpc": "Musepack", ".mp+": "Musepack",
+    ".mpp": "Musepack", ".ofr": "OptimFROG", ".ra": "RealAudio", ".rm": "RealMedia",
+    ".shn": "Shorten", ".tak": "TAK", ".thd": "Dolby TrueHD", ".voc": "Creative Voice",
+    ".sd2": "Sound Designer II", ".8svx": "8SVX", ".gsm": "raw GSM", ".vox": "raw ADPCM",
+}  # fmt: skip
+"""Suffixes of audio that cannot be decoded here -> name of the format."""
+
+UNREADABLE_MAGICS = {
+    b"DSD ": "DSD", b"FRM8": "DSD", b"MPCK": "Musepack", b"MP+": "Musepack", b"OFR ": "OptimFROG",
+    b".RMF": "RealMedia", b".ra\xfd": "RealAudio", b"ajkg": "Shorten", b"tBaK": "TAK",
+    b"Creative Voice": "Creative Voice",
+}  # fmt: skip
+"""First bytes of audio that cannot be decoded here -> name of the format."""
+
 FORMAT_NAMES = "MP3, M4A, Ogg, FLAC, WAV, AIFF, WMA, WebM or a video with sound"
 """The most common formats, as error messages name them."""
 
 FFMPEG_DEMUXERS = (
-    "aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "eac3", "flac", "loas",
+    "aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "dts", "eac3", "flac", "loas",
     "matroska", "mov", "mp3", "mpeg", "mpegts", "ogg", "tta", "w64", "wav", "wv",
 )  # fmt: skip
 """FFmpeg's names of the documented containers.
@@ -54,3 +75,8 @@ FFMPEG_DECODERS = (
     "truehd", "tta", "vorbis", "wavpack", "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice",
 )  # fmt: skip
 """FFmpeg's names of the audio decoders that are used. No decoder of pictures is."""
+
+
+def unreadable_format(head: bytes) -> str:
+    """Name of a known format that cannot be decoded here, by its first bytes; empty for others."""
+    return next((name for magic, name in UNREADABLE_MAGICS.items() if head.startswith(magic)), "")

@@ -44,6 +44,10 @@ BITRATES_KBPS = {
 RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 """Sample rates by version (3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5)."""
 
+APE_TAG = b"APETAGEX"
+APE_IS_HEADER = 0x20
+"""Flag of the part of a tag that stands at its start."""
+
 TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
 """First bytes of tags that may follow the last frame."""
 
@@ -89,6 +93,8 @@ class Mp3Frames:
         True if all frames have the same version and rate, and either all or none are mono.
     trailing_bytes : int
         Bytes after the last frame: tags, zeros and others.
+    n_bytes : int
+        Bytes of all frames.
     """
 
     count: int
@@ -101,6 +107,7 @@ class Mp3Frames:
     all_seconds: float
     uniform: bool
     trailing_bytes: int
+    n_bytes: int
 
     @property
     def seconds(self) -> float:
@@ -186,9 +193,9 @@ class _Window:
 
 
 def after_tags(file: BinaryIO, deadline: Deadline) -> int:
-    """Position of the first byte after ID3v2 tags."""
+    """Position of the first byte after tags."""
     window = _Window(file, deadline)
-    _skip_tags(window)
+    _skip_tags(window, first=True)
     return window.position
 
 
@@ -212,7 +219,7 @@ def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
         If it takes longer than the deadline allows.
     """
     window = _Window(file, deadline)
-    _skip_tags(window)
+    _skip_tags(window, first=True)
     attempts = iter(range(MAX_ATTEMPTS))
     before = window.position
     kind = _find_frame(window, attempts)
@@ -221,10 +228,12 @@ def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
     gaps = [Gap(0.0, window.position - before)] if window.position > before else []
     first = kind
     stated, added = _length_tag(window.data[window.at : window.at + 400])
-    count, seconds, complete, uniform = 0, 0.0, True, True
+    count, seconds, complete, uniform, n_bytes = 0, 0.0, True, True, 0
     mono = _is_mono(window)
     while True:
+        row_start = window.position
         row, same = _count_row(window, kind, mono)
+        n_bytes += window.position - row_start
         count += row
         seconds += row * kind.frame_samples / kind.rate
         uniform = uniform and same
@@ -249,7 +258,7 @@ def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
         count, seconds = count - 1, seconds - first.frame_samples / first.rate
     return Mp3Frames(
         count, first.frame_samples, first.rate, stated, added, tuple(gaps), complete, seconds,
-        uniform, file_size(file) - start,
+        uniform, file_size(file) - start, n_bytes,
     )  # fmt: skip
 
 
@@ -284,12 +293,21 @@ def _count_row(window: _Window, kind: _Kind, mono: bool) -> tuple[int, bool]:
             return count, same
 
 
-def _skip_tags(window: _Window) -> bool:
-    """Go behind ID3v2 tags (id3.org: ID3v2.4, section 3.1); False if there is none."""
+def _skip_tags(window: _Window, first: bool = False) -> bool:
+    """Go behind tags before frames; False if there is none.
+
+    ID3v2 (id3.org: ID3v2.4, section 3.1) is known, and before the first frame APEv2 (Hydrogenaudio:
+    APEv2 specification).
+    """
     skipped = False
     for _ in range(MAX_TAGS):
         window.fill()
-        tag = window.data[window.at : window.at + 10]
+        tag = window.data[window.at : window.at + 32]
+        if first and tag.startswith(APE_TAG) and len(tag) == 32 and tag[23] & APE_IS_HEADER:
+            window.at += 32 + int.from_bytes(tag[12:16], "little")
+            skipped = True
+            continue
+        tag = tag[:10]
         if not tag.startswith(b"ID3") or len(tag) < 10 or max(tag[6:]) > 127:
             return skipped
         size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]

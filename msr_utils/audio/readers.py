@@ -9,14 +9,21 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 import soundfile as sf
 
 from msr_utils.audio.container import UNKNOWN_CHUNK_SIZE, Container, examine, examine_mp3
-from msr_utils.audio.source import AudioError, Deadline, Defect, FilePart, check_format
+from msr_utils.audio.source import (
+    MAX_LOSSY_PEAK,
+    AudioError,
+    Deadline,
+    Defect,
+    FilePart,
+    check_format,
+)
 
 BLOCK_SECONDS = 10.0
 """Seconds of audio decoded at a time. Memory stays constant, however long the file is."""
@@ -26,6 +33,9 @@ MAX_BLOCK_VALUES = 2**20
 
 COUNT_TOLERANCE_S = 0.06
 """libsndfile is trusted with an MP3 file if it finds the counted length, to two frames."""
+
+MAX_NAMED_DEFECTS = 10
+"""Most defects of parts that are named one by one."""
 
 _CLIPPED_SIZE = re.compile(r"\b(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
 """libsndfile's log entry for a file with fewer bytes than its header states."""
@@ -73,17 +83,17 @@ def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, 
     container = examine(file, deadline)
     if container.parts:
         return PartsReader(file, container.parts, name, deadline), container
-    if container.simple and (reader := _open_soundfile(file, name, container)):
+    if container.simple and (reader := _open_soundfile(file, name, container, deadline)):
         return reader, container
     from msr_utils.audio.ffmpeg import FFmpegReader  # Most files do not need it.
 
     file.seek(0)
     other = FFmpegReader(file, name, deadline)
     position = file.tell()
-    if other.demuxer != "mp3":
+    if container.demuxers and other.demuxer not in container.demuxers:
         # Other formats begin with an ID3 tag, or with the same sync bits.
-        container = container if container.seconds is None else Container(simple=False)
-    elif container.seconds is None:
+        container = Container(simple=False)
+    elif other.demuxer == "mp3" and container.seconds is None:
         container = examine_mp3(file, deadline)
     file.seek(position)
     return other, container
@@ -148,13 +158,19 @@ class PartsReader:
 
     def defects(self) -> list[Defect]:
         """What is wrong with the parts."""
-        return self._defects
+        found = list(dict.fromkeys(self._defects))
+        if more := found[MAX_NAMED_DEFECTS:]:
+            text = f"the file is damaged: {len(more)} more defects in other parts"
+            found[MAX_NAMED_DEFECTS:] = [Defect("damaged", text)]
+        return found
 
     def close(self) -> None:
         """Nothing: each part is closed at its end."""
 
 
-def _open_soundfile(file: BinaryIO, name: str, container: Container) -> SoundFileReader | None:
+def _open_soundfile(
+    file: BinaryIO, name: str, container: Container, deadline: Deadline
+) -> SoundFileReader | None:
     """Open a file with libsndfile; None if it cannot read the file, or not all of it."""
     try:
         opened = _ForwardSoundFile(_descriptor(file))
@@ -164,7 +180,16 @@ def _open_soundfile(file: BinaryIO, name: str, container: Container) -> SoundFil
     if container.seconds is not None and found_s < container.seconds - COUNT_TOLERANCE_S:
         opened.close()
         return None
-    return SoundFileReader(opened, name)
+    if not container.demuxers:
+        return SoundFileReader(opened, name)
+
+    def by_ffmpeg() -> Reader:
+        from msr_utils.audio.ffmpeg import FFmpegReader
+
+        file.seek(0)
+        return FFmpegReader(file, name, deadline)
+
+    return SoundFileReader(opened, name, by_ffmpeg)
 
 
 def _descriptor(file: BinaryIO) -> int | BinaryIO:
@@ -198,11 +223,23 @@ class _ForwardSoundFile(sf.SoundFile):  # type: ignore[misc, unused-ignore]  # n
 
 
 class SoundFileReader:
-    """Reads a file with libsndfile; see `Reader`."""
+    """Reads a file with libsndfile; see `Reader`.
 
-    def __init__(self, file: sf.SoundFile, name: str) -> None:
+    Parameters
+    ----------
+    file : soundfile.SoundFile
+    name : str
+        Name of the file in messages.
+    instead : callable, optional
+        Opens a reader that goes on where libsndfile cannot decode the frames of a lossy format.
+    """
+
+    def __init__(
+        self, file: sf.SoundFile, name: str, instead: Callable[[], Reader] | None = None
+    ) -> None:
         check_format(file.samplerate, file.channels, name)
-        self._file, self._name = file, name
+        self._file, self._name, self._instead = file, name, instead
+        self._other: Reader | None = None
 
     @property
     def stated_seconds(self) -> float | None:
@@ -218,8 +255,8 @@ class SoundFileReader:
 
     @property
     def lost_seconds(self) -> float:
-        """Nothing: libsndfile goes on or fails."""
-        return 0.0
+        """Nothing, unless another reader went on: libsndfile goes on or fails."""
+        return self._other.lost_seconds if self._other is not None else 0.0
 
     def blocks(self) -> Iterator[tuple[np.ndarray, int]]:
         """Decode block by block.
@@ -236,6 +273,9 @@ class SoundFileReader:
             try:
                 samples = self._file.read(block, dtype="float32", always_2d=True)
             except sf.LibsndfileError as error:
+                if self._instead is not None:
+                    yield from self._go_on(decoded)
+                    return
                 reason = error.error_string.strip().rstrip(".")
                 raise AudioError(
                     f"{self._name}: decoding failed after {decoded / rate:.1f} s ({reason}); "
@@ -243,13 +283,27 @@ class SoundFileReader:
                 ) from error
             if not len(samples):
                 return
+            if self._instead is not None and samples.max() > MAX_LOSSY_PEAK:
+                yield from self._go_on(decoded)
+                return
             decoded += len(samples)
             yield samples, rate
 
+    def _go_on(self, decoded: int) -> Iterator[tuple[np.ndarray, int]]:
+        """Blocks of the other reader, from a sample on."""
+        assert self._instead is not None
+        self._other = self._instead()
+        for samples, rate in self._other.blocks():
+            if len(samples) > decoded:
+                yield samples[decoded:], rate
+            decoded = max(decoded - len(samples), 0)
+
     def defects(self) -> list[Defect]:
-        """Nothing: libsndfile reports no defect."""
-        return []
+        """Nothing, unless another reader went on: libsndfile reports no defect."""
+        return self._other.defects() if self._other is not None else []
 
     def close(self) -> None:
         """Free the decoder; the file stays open."""
         self._file.close()
+        if self._other is not None:
+            self._other.close()

@@ -30,6 +30,10 @@ MIN_RATE, MAX_RATE = 4_000, 192_000
 MAX_CHANNELS = 64
 """Most channels accepted."""
 
+MAX_LOSSY_PEAK = 16.0
+"""Largest sample that a lossy codec gives for music, 24 dB above full scale. Damaged frames give
+larger ones."""
+
 
 class AudioError(ValueError):
     """Audio that cannot be decoded, or that is too short for one prediction."""

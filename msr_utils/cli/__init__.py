@@ -147,8 +147,9 @@ def features(
     A second call continues where the first one stopped. To use many machines, put the data and
     the cache on a shared file system, under the same path on each machine, and install the
     same packages on each.
-    The exit code is 1 if a track failed.
+    The exit code is 1 if a track failed or audio was left out.
     """
+    from msr_utils.audio.folder_scan import Entry
     from msr_utils.corpora import load_corpus
     from msr_utils.corpora.base import CorpusError
     from msr_utils.features import distributed
@@ -163,9 +164,10 @@ def features(
         config = FeatureConfig(blocks=tuple(name.strip() for name in blocks.split(",")))
     except ValueError as error:
         raise click.ClickException(str(error)) from error
+    left_out: list[Entry] = []
     try:
         if corpus == "audio":
-            tracks = distributed.audio_corpus(Path(data_dir))
+            tracks, left_out = distributed.audio_corpus(Path(data_dir))
         else:
             tracks = load_corpus(corpus, data_dir and os.path.abspath(data_dir), cache_dir)
         outcomes = distributed.compute_features(tracks, config, cache_dir, scheduler, workers)
@@ -176,8 +178,13 @@ def features(
         raise click.ClickException(str(error)) from error
     counts = [f"{sum(o.state == state for o in outcomes)} {state}" for state in distributed.STATES]
     click.echo(f"{', '.join(counts)}; features in {shown(cache_dir)}")
+    for entry in left_out[: distributed.MAX_FAILURES_SHOWN]:
+        click.echo(f"left out: {entry.file}: {entry.reason}", err=True)
+    if more := left_out[distributed.MAX_FAILURES_SHOWN :]:
+        click.echo(f"left out: and {len(more)} more", err=True)
     if failed:
         click.echo(distributed.failure_table(failed))
+    if failed or left_out:
         raise SystemExit(1)
 
 

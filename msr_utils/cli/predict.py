@@ -223,7 +223,7 @@ def folder_report(result: FolderResult, name: str, output: Path | None) -> list[
     output : Path, optional
         Folder of the curves.
     """
-    from msr_utils.inference.folder_scan import State
+    from msr_utils.audio.folder_scan import State
 
     lines = []
     for state in (State.FAILED, State.UNREADABLE, State.REPEATED):

@@ -171,6 +171,8 @@ def _inspect(track: Track) -> AudioFacts | str:
         return str(error)
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
+    except Exception as error:  # no file of a large corpus may stop the rest
+        return f"{type(error).__name__}: {error}"
 
 
 def _compare_length(track: Track, audio: AudioFacts) -> Iterator[tuple[str, str]]:

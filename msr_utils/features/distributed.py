@@ -47,10 +47,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from msr_utils.audio.folder_scan import Entry, FolderError, scan
 from msr_utils.audio.formats import AUDIO_SUFFIXES
 from msr_utils.audio.source import AudioError
 from msr_utils.corpora.base import Card, Corpus, CorpusError, Track
-from msr_utils.corpora.checks import walk
 from msr_utils.features.cache import compute_or_read, features_folder
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import write_json, write_text
@@ -430,8 +430,14 @@ def _failure_rows(failed: Iterable[TrackOutcome]) -> list[dict[str, str]]:
     return [{k: v for k, v in asdict(o).items() if k != "state"} for o in failed]
 
 
-def audio_corpus(folder: Path) -> Corpus:
+def audio_corpus(folder: Path) -> tuple[Corpus, list[Entry]]:
     """Every audio file under a folder as a track without labels. Features need no labels.
+
+    Returns
+    -------
+    corpus : Corpus
+    left_out : list of Entry
+        What may be audio but cannot be used: broken links, pipes, formats that cannot be decoded.
 
     Raises
     ------
@@ -443,12 +449,20 @@ def audio_corpus(folder: Path) -> Corpus:
     root = Path(folder)
     if not root.is_dir():
         raise CorpusError(f"no folder {folder}")
-    files = [path for path in walk(root) if path.suffix.lower() in AUDIO_SUFFIXES]
+    try:
+        entries = scan(root)
+    except FolderError as error:
+        raise CorpusError(str(error)) from error
+    left_out = [entry for entry in entries if entry.state is not None and entry.may_be_audio]
+    for entry in left_out:
+        if entry.path.is_dir():
+            os.scandir(entry.path).close()  # The reason becomes the error.
+    files = [entry.path for entry in entries if entry.state is None]
     if not files:
         raise CorpusError(f"{root.name}: no audio file; known: {', '.join(AUDIO_SUFFIXES)}")
     none = np.zeros(0, np.float32)
     names = [path.relative_to(root).as_posix() for path in files]
-    return Corpus(
+    corpus = Corpus(
         name=root.resolve().name,
         tracks=[
             Track(name, path, np.zeros(0), none, none, group=name)
@@ -457,3 +471,4 @@ def audio_corpus(folder: Path) -> Corpus:
         card=Card(root.name, "", "as its owner states", ""),
         index_files=[],
     )
+    return corpus, left_out

@@ -12,9 +12,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from msr_utils import __version__
+from msr_utils.audio.folder_scan import Entry, FolderError, State, scan
 from msr_utils.inference import folder_workers
 from msr_utils.inference.folder_names import FileSystem, output_names
-from msr_utils.inference.folder_scan import Entry, FolderError, State, scan
 from msr_utils.inference.folder_summary import FileResult, FolderResult, Summary, gone
 from msr_utils.inference.folder_workers import Outcome, Task
 from msr_utils.inference.model import Model

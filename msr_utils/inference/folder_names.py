@@ -30,16 +30,6 @@ NOT_IN_WINDOWS = re.compile(r'[<>:"|?*\\\x00-\x1f]|[. ]$')
 """Characters that a name may not have on Windows, and endings that Windows removes."""
 
 
-def shown_name(relative: str) -> str:
-    r"""Name of a file in tables: relative to the folder, with slashes, and `printable`.
-
-    No two files have the same: a backslash that is part of a name is doubled.
-    """
-    if os.sep != "/":
-        return printable(relative.replace(os.sep, "/"))
-    return printable(relative.replace("\\", "\\\\"))
-
-
 @dataclass(frozen=True)
 class FileSystem:
     """What the file system of an output folder allows.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from msr_utils.audio.folder_scan import FolderError, State
 from msr_utils.inference.folder_names import JOURNAL, SUMMARY
-from msr_utils.inference.folder_scan import FolderError, State
 from msr_utils.inference.prediction import DECIMALS
 from msr_utils.io import printable, write_text
 
@@ -32,7 +32,7 @@ class FileResult:
     ----------
     file : str
         Path relative to the folder, with slashes. What cannot be printed is escaped, see
-        `msr_utils.inference.folder_names.shown_name`.
+        `msr_utils.io.shown_name`.
     state : State
     seconds : float, optional
         Seconds that the curve covers. None if there is no curve.

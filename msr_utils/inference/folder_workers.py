@@ -19,8 +19,8 @@ from typing import cast
 
 from threadpoolctl import threadpool_limits
 
+from msr_utils.audio.folder_scan import State
 from msr_utils.audio.source import AudioError
-from msr_utils.inference.folder_scan import State
 from msr_utils.inference.folder_summary import FileResult
 from msr_utils.inference.model import Model
 from msr_utils.inference.prediction import rounded
@@ -190,7 +190,7 @@ def _reason(error: Exception, name: str) -> str:
 
 def _message(text: str, name: str) -> str:
     """A message without the name of the file, which the table gives in another column."""
-    return printable(text.removeprefix(f"{name}: "))[:MAX_REASON_LETTERS]
+    return printable(text).removeprefix(f"{printable(name)}: ")[:MAX_REASON_LETTERS]
 
 
 # ------------------------------------------------------------------------------ processes

@@ -105,6 +105,41 @@ def in_the_middle(new: bytes, replace: bool) -> Callable[[bytes], bytes]:
     return edit
 
 
+def in_wav(rate: int, options: str) -> Callable[[Path, Path], None]:
+    """A bit stream as the samples of a 16-bit stereo WAV file."""
+
+    def make(source: Path, out: Path) -> None:
+        stream = out.with_name("stream")
+        run(f"ffmpeg -v error -y -i {source} -t 2 -ar {rate} -strict -2 {options} {stream}")
+        samples = np.frombuffer(stream.read_bytes(), "<i2")
+        sf.write(out, samples[: len(samples) // 2 * 2].reshape(-1, 2), rate, subtype="PCM_16")
+
+    return make
+
+
+def damaged_contents(data: bytes) -> bytes:
+    """MP3 of 128 kbit/s and 48 kHz: the headers of frames are whole, what follows is noise."""
+    changed, start = bytearray(data), data.index(b"\xff\xfb")
+    generator = np.random.default_rng(0)
+    for at in range(start + 384 * 50, start + 384 * 130, 384):
+        changed[at + 4 : at + 384] = generator.bytes(380)
+    return bytes(changed)
+
+
+def joined_late(data: bytes) -> bytes:
+    """An Ogg radio station: the pages of the headers, then what was on."""
+    pages, at = [], 0
+    while at < len(data):
+        length = 27 + data[at + 26] + sum(data[at + 27 : at + 27 + data[at + 26]])
+        pages.append(data[at : at + length])
+        at += length
+    return b"".join(pages[:2] + pages[len(pages) // 2 :])
+
+
+APE_TAG = b"APETAGEX" + struct.pack("<4I8x", 2000, 32 + 100, 1, 0xA0000000)
+APE_TAG += struct.pack("<2I", 86, 0) + b"Title" + bytes(87) + APE_TAG.replace(b"\xa0", b"\x80")
+"""A tag as MP3 players of the nineties wrote it, at the start of a file."""
+
 NOISE = np.random.default_rng(0).bytes(1600)
 
 
@@ -201,6 +236,7 @@ FORMATS = [
     Case("layer2.mp2", encode("-c:a mp2"), 6.01),
     Case("radio.ts", encode("-c:a mp2 -f mpegts"), 6.01),
     Case("dolby.ac3", encode("-c:a ac3"), 6.03),
+    Case("theatre.dts", encode("-t 2 -c:a dca -strict -2"), 2.0),
     Case("dolby.eac3", encode("-c:a eac3 -f eac3"), 6.03),
     Case("phone.amr", encode_amr),
     Case("wavpack.wv", encode("")),
@@ -222,7 +258,7 @@ FAULTS = [
     Case("two.mp3", joined(encode("-b:a 128k").replace("{out}", "{dir}/a.mp3"), files="{dir}/a.mp3 {dir}/a.mp3"), 12.04, "header states 6.0 s, 12.0 s could be decoded"),
     Case("false-count.mp3", edited("-b:a 128k", "mp3", lambda d: d.replace(d[d.index(b"Info") : d.index(b"Info") + 12], d[d.index(b"Info") :][:8] + struct.pack(">I", 50))), 6.04, r"header states 1\.\d s, 6.0 s could be decoded", exact=False),
     Case("cover.mp3", LAVFI + "color=red:s=2000x2000 -frames:v 1 {dir}/c.bmp && ffmpeg -v error -y -i {in} -i {dir}/c.bmp -map 0:a -map 1:v -c:v copy -b:a 128k -write_xing 0 {out}", 6.03),
-    Case("foreign-bytes.mp3", edited("-b:a 128k", "mp3", in_the_middle(NOISE, False)), 5.98, r"1\d{3} bytes after 3\.\d s are no audio", exact=False),
+    Case("foreign-bytes.mp3", edited("-b:a 128k", "mp3", in_the_middle(NOISE, False)), 5.98, r"1\d{3} bytes after 3\.\d s, the size of 0\.\d\d s, are no audio", exact=False),
     Case("zeros-first.mp3", edited("-b:a 128k", "mp3", lambda d: bytes(100_000) + d), 6.04, "it begins with 100000 zero bytes", exact=False),
     Case("half.mp3", edited("-b:a 128k", "mp3", lambda d: d[: len(d) // 2]), 3.0, "header states 6.0 s, 3.0 s could be decoded; the file is cut short"),
     Case("half-without-length.mp3", edited("-b:a 128k -write_xing 0", "mp3", lambda d: d[: len(d) // 2]), 3.0, "its last frame is not whole"),
@@ -245,6 +281,17 @@ FAULTS = [
     Case("7.1.m4a", encode("-af aformat=channel_layouts=7.1 -c:a aac"), exact=False),
     Case("7.1.webm", encode("-af aformat=channel_layouts=7.1 -c:a libopus -mapping_family 1"), exact=False),
     Case("7.1.wv", encode("-af aformat=channel_layouts=7.1")),
+    Case("dts-cd.wav", in_wav(44_100, "-c:a dca -b:a 1411200 -f dts"), 2.0, exact=False),
+    Case("receiver.wav", in_wav(48_000, "-c:a ac3 -f spdif"), 2.0, exact=False),
+    Case("contents.mp3", edited("-ar 48000 -b:a 128k", "mp3", damaged_contents), 4.1, r"skipped \([0-9.]+ s at 1\.\d s", exact=False),
+    Case("zeros-inside.mp3", edited("-b:a 128k", "mp3", in_the_middle(bytes(20_000), True)), 4.75, r"\A(?s:(?!.*cut short).*the size of 1\.\d\d s, are no audio)", exact=False),
+    Case("noise.mp2", edited("-c:a mp2 -b:a 192k", "mp2", in_the_middle(NOISE * 8, True)), 5.5, r"after 3\.0 s, the size of 0\.5\d s, are no audio", exact=False),
+    Case("noise.ac3", edited("-c:a ac3 -b:a 192k", "ac3", in_the_middle(NOISE * 8, True)), 5.5, r"after 3\.0 s, the size of 0\.5\d s, are no audio", exact=False),
+    Case("tag-first.mp3", edited("-b:a 128k", "mp3", lambda d: APE_TAG + d), 6.0, exact=False),
+    Case("radio.ogg", edited("-c:a libvorbis -page_duration 500000", "ogg", joined_late), 3.44, exact=False),
+    Case("dts.avi", encode("-t 2 -c:a dca -strict -2"), 2.0, exact=False),
+    Case("vorbis.avi", encode("-t 2 -c:a libvorbis"), 2.0, exact=False),
+    Case("two-programmes.ts", joined(*(f"ffmpeg -v error -y -i {{in}} -t 2 -c:a aac -streamid 0:{k} {{dir}}/{k}.ts" for k in (256, 512)), files="{dir}/256.ts {dir}/512.ts"), 4.08, exact=False),
     Case("hole.m4a", edited("-c:a aac -movflags +faststart", "m4a", lambda d: d[: len(d) // 2] + d[len(d) // 2 + 8000 :]), 2.95, "damaged", exact=False),
     Case("mono-then-stereo.mp3", joined(encode("-ac 1 -b:a 96k -write_xing 0 -id3v2_version 0").replace("{out}", "{dir}/m.mp3"), encode("-b:a 128k -write_xing 0 -id3v2_version 0").replace("{out}", "{dir}/s.mp3"), files="{dir}/m.mp3 {dir}/s.mp3"), 12.06, exact=False),
     Case("bytes-behind.mp3", edited("-b:a 128k -write_xing 0", "mp3", lambda d: d + bytes(2000)), 6.03),
@@ -290,6 +337,9 @@ REFUSED = [
     Case("255-channels.wav", written(rate=8000, channels=255), None, "has 255 channels"),
     Case("overstated-index.m4a", edited("-c:a aac", "m4a", overstated_index), None, "holds no audio samples"),
     Case("unknown-codec.mkv", encode("-c:a g726 -ac 1 -ar 8000 -f matroska") , None, "coded as"),
+    Case("half-alac.caf", edited("-c:a alac", "caf", lambda d: d[: len(d) // 2]), None, "the packet table at the end of a CAF file is missing"),
+    Case("encrypted.mp4", encode("-t 1 -c:a aac -encryption_scheme cenc-aes-ctr -encryption_key 76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8"), None, "its sound is encrypted"),
+    Case("dsd.dsf", raw(b"DSD " + bytes(5000)), None, "is DSD, which cannot be decoded here"),
     Case("midi.mid", raw(b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff/\0"), None, "not audio that can be decoded"),
 ]  # fmt: skip
 """Files that are no audio, or audio that no one owns."""
@@ -303,6 +353,11 @@ WITHOUT_REFERENCE = (
     "chain-of-codecs.ogg",
     "tagged.wav",
     "zeros-3-mb.mp3",
+    "two-programmes.ts",
+    # ffmpeg drops other frames where the contents are damaged, and counts from 0 before a late start.
+    "contents.mp3",
+    "radio.ogg",
+    "noise.ac3",
 )
 """Files of which ffmpeg gives something else."""
 
@@ -402,10 +457,52 @@ def test_every_suffix_has_a_case():
     # Other names of the same containers, and what no free program writes (Monkey's Audio, AMR-WB).
     others = {
         ".ape", ".awb", ".rf64", ".bwf", ".m4v", ".3g2", ".qt", ".weba", ".adts", ".asf", ".wmv", ".mpga",
-        ".mpeg", ".m2ts", ".mts", ".snd", ".ogv",
+        ".mpeg", ".m2ts", ".mts", ".snd", ".ogv", ".fla", ".m4r", ".m4p", ".f4v", ".mk3d", ".latm",
+        ".loas", ".mp1", ".vob", ".tp", ".trp", ".divx",
     }  # fmt: skip
     assert covered | others == set(AUDIO_SUFFIXES)
     assert len(CASES) >= 60
+
+
+TWICE = {
+    "wav": "",
+    "aiff": "",
+    "rf64.wav": "-rf64 always",
+    "w64": "",
+    "caf": "-c:a alac",
+    "au": "",
+    "m4a": "-c:a aac",
+    "mov": "-c:a pcm_s16be",
+    "wma": "-c:a wmav2",
+    "tta": "",
+    "wv": "",
+}
+"""Formats whose decoders stop at the end that the header states."""
+
+
+@pytest.mark.parametrize("suffix", TWICE)
+def test_files_that_follow_each_other_are_decoded_one_after_the_other(suffix, music_file, tmp_path):
+    one, two = tmp_path / f"one.{suffix}", tmp_path / f"two.{suffix}"
+    run(encode(f"-t 1 {TWICE[suffix]}").format(**{"in": music_file, "out": one}))
+    two.write_bytes(2 * one.read_bytes())
+    audio = AudioFile(two)
+    both, single = np.concatenate(list(audio)), decode.load(one)
+    np.testing.assert_allclose(both, np.r_[single, single], atol=0.1)
+    assert audio.warnings == ()
+
+
+TAG = b"TAG" + b"Song".ljust(30, b"\0") + b"Artist".ljust(95, b"\0")
+
+
+@pytest.mark.parametrize("suffix", [*TWICE, "flac", "opus", "mka", "aac", "ac3", "mp2"])
+def test_a_tag_behind_the_end_is_no_damage(suffix, music_file, tmp_path):
+    path = tmp_path / f"one.{suffix}"
+    run(encode(f"-t 1 {TWICE.get(suffix, '')}").format(**{"in": music_file, "out": path}))
+    expected = decode.load(path)
+    path.write_bytes(path.read_bytes() + TAG)
+    audio = AudioFile(path)
+    np.testing.assert_array_equal(np.concatenate(list(audio)), expected)
+    assert audio.warnings == ()
 
 
 def test_music_of_a_cancelled_mix_is_that_of_one_channel(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 from needs import needs_program
+
+from msr_utils.audio.decode import inspect
+from msr_utils.audio.source import AudioError
 
 pytestmark = [pytest.mark.slow, needs_program("ffmpeg")]
 
@@ -116,3 +120,36 @@ def test_time_memory_and_length_are_bounded(name, tmp_path):
     assert outcome in {"AudioError", "AudioTooLong", "TimeLimitExceeded"}
     assert seconds < MAX_WORK_SECONDS + 1
     assert memory < MAX_MEMORY
+
+
+WITH_SIZES = {
+    "rf64.wav": "-rf64 always",
+    "w64": "",
+    "caf": "-c:a alac",
+    "au": "",
+    "m4a": "-c:a aac",
+    "mka": "-c:a flac",
+    "wma": "-c:a wmav2",
+    "tta": "",
+    "wv": "",
+}
+"""Formats that state sizes -> options of ffmpeg."""
+
+SIZES = (2**64 - 1, 2**63 - 1, 2**62, 2**32 - 1)
+
+
+@pytest.mark.parametrize("suffix", WITH_SIZES)
+def test_any_size_in_a_header_is_survived(suffix, tmp_path):
+    whole = encoded(f"sine=d=0.1 {WITH_SIZES[suffix]}", suffix)(tmp_path)
+    path = tmp_path / "changed"
+    for number, at in enumerate(range(0, min(len(whole) - 8, 320), 4)):
+        size = SIZES[number % len(SIZES)].to_bytes(8, "little" if number & 4 else "big")
+        path.write_bytes(whole[:at] + size + whole[at + 8 :])
+        with contextlib.suppress(AudioError):
+            inspect(path)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device on this system")
+def test_a_device_that_never_ends_is_refused():
+    with pytest.raises(AudioError, match="zero: not audio"):
+        inspect("/dev/zero")

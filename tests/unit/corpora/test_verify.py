@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,8 +16,8 @@ from test_deam import write_deam
 
 from msr_utils.cli import main
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.corpora.base import CorpusError
-from msr_utils.corpora.verify import identify, validate
+from msr_utils.corpora.base import CorpusError, Track
+from msr_utils.corpora.verify import _inspect, identify, validate
 
 
 def test_a_sound_corpus_has_no_errors(folder_corpus):
@@ -195,3 +197,8 @@ def test_deam_itself():
     found = validate(DATA / "deam", progress=False)
     assert (found.corpus, found.tracks, found.without_audio) == ("deam", songs, 1802 - songs)
     assert found.ok, found.table().head()
+
+
+def test_no_file_stops_the_verification_of_the_others():
+    track = Track("a", Path("a\0.wav"), np.zeros(0), np.zeros(0), np.zeros(0), group="a")
+    assert str(_inspect(track)).startswith("ValueError: embedded null")

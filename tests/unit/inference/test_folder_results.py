@@ -18,19 +18,17 @@ from click.testing import CliRunner
 from conftest import tone
 from needs import needs_posix
 
+from msr_utils.audio.folder_scan import scan
 from msr_utils.cli import main
 from msr_utils.inference import folder as inference_folder
 from msr_utils.inference.folder import FolderError, State, analysis_hash, predict_folder
 from msr_utils.inference.folder_names import (
     FileSystem,
     output_names,
-    printable,
-    shown_name,
 )
-from msr_utils.inference.folder_scan import scan
 from msr_utils.inference.folder_summary import COLUMNS, JOURNAL, SUMMARY, FileResult, table
 from msr_utils.inference.model import Model, load
-from msr_utils.io import sha256_file
+from msr_utils.io import printable, sha256_file, shown_name
 
 
 @pytest.fixture(scope="module")
@@ -351,6 +349,15 @@ def test_an_output_is_no_folder_and_no_table_of_another_file(tmp_path):
     assert names["a.wav"].startswith("a.wav~")
     for file in files[2:]:
         assert names[file].split("/")[0] not in (SUMMARY, JOURNAL)
+
+
+def test_a_reason_does_not_repeat_a_name_that_is_not_utf_8(light, tmp_path):
+    name = os.fsencode(tmp_path) + b"/F\xfcr.mp3"
+    with open(name, "wb") as file:
+        file.write(bytes(100))
+    (result,) = predict_folder(light, tmp_path, None, progress=False).files
+    assert result.file == "F\\xfcr.mp3"
+    assert result.reason.startswith("not audio that can be decoded")
 
 
 def test_shown_names_can_be_printed_and_are_unique():

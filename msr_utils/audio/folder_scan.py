@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from msr_utils.audio.formats import AUDIO_SUFFIXES
-from msr_utils.inference.folder_names import shown_name
-from msr_utils.io import printable
+from msr_utils.audio.formats import AUDIO_SUFFIXES, UNREADABLE_SUFFIXES
+from msr_utils.io import printable, shown_name
 
 HIDDEN_NAMES = ("__MACOSX",)
 """Folders that archive programs add. They hold no music."""
@@ -191,6 +190,9 @@ class _Scan:
         if not stat.S_ISREG(mode):
             kind = KINDS.get(stat.S_IFMT(mode), "something else")
             return Entry(path, relative, State.UNREADABLE, f"{kind}, not a file", audio)
+        if known := UNREADABLE_SUFFIXES.get(os.path.splitext(entry.name)[1].lower()):
+            reason = f"{known} cannot be decoded here; convert it, for instance to FLAC"
+            return Entry(path, relative, State.FAILED, reason, may_be_audio=True)
         if not audio:
             return Entry(path, relative, State.NOT_AUDIO, suffix_of(entry.name))
         return Entry(path, relative, may_be_audio=True)
