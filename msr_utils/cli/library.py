@@ -69,6 +69,8 @@ def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Re
     @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
     @wraps(command)
     def checked(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        from sqlalchemy.exc import DatabaseError
+
         from msr_utils.inference.folder_scan import FolderError
         from msr_utils.inference.model import BundleError
         from msr_utils.library.shards import LibraryError
@@ -77,6 +79,11 @@ def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Re
             return command(*args, **kwargs)
         except (LibraryError, FolderError, BundleError) as error:
             raise click.ClickException(str(error)) from error
+        except DatabaseError as error:  # a full disk, for one
+            raise click.ClickException(
+                f"library: its catalogue cannot be read or written ({error.orig}); what was "
+                "finished is kept"
+            ) from error
 
     return checked
 

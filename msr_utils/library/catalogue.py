@@ -65,11 +65,17 @@ class Catalogue:
         folder.mkdir(parents=True, exist_ok=True)
         self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(file)))
         event.listen(self.engine, "connect", _set_up)
-        if create:
-            schema.metadata.create_all(self.engine)
-            if not self.facts():
-                self.set_facts({"version": str(schema.VERSION)})
-        made_by = self.facts().get("version", "")
+        try:
+            if create:
+                schema.metadata.create_all(self.engine)
+                if not self.facts():
+                    self.set_facts({"version": str(schema.VERSION)})
+            made_by = self.facts().get("version", "")
+        except sa.exc.DatabaseError as error:
+            raise LibraryError(
+                f"library: {printable(str(file))} cannot be used ({error.orig}); if it is damaged, "
+                "delete the library's folder and add the music again"
+            ) from error
         if made_by != str(schema.VERSION):
             raise LibraryError(
                 f"library: {printable(str(folder))} has tables of version {made_by or 'unknown'}, "
@@ -107,13 +113,8 @@ class Catalogue:
     def facts(self) -> dict[str, str]:
         """Facts about the library by name."""
         with self.engine.connect() as connection:
-            try:
-                rows = connection.execute(sa.select(meta.c.name, meta.c.value)).all()
-            except sa.exc.DatabaseError as error:
-                raise LibraryError(
-                    f"library: {printable(str(self.folder / FILE))} is damaged ({error.orig})"
-                ) from error
-        return {name: value for name, value in rows}
+            rows = connection.execute(sa.select(meta.c.name, meta.c.value))
+            return {name: value for name, value in rows}
 
     def set_facts(self, values: Mapping[str, str]) -> None:
         """Write facts about the library."""
