@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
@@ -271,8 +271,3 @@ def print_listed(kind: str, listed: list[Listed], count: int) -> None:
 def plural(count: int, word: str) -> str:
     """``1 track``, ``2 tracks``."""
     return f"{count} {word}{'' if count == 1 else 's'}"
-
-
-def as_shown(value: Any) -> str:
-    """A number for people, or words for none."""
-    return "unknown" if value is None else f"{value:g}"

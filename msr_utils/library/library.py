@@ -251,7 +251,7 @@ class Library:
         return View(self.catalogue, tuple(shards), np.array(left_out, np.int64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """Arrays of all tracks that searches see. A row is a track's place in it.
 
