@@ -393,8 +393,8 @@ def _audio(lib: Library, file: Path) -> str:
     known = lib.catalogue.known_file(os.path.abspath(file))
     if known is None or not known.audio:
         raise LibraryError(
-            f"library: {printable(os.path.abspath(file))} is not in it, or it has no curve; add its "
-            "folder with 'msr library add'"
+            f"library: {printable(os.path.abspath(file))} is not in it, or it has no curve; add "
+            "its folder with 'msr library add'"
         )
     return known.audio
 

@@ -177,9 +177,11 @@ class Catalogue:
                     found[row.id] = _info(row)
         return found
 
-    def codes(self, kind: str) -> dict[str, int]:
-        """Names of artists or genres with their numbers in shards."""
-        statement = sa.select(names.c.name, names.c.id).where(names.c.kind == kind)
+    def names(self, kind: str, part: str = "") -> dict[str, int]:
+        """Artists or genres that contain a text, in any case, with their numbers in shards."""
+        statement = sa.select(names.c.name, names.c.id).where(
+            names.c.kind == kind, names.c.folded.contains(part.casefold(), autoescape=True)
+        )
         with self.engine.connect() as connection:
             return {name: code for name, code in connection.execute(statement)}
 
@@ -419,7 +421,9 @@ def _add_name(connection: sa.Connection, kind: str, name: str) -> None:
     """Give a name a number, unless it has one."""
     known = sa.select(names.c.id).where(names.c.kind == kind, names.c.name == name)
     if name and connection.execute(known).first() is None:
-        connection.execute(sa.insert(names), {"kind": kind, "name": name})
+        connection.execute(
+            sa.insert(names), {"kind": kind, "name": name, "folded": name.casefold()}
+        )
 
 
 def _places(connection: sa.Connection, ids: Sequence[int]) -> list[tuple[int, int]]:

@@ -108,18 +108,17 @@ def _masks(view: View, filters: Filters) -> Iterator[tuple[str, np.ndarray]]:
 
 def _has_name(view: View, kind: str, names: tuple[str, ...]) -> np.ndarray:
     """Tracks that have one of these artists or genres."""
-    known = view.catalogue.codes(kind)
-    wanted = {name.strip().casefold() for name in names}
-    codes = [
-        code
-        for name, code in known.items()
-        if name.casefold() in wanted or not wanted.isdisjoint(parts(name))
-    ]
-    if not codes:
-        close = difflib.get_close_matches(names[0], known, 3, 0.6)
-        hint = f"; similar: {', '.join(close)}" if close else ""
-        raise LibraryError(f"library: no track has the {kind} {names[0]!r}{hint}")
-    allowed = np.zeros(max(known.values()) + 1, bool)
-    allowed[codes] = True
-    result: np.ndarray = allowed[np.minimum(view.codes(kind), len(allowed) - 1)]
-    return result
+    codes: list[int] = []
+    for name in names:
+        wanted = name.strip().casefold()
+        found = [
+            code
+            for known, code in view.catalogue.names(kind, wanted).items()
+            if known.casefold() == wanted or wanted in parts(known)
+        ]
+        if not found:
+            close = difflib.get_close_matches(name, view.catalogue.names(kind), 3, 0.6)
+            hint = f"; similar: {', '.join(close)}" if close else ""
+            raise LibraryError(f"library: no track has the {kind} {name!r}{hint}")
+        codes += found
+    return np.isin(view.codes(kind), np.array(codes, np.int32))

@@ -24,10 +24,10 @@ from msr_utils.library.records import TrackInfo
 from msr_utils.library.search import top
 from msr_utils.library.shards import LibraryError
 
-BEAM = 12
+BEAM = 8
 """Unfinished playlists that are kept at each step."""
 
-CANDIDATES = 48
+CANDIDATES = 24
 """Tracks that are tried next in each playlist."""
 
 ARTIST_SPACING = 3
@@ -39,7 +39,7 @@ ISO_HOLD = 0.3
 LONGEST_SHARE = 0.5
 """A track may take at most this share of the wanted time, unless it is named as an end."""
 
-MANY_TRACKS = 20_000
+MANY_TRACKS = 5_000
 """With more tracks than this, only those near the course are tried."""
 
 COURSE_POINTS = 10
@@ -236,6 +236,7 @@ def make_playlist(
         np.stack([view.numbers(f"end_{t}")[rows] for t in TARGETS], axis=1),
         view.numbers("seconds")[rows].astype(np.float64),
     )
+    tracks.look_up(np.arange(len(rows)))
     ends = [
         None if one.row is None else int(np.searchsorted(rows, one.row)) for one in (start, end)
     ]
@@ -276,12 +277,13 @@ def _search(
     if first is not None:
         begun = _extended(tracks, begun, first, 0.0)
     beam, finished = [begun], []
+    shortest = float(tracks.seconds.min())
     notes: list[str] = []
     while beam:
         longer: list[_Partial] = []
         for partial in beam:
             left = total - reserved - partial.seconds
-            if left <= 0:
+            if left < shortest / 2 and partial.rows:
                 finished.append(partial)
                 continue
             longer += _extensions(tracks, partial, place, total, left, spacing)
@@ -306,9 +308,7 @@ def _extensions(
 ) -> list[_Partial]:
     """A playlist with one more track, in several ways."""
     # A track that ends after the wanted time by more than half of itself is too long.
-    fits = np.flatnonzero(tracks.seconds / 2 <= left)
-    if not len(fits):
-        fits = np.array([int(tracks.seconds.argmin())])
+    fits = np.flatnonzero(tracks.seconds / 2 <= max(left, float(tracks.seconds.min())))
     shares = (partial.seconds + np.stack([np.zeros(len(fits)), tracks.seconds[fits]])) / total
     wanted = place(np.clip(shares, 0, 1))
     cost = np.square(tracks.starts[fits] - wanted[0]).sum(axis=1)

@@ -72,6 +72,7 @@ names = Table(
     Column("id", Integer, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
+    Column("folded", Text, nullable=False),  # without case, for comparisons
     UniqueConstraint("kind", "name"),
 )
 """Artists and genres. Shards hold their numbers, so that a filter over all tracks is fast."""

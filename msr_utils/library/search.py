@@ -278,6 +278,8 @@ def _best_versions(
 
 def top(score: np.ndarray, count: int) -> np.ndarray:
     """Places of the highest values, the highest first; equal ones in their order."""
+    if count <= 0:
+        return np.zeros(0, np.int64)
     if count < len(score):
         least = np.partition(score, len(score) - count)[len(score) - count]
         above, equal = np.flatnonzero(score > least), np.flatnonzero(score == least)

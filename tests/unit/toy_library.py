@@ -7,11 +7,12 @@ from pathlib import Path
 import mutagen
 import pytest
 import soundfile as sf
+from benchmarks.bench_library import random_library
 from conftest import tone
 
 from msr_utils.inference.model import Model, load
 from msr_utils.library import indexing
-from msr_utils.library.library import Library
+from msr_utils.library.library import Library, View
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +54,11 @@ def added(library, songs, light):
     """A library of `songs`."""
     indexing.add(library, light, [songs], progress=False)
     return library
+
+
+@pytest.fixture(scope="session")
+def random_view(tmp_path_factory) -> View:
+    """Three thousand random tracks."""
+    made = random_library(tmp_path_factory.mktemp("random") / "library", 3000)
+    yield made.view()
+    made.close()

@@ -129,7 +129,7 @@ def test_new_tags_are_read_and_the_curve_is_kept(added, songs, light, monkeypatc
     view = added.view()
     years = view.numbers("year")[view.visible]
     assert sorted(years.tolist()) == [1955, 1991, 1992, 1993]
-    code = added.catalogue.codes("artist")["Somebody"]
+    code = added.catalogue.names("artist", "someB")["Somebody"]
     assert (view.codes("artist")[view.visible] == code).sum() == 1
 
 
