@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -266,6 +266,7 @@ class View:
     catalogue: Catalogue
     shards: tuple[Shard, ...]
     left_out: np.ndarray
+    _columns: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @cached_property
     def starts(self) -> np.ndarray:
@@ -284,13 +285,19 @@ class View:
 
     def numbers(self, name: str) -> np.ndarray:
         """A column of all tracks, see `COLUMNS`; (rows,) float32."""
-        k = COLUMNS.index(name)
-        return _together([shard.numbers[k] for shard in self.shards], np.float32)
+        if name not in self._columns:
+            k = COLUMNS.index(name)
+            parts = [shard.numbers[k] for shard in self.shards]
+            self._columns[name] = _together(parts, np.float32)
+        return self._columns[name]
 
     def codes(self, kind: str) -> np.ndarray:
         """Numbers of the artists or genres of all tracks; (rows,) int32."""
-        k = ("artist", "genre").index(kind)
-        return _together([shard.codes[k] for shard in self.shards], np.int32)
+        if kind not in self._columns:
+            k = ("artist", "genre").index(kind)
+            parts = [shard.codes[k] for shard in self.shards]
+            self._columns[kind] = _together(parts, np.int32)
+        return self._columns[kind]
 
     @cached_property
     def audio_keys(self) -> np.ndarray:
@@ -299,7 +306,7 @@ class View:
 
     def track_ids(self, rows: np.ndarray) -> list[int]:
         """Numbers of tracks in the catalogue."""
-        return [int(s.ids[0, r]) for s, r in (self.place(row) for row in rows)]
+        return [int(shard.ids[0, row]) for shard, row in self.places(np.asarray(rows))]
 
     def infos(self, rows: np.ndarray) -> list[TrackInfo]:
         """Tracks as people see them. A track that was removed meanwhile has only its number."""
@@ -310,8 +317,15 @@ class View:
 
     def place(self, row: int) -> tuple[Shard, int]:
         """Shard of a row, and its row there."""
-        k = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return self.shards[k], int(row - self.starts[k])
+        return self.places(np.array([row]))[0]
+
+    def places(self, rows: np.ndarray) -> list[tuple[Shard, int]]:
+        """Shards of some rows, and their rows there."""
+        which = np.searchsorted(self.starts, rows, side="right") - 1
+        inside = np.asarray(rows) - self.starts[which]
+        return [
+            (self.shards[k], row) for k, row in zip(which.tolist(), inside.tolist(), strict=True)
+        ]
 
     def row_of(self, track: int) -> int | None:
         """Row of a track of the catalogue; None if searches do not see it."""
@@ -328,8 +342,14 @@ class View:
         result = np.zeros((len(rows), self.embedding_dim), np.float32)
         which = np.searchsorted(self.starts, rows, side="right") - 1
         for k in np.unique(which):
-            mine = which == k
-            result[mine] = self.shards[k].embedding[rows[mine] - self.starts[k]]
+            mine = np.flatnonzero(which == k)
+            wanted = rows[mine] - self.starts[k]
+            first, last = int(wanted[0]), int(wanted[-1])
+            if last - first + 1 == len(wanted) and (np.diff(wanted) == 1).all():
+                # Neighbours are read in one piece, which is much faster.
+                result[mine[0] : mine[-1] + 1] = self.shards[k].embedding[first : last + 1]
+            else:
+                result[mine] = self.shards[k].embedding[wanted]
         return result
 
     @property

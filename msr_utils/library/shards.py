@@ -116,7 +116,8 @@ def open_shard(folder: Path) -> Shard:
     for name in FILES:
         file = folder / f"{name}.npy"
         try:
-            arrays[name] = np.load(file, mmap_mode="r", allow_pickle=False)
+            # A plain view of the mapped file: slices of a memmap are slow to make.
+            arrays[name] = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError) as error:
             # An empty array cannot be mapped.
             try:

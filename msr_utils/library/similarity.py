@@ -11,7 +11,7 @@ from msr_utils.library.library import View
 SAMPLE = 20_000
 """Tracks that tell the mean and the deviation of each dimension."""
 
-CHUNK = 65_536
+CHUNK = 8_192
 """Tracks that are compared at a time. It bounds memory."""
 
 
@@ -33,10 +33,12 @@ class Similarity:
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Unit vectors of some rows, (n, D) float32."""
-        values = ((self._view.embeddings(rows) - self._mean) / self._sd).astype(np.float32)
-        norms = np.linalg.norm(values, axis=1, keepdims=True)
-        result: np.ndarray = values / np.maximum(norms, 1e-6)
-        return result
+        values = self._view.embeddings(rows)
+        values -= self._mean
+        values /= self._sd
+        norms = np.sqrt(np.einsum("nd,nd->n", values, values))
+        values /= np.maximum(norms, 1e-6)[:, None]
+        return values
 
     def to(self, rows: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         """Products of the unit vectors of some rows with other vectors.

@@ -133,17 +133,23 @@ def resident_mb(anonymous: bool = False) -> float:
 
 
 def timed(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:
-    """First and median time of calls in ms."""
-    times = []
+    """First and median time of calls in ms, and the median of the processor's time."""
+    times, cpu_times = [], []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         call()
         times.append((time.perf_counter() - start) * 1000)
-    return {"first_ms": round(times[0], 1), "median_ms": round(float(np.median(times)), 1)}
+        cpu_times.append((time.process_time() - cpu_start) * 1000)
+    return {
+        "first_ms": round(times[0], 1),
+        "median_ms": round(float(np.median(times)), 1),
+        "median_cpu_ms": round(float(np.median(cpu_times)), 1),
+    }
 
 
 def measure(folder: Path) -> dict[str, object]:
     """Open a library, ask it, and measure."""
+    from msr_utils.library.arcs import Arc, arc_through, find_excerpts
     from msr_utils.library.filters import Filters
     from msr_utils.library.playlists import End, make_playlist
     from msr_utils.library.regions import point_region
@@ -165,6 +171,10 @@ def measure(folder: Path) -> dict[str, object]:
     result["path_45_minutes"] = timed(
         lambda: make_playlist(view, End((-0.4, -0.2), "sad"), End((0.5, 0.1), "happy"), 45), 3
     )
+    excerpt = Arc(view.curve(12345 % len(view))[100:160].astype(np.float64))
+    ramp = arc_through([(0, -0.2, 0.0), (30, 0.3, 0.2)])
+    result["arc_30_s_of_a_track"] = timed(lambda: find_excerpts(view, excerpt))
+    result["arc_30_s_ramp"] = timed(lambda: find_excerpts(view, ramp), 3)
     result["peak_mb"] = round(resident_mb())
     result["anonymous_mb"] = round(resident_mb(anonymous=True))
     return result
