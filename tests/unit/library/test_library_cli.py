@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -120,3 +121,13 @@ def test_without_a_library_it_says_how_to_make_one(tmp_path):
 def test_remove_leaves_the_music(home):
     assert "1 track forgotten" in run("remove", home / "music" / "b.flac", home=home)
     assert (home / "music" / "b.flac").exists()
+
+
+@pytest.mark.parametrize("package", ["sqlalchemy", "mutagen"])
+def test_without_the_extra_it_is_named(tmp_path, monkeypatch, package):
+    for name in [n for n in sys.modules if n.split(".")[0] == package or "msr_utils.library" in n]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    text = run("status", home=tmp_path, code=1)
+    assert f"'msr library' needs the package '{package}'" in text and "[library]" in text
+    assert len(text.splitlines()) == 1
