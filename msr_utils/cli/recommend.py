@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from msr_utils.library.library import Library, View
     from msr_utils.library.playlists import End, Playlist, Step
     from msr_utils.library.regions import Region
+    from msr_utils.library.scenes import Soundtrack
     from msr_utils.library.search import Answer, Found
 
 LISTENER = "me"
@@ -260,24 +261,16 @@ def path_(
 
 def _end(view: View, given: str) -> End:
     """A place by a point, a file of the library or a word."""
-    from msr_utils.constants import SCALE, TARGETS
+    from msr_utils.constants import TARGETS
     from msr_utils.library.playlists import End
+    from msr_utils.library.scenes import mood_place
     from msr_utils.library.search import row_of_file
-    from msr_utils.library.shards import LibraryError
-    from msr_utils.library.words import place
 
-    number = r"\s*([+-]?\d*\.?\d+)\s*"
-    point = re.fullmatch(number + "," + number, given)
-    if point is not None:
-        values = float(point[1]), float(point[2])
-        if not all(SCALE[0] <= value <= SCALE[1] for value in values):
-            raise LibraryError(f"library: {given!r}: valence and arousal lie in [-1, 1]")
-        return End(values, given)
     if os.path.lexists(given):
         row = row_of_file(view, given)
         valence, arousal = (float(view.numbers(f"mean_{t}")[row]) for t in TARGETS)
         return End((valence, arousal), given, row)
-    return End(place(given), given)
+    return End(mood_place(given), given)
 
 
 def playlist_lines(playlist: Playlist) -> list[str]:
@@ -294,16 +287,71 @@ def playlist_lines(playlist: Playlist) -> list[str]:
 
 
 def _step_lines(n: int, step: Step) -> list[str]:
-    def shown(place: tuple[float, float]) -> str:
-        return f"({place[0]:+.2f}, {place[1]:+.2f})"
-
     gap = f"; gap {step.gap:.2f}" if n > 1 else ""
     return [
         f"{n:3}. {clock(step.start_s)} {step.track.name} ({clock(step.track.seconds)})",
-        f"     wanted {shown(step.wanted_start)} to {shown(step.wanted_end)}, predicted "
-        f"{shown(step.predicted_start)} to {shown(step.predicted_end)}{gap}",
+        f"     wanted {_shown(step.wanted_start)} to {_shown(step.wanted_end)}, predicted "
+        f"{_shown(step.predicted_start)} to {_shown(step.predicted_end)}{gap}",
         f"     {step.track.path}",
     ]
+
+
+# ------------------------------------------------------------------------------ scenes
+
+
+@library.command()
+@click.argument("file", type=ANY_PATH)
+@filtering
+@click.option(
+    "--count", default=5, show_default=True, type=click.IntRange(min=1), help="of each scene"
+)
+@common
+def scenes(file: Path, count: int, library_dir: Path, as_json: bool, **filters: Any) -> None:
+    """Find music for the scenes of a film.
+
+    FILE is a CSV file with the columns start, end and mood, and perhaps to and label. A mood is a
+    word or a point (-0.4 0.1). With 'to', the mood moves there.
+    """
+    from msr_utils.io import plain
+    from msr_utils.library.scenes import find_music, read_scenes
+
+    wanted = read_scenes(file)
+    with opened(library_dir) as lib:
+        found = find_music(lib.view(), wanted, _filters(filters), count)
+    if as_json:
+        echo_json(plain(found))
+    else:
+        echo("\n".join(soundtrack_lines(found)))
+
+
+def soundtrack_lines(found: Soundtrack) -> list[str]:
+    """Lines about music for scenes. A star marks the choice that fits the scenes around it."""
+    lines = [f"filter {r.filter}: removed {plural(r.tracks, 'track')}" for r in found.removed]
+    for music in found.scenes:
+        scene = music.scene
+        lines.append(
+            f"{clock(scene.start_s)}-{clock(scene.end_s)} {scene.label}: "
+            f"{_shown(scene.start_mood)} to {_shown(scene.end_mood)}"
+        )
+        for n, one in enumerate(music.candidates):
+            star, gap = " ", ""
+            if n == music.chosen:
+                star = "*"
+                gap = "" if music.gap is None else f"; gap {music.gap:.2f}"
+            lines.append(
+                f" {star} {clock(one.in_s)}-{clock(one.out_s)} of {one.track.name}: distance "
+                f"{one.distance:.2f}; {_shown(one.predicted_start)} to "
+                f"{_shown(one.predicted_end)}, intervals +-{one.half_width[0]:.2f} and "
+                f"+-{one.half_width[1]:.2f}{gap}"
+            )
+            lines.append(f"     {one.track.path}")
+        if not music.candidates:
+            lines.append("   no track that passes the filters is as long as this scene")
+    return lines
+
+
+def _shown(place: tuple[float, float]) -> str:
+    return f"({place[0]:+.2f}, {place[1]:+.2f})"
 
 
 # ------------------------------------------------------------------------------ preferences

@@ -131,3 +131,13 @@ def test_without_the_extra_it_is_named(tmp_path, monkeypatch, package):
     text = run("status", home=tmp_path, code=1)
     assert f"'msr library' needs the package '{package}'" in text and "[library]" in text
     assert len(text.splitlines()) == 1
+
+
+def test_scenes_get_candidates(home):
+    table = home / "scenes.csv"
+    table.write_text("start,end,mood,label\n0,2,sad,Opening\n2,4,calm,Rest\n")
+    text = run("scenes", table, "--count", 2, home=home)
+    assert "0:00-0:02 Opening: (-0.44, -0.23) to (-0.44, -0.23)" in text
+    assert text.count(" * ") == 2 and "gap" in text
+    found = json.loads(run("scenes", table, "--json", home=home))
+    assert [len(s["candidates"]) for s in found["scenes"]] == [3, 3]
