@@ -229,6 +229,7 @@ def clock(seconds: float) -> str:
     show_default=True,
     help="direct: at constant speed; iso: first stay where it begins",
 )
+@click.option("--save", type=ANY_PATH, help="write it here: .m3u8, .xspf, .jspf, .csv")
 @filtering
 @common
 def path_(
@@ -236,6 +237,7 @@ def path_(
     end: str,
     minutes: float,
     kind: str,
+    save: Path | None,
     library_dir: Path,
     as_json: bool,
     **filters: Any,
@@ -246,13 +248,18 @@ def path_(
     then the first or the last track.
     """
     from msr_utils.io import plain
+    from msr_utils.library.exports import check_suffix, save_playlist
     from msr_utils.library.playlists import make_playlist
 
+    if save is not None:
+        check_suffix(save)
     with opened(library_dir) as lib:
         view = lib.view()
         playlist = make_playlist(
             view, _end(view, start), _end(view, end), minutes, kind, _filters(filters)
         )
+        if save is not None:
+            save_playlist(lib.catalogue, playlist, save)
     if as_json:
         echo_json(plain(playlist))
     else:
@@ -305,19 +312,32 @@ def _step_lines(n: int, step: Step) -> list[str]:
 @click.option(
     "--count", default=5, show_default=True, type=click.IntRange(min=1), help="of each scene"
 )
+@click.option("--save", type=ANY_PATH, help="write the choices here: .csv, or .txt for Audacity")
 @common
-def scenes(file: Path, count: int, library_dir: Path, as_json: bool, **filters: Any) -> None:
+def scenes(
+    file: Path,
+    count: int,
+    save: Path | None,
+    library_dir: Path,
+    as_json: bool,
+    **filters: Any,
+) -> None:
     """Find music for the scenes of a film.
 
     FILE is a CSV file with the columns start, end and mood, and perhaps to and label. A mood is a
     word or a point (-0.4 0.1). With 'to', the mood moves there.
     """
     from msr_utils.io import plain
+    from msr_utils.library.exports import check_suffix, save_soundtrack
     from msr_utils.library.scenes import find_music, read_scenes
 
     wanted = read_scenes(file)
+    if save is not None:
+        check_suffix(save, scenes=True)
     with opened(library_dir) as lib:
         found = find_music(lib.view(), wanted, _filters(filters), count)
+        if save is not None:
+            save_soundtrack(lib.catalogue, found, save)
     if as_json:
         echo_json(plain(found))
     else:

@@ -254,7 +254,7 @@ def _shard_bounds(shard: Shard, arc: Arc, groups: list[np.ndarray]) -> np.ndarra
     least = np.full(len(shard), 65_535, np.uint16)
     for means in groups:
         sums = np.zeros(total, np.uint16)
-        for n in range(whole):
+        for n in range(min(whole, total)):
             for k, column in columns.items():
                 low, high = _levels(means[:, n, k].min(), means[:, n, k].max())
                 stored = column[n:]

@@ -177,6 +177,17 @@ class Catalogue:
                     found[row.id] = _info(row)
         return found
 
+    def paths(self, ids: Iterable[int]) -> dict[int, str]:
+        """True paths of tracks by their number, also where they cannot be printed."""
+        found: dict[int, str] = {}
+        wanted = [int(i) for i in ids]
+        with self.engine.connect() as connection:
+            for start in range(0, len(wanted), BATCH):
+                part = wanted[start : start + BATCH]
+                statement = sa.select(tracks.c.id, tracks.c.path).where(tracks.c.id.in_(part))
+                found |= {i: os.fsdecode(path) for i, path in connection.execute(statement)}
+        return found
+
     def names(self, kind: str, part: str = "") -> dict[str, int]:
         """Artists or genres that contain a text, in any case, with their numbers in shards."""
         statement = sa.select(names.c.name, names.c.id).where(

@@ -114,3 +114,7 @@ def test_an_arc_goes_through_its_points():
 def test_impossible_arcs_are_refused(points, words):
     with pytest.raises(LibraryError, match=words):
         arc_through(points)
+
+
+def test_an_arc_longer_than_all_tracks_together_is_found_nowhere(added):
+    assert find_excerpts(added.view(), ramp(2000)) == []
