@@ -45,9 +45,6 @@ BOUNDED_AT_ONCE = 4096
 COMPARED_AT_ONCE = 2048
 """Excerpts that are compared at a time."""
 
-PHASE_GROUPS = 2
-"""Groups of neighbouring phases with one first bound. More groups bound better and take longer."""
-
 ROUNDING = 1 / LEVELS
 """How far the stored mean of a segment may lie from the true one: half a step."""
 
@@ -172,7 +169,8 @@ def find_excerpts(
         part = slice(start, start + BOUNDED_AT_ONCE)
         if bounds[start] > best.worst:
             break
-        _compare(view, arc, rows[part][bounds[part] <= best.worst], best)
+        left = rows[part][bounds[part] <= best.worst]
+        _compare(view, arc, left, frames[left], best)
     return best.excerpts
 
 
@@ -228,6 +226,13 @@ def _inner_segments(arc: Arc, phase: int) -> np.ndarray:
     return result
 
 
+def _phase_means(arc: Arc) -> np.ndarray:
+    """Means of the arc over the whole segments that it holds wherever it begins: (20, n, 2)."""
+    phases = [_inner_segments(arc, phase) for phase in range(SEGMENT_FRAMES)]
+    whole = min(map(len, phases))
+    return np.stack([inner[:whole] for inner in phases])
+
+
 def _levels(low: float, high: float) -> tuple[int, int]:
     """Lowest and highest byte of a stored mean that may lie between two values."""
     ends = (np.array([low - ROUNDING, high + ROUNDING]) + 1) * (LEVELS / 2)
@@ -237,35 +242,30 @@ def _levels(low: float, high: float) -> tuple[int, int]:
 
 def _all_bounds(view: View, arc: Arc) -> np.ndarray:
     """Least sum of squares of any excerpt of each track, (rows,) float32."""
-    phases = [_inner_segments(arc, phase) for phase in range(SEGMENT_FRAMES)]
-    # The segments that every phase has, counted from the first whole one.
-    whole = min(len(means) for means in phases)
-    groups = np.array_split(np.stack([inner[:whole] for inner in phases]), PHASE_GROUPS)
-    parts = [_shard_bounds(shard, arc, groups) for shard in view.shards]
+    means = _phase_means(arc)
+    low, high = means.min(axis=0), means.max(axis=0)
+    parts = [_shard_bounds(shard, arc, low, high) for shard in view.shards]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def _shard_bounds(shard: Shard, arc: Arc, groups: list[np.ndarray]) -> np.ndarray:
+def _shard_bounds(shard: Shard, arc: Arc, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Bounds of the tracks of a shard: whole numbers of steps, so that they are fast."""
-    columns = {k: np.ascontiguousarray(shard.segments[:, k]) for k in arc.targets}
-    total, whole = len(shard.segments), groups[0].shape[1]
+    total, whole = len(shard.segments), len(low)
     # So large at most that the sum of squares fits into 16 bits. It stays a bound.
-    largest = np.uint8(min(int(np.sqrt(65_535 / (whole * len(columns)))), 255))
-    least = np.full(len(shard), 65_535, np.uint16)
-    for means in groups:
-        sums = np.zeros(total, np.uint16)
+    largest = np.uint8(min(int(np.sqrt(65_535 / (whole * len(arc.targets)))), 255))
+    sums = np.zeros(total, np.uint16)
+    for k in arc.targets:
+        column = np.ascontiguousarray(shard.segments[:, k])
         for n in range(min(whole, total)):
-            for k, column in columns.items():
-                low, high = _levels(means[:, n, k].min(), means[:, n, k].max())
-                stored = column[n:]
-                away = np.maximum(stored, np.uint8(high)) - np.uint8(high)
-                away += np.uint8(low) - np.minimum(stored, np.uint8(low))
-                np.minimum(away, largest, out=away)
-                # Excerpts near the end of a track have no segment after it: the next track's is
-                # taken there, and the result is not used.
-                sums[: total - n] += np.multiply(away, away, dtype=np.uint16)
-        least = np.minimum(least, _least(shard, sums, whole))
-    return least * np.float32(SEGMENT_FRAMES * (2 / LEVELS) ** 2)
+            lowest, highest = map(np.uint8, _levels(low[n, k], high[n, k]))
+            stored = column[n:]
+            away = np.maximum(stored, highest) - highest
+            away += lowest - np.minimum(stored, lowest)
+            np.minimum(away, largest, out=away)
+            # Excerpts near the end of a track have no segment after it: the next track's is taken
+            # there, and the result is not used.
+            sums[: total - n] += np.multiply(away, away, dtype=np.uint16)
+    return _least(shard, sums, whole) * np.float32(SEGMENT_FRAMES * (2 / LEVELS) ** 2)
 
 
 def _least(shard: Shard, sums: np.ndarray, whole: int) -> np.ndarray:
@@ -280,23 +280,21 @@ def _least(shard: Shard, sums: np.ndarray, whole: int) -> np.ndarray:
     return result
 
 
-def _compare(view: View, arc: Arc, rows: np.ndarray, best: _Best) -> None:
+def _compare(view: View, arc: Arc, rows: np.ndarray, frames: np.ndarray, best: _Best) -> None:
     """Compare the excerpts of some tracks that their segments do not rule out."""
     if not len(rows):
         return
     places = view.places(rows)
-    curves = [shard.curve_of(k) for shard, k in places]
-    which, starts, bounds = _candidates(arc, [s.segments_of(k) for s, k in places],
-                                        np.array([len(c) for c in curves]), best.worst)  # fmt: skip
+    stored = [shard.segments_of(k) for shard, k in places]
+    which, starts, bounds = _candidates(arc, stored, frames, best.worst)
     order = np.argsort(bounds, kind="stable")
     for first in range(0, len(order), COMPARED_AT_ONCE):
         part = order[first : first + COMPARED_AT_ONCE]
         part = part[bounds[part] <= best.worst]
         if not len(part):
             break
-        windows = np.stack(
-            [curves[n][at : at + len(arc)] for n, at in zip(which[part], starts[part], strict=True)]
-        )
+        pairs = [(*places[n], at) for n, at in zip(which[part], starts[part], strict=True)]
+        windows = np.stack([s.curve_of(k)[at : at + len(arc)] for s, k, at in pairs])
         sums = np.zeros(len(part), np.float32)
         for k in arc.targets:
             difference = LEVEL_VALUES[windows[:, :, k]] - arc.values[None, :, k].astype(np.float32)
@@ -333,30 +331,35 @@ def _candidates(
     bounds : np.ndarray [shape=(m,), dtype=float32]
         Least sums of squares.
     """
-    lengths = np.array([len(part) for part in segments])
-    padded = np.zeros((len(segments), int(lengths.max()), 2), np.uint8)
+    padded = np.zeros((len(segments), max(map(len, segments)), 2), np.uint8)
     for n, part in enumerate(segments):
         padded[n, : len(part)] = part
     values = LEVEL_VALUES[padded]
-    found = []
-    for phase in range(SEGMENT_FRAMES):
-        means = _inner_segments(arc, phase).astype(np.float32)
-        width = padded.shape[1] - len(means) + 1
-        if width < 1:
-            continue
-        sums = np.zeros((len(segments), width), np.float32)
-        for n in range(len(means)):
-            for k in arc.targets:
-                away = np.abs(values[:, n : n + width, k] - means[n, k]) - np.float32(ROUNDING)
-                sums += np.square(np.maximum(away, 0))
-        sums *= SEGMENT_FRAMES
-        which, at = np.nonzero(sums <= worst)
-        starts = at * SEGMENT_FRAMES - (-phase % SEGMENT_FRAMES)
-        inside = (starts >= 0) & (starts + len(arc) <= frames[which])
-        which, at, starts = which[inside], at[inside], starts[inside]
-        found.append((which, starts, sums[which, at]))
-    which, starts, bounds = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return which, starts, bounds
+    means = _phase_means(arc).astype(np.float32)
+    low, high = means.min(axis=0), means.max(axis=0)
+    whole = len(low)
+    width = padded.shape[1] - whole + 1
+    # First for all phases at once, as before; that leaves few places.
+    sums = np.zeros((len(segments), width), np.float32)
+    for n in range(whole):
+        for k in arc.targets:
+            stored = values[:, n : n + width, k]
+            sums += _squares(np.maximum(low[n, k] - stored, stored - high[n, k]))
+    which, at = np.nonzero(sums <= worst)
+    inner = np.stack([values[which, at + n] for n in range(whole)], axis=1)
+    away = np.abs(inner[:, None] - means[None])[..., arc.targets]
+    bounds = _squares(away).sum(axis=(2, 3))
+    place, phase = np.nonzero(bounds <= worst)
+    starts = at[place] * SEGMENT_FRAMES - (-phase % SEGMENT_FRAMES)
+    inside = (starts >= 0) & (starts + len(arc) <= frames[which[place]])
+    place, phase, starts = place[inside], phase[inside], starts[inside]
+    return which[place], starts, bounds[place, phase]
+
+
+def _squares(away: np.ndarray) -> np.ndarray:
+    """Least sums of squares of whole segments whose stored means are so far away."""
+    result: np.ndarray = SEGMENT_FRAMES * np.square(np.maximum(away - np.float32(ROUNDING), 0))
+    return result
 
 
 # ------------------------------------------------------------------------------ exact
