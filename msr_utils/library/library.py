@@ -222,6 +222,8 @@ class Library:
 
     def view(self) -> View:
         """What searches see now. Later changes of the library do not change it."""
+        # Pending tracks first: a writer may pack them meanwhile. Then they are in both.
+        waiting = self._pending(searchable=True)
         for attempt in (1, 2, 3):
             stored = self._stored()
             try:
@@ -245,10 +247,13 @@ class Library:
                 for shard, row in connection.execute(sa.select(hidden.c.shard, hidden.c.row))
                 if shard in starts
             ]
-        waiting = self._pending(searchable=True)
+        hidden_rows = np.array(left_out, np.int64)
+        if len(waiting) and shards:
+            packed = np.delete(np.concatenate([shard.ids[0] for shard in shards]), hidden_rows)
+            waiting = waiting.take(np.flatnonzero(~np.isin(waiting.ids[0], packed)))
         if len(waiting):
             shards.append(waiting)
-        return View(self.catalogue, tuple(shards), np.array(left_out, np.int64))
+        return View(self.catalogue, tuple(shards), hidden_rows)
 
 
 @dataclass(frozen=True, eq=False)

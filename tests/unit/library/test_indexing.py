@@ -205,6 +205,23 @@ def test_shards_are_merged_and_the_left_over_removed(library, songs, light, tmp_
     assert len({i.id for i in tracks_list(library)}) == 9
 
 
+def test_a_search_while_tracks_are_packed_sees_each_once(added, songs, light, monkeypatch):
+    monkeypatch.setattr(added, "pack", lambda at_least=1: None)  # as if a run were going on
+    sf.write(songs / "new.wav", tone(1), 22050)
+    add(added, light, songs)
+    monkeypatch.undo()
+    assert len(tracks_list(added)) == 5
+    stored = added._stored
+
+    def pack_first():
+        monkeypatch.undo()
+        added.pack()
+        return stored()
+
+    monkeypatch.setattr(added, "_stored", pack_first)
+    assert len(tracks_list(added)) == 5
+
+
 @pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_processes(added, songs, light, tmp_path):
     other = Library(tmp_path / "other", create=True)
