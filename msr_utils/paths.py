@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_data_path
 
 PACKAGE = Path(__file__).resolve().parent
 """The package itself."""
@@ -45,3 +45,7 @@ WEIGHTS = CACHE_DIR / "weights"
 
 SEARCHES = CACHE_DIR / "search"
 """Databases and unfinished trainings of hyperparameter searches."""
+
+LIBRARY = user_data_path("msr-utils", False) / "library"
+"""The listener's own library, unless another folder is named. It holds ratings that cannot be
+computed again, so it is no cache."""

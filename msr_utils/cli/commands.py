@@ -17,7 +17,7 @@ import click
 
 from msr_utils.paths import IS_CHECKOUT, PACKAGE
 
-EXTRAS = {"predict": "plot", "serve": "serve"}
+EXTRAS = {"library": "library", "predict": "plot", "serve": "serve"}
 """Extra that a command needs, where it is not `STUDY`."""
 
 STUDY = "study"
@@ -27,6 +27,7 @@ OTHER_FOLDERS = {
     "book": "build it in a checkout that this user may write",
     "data": "choose another folder",
     "features": "name another folder with --cache",
+    "library": "name another folder with --library",
     "run": "work in a checkout that this user may write",
     "weights": "set MSR_WEIGHTS to another folder",
 }

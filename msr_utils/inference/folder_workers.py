@@ -8,14 +8,14 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import cast
+from typing import Generic, TypeVar, cast
 
 from threadpoolctl import threadpool_limits
 
@@ -32,6 +32,9 @@ FILE_BUFFER_BYTES = 2**16
 MAX_REASON_LETTERS = 500
 """Longest reason that is kept. Some libraries put pages of text into an error."""
 
+
+TaskT = TypeVar("TaskT")
+OutcomeT = TypeVar("OutcomeT")
 
 DIED = "the process that analysed it died, perhaps because memory ran out"
 """Reason of a file whose process died twice."""
@@ -81,27 +84,56 @@ class Outcome:
     curve: str | None = None
 
 
+@dataclass(frozen=True)
+class Job(Generic[TaskT, OutcomeT]):
+    """What is done with each task.
+
+    Parameters
+    ----------
+    work : callable
+        From a model and a task to an outcome. A function of a module, because processes get it
+        pickled. It raises nothing: errors are outcomes too.
+    died : callable
+        From a model and a task to the outcome of a task whose process died twice.
+    """
+
+    work: Callable[[Model, TaskT], OutcomeT]
+    died: Callable[[Model, TaskT], OutcomeT]
+
+
 def run(model: Model, tasks: Iterable[Task], jobs: int) -> Generator[Outcome, None, None]:
+    """Predict the files of tasks, see `run_job`."""
+    yield from run_job(model, tasks, jobs, Job(analyse, _died))
+
+
+def run_job(
+    model: Model, tasks: Iterable[TaskT], jobs: int, job: Job[TaskT, OutcomeT]
+) -> Generator[OutcomeT, None, None]:
     """Work on tasks.
 
     Parameters
     ----------
     model : Model
-    tasks : iterable of Task
+    tasks : iterable
     jobs : int > 0
         Number of processes. With 1, this process does the work.
+    job : Job
 
     Yields
     ------
-    Outcome
+    outcome
         In the order in which tasks finish.
     """
     if jobs > 1:
-        yield from _in_processes(model, tasks, jobs)
+        yield from _in_processes(model, tasks, jobs, job)
         return
     with threadpool_limits(1):  # as in the processes: the numbers are the same
         for task in tasks:
-            yield analyse(model, task)
+            yield job.work(model, task)
+
+
+def _died(model: Model, task: Task) -> Outcome:
+    return Outcome(task, replace(_empty(model, task), reason=DIED))
 
 
 def analyse(model: Model, task: Task) -> Outcome:
@@ -156,7 +188,7 @@ def _analyse_open(model: Model, task: Task, file: BufferedReader, empty: FileRes
     except MemoryError:
         return Outcome(task, replace(empty, reason="not enough memory to analyse it"))
     except Exception as error:  # no file of a large collection may stop the rest
-        return Outcome(task, replace(empty, reason=_reason(error, task.path.name)))
+        return Outcome(task, replace(empty, reason=error_text(error, task.path.name)))
     result = replace(
         empty,
         state=State.ANALYSED,
@@ -165,7 +197,7 @@ def _analyse_open(model: Model, task: Task, file: BufferedReader, empty: FileRes
         mean_arousal=rounded(prediction.mean["arousal"]),
         quadrant="" if prediction.silent else prediction.quadrant[0],
         output=task.output_name,
-        warnings=tuple(_message(text, task.path.name) for text in prediction.warnings),
+        warnings=tuple(message_text(text, task.path.name) for text in prediction.warnings),
     )
     return Outcome(task, result, curve)
 
@@ -182,13 +214,13 @@ def _is_up_to_date(task: Task, known: FileResult, digest: str) -> bool:
         return False
 
 
-def _reason(error: Exception, name: str) -> str:
+def error_text(error: Exception, name: str) -> str:
     """Text of an error in one line. Errors that are not about audio are named."""
     text = str(error) if isinstance(error, AudioError) else f"{type(error).__name__}: {error}"
-    return _message(text, name)
+    return message_text(text, name)
 
 
-def _message(text: str, name: str) -> str:
+def message_text(text: str, name: str) -> str:
     """A message without the name of the file, which the table gives in another column."""
     return printable(text).removeprefix(f"{printable(name)}: ")[:MAX_REASON_LETTERS]
 
@@ -196,7 +228,7 @@ def _message(text: str, name: str) -> str:
 # ------------------------------------------------------------------------------ processes
 
 
-class _Worker:
+class _Worker(Generic[TaskT, OutcomeT]):
     """A process that works on one task at a time.
 
     It has a pipe of its own. If it dies, even in the middle of a result, the pipe ends, and the
@@ -204,27 +236,28 @@ class _Worker:
 
     Parameters
     ----------
-    pickled_model : bytes
+    pickled : bytes
+        The model and the function that works on a task.
     """
 
-    def __init__(self, pickled_model: bytes) -> None:
+    def __init__(self, pickled: bytes) -> None:
         # Spawned, on every system: a fork would copy the locks of threads.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.task: Task | None = None
-        self._process = context.Process(target=_work, args=(theirs, pickled_model), daemon=True)
+        self.task: TaskT | None = None
+        self._process = context.Process(target=_work, args=(theirs, pickled), daemon=True)
         resource_tracker.ensure_running()  # Its start would let Ctrl-C through again.
         with _interrupts_later():
             self._process.start()
         theirs.close()  # else its end would not end the pipe
 
-    def give(self, task: Task) -> None:
+    def give(self, task: TaskT) -> None:
         """Send a task. If the process is dead, `result` says so."""
         self.task = task
         with suppress(OSError):
             self.connection.send(task)
 
-    def result(self) -> Outcome | None:
+    def result(self) -> OutcomeT | None:
         """Result of the task, which has arrived; None if the process died.
 
         Raises
@@ -233,7 +266,7 @@ class _Worker:
             If the process cannot load the model.
         """
         try:
-            received: Outcome | Exception = self.connection.recv()
+            received: OutcomeT | Exception = self.connection.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
             return None
         if isinstance(received, Exception):
@@ -248,18 +281,22 @@ class _Worker:
 
 
 def _in_processes(
-    model: Model, tasks: Iterable[Task], jobs: int, again: bool = True
-) -> Iterator[Outcome]:
+    model: Model,
+    tasks: Iterable[TaskT],
+    jobs: int,
+    job: Job[TaskT, OutcomeT],
+    again: bool = True,
+) -> Iterator[OutcomeT]:
     """Run tasks in processes.
 
     A task whose process dies is run `again` when all others are done: alone, it has all the memory.
     """
     waiting = iter(tasks)
-    pickled_model = pickle.dumps(model)
-    workers: dict[Connection, _Worker] = {}
-    died: list[Task] = []
+    pickled = pickle.dumps((model, job.work))
+    workers: dict[Connection, _Worker[TaskT, OutcomeT]] = {}
+    died: list[TaskT] = []
 
-    def give_next(worker: _Worker | None = None) -> None:
+    def give_next(worker: _Worker[TaskT, OutcomeT] | None = None) -> None:
         task = next(waiting, None)
         if task is None:
             if worker is not None:
@@ -267,7 +304,7 @@ def _in_processes(
                 worker.end()
             return
         if worker is None:
-            worker = _Worker(pickled_model)
+            worker = _Worker(pickled)
             workers[worker.connection] = worker
         worker.give(task)
 
@@ -292,10 +329,10 @@ def _in_processes(
         for worker in workers.values():
             worker.end()
     if again and died:
-        yield from _in_processes(model, died, 1, again=False)
+        yield from _in_processes(model, died, 1, job, again=False)
         return
     for task in died:
-        yield Outcome(task, replace(_empty(model, task), reason=DIED))
+        yield job.died(model, task)
 
 
 @contextmanager
@@ -311,7 +348,7 @@ def _interrupts_later() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(connection: Connection, pickled_model: bytes) -> None:
+def _work(connection: Connection, pickled: bytes) -> None:
     """Work on tasks in a process of its own, until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     parent = multiprocessing.parent_process()
@@ -324,10 +361,10 @@ def _work(connection: Connection, pickled_model: bytes) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     threadpool_limits(1)
     try:
-        model: Model = pickle.loads(pickled_model)
+        model, work = pickle.loads(pickled)
     except Exception as error:  # for the parent to raise
         connection.send(error)
         return
     with suppress(EOFError, OSError):
         while True:
-            connection.send(analyse(model, connection.recv()))
+            connection.send(work(model, connection.recv()))

@@ -208,6 +208,10 @@ class FilePrediction:
         Longest audio accepted.
     max_work_seconds : float > 0, optional
         Longest time that the iteration may take.
+    on_samples, on_features : callable, optional
+        Called with each block of samples, (n,) at the rate of the model's features, and with the
+        feature frames of each block, (frames, D). They see what the model sees, without a second
+        decoding.
     """
 
     def __init__(
@@ -216,8 +220,11 @@ class FilePrediction:
         source: AudioSource,
         max_seconds: float | None = None,
         max_work_seconds: float | None = None,
+        on_samples: Callable[[np.ndarray], None] | None = None,
+        on_features: Callable[[np.ndarray], None] | None = None,
     ) -> None:
         self._model = model
+        self._on_samples, self._on_features = on_samples, on_features
         limits = Limits(max_seconds, max_work_seconds)
         self._audio = AudioFile(source, model.features.sample_rate, limits)
         self._parts: list[np.ndarray] = []
@@ -237,8 +244,10 @@ class FilePrediction:
         TimeLimitExceeded
             If it takes longer than `max_work_seconds`.
         """
-        stream = Stream(self._model)
+        stream = Stream(self._model, self._on_features)
         for block in self._audio:
+            if self._on_samples is not None:
+                self._on_samples(block)
             yield from self._add(stream.push(block))
         yield from self._add(stream.finish())
         if not self._parts:
@@ -276,10 +285,15 @@ class Stream:
     model : Model
         A causal model answers at once. A model that needs whole windows answers when a window of
         ``max_frames`` is full, and in `finish`.
+    on_features : callable, optional
+        Called with the feature frames of each `push`, (frames, D).
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(
+        self, model: Model, on_features: Callable[[np.ndarray], None] | None = None
+    ) -> None:
         self._model = model
+        self._on_features = on_features
         self._extractor = FeatureExtractor(model.features)
         self._state: np.ndarray | None = None
         self._waiting = np.zeros((0, model.features.dim), np.float32)
@@ -298,6 +312,8 @@ class Stream:
             (valence, arousal) in [-1, 1], one row for each 500 ms completed.
         """
         features = self._extractor.push(samples)
+        if self._on_features is not None:
+            self._on_features(features)
         longest = self._model.card.max_frames
         if self._model.is_causal or longest is None:
             return self._run(features)

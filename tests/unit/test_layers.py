@@ -21,6 +21,7 @@ STREAM = [
     "corpora",
     "features",
     "inference",
+    "library",
     "dataset",
     "models",
     "training",

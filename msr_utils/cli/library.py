@@ -1,0 +1,273 @@
+"""``msr library``: an index of a music collection, and what it recommends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import click
+
+from msr_utils import paths
+from msr_utils.cli.predict import INTERRUPTED, echo, echo_json
+
+if TYPE_CHECKING:
+    from msr_utils.inference.model import Model
+    from msr_utils.library.indexing import Listed, RunReport
+    from msr_utils.library.library import Library
+
+ANY_PATH = click.Path(path_type=Path, readable=False)
+
+KINDS = {
+    "added": "",
+    "unchanged": "",
+    "changed": "other audio under the same name",
+    "retagged": "the same audio in a changed file",
+    "moved": "found at another place",
+    "back": "gone before, there again",
+    "gone": "no longer there; kept until 'msr library remove --gone'",
+    "failed": "",
+    "unreadable": "",
+    "repeated": "",
+    "not audio": "",
+    "hidden": "",
+}
+"""Kinds of files in a report, in the order in which they are printed, and what they mean."""
+
+ALWAYS = ("added", "unchanged", "failed", "unreadable")
+"""Kinds that are printed even if there is none."""
+
+LISTED = ("failed", "unreadable", "repeated", "with warnings")
+"""Kinds whose files are listed."""
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+@click.group()
+def library() -> None:
+    """Index your music, and find what fits a mood.
+
+    The index is a folder of its own. Your music files are only read.
+    """
+
+
+def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Options of every command, and its errors in one line."""
+
+    @click.option(
+        "--library",
+        "library_dir",
+        type=ANY_PATH,
+        default=paths.LIBRARY,
+        envvar="MSR_LIBRARY",
+        help="folder of the library; the user's folder of data by default, or MSR_LIBRARY",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
+    @wraps(command)
+    def checked(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        from sqlalchemy.exc import DatabaseError
+
+        from msr_utils.inference.folder_scan import FolderError
+        from msr_utils.inference.model import BundleError
+        from msr_utils.library.shards import LibraryError
+
+        try:
+            return command(*args, **kwargs)
+        except (LibraryError, FolderError, BundleError) as error:
+            raise click.ClickException(str(error)) from error
+        except DatabaseError as error:  # a full disk, for one
+            raise click.ClickException(
+                f"library: its catalogue cannot be read or written ({error.orig}); what was "
+                "finished is kept"
+            ) from error
+
+    return checked
+
+
+def analysing(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Options of commands that analyse audio."""
+    for option in (
+        click.option(
+            "--jobs",
+            default=1,
+            show_default=True,
+            type=click.IntRange(min=1),
+            help="processes that work at once",
+        ),
+        click.option("--models", "models_dir", default="", help="folder of bundles"),
+        click.option(
+            "--model", default="", help="bundle; that of the library, else full, else light"
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@library.command()
+@click.argument("folders", nargs=-1, required=True, type=ANY_PATH)
+@analysing
+@common
+def add(
+    folders: tuple[Path, ...],
+    model: str,
+    models_dir: str,
+    jobs: int,
+    library_dir: Path,
+    as_json: bool,
+) -> None:
+    """Add all music under FOLDERS. Called again, it does only what is new.
+
+    The exit code is 1 if audio could not be analysed.
+    """
+    from msr_utils.library import indexing
+
+    with opened(library_dir, create=True) as lib:
+        loaded = load_model(lib, model, models_dir)
+        run(lambda: indexing.add(lib, loaded, folders, jobs), lib, as_json)
+
+
+@library.command()
+@analysing
+@common
+def rescan(model: str, models_dir: str, jobs: int, library_dir: Path, as_json: bool) -> None:
+    """Look again at all folders that were added: new, changed, moved and lost files.
+
+    The exit code is 1 if audio could not be analysed.
+    """
+    from msr_utils.library import indexing
+
+    with opened(library_dir) as lib:
+        loaded = load_model(lib, model, models_dir)
+        run(lambda: indexing.rescan(lib, loaded, jobs), lib, as_json)
+
+
+@library.command()
+@click.argument("files", nargs=-1, type=ANY_PATH)
+@click.option("--gone", is_flag=True, help="forget all tracks whose files are gone")
+@common
+def remove(files: tuple[Path, ...], gone: bool, library_dir: Path, as_json: bool) -> None:
+    """Forget FILES, or all that lies in folders. The music itself is left alone."""
+    from msr_utils.library import indexing
+
+    if not files and not gone:
+        raise click.UsageError("name files or folders, or give --gone")
+    with opened(library_dir) as lib:
+        count = indexing.remove(lib, files, gone)
+    if as_json:
+        echo_json({"removed": count})
+    else:
+        echo(f"{plural(count, 'track')} forgotten")
+
+
+@library.command()
+@common
+def status(library_dir: Path, as_json: bool) -> None:
+    """Say what is in the library, what has no curve and why, and which files seem to be the same.
+
+    The exit code is 1 if a run was stopped before its end.
+    """
+    from msr_utils.io import plain
+    from msr_utils.library import indexing
+
+    with opened(library_dir) as lib:
+        found = indexing.status(lib)
+    if as_json:
+        echo_json({"library": str(library_dir), **plain(found)})
+        sys.exit(1 if found.unfinished else 0)
+    echo(f"library {library_dir}, made with {found.model or 'no model yet'}")
+    for root in found.roots:
+        echo(f"folder     {root}")
+    for state, listed in found.problems.items():
+        print_listed(state, listed, found.counts[state])
+    for why, files in found.duplicates:
+        echo(f"duplicate? {why}: {', '.join(files)}")
+    for kind, reason in KINDS.items():
+        count = found.last_run.get("counts", {}).get(kind, 0)
+        if kind in ("not audio", "hidden", "repeated") and count:
+            echo(f"{kind:10} {count:6}  in the last run {reason}".rstrip())
+    for state, count in sorted(found.counts.items()):
+        echo(f"{state:10} {count:6}")
+    if found.unfinished:
+        echo(f"unfinished: {found.unfinished}")
+        sys.exit(1)
+
+
+# ------------------------------------------------------------------------------ shared parts
+
+
+@contextmanager
+def opened(folder: Path, create: bool = False) -> Iterator[Library]:
+    """An open library."""
+    from msr_utils.library.library import Library
+
+    lib = Library(folder, create)
+    try:
+        yield lib
+    finally:
+        lib.close()
+
+
+def load_model(lib: Library, name: str, models_dir: str) -> Model:
+    """The bundle that was named, that of the library, or the default."""
+    from threadpoolctl import threadpool_limits
+
+    from msr_utils.inference import model as inference_model
+
+    threadpool_limits(1)  # The products are small: cores that share one wait for each other.
+    bundles = models_dir or paths.MODELS_DIR
+    name = name or lib.catalogue.facts().get("model_name", "")
+    return inference_model.load(name, bundles) if name else inference_model.load_default(bundles)
+
+
+def run(call: Callable[[], RunReport], lib: Library, as_json: bool) -> None:
+    """Analyse, print the report, and exit with 1 if audio was lost."""
+    try:
+        report = call()
+    except KeyboardInterrupt:
+        echo("interrupted; what is finished is kept: call again to go on", err=True)
+        sys.exit(INTERRUPTED)
+    if as_json:
+        echo_json(report.to_json())
+    else:
+        echo("\n".join(report_lines(report)))
+        with_curve = lib.catalogue.count_states().get("analysed", 0)
+        echo(f"{plural(with_curve, 'track')} in the library {lib.folder}")
+    sys.exit(1 if report.lost else 0)
+
+
+def report_lines(report: RunReport) -> list[str]:
+    """Lines about a run: files with something to say, then the number of each kind."""
+    lines = []
+    for kind in LISTED:
+        lines += listed_lines(kind, report.listed.get(kind, []), report.counts[kind])
+    for kind, meaning in KINDS.items():
+        count = report.counts[kind]
+        if kind == "not audio":
+            meaning = ", ".join(f"{n} {suffix}" for suffix, n in report.not_audio.most_common())
+        if kind == "added" and report.counts["with warnings"]:
+            meaning = f"{report.counts['with warnings']} with warnings"
+        if count or kind in ALWAYS:
+            lines.append(f"{kind:10} {count:6}  {meaning}".rstrip())
+    return [*lines, f"{report.seconds:.1f} s"]
+
+
+def listed_lines(kind: str, listed: list[Listed], count: int) -> list[str]:
+    """Lines for files of one kind, and how many more there are."""
+    lines = [f"{kind:10} {one.file}: {one.reason}" for one in listed]
+    more = count - len(listed)
+    return [*lines, *([f"{kind:10} and {more} more"] if more > 0 else [])]
+
+
+def print_listed(kind: str, listed: list[Listed], count: int) -> None:
+    """Print `listed_lines`."""
+    for line in listed_lines(kind, listed, count):
+        echo(line)
+
+
+def plural(count: int, word: str) -> str:
+    """``1 track``, ``2 tracks``."""
+    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -1,0 +1,474 @@
+"""``msr library find``, ``path`` and the listener's preferences."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from msr_utils.cli.library import ANY_PATH, common, library, opened, plural
+from msr_utils.cli.predict import echo, echo_json
+from msr_utils.io import printable
+
+if TYPE_CHECKING:
+    from msr_utils.library.filters import Filters
+    from msr_utils.library.library import Library, View
+    from msr_utils.library.playlists import End, Playlist, Step
+    from msr_utils.library.regions import Region
+    from msr_utils.library.scenes import Soundtrack
+    from msr_utils.library.search import Answer, Found
+
+LISTENER = "me"
+"""Whose likes are meant, unless another name is given."""
+
+
+class RangeType(click.ParamType):
+    """``1990-1999``, ``1990-``, ``-1999`` or ``1990``."""
+
+    name = "FROM-TO"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float | None, float | None]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)?\s*(-)?\s*(\d+(?:\.\d+)?)?\s*", value)
+        if found is None or (found[1] is None and found[3] is None):
+            self.fail(f"{value!r} is no range such as 1990-1999, 1990- or -1999", param, ctx)
+        low, dash, high = found.groups()
+        if dash is None:
+            high = low
+        ends = tuple(None if end is None else float(end) for end in (low, high))
+        if None not in ends and ends[0] > ends[1]:  # type: ignore[operator]
+            self.fail(f"{value!r} ends before it begins", param, ctx)
+        return ends[0], ends[1]
+
+
+RANGE = RangeType()
+ANY_RANGE = (None, None)
+
+
+def filtering(command: Any) -> Any:
+    """Options that are hard filters."""
+    options = (
+        click.option("--artist", multiple=True, help="only this artist; repeat for more"),
+        click.option("--not-artist", multiple=True, help="not this artist; repeat for more"),
+        click.option("--genre", multiple=True, help="only this genre; repeat for more"),
+        click.option("--not-genre", multiple=True, help="not this genre; repeat for more"),
+        click.option("--year", type=RANGE, default=ANY_RANGE, help="of the tags"),
+        click.option("--length", type=RANGE, default=ANY_RANGE, help="in minutes"),
+        click.option("--tempo", type=RANGE, default=ANY_RANGE, help="of the tags, in BPM"),
+        click.option(
+            "--certainty",
+            type=click.FloatRange(0, 1),
+            default=0.0,
+            help="least probability that the quadrant of a track's mean is right",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@library.command()
+@click.option("--valence", type=float, help="wanted valence, -1 to 1")
+@click.option("--arousal", type=float, help="wanted arousal, -1 to 1")
+@click.option(
+    "--within", type=float, default=0.25, show_default=True, help="reach around that place"
+)
+@click.option("--words", default="", help="mood words, separated by commas: all must fit")
+@click.option("--like", multiple=True, type=ANY_PATH, help="sounds like this file; repeat for more")
+@click.option("--unlike", multiple=True, type=ANY_PATH, help="sounds unlike this file")
+@filtering
+@click.option(
+    "--confidence",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="least probability of lying at the wanted place",
+)
+@click.option("--for", "listener", default="", help="rank by the likes of this listener, too: me")
+@click.option("--count", default=20, show_default=True, type=click.IntRange(min=1))
+@common
+def find(
+    valence: float | None,
+    arousal: float | None,
+    within: float,
+    words: str,
+    like: tuple[Path, ...],
+    unlike: tuple[Path, ...],
+    confidence: float,
+    listener: str,
+    count: int,
+    library_dir: Path,
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """Find tracks by mood, by example, or by both.
+
+    Tracks are ranked by the probability that they lie at the wanted place, given the model's
+    intervals. If few are confident matches, few are printed.
+    """
+    from msr_utils.io import plain
+    from msr_utils.library.search import Query, row_of_file
+    from msr_utils.library.search import find as find_tracks
+
+    region = _region(valence, arousal, within, words)
+    if region is None and not like and not unlike and not listener:
+        raise click.UsageError("give --words, --valence, --arousal, --like, --unlike or --for")
+    with opened(library_dir) as lib:
+        view = lib.view()
+        query = Query(
+            region,
+            tuple(row_of_file(view, file) for file in like),
+            tuple(row_of_file(view, file) for file in unlike),
+            _filters(filters),
+            listener,
+            confidence,
+            count,
+        )
+        answer = find_tracks(view, query)
+    if as_json:
+        echo_json(plain(answer))
+    else:
+        echo("\n".join(answer_lines(answer)))
+
+
+def _region(
+    valence: float | None, arousal: float | None, within: float, words: str
+) -> Region | None:
+    """The wanted place; None if there is none."""
+    from msr_utils.library.regions import point_region
+    from msr_utils.library.words import words_region
+
+    region = None
+    if valence is not None or arousal is not None:
+        region = point_region(valence, arousal, within)
+    if words:
+        by_words = words_region(words)
+        region = by_words if region is None else region.common(by_words)
+    return region
+
+
+def _filters(given: dict[str, Any]) -> Filters:
+    from msr_utils.library.filters import Filters
+
+    minutes = given.pop("length")
+    seconds = tuple(None if end is None else end * 60 for end in minutes)
+    return Filters(**given, seconds=(seconds[0], seconds[1]))
+
+
+def answer_lines(answer: Answer) -> list[str]:
+    """Lines about the results of `find`."""
+    lines = []
+    if answer.wanted is not None:
+        region = answer.wanted
+        lines.append(
+            f"wanted: {region.label} (valence {_side(region.valence)}, "
+            f"arousal {_side(region.arousal)})"
+        )
+    for removed in answer.removed:
+        lines.append(f"filter {removed.filter}: removed {plural(removed.tracks, 'track')}")
+    for n, found in enumerate(answer.results, 1):
+        lines += _found_lines(n, found)
+    if answer.versions_left_out:
+        lines.append(f"{plural(answer.versions_left_out, 'other version')} left out")
+    lines.append(
+        f"{plural(len(answer.results), 'result')} of {plural(answer.tracks, 'track')}"
+        + (f"; {answer.note}" if answer.note else "")
+    )
+    return lines
+
+
+def _found_lines(n: int, found: Found) -> list[str]:
+    parts = []
+    if found.probability is not None:
+        parts.append(f"probability {found.probability:.0%}")
+    if found.similarity is not None:
+        parts.append(f"similarity {found.similarity:+.2f}")
+    if found.preference is not None:
+        parts.append(f"preference {found.preference:+.2f}")
+    if found.because is not None:
+        sign = "raised" if found.because.adds > 0 else "lowered"
+        parts.append(f"{sign} most by your {found.because.said} of {found.because.track.name}")
+    for target, mean in found.predicted.items():
+        low, high = found.interval[target]
+        parts.append(f"{target} {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+    if found.closest is not None:
+        at = found.closest
+        parts.append(
+            f"closest at {clock(at.start_s)}-{clock(at.end_s)} "
+            f"({at.valence:+.2f}, {at.arousal:+.2f})"
+        )
+    return [f"{n:3}. {found.track.name}", f"     {'; '.join(parts)}", f"     {found.track.path}"]
+
+
+def _side(side: tuple[float, float]) -> str:
+    return "any" if side == (-1.0, 1.0) else f"{side[0]:+.2f} to {side[1]:+.2f}"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    whole = round(seconds)
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+# ------------------------------------------------------------------------------ path
+
+
+@library.command("path")
+@click.option("--from", "start", required=True, metavar="PLACE", help="where the playlist begins")
+@click.option("--to", "end", required=True, metavar="PLACE", help="where it ends")
+@click.option("--minutes", type=float, default=45.0, show_default=True)
+@click.option(
+    "--kind",
+    default="direct",
+    show_default=True,
+    help="direct: at constant speed; iso: first stay where it begins",
+)
+@click.option("--save", type=ANY_PATH, help="write it here: .m3u8, .xspf, .jspf, .csv")
+@filtering
+@common
+def path_(
+    start: str,
+    end: str,
+    minutes: float,
+    kind: str,
+    save: Path | None,
+    library_dir: Path,
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """Make a playlist that moves from one mood to another.
+
+    A PLACE is a word (sad), a point (valence,arousal: -0.4,0.1) or a file of the library, which is
+    then the first or the last track.
+    """
+    from msr_utils.io import plain
+    from msr_utils.library.exports import check_suffix, save_playlist
+    from msr_utils.library.playlists import make_playlist
+
+    if save is not None:
+        check_suffix(save)
+    with opened(library_dir) as lib:
+        view = lib.view()
+        playlist = make_playlist(
+            view, _end(view, start), _end(view, end), minutes, kind, _filters(filters)
+        )
+        if save is not None:
+            save_playlist(lib.catalogue, playlist, save)
+    if as_json:
+        echo_json(plain(playlist))
+    else:
+        echo("\n".join(playlist_lines(playlist)))
+
+
+def _end(view: View, given: str) -> End:
+    """A place by a point, a file of the library or a word."""
+    from msr_utils.constants import TARGETS
+    from msr_utils.library.playlists import End
+    from msr_utils.library.scenes import mood_place
+    from msr_utils.library.search import row_of_file
+
+    if os.path.lexists(given):
+        row = row_of_file(view, given)
+        valence, arousal = (float(view.numbers(f"mean_{t}")[row]) for t in TARGETS)
+        return End((valence, arousal), given, row)
+    return End(mood_place(given), given)
+
+
+def playlist_lines(playlist: Playlist) -> list[str]:
+    """Lines about a playlist."""
+    lines = [f"filter {r.filter}: removed {plural(r.tracks, 'track')}" for r in playlist.removed]
+    for n, step in enumerate(playlist.steps, 1):
+        lines += _step_lines(n, step)
+    lines += [f"note: {note}" for note in playlist.notes]
+    lines.append(
+        f"{plural(len(playlist.steps), 'track')}, {clock(playlist.seconds)}; mean distance from "
+        f"the wanted place {playlist.mean_distance:.2f}, mean gap {playlist.mean_gap:.2f}"
+    )
+    return lines
+
+
+def _step_lines(n: int, step: Step) -> list[str]:
+    gap = f"; gap {step.gap:.2f}" if n > 1 else ""
+    return [
+        f"{n:3}. {clock(step.start_s)} {step.track.name} ({clock(step.track.seconds)})",
+        f"     wanted {_shown(step.wanted_start)} to {_shown(step.wanted_end)}, predicted "
+        f"{_shown(step.predicted_start)} to {_shown(step.predicted_end)}{gap}",
+        f"     {step.track.path}",
+    ]
+
+
+# ------------------------------------------------------------------------------ scenes
+
+
+@library.command()
+@click.argument("file", type=ANY_PATH)
+@filtering
+@click.option(
+    "--count", default=5, show_default=True, type=click.IntRange(min=1), help="of each scene"
+)
+@click.option("--save", type=ANY_PATH, help="write the choices here: .csv, or .txt for Audacity")
+@common
+def scenes(
+    file: Path,
+    count: int,
+    save: Path | None,
+    library_dir: Path,
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """Find music for the scenes of a film.
+
+    FILE is a CSV file with the columns start, end and mood, and perhaps to and label. A mood is a
+    word or a point (-0.4 0.1). With 'to', the mood moves there.
+    """
+    from msr_utils.io import plain
+    from msr_utils.library.exports import check_suffix, save_soundtrack
+    from msr_utils.library.scenes import find_music, read_scenes
+
+    wanted = read_scenes(file)
+    if save is not None:
+        check_suffix(save, scenes=True)
+    with opened(library_dir) as lib:
+        found = find_music(lib.view(), wanted, _filters(filters), count)
+        if save is not None:
+            save_soundtrack(lib.catalogue, found, save)
+    if as_json:
+        echo_json(plain(found))
+    else:
+        echo("\n".join(soundtrack_lines(found)))
+
+
+def soundtrack_lines(found: Soundtrack) -> list[str]:
+    """Lines about music for scenes. A star marks the choice that fits the scenes around it."""
+    lines = [f"filter {r.filter}: removed {plural(r.tracks, 'track')}" for r in found.removed]
+    for music in found.scenes:
+        scene = music.scene
+        lines.append(
+            f"{clock(scene.start_s)}-{clock(scene.end_s)} {scene.label}: "
+            f"{_shown(scene.start_mood)} to {_shown(scene.end_mood)}"
+        )
+        for n, one in enumerate(music.candidates):
+            star, gap = " ", ""
+            if n == music.chosen:
+                star = "*"
+                gap = "" if music.gap is None else f"; gap {music.gap:.2f}"
+            lines.append(
+                f" {star} {clock(one.in_s)}-{clock(one.out_s)} of {one.track.name}: distance "
+                f"{one.distance:.2f}; {_shown(one.predicted_start)} to "
+                f"{_shown(one.predicted_end)}, intervals +-{one.half_width[0]:.2f} and "
+                f"+-{one.half_width[1]:.2f}{gap}"
+            )
+            lines.append(f"     {one.track.path}")
+        if not music.candidates:
+            lines.append("   no track that passes the filters is as long as this scene")
+    return lines
+
+
+def _shown(place: tuple[float, float]) -> str:
+    return f"({place[0]:+.2f}, {place[1]:+.2f})"
+
+
+# ------------------------------------------------------------------------------ preferences
+
+
+@library.command()
+@click.argument("files", nargs=-1, required=True, type=ANY_PATH)
+@click.option("--like", "kind", flag_value="like", help="you like it")
+@click.option("--skip", "kind", flag_value="skip", help="you skip it")
+@click.option("--stars", type=click.FloatRange(1, 5), help="1 to 5")
+@click.option("--for", "listener", default=LISTENER, show_default=True, help="name of the listener")
+@common
+def rate(
+    files: tuple[Path, ...],
+    kind: str | None,
+    stars: float | None,
+    listener: str,
+    library_dir: Path,
+    as_json: bool,
+) -> None:
+    """Say that you like or skip FILES, or give stars. It stays in the library's folder.
+
+    'msr library find --for me' then ranks by it. 'msr library preferences' lists and deletes it.
+    """
+    from msr_utils.library.preferences import LIKE, SKIP, value_of_stars
+
+    if (kind is None) == (stars is None):
+        raise click.UsageError("give one of --like, --skip and --stars")
+    value = {"like": LIKE, "skip": SKIP}.get(kind or "", 0.0)
+    if stars is not None:
+        kind, value = "rating", value_of_stars(stars)
+    assert kind is not None  # one of both was given
+    with opened(library_dir) as lib:
+        for audio in [_audio(lib, file) for file in files]:
+            lib.catalogue.prefer(listener, audio, kind, value)
+    if as_json:
+        echo_json({"listener": listener, "kind": kind, "value": value, "files": len(files)})
+    else:
+        echo(f"{kind} of {plural(len(files), 'file')} noted for {listener}")
+
+
+@library.command()
+@click.option("--for", "listener", default=LISTENER, show_default=True, help="name of the listener")
+@click.option("--forget", multiple=True, type=ANY_PATH, help="delete what was said about this file")
+@click.option("--forget-all", is_flag=True, help="delete everything that this listener said")
+@common
+def preferences(
+    listener: str, forget: tuple[Path, ...], forget_all: bool, library_dir: Path, as_json: bool
+) -> None:
+    """List what a listener said and what was learned from it, or delete it."""
+    from msr_utils.io import plain
+    from msr_utils.library import preferences as learned
+
+    with opened(library_dir) as lib:
+        catalogue = lib.catalogue
+        if forget or forget_all:
+            audio = None if forget_all else [_audio(lib, file) for file in forget]
+            count = catalogue.forget(listener, audio)
+            if as_json:
+                echo_json({"forgotten": count})
+            else:
+                echo(f"{plural(count, 'preference')} of {listener} forgotten")
+            return
+        said = catalogue.preferences(listener)
+        names = {one.audio: _name(lib, one.audio) for one in said}
+        model = learned.fit(lib.view(), said) if said else None
+    weights = None if model is None else model.mood_weights
+    if as_json:
+        listed = [{**plain(one), "name": names[one.audio]} for one in said]
+        echo_json({"listener": listener, "preferences": listed, "mood_weights": plain(weights)})
+        return
+    for one in said:
+        echo(f"{one.kind:7} {one.value:+.2f}  {names[one.audio] or 'not in the library'}")
+    if weights is None:
+        echo(f"nothing is known about {listener}")
+    else:
+        echo(
+            f"learned: one unit of valence changes the predicted preference by {weights[0]:+.2f}, "
+            f"one of arousal by {weights[1]:+.2f}; the rest is how a track sounds"
+        )
+
+
+def _audio(lib: Library, file: Path) -> str:
+    """Hash of the audio of a file of the library."""
+    from msr_utils.library.shards import LibraryError
+
+    known = lib.catalogue.known_file(os.path.abspath(file))
+    if known is None or not known.audio:
+        raise LibraryError(
+            f"library: {printable(os.path.abspath(file))} is not in it, or it has no curve; add "
+            "its folder with 'msr library add'"
+        )
+    return known.audio
+
+
+def _name(lib: Library, audio: str) -> str:
+    """Name of a track by its audio; empty if it is not in the library."""
+    catalogue = lib.catalogue
+    found = catalogue.infos(known.id for known in catalogue.same_audio(audio)[:1])
+    return next((info.name for info in found.values()), "")

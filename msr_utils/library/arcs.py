@@ -1,0 +1,388 @@
+"""Find the excerpts whose curve follows an arc, in all tracks at every half second.
+
+The distance of an excerpt is the root of its mean squared difference from the arc, over the frames
+and the targets that the arc asks for. The search is exact. Sums of squares over whole segments of
+10 s are at least what the segments' means say (the mean of squares is at least the square of the
+mean), so most tracks are left out before their curves are read:
+
+1. For every segment, at least this far from the arc, wherever in it the excerpt begins.
+2. For what is left, the same for each of the 20 frames of a segment where it may begin.
+3. For the excerpts that are left, the distance itself.
+
+An arc shorter than `SHORTEST_BOUNDED` frames need not hold a whole segment. Then all curves are
+read.
+
+References
+----------
+Keogh, E., Chakrabarti, K., Pazzani, M. and Mehrotra, S. (2001). Dimensionality reduction for fast
+similarity search in large time series databases. *Knowledge and Information Systems*, 3, 263-286.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from msr_utils.constants import FRAME_RATE_HZ, SCALE
+from msr_utils.library.library import View
+from msr_utils.library.numbers import LEVELS, SEGMENT_FRAMES, from_bytes
+from msr_utils.library.shards import LibraryError, Shard
+
+SHORTEST_BOUNDED = 2 * SEGMENT_FRAMES - 1
+"""An excerpt of so many frames, 19.5 s, holds a whole segment wherever it begins."""
+
+READ_FIRST = 64
+"""Tracks that are read first. They tell how near the best ones are."""
+
+READ_AT_ONCE = 64
+"""Tracks whose curves are read at a time."""
+
+BOUNDED_AT_ONCE = 4096
+"""Tracks whose second bound is computed at a time."""
+
+COMPARED_AT_ONCE = 2048
+"""Excerpts that are compared at a time."""
+
+ROUNDING = 1 / LEVELS
+"""How far the stored mean of a segment may lie from the true one: half a step."""
+
+LEVEL_VALUES = from_bytes(np.arange(LEVELS + 1))
+"""Value of each byte."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arc:
+    """A wanted course.
+
+    Parameters
+    ----------
+    values : np.ndarray [shape=(L, 2)]
+        (valence, arousal) of each half second. A column of NaN may have any value.
+    label : str
+    """
+
+    values: np.ndarray
+    label: str = ""
+
+    @property
+    def targets(self) -> list[int]:
+        """Columns that count."""
+        return [k for k in (0, 1) if not np.isnan(self.values[:, k]).any()]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The best excerpt of a track.
+
+    Parameters
+    ----------
+    row : int
+        Of the view.
+    start : int
+        First frame. Frame 0 describes the first half second.
+    distance : float
+        Root of the mean squared difference from the arc.
+    """
+
+    row: int
+    start: int
+    distance: float
+
+
+def arc_through(points: Sequence[tuple[float, float | None, float | None]], label: str = "") -> Arc:
+    """An arc through points, straight between them.
+
+    Parameters
+    ----------
+    points : sequence of (seconds, valence or None, arousal or None)
+        At least two, in the order of time. None in all of them: that target may have any value.
+
+    Raises
+    ------
+    LibraryError
+        If times do not rise, a value lies outside of [-1, 1] or is missing in some points only, or
+        the arc has no whole frame.
+    """
+    times = np.array([point[0] for point in points], np.float64)
+    if len(points) < 2 or not (np.diff(times) > 0).all():
+        raise LibraryError("library: an arc needs two points or more, at rising times")
+    length = int(round((times[-1] - times[0]) * FRAME_RATE_HZ))
+    if length < 1:
+        raise LibraryError("library: an arc must be at least half a second long")
+    # A frame describes the half second before its end: its middle is compared.
+    at = times[0] + (np.arange(length) + 0.5) / FRAME_RATE_HZ
+    columns = []
+    for k, name in ((1, "valence"), (2, "arousal")):
+        values = [point[k] for point in points]
+        given = [value for value in values if value is not None]
+        if not given:
+            columns.append(np.full(length, np.nan))
+            continue
+        if len(given) < len(values):
+            raise LibraryError(f"library: {name} must be given in all points of an arc, or in none")
+        if not all(SCALE[0] <= value <= SCALE[1] for value in given):
+            raise LibraryError(f"library: {name} of an arc must lie in [-1, 1]")
+        columns.append(np.interp(at, times, given))
+    arc = Arc(np.stack(columns, axis=1), label)
+    if not arc.targets:
+        raise LibraryError("library: an arc must ask for valence or for arousal")
+    return arc
+
+
+def find_excerpts(
+    view: View, arc: Arc, mask: np.ndarray | None = None, count: int = 20
+) -> list[Excerpt]:
+    """The best excerpt of each of the tracks that follow an arc best.
+
+    Parameters
+    ----------
+    view : View
+    arc : Arc
+    mask : np.ndarray [shape=(rows,), dtype=bool], optional
+        Tracks to look at; all that are visible by default.
+    count : int > 0
+
+    Returns
+    -------
+    list of Excerpt
+        The best first, one for each track. Tracks that are shorter than the arc have none.
+    """
+    mask = view.visible if mask is None else mask
+    frames = np.concatenate([np.diff(shard.offsets[0]) for shard in view.shards] or [np.zeros(0)])
+    rows = np.flatnonzero(mask & (frames >= len(arc)))
+    best = _Best(count, len(arc) * len(arc.targets))
+    if len(arc) < SHORTEST_BOUNDED:
+        for start in range(0, len(rows), READ_AT_ONCE):
+            best.add(_read(view, arc, rows[start : start + READ_AT_ONCE]))
+        return best.excerpts
+    bounds = _all_bounds(view, arc)[rows]
+    order = np.argsort(bounds, kind="stable")
+    rows, bounds = rows[order], bounds[order]
+    first = max(READ_FIRST, count)
+    best.add(_read(view, arc, rows[:first]))
+    for start in range(first, len(rows), BOUNDED_AT_ONCE):
+        part = slice(start, start + BOUNDED_AT_ONCE)
+        if bounds[start] > best.worst:
+            break
+        left = rows[part][bounds[part] <= best.worst]
+        _compare(view, arc, left, frames[left], best)
+    return best.excerpts
+
+
+def _by_distance(excerpt: Excerpt) -> tuple[float, int, int]:
+    return excerpt.distance, excerpt.row, excerpt.start
+
+
+class _Best:
+    """The best excerpts so far.
+
+    Parameters
+    ----------
+    count : int
+        How many are kept.
+    values : int
+        Values that a sum of squares is made of.
+    """
+
+    def __init__(self, count: int, values: int) -> None:
+        self._count, self._values = count, values
+        self.excerpts: list[Excerpt] = []
+        self.distance = np.inf  # what an excerpt must not exceed
+        self.worst = np.inf  # the same as a sum of squares
+
+    def add(self, excerpts: list[Excerpt]) -> None:
+        """Take more excerpts."""
+        by_row = {one.row: one for one in sorted(excerpts, key=_by_distance, reverse=True)}
+        for one in self.excerpts:
+            if one.row not in by_row or _by_distance(one) <= _by_distance(by_row[one.row]):
+                by_row[one.row] = one
+        self.excerpts = sorted(by_row.values(), key=_by_distance)[: self._count]
+        if len(self.excerpts) == self._count:
+            # Bounds are rounded: leave room for it.
+            self.distance = self.excerpts[-1].distance
+            self.worst = self.distance**2 * self._values * (1 + 1e-5) + 1e-6
+
+
+# ------------------------------------------------------------------------------ bounds
+
+
+def _inner_segments(arc: Arc, phase: int) -> np.ndarray:
+    """Means of the arc over the whole segments inside it, (n, 2).
+
+    Parameters
+    ----------
+    phase : int
+        Frames of a segment before the excerpt begins. With 0, its first segment is whole.
+    """
+    first = -phase % SEGMENT_FRAMES
+    whole = (len(arc) - first) // SEGMENT_FRAMES
+    inside = arc.values[first : first + whole * SEGMENT_FRAMES]
+    result: np.ndarray = inside.reshape(whole, SEGMENT_FRAMES, 2).mean(axis=1)
+    return result
+
+
+def _phase_means(arc: Arc) -> np.ndarray:
+    """Means of the arc over the whole segments that it holds wherever it begins: (20, n, 2)."""
+    phases = [_inner_segments(arc, phase) for phase in range(SEGMENT_FRAMES)]
+    whole = min(map(len, phases))
+    return np.stack([inner[:whole] for inner in phases])
+
+
+def _levels(low: float, high: float) -> tuple[int, int]:
+    """Lowest and highest byte of a stored mean that may lie between two values."""
+    ends = (np.array([low - ROUNDING, high + ROUNDING]) + 1) * (LEVELS / 2)
+    lowest, highest = int(np.floor(ends[0])), int(np.ceil(ends[1]))
+    return int(np.clip(lowest, 0, LEVELS)), int(np.clip(highest, 0, LEVELS))
+
+
+def _all_bounds(view: View, arc: Arc) -> np.ndarray:
+    """Least sum of squares of any excerpt of each track, (rows,) float32."""
+    means = _phase_means(arc)
+    low, high = means.min(axis=0), means.max(axis=0)
+    parts = [_shard_bounds(shard, arc, low, high) for shard in view.shards]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _shard_bounds(shard: Shard, arc: Arc, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Bounds of the tracks of a shard: whole numbers of steps, so that they are fast."""
+    total, whole = len(shard.segments), len(low)
+    # So large at most that the sum of squares fits into 16 bits. It stays a bound.
+    largest = np.uint8(min(int(np.sqrt(65_535 / (whole * len(arc.targets)))), 255))
+    sums = np.zeros(total, np.uint16)
+    for k in arc.targets:
+        column = np.ascontiguousarray(shard.segments[:, k])
+        for n in range(min(whole, total)):
+            lowest, highest = map(np.uint8, _levels(low[n, k], high[n, k]))
+            stored = column[n:]
+            away = np.maximum(stored, highest) - highest
+            away += lowest - np.minimum(stored, lowest)
+            np.minimum(away, largest, out=away)
+            # Excerpts near the end of a track have no segment after it: the next track's is taken
+            # there, and the result is not used.
+            sums[: total - n] += np.multiply(away, away, dtype=np.uint16)
+    return _least(shard, sums, whole) * np.float32(SEGMENT_FRAMES * (2 / LEVELS) ** 2)
+
+
+def _least(shard: Shard, sums: np.ndarray, whole: int) -> np.ndarray:
+    """Least value of each track among the segments after which `whole` - 1 more of it follow."""
+    starts, ends = shard.offsets[1, :-1], shard.offsets[1, 1:]
+    for n in range(whole - 1):
+        late = ends - 1 - n
+        sums[late[late >= starts]] = 65_535
+    # No excerpt holds a last segment that is shorter than 10 s as a whole one. To look at it can
+    # only make a bound lower.
+    result: np.ndarray = np.minimum.reduceat(sums, starts)
+    return result
+
+
+def _compare(view: View, arc: Arc, rows: np.ndarray, frames: np.ndarray, best: _Best) -> None:
+    """Compare the excerpts of some tracks that their segments do not rule out."""
+    if not len(rows):
+        return
+    places = view.places(rows)
+    stored = [shard.segments_of(k) for shard, k in places]
+    which, starts, bounds = _candidates(arc, stored, frames, best.worst)
+    order = np.argsort(bounds, kind="stable")
+    for first in range(0, len(order), COMPARED_AT_ONCE):
+        part = order[first : first + COMPARED_AT_ONCE]
+        part = part[bounds[part] <= best.worst]
+        if not len(part):
+            break
+        pairs = [(*places[n], at) for n, at in zip(which[part], starts[part], strict=True)]
+        windows = np.stack([s.curve_of(k)[at : at + len(arc)] for s, k, at in pairs])
+        sums = np.zeros(len(part), np.float32)
+        for k in arc.targets:
+            difference = LEVEL_VALUES[windows[:, :, k]] - arc.values[None, :, k].astype(np.float32)
+            sums += np.square(difference).sum(axis=1)
+        distances = np.sqrt(sums / (len(arc) * len(arc.targets)))
+        best.add(
+            [
+                Excerpt(int(rows[n]), int(at), float(distance))
+                for n, at, distance in zip(which[part], starts[part], distances, strict=True)
+                if distance <= best.distance
+            ]
+        )
+
+
+def _candidates(
+    arc: Arc, segments: list[np.ndarray], frames: np.ndarray, worst: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Excerpts whose whole segments do not rule them out.
+
+    Parameters
+    ----------
+    arc : Arc
+    segments : list of np.ndarray [shape=(S, 2), dtype=uint8]
+        Of each track.
+    frames : np.ndarray [shape=(n,)]
+        Length of each track.
+    worst : float
+        Largest sum of squares.
+
+    Returns
+    -------
+    which, starts : np.ndarray [shape=(m,), dtype=int64]
+        Track and first frame of each excerpt.
+    bounds : np.ndarray [shape=(m,), dtype=float32]
+        Least sums of squares.
+    """
+    padded = np.zeros((len(segments), max(map(len, segments)), 2), np.uint8)
+    for n, part in enumerate(segments):
+        padded[n, : len(part)] = part
+    values = LEVEL_VALUES[padded]
+    means = _phase_means(arc).astype(np.float32)
+    low, high = means.min(axis=0), means.max(axis=0)
+    whole = len(low)
+    width = padded.shape[1] - whole + 1
+    # First for all phases at once, as before; that leaves few places.
+    sums = np.zeros((len(segments), width), np.float32)
+    for n in range(whole):
+        for k in arc.targets:
+            stored = values[:, n : n + width, k]
+            sums += _squares(np.maximum(low[n, k] - stored, stored - high[n, k]))
+    which, at = np.nonzero(sums <= worst)
+    inner = np.stack([values[which, at + n] for n in range(whole)], axis=1)
+    away = np.abs(inner[:, None] - means[None])[..., arc.targets]
+    bounds = _squares(away).sum(axis=(2, 3))
+    place, phase = np.nonzero(bounds <= worst)
+    starts = at[place] * SEGMENT_FRAMES - (-phase % SEGMENT_FRAMES)
+    inside = (starts >= 0) & (starts + len(arc) <= frames[which[place]])
+    place, phase, starts = place[inside], phase[inside], starts[inside]
+    return which[place], starts, bounds[place, phase]
+
+
+def _squares(away: np.ndarray) -> np.ndarray:
+    """Least sums of squares of whole segments whose stored means are so far away."""
+    result: np.ndarray = SEGMENT_FRAMES * np.square(np.maximum(away - np.float32(ROUNDING), 0))
+    return result
+
+
+# ------------------------------------------------------------------------------ exact
+
+
+def _read(view: View, arc: Arc, rows: np.ndarray) -> list[Excerpt]:
+    """The best excerpt of each track, all frames compared."""
+    if not len(rows):
+        return []
+    curves = [shard.curve_of(k) for shard, k in view.places(rows)]
+    lengths = np.array([len(curve) for curve in curves])
+    joined = np.concatenate(curves)
+    columns = {k: np.ascontiguousarray(joined[:, k]) for k in arc.targets}
+    sums = np.zeros(len(joined) - len(arc) + 1, np.float32)
+    for k, column in columns.items():
+        tables = np.square(LEVEL_VALUES[None] - arc.values[:, k : k + 1]).astype(np.float32)
+        for frame, table in enumerate(tables):
+            sums += table[column[frame : frame + len(sums)]]
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    found = []
+    for row, start, length in zip(rows, starts, lengths, strict=True):
+        inside = sums[start : start + length - len(arc) + 1]
+        k = int(inside.argmin())
+        squares = float(inside[k]) / (len(arc) * len(arc.targets))
+        found.append(Excerpt(int(row), k, float(np.sqrt(squares))))
+    return found

@@ -1,0 +1,101 @@
+"""Rows of the catalogue as Python sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the catalogue knows about a file.
+
+    Parameters
+    ----------
+    id : int
+    path : str
+        Absolute.
+    size, mtime_ns : int
+    sha256, audio : str
+        Hashes of the file and of its decoded audio.
+    state : str
+    shard, row : int, optional
+        Where its arrays lie; None if they are pending or there are none.
+    """
+
+    id: int
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    audio: str
+    state: str
+    shard: int | None
+    row: int | None
+
+
+@dataclass(frozen=True)
+class TrackInfo:
+    """A track as people and programs see it.
+
+    Parameters
+    ----------
+    id : int
+    path : str
+        Absolute, printable.
+    artist, title, album, genre : str
+        Empty if unknown.
+    year : int, optional
+    tempo : float, optional
+        Beats per minute, from the tags.
+    seconds : float
+    audio : str
+        Hash of the decoded audio.
+    """
+
+    id: int
+    path: str
+    artist: str
+    title: str
+    album: str
+    genre: str
+    year: int | None
+    tempo: float | None
+    seconds: float
+    audio: str
+
+    @property
+    def name(self) -> str:
+        """Artist and title, or the name of the file."""
+        if self.title:
+            return f"{self.artist} - {self.title}" if self.artist else self.title
+        return Path(self.path).name
+
+    @property
+    def version_key(self) -> tuple[str, ...]:
+        """Equal for files that are the same song: artist and title, else the decoded audio."""
+        if self.artist and self.title:
+            return (self.artist.casefold(), self.title.casefold())
+        return (self.audio,)
+
+
+@dataclass(frozen=True)
+class Preference:
+    """What a listener said about a track.
+
+    Parameters
+    ----------
+    audio : str
+        Hash of the decoded audio.
+    kind : str
+        ``"like"``, ``"skip"`` or ``"rating"``.
+    value : float
+        In [-1, 1].
+    at : str
+        Time, ISO 8601.
+    """
+
+    audio: str
+    kind: str
+    value: float
+    at: str

@@ -1,0 +1,269 @@
+"""Music for scenes: for each, the excerpts that follow its mood, and one choice for all of them.
+
+Scenes come from a CSV file with a header line and these columns, of which the last three may be
+missing: ``start``, ``end`` (seconds, or m:ss, or h:mm:ss), ``mood`` (a word, or valence and arousal
+separated by a space), ``to`` (where the mood ends, if it moves) and ``label``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
+from msr_utils.io import printable
+from msr_utils.library import filters as hard
+from msr_utils.library.arcs import Arc, Excerpt, arc_through, find_excerpts
+from msr_utils.library.filters import Filters, Removed
+from msr_utils.library.library import View
+from msr_utils.library.records import TrackInfo
+from msr_utils.library.shards import LibraryError
+from msr_utils.library.words import place
+
+CANDIDATES = 5
+"""Candidates of each scene."""
+
+GAP_WEIGHT = 0.5
+"""How much a transition counts beside the fit, where one excerpt is chosen for each scene."""
+
+MUST_HAVE = ("start", "end", "mood")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A part of a film.
+
+    Parameters
+    ----------
+    start_s, end_s : float
+        In the film.
+    start_mood, end_mood : (float, float)
+        Valence and arousal.
+    label : str
+    """
+
+    start_s: float
+    end_s: float
+    start_mood: tuple[float, float]
+    end_mood: tuple[float, float]
+    label: str
+
+    @property
+    def arc(self) -> Arc:
+        """Its wanted course."""
+        length = self.end_s - self.start_s
+        return arc_through([(0.0, *self.start_mood), (length, *self.end_mood)], self.label)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An excerpt for a scene.
+
+    Parameters
+    ----------
+    track : TrackInfo
+    in_s, out_s : float
+        Where the excerpt begins and ends in the track.
+    distance : float
+        Root mean squared difference between its curve and the wanted course.
+    predicted_start, predicted_end : (float, float)
+        Means of its first and its last 5 s, or of half of it if it is shorter than 10 s.
+    half_width : (float, float)
+        Half-widths of the model's intervals.
+    """
+
+    track: TrackInfo
+    in_s: float
+    out_s: float
+    distance: float
+    predicted_start: tuple[float, float]
+    predicted_end: tuple[float, float]
+    half_width: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class SceneMusic:
+    """Candidates of a scene.
+
+    Parameters
+    ----------
+    scene : Scene
+    candidates : tuple of Candidate
+        The best first; the second one is the runner-up.
+    chosen : int, optional
+        Place of the one that fits the scenes around it as well. None if there is no candidate.
+    gap : float, optional
+        Distance from the end of the choice for the scene before it.
+    """
+
+    scene: Scene
+    candidates: tuple[Candidate, ...]
+    chosen: int | None
+    gap: float | None
+
+
+@dataclass(frozen=True)
+class Soundtrack:
+    """Music for scenes.
+
+    Parameters
+    ----------
+    scenes : tuple of SceneMusic
+    removed : tuple of Removed
+        What each filter removed.
+    """
+
+    scenes: tuple[SceneMusic, ...]
+    removed: tuple[Removed, ...]
+
+
+def read_scenes(file: Path) -> list[Scene]:
+    """Read scenes from a CSV file, see this module's text.
+
+    Raises
+    ------
+    LibraryError
+        If the file cannot be read, a column is missing, or a value is wrong. It names the line.
+    """
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as opened:
+            reader = csv.DictReader(opened, skipinitialspace=True)
+            names = [name.strip().lower() for name in reader.fieldnames or ()]
+            reader.fieldnames = names
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LibraryError(
+            f"library: cannot read scenes from {printable(str(file))}: {error}"
+        ) from error
+    missing = [name for name in MUST_HAVE if name not in names]
+    if missing:
+        raise LibraryError(
+            f"library: {printable(file.name)} has no column {', '.join(missing)}; it needs start, "
+            "end and mood, and may have to and label"
+        )
+    scenes = []
+    for n, row in enumerate(rows, 2):
+        try:
+            scenes.append(_scene(row, n - 1))
+        except LibraryError as error:
+            reason = str(error).removeprefix("library: ")
+            raise LibraryError(f"library: {printable(file.name)}, line {n}: {reason}") from error
+    if not scenes:
+        raise LibraryError(f"library: {printable(file.name)} has no scene")
+    return scenes
+
+
+def find_music(
+    view: View, scenes: Sequence[Scene], filters: Filters | None = None, count: int = CANDIDATES
+) -> Soundtrack:
+    """Find excerpts for scenes, and choose one for each so that transitions fit.
+
+    No song is chosen twice, as long as there are enough candidates.
+
+    Raises
+    ------
+    LibraryError
+        If a filter names an artist or a genre that no track has.
+    """
+    mask, removed = hard.apply(view, filters or Filters())
+    found = []
+    for scene in scenes:
+        excerpts = find_excerpts(view, scene.arc, mask, count)
+        infos = view.infos(np.array([one.row for one in excerpts], np.int64))
+        found.append(
+            tuple(
+                _candidate(view, one, info, len(scene.arc))
+                for one, info in zip(excerpts, infos, strict=True)
+            )
+        )
+    return Soundtrack(tuple(_chosen(scenes, found)), removed)
+
+
+def _chosen(scenes: Sequence[Scene], found: Sequence[tuple[Candidate, ...]]) -> list[SceneMusic]:
+    """One candidate for each scene: the one with the best sum of its fit and its transition."""
+    music: list[SceneMusic] = []
+    used: set[tuple[str, ...]] = set()
+    before: Candidate | None = None
+    for scene, candidates in zip(scenes, found, strict=True):
+        gaps = [
+            0.0 if before is None else _distance(before.predicted_end, one.predicted_start)
+            for one in candidates
+        ]
+        costs = [
+            (one.track.version_key in used, one.distance + GAP_WEIGHT * gap, n)
+            for n, (one, gap) in enumerate(zip(candidates, gaps, strict=True))
+        ]
+        chosen = min(costs)[2] if costs else None
+        gap = None if chosen is None or before is None else gaps[chosen]
+        music.append(SceneMusic(scene, candidates, chosen, gap))
+        if chosen is not None:
+            before = candidates[chosen]
+            used.add(before.track.version_key)
+    return music
+
+
+def _candidate(view: View, excerpt: Excerpt, info: TrackInfo, frames: int) -> Candidate:
+    curve = view.curve(excerpt.row)[excerpt.start : excerpt.start + frames]
+    part = max(min(10, frames // 2), 1)
+    begin, end = curve[:part].mean(axis=0), curve[-part:].mean(axis=0)
+    half = [float(view.numbers(f"half_width_{t}")[excerpt.row]) for t in TARGETS]
+    return Candidate(
+        info,
+        excerpt.start * FRAME_SECONDS,
+        (excerpt.start + frames) * FRAME_SECONDS,
+        excerpt.distance,
+        (float(begin[0]), float(begin[1])),
+        (float(end[0]), float(end[1])),
+        (half[0], half[1]),
+    )
+
+
+def _distance(one: tuple[float, float], other: tuple[float, float]) -> float:
+    return float(np.hypot(one[0] - other[0], one[1] - other[1]))
+
+
+def _scene(row: dict[str, str | None], number: int) -> Scene:
+    start, end = (_seconds(row[name], name) for name in ("start", "end"))
+    if end - start < FRAME_SECONDS:
+        raise LibraryError(
+            f"library: the scene must end at least {FRAME_SECONDS:g} s after its start"
+        )
+    begin = mood_place(row["mood"] or "")
+    to = (row.get("to") or "").strip()
+    label = (row.get("label") or "").strip() or f"scene {number}"
+    return Scene(start, end, begin, mood_place(to) if to else begin, label)
+
+
+def mood_place(text: str) -> tuple[float, float]:
+    """Valence and arousal of a word, or of two numbers separated by a space or a comma.
+
+    Raises
+    ------
+    LibraryError
+        If the word is unknown or a number lies outside of [-1, 1].
+    """
+    number = r"([+-]?(?:\d+\.?\d*|\.\d+))"
+    point = re.fullmatch(rf"\s*{number}\s*[,\s]\s*{number}\s*", text)
+    if point is None:
+        return place(text)
+    valence, arousal = float(point[1]), float(point[2])
+    if not all(SCALE[0] <= value <= SCALE[1] for value in (valence, arousal)):
+        raise LibraryError(f"library: {text.strip()!r}: valence and arousal lie in [-1, 1]")
+    return valence, arousal
+
+
+def _seconds(text: str | None, name: str) -> float:
+    """Seconds of ``12.5``, ``1:12.5`` or ``1:01:12``."""
+    parts = (text or "").strip().split(":")
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        values = []
+    if not 1 <= len(values) <= 3 or any(value < 0 for value in values):
+        raise LibraryError(f"library: {name} is {text!r}; write seconds, m:ss or h:mm:ss")
+    return sum(value * 60.0**n for n, value in enumerate(reversed(values)))

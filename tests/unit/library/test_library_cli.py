@@ -1,0 +1,143 @@
+"""`msr library` from the command line: what it prints, its JSON and its errors in one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+from toy_library import write_music
+
+from msr_utils.cli import main
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with music and its library."""
+    folder = tmp_path_factory.mktemp("home")
+    write_music(folder / "music")
+    run("add", folder / "music", "--model", "light", home=folder, code=1)  # two files are broken
+    return folder
+
+
+def run(*arguments, home, code=0) -> str:
+    words = ["library", *map(str, arguments), "--library", str(home / "library")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == code, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.output
+
+
+def lines(text: str) -> set[str]:
+    return {" ".join(line.split()) for line in text.splitlines()}
+
+
+def test_add_says_what_became_of_every_file(home):
+    text = run("add", home / "music", home=home, code=1)
+    assert {"unchanged 4", "added 0", "failed 2", "hidden 2", "not audio 1 1 .txt"} <= lines(text)
+    assert "empty.wav: is empty (0 bytes)" in text
+    report = json.loads(run("rescan", "--json", home=home, code=1))
+    assert report["counts"]["unchanged"] == 4 and len(report["listed"]["failed"]) == 2
+
+
+def test_status_says_what_has_no_curve(home):
+    text = run("status", home=home)
+    assert "made with light@" in text and "analysed 4" in lines(text)
+    assert "bad.mp3" in text
+    found = json.loads(run("status", "--json", home=home))
+    assert found["counts"] == {"analysed": 4, "failed": 2} and found["unfinished"] == ""
+
+
+def test_find_by_place_and_by_example(home):
+    text = run("find", "--valence", 0, "--within", 2, "--genre", "noise", home=home)
+    assert "filter genre noise: removed 2 tracks" in text
+    assert "probability 100%" in text and "closest at 0:00-0:03" in text
+    assert "2 results of 4 tracks" in text
+    like = home / "music" / "a.flac"
+    answer = json.loads(run("find", "--like", like, "--json", home=home))
+    assert len(answer["results"]) == 3
+    assert all(-1 <= found["similarity"] <= 1 for found in answer["results"])
+    assert "only 0 confident matches" in run("find", "--words", "excited,happy", home=home)
+
+
+def test_path_from_a_word_a_point_and_a_file(home):
+    file = home / "music" / "album" / "c.flac"
+    text = run("path", "--from", "sad", "--to", "0.3,-0.1", "--minutes", 0.1, home=home)
+    assert "wanted (-0.44, -0.23)" in text and "mean gap" in text
+    playlist = json.loads(
+        run("path", "--from", "sad", "--to", file, "--minutes", 0.1, "--json", home=home)
+    )
+    assert playlist["steps"][-1]["track"]["title"] == "Tone 2"
+
+
+def test_preferences_are_kept_listed_and_deleted(home):
+    a, b = home / "music" / "a.flac", home / "music" / "b.flac"
+    assert "like of 1 file noted for me" in run("rate", a, "--like", home=home)
+    run("rate", b, "--stars", 2, home=home)
+    text = run("preferences", home=home)
+    assert "like +1.00 Artist 0 - Tone 0" in lines(
+        text
+    ) and "rating -0.50 Artist 0 - Tone 1" in lines(text)
+    assert "one unit of valence changes" in text
+    assert "your like of Artist 0 - Tone 0" in run("find", "--for", "me", home=home)
+    assert "1 preference of me forgotten" in run("preferences", "--forget", b, home=home)
+    assert "1 preference of me forgotten" in run("preferences", "--forget-all", home=home)
+    assert "nothing is known about me" in run("preferences", home=home)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["find"], 2, "give --words, --valence"),
+        (["find", "--words", "purple"], 1, "the word 'purple' is unknown"),
+        (["find", "--valence", "3"], 1, "valence must lie in [-1, 1], not 3"),
+        (["find", "--words", "sad", "--year", "19x"], 2, "'19x' is no range"),
+        (["find", "--words", "sad", "--year", "1999-1990"], 2, "ends before it begins"),
+        (
+            ["find", "--words", "sad", "--confidence", "2"],
+            1,
+            "--confidence must lie between 0 and 1",
+        ),
+        (["find", "--like", "nowhere.mp3"], 1, "nowhere.mp3 is not in it"),
+        (["path", "--from", "sad", "--to", "0.5,7"], 1, "valence and arousal lie in [-1, 1]"),
+        (["rate", "x.mp3", "--like", "--stars", "3"], 2, "give one of --like, --skip and --stars"),
+        (["remove"], 2, "name files or folders"),
+        (["add", "nowhere"], 1, "cannot list"),
+    ],
+)
+def test_wrong_requests_are_one_line(home, arguments, code, words):
+    text = run(*arguments, home=home, code=code)
+    assert words in text and "Traceback" not in text
+
+
+def test_without_a_library_it_says_how_to_make_one(tmp_path):
+    assert "make one with 'msr library add FOLDER'" in run(
+        "find", "--words", "sad", home=tmp_path, code=1
+    )
+    assert "made with no model yet" not in run("status", home=tmp_path, code=1)
+
+
+def test_remove_leaves_the_music(home):
+    assert "1 track forgotten" in run("remove", home / "music" / "b.flac", home=home)
+    assert (home / "music" / "b.flac").exists()
+
+
+@pytest.mark.parametrize("package", ["sqlalchemy", "mutagen"])
+def test_without_the_extra_it_is_named(tmp_path, monkeypatch, package):
+    for name in [n for n in sys.modules if n.split(".")[0] == package or "msr_utils.library" in n]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    text = run("status", home=tmp_path, code=1)
+    assert f"'msr library' needs the package '{package}'" in text and "[library]" in text
+    assert len(text.splitlines()) == 1
+
+
+def test_scenes_get_candidates(home):
+    table = home / "scenes.csv"
+    table.write_text("start,end,mood,label\n0,2,sad,Opening\n2,4,calm,Rest\n")
+    text = run("scenes", table, "--count", 2, home=home)
+    assert "0:00-0:02 Opening: (-0.44, -0.23) to (-0.44, -0.23)" in text
+    assert text.count(" * ") == 2 and "gap" in text
+    found = json.loads(run("scenes", table, "--json", home=home))
+    assert [len(s["candidates"]) for s in found["scenes"]] == [3, 3]

@@ -1,0 +1,98 @@
+"""Scenes from a table, their candidates, and one choice for all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from msr_utils.library.filters import Filters
+from msr_utils.library.scenes import find_music, mood_place, read_scenes
+from msr_utils.library.shards import LibraryError
+from msr_utils.library.words import place
+
+pytest_plugins = ["toy_library"]
+
+TABLE = """start, end, mood, to, label
+0:00, 0:25, sad, calm, Opening
+25, 1:10.5, -0.3 0.4, , Chase
+1:01:00, 1:01:30, "0.2, 0.1", happy,
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    file = tmp_path / "scenes.csv"
+    file.write_text(TABLE, encoding="utf-8-sig")
+    return file
+
+
+def test_scenes_are_read(table):
+    opening, chase, last = read_scenes(table)
+    assert (opening.start_s, opening.end_s, opening.label) == (0, 25, "Opening")
+    assert opening.start_mood == place("sad") and opening.end_mood == place("calm")
+    assert (chase.start_s, chase.end_s) == (25, 70.5)
+    assert chase.start_mood == chase.end_mood == (-0.3, 0.4)
+    assert (last.start_s, last.end_s, last.label) == (3660, 3690, "scene 3")
+    assert last.start_mood == (0.2, 0.1) and len(last.arc) == 60
+
+
+def test_excerpts_follow_the_scene(random_view, table):
+    soundtrack = find_music(random_view, read_scenes(table), Filters(genre=("Genre 3", "Genre 4")))
+    for music in soundtrack.scenes:
+        frames = len(music.scene.arc)
+        distances = [one.distance for one in music.candidates]
+        assert len(distances) == 5 and distances == sorted(distances)
+        for one in music.candidates:
+            assert one.track.genre in ("Genre 3", "Genre 4")
+            assert one.out_s - one.in_s == frames / 2 and one.out_s <= one.track.seconds
+            first = int(one.in_s * 2)
+            curve = random_view.curve(random_view.row_of(one.track.id))[first : first + frames]
+            wanted = music.scene.arc.values
+            assert one.distance == pytest.approx(
+                np.sqrt(np.square(curve - wanted).mean()), abs=1e-3
+            )
+            assert np.allclose(one.predicted_start, curve[:10].mean(axis=0), atol=1e-5)
+    assert sum(r.tracks for r in soundtrack.removed) > 2000
+
+
+def test_one_choice_for_all_scenes(random_view, table):
+    scenes = read_scenes(table)
+    soundtrack = find_music(random_view, [scenes[0], scenes[0], scenes[1]])
+    songs = [m.candidates[m.chosen].track.version_key for m in soundtrack.scenes]
+    assert len(set(songs)) == 3
+    first, second, third = soundtrack.scenes
+    assert first.gap is None and first.chosen == 0
+    for before, music in ((first, second), (second, third)):
+        end = before.candidates[before.chosen].predicted_end
+        start = music.candidates[music.chosen].predicted_start
+        assert music.gap == pytest.approx(np.hypot(*np.subtract(end, start)))
+
+
+def test_a_scene_longer_than_all_tracks_has_no_music(added, table):
+    soundtrack = find_music(added.view(), read_scenes(table))
+    assert all(music.candidates == () and music.chosen is None for music in soundtrack.scenes)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("start,end\n0,1\n", "has no column mood"),
+        ("start,end,mood\n", "has no scene"),
+        ("start,end,mood\n0,10,sad\n10,x,sad\n", "line 3: end is 'x'; write seconds, m:ss"),
+        ("start,end,mood\n0,10,purple\n", "line 2: the word 'purple' is unknown"),
+        ("start,end,mood\n0,10,0.3 4\n", "line 2: '0.3 4': valence and arousal lie in"),
+        ("start,end,mood\n10,5,sad\n", "line 2: the scene must end at least 0.5 s after"),
+        ("start,end,mood\n5\n", "line 2: end is None"),
+    ],
+)
+def test_wrong_tables_name_the_line(tmp_path, text, words):
+    file = tmp_path / "scenes.csv"
+    file.write_text(text)
+    with pytest.raises(LibraryError, match=words.replace("(", r"\(")):
+        read_scenes(file)
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(LibraryError, match="cannot read scenes from .*nothing.csv"):
+        read_scenes(tmp_path / "nothing.csv")
+    assert mood_place("-.5 0.25") == (-0.5, 0.25)
