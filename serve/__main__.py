@@ -11,7 +11,7 @@ from msr_utils.inference.model import BundleError
 from serve import logs
 from serve.app import create_app
 from serve.config import VARIABLES, ConfigError, ServiceConfig
-from serve.server import make_server, run, share_heaps
+from serve.server import make_server, share_heaps
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m serve") -> int:
@@ -49,9 +49,9 @@ def main(arguments: list[str] | None = None, program: str = "python -m serve") -
         )
         return 1
     host = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"Music Sentiment Recognition at http://{host}:{server.effective_port}", flush=True)
+    print(f"Music Sentiment Recognition at http://{host}:{server.port}", flush=True)
     logs.reserve_stderr()
-    run(server, config.stop_seconds)
+    server.start()
     return 0
 
 

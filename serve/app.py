@@ -17,8 +17,8 @@ from serve.routes.live import live
 from serve.routes.models import models
 from serve.routes.pages import pages
 from serve.routes.predict import predict
-from serve.server import FORM_OVERHEAD_BYTES
 from serve.service import EXTENSION, Service
+from serve.uploads import FORM_OVERHEAD_BYTES
 
 
 def create_app(config: ServiceConfig | None = None) -> APIFlask:
@@ -42,10 +42,7 @@ def create_app(config: ServiceConfig | None = None) -> APIFlask:
         __name__, title="Music Sentiment Recognition", version=__version__, docs_path=None
     )
     app.config.update(
-        # A text field has a limit of its own. Without it, Flask's default would refuse a file
-        # that is sent as text with a misleading "too large".
         MAX_CONTENT_LENGTH=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
-        MAX_FORM_MEMORY_SIZE=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
         DESCRIPTION=DESCRIPTION,
         SERVERS=[{"url": "."}],  # relative to the document, which may lie behind a path prefix
         TAGS=["Prediction", "Models", "Service"],

@@ -64,6 +64,13 @@ Origins = Annotated[
     BeforeValidator(_split),
     Allowed("origins without a path such as https://example.org, with commas between, or *"),
 ]
+HostName = Annotated[str, StringConstraints(pattern=r"^(\*|\[[0-9a-fA-F:.]+\]|[^/\s*:\[\]]+)$")]
+HostNames = Annotated[
+    tuple[HostName, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    Allowed("host names without a port such as music.example.org, with commas between, or *"),
+]
 SecretKey = Annotated[
     SecretStr | None,
     Field(min_length=MIN_KEY_LENGTH),
@@ -107,8 +114,20 @@ class ServiceConfig(BaseSettings):
     max_per_client : int > 0, optional
         Requests of one client address that run or wait at the same time. By default there is no
         limit: one client may fill the queue. Behind a proxy, set `trusted_proxy` too.
+    max_connections : int > 0
+        Connections open at the same time. At the limit, the connection that has been idle longest
+        is closed to let another in. The limit is lower where the system allows fewer open files.
+    max_connections_per_client : int > 0, optional
+        Connections of one address. By default there is no limit of its own. It does not apply to
+        the trusted proxy.
+    max_spool_bytes : int > 0
+        Bytes of all uploads that are stored at the same time, in memory and in temporary files.
     trusted_proxy : str, optional
         Address of the proxy whose ``X-Forwarded-For`` header names the client.
+    allowed_hosts : tuple of str
+        Names under which the service is addressed, or ``*`` for any. The loopback names are always
+        allowed. By default, a service that listens on a loopback address allows only these, and
+        any other service allows every name.
     allowed_origins : tuple of str
         Origins whose pages may read the API's answers (CORS), such as ``https://example.org``,
         or ``*`` for all. By default none.
@@ -137,7 +156,11 @@ class ServiceConfig(BaseSettings):
     stop_seconds: Seconds = 20.0
     max_receive_seconds: Seconds = 300.0
     max_per_client: OptionalCount = None
+    max_connections: Count = 512
+    max_connections_per_client: OptionalCount = None
+    max_spool_bytes: Bytes = 500_000_000
     trusted_proxy: str | None = None
+    allowed_hosts: HostNames = ()
     allowed_origins: Origins = ()
     secret_key: SecretKey = None
 

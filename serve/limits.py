@@ -12,8 +12,7 @@ from threading import Condition, Lock
 
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
 
-RETRY_AFTER_S = 5
-"""Seconds after which a refused client should try again."""
+from serve.problems import RETRY_AFTER_S
 
 
 class ConcurrencyLimiter:

@@ -32,8 +32,6 @@ def configure() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # Under load it is normal that requests wait for a thread. That needs no line each.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
 def reserve_stderr() -> None:

@@ -16,6 +16,16 @@ from serve.logs import log
 
 PROBLEM_TYPE = "application/problem+json"
 
+RETRY_AFTER_S = 5
+"""Seconds after which a refused client should try again."""
+
+RETRY_STATUSES = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.INSUFFICIENT_STORAGE,
+)
+"""Statuses whose answers have the header ``Retry-After``."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from apiflask import APIBlueprint
 from flask import Response, request, stream_with_context
 
+from msr_utils.audio.source import FilePart
 from msr_utils.inference.model import FilePrediction
 from msr_utils.inference.prediction import Prediction
 from serve import schemas
@@ -39,6 +40,12 @@ HEADERS = {"Vary": "Accept"}
 
 WARNINGS_HEADER = "X-Warnings"
 """Header of a CSV answer: the warnings as a JSON array in ASCII."""
+
+
+class UploadedAudio(FilePart):
+    """The audio of an upload. The client's name for it is not used."""
+
+    name = "file"
 
 
 @dataclass(frozen=True)
@@ -106,9 +113,13 @@ def predict_file(options: PredictOptions) -> Response | tuple[dict[str, Any], di
     with ExitStack() as resources:
         resources.enter_context(service.clients.request_of(request.remote_addr))
         resources.enter_context(service.running)
-        upload = resources.enter_context(closing(read_upload(service.config.max_upload_bytes)))
+        upload = read_upload(service.config.max_upload_bytes)
+        audio = UploadedAudio(upload.file, upload.start, upload.end)
         running = FilePrediction(
-            model, upload, service.config.max_seconds, service.config.max_work_seconds
+            model,
+            cast(BinaryIO, audio),
+            service.config.max_seconds,
+            service.config.max_work_seconds,
         )
         if content_type == NDJSON:
             lines = prediction_lines(running, options, model.margins, summarise, record.request_id)

@@ -279,7 +279,7 @@ def kinds() -> list[Kind]:
     sf.write(nan, np.full(9000, np.nan, np.float32), 8000, format="WAV", subtype="FLOAT")
     pcm, form_kind = form(chunk=(short[:22_050] * 32767).astype("<i2").tobytes())
     forged, _ = form(chunk=bytes(4000), state=b"live1.8.forged!!")
-    post = b"POST /v1/predict HTTP/1.1\r\nHost: here\r\n"
+    post = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
     bad = frozenset({400}), frozenset({404}), frozenset({422})
     return [
         Kind("good WAV", body=wav),

@@ -546,7 +546,7 @@ def test_request_that_does_not_arrive_is_ended(models_dir, tmp_path):
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=20) as slow:
             slow.sendall(
-                b"POST /v1/predict HTTP/1.1\r\nHost: here\r\nContent-Length: 99\r\n\r\nRIFF"
+                b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nRIFF"
             )
             start = time.monotonic()
             head, _, body = (

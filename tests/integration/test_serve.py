@@ -764,7 +764,7 @@ def exchange(server: str, request: bytes) -> str:
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
-POST = b"POST /v1/predict HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
+POST = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 
 
 @pytest.mark.parametrize(
