@@ -189,6 +189,6 @@ class Body:
         if self._file is None:
             # Without a buffer, every error of the disk is an error of the write.
             self._file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115
-        with pieces.getbuffer() as rest:
-            while rest:
-                rest = rest[self._file.write(rest) :]
+        rest = memoryview(pieces.getvalue())
+        while rest:
+            rest = rest[self._file.write(rest) :]

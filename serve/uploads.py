@@ -25,7 +25,7 @@ MAX_STATE_BYTES = 2_000_000
 SPOOL_BYTES = 1_000_000
 """Where the server gives a stream, a body up to this size is copied to memory, else to a file."""
 
-MISSING = "missing; send the audio in a multipart field named 'file', or as the raw body"
+MISSING = "missing; send the audio in a multipart field named 'file'"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def read_upload(max_bytes: int) -> Upload:
     elif size:
         upload = Upload(file, 0, size)
     else:
-        raise _wrong("file", MISSING)
+        raise _wrong("file", f"{MISSING}, or as the raw body")
     if upload.end - upload.start > max_bytes:
         raise RequestEntityTooLarge
     if upload.end == upload.start:

@@ -88,7 +88,9 @@ def test_every_error_is_documented_as_a_problem(document):
                 statuses.add(status)
                 assert set(response["content"]) == {PROBLEM}
                 assert response["content"][PROBLEM]["example"]["status"] == int(status)
-            assert ("Retry-After" in response.get("headers", {})) is (status in {"429", "503"})
+            assert ("Retry-After" in response.get("headers", {})) is (
+                status in {"429", "503", "507"}
+            )
     assert statuses == {"400", "404", "408", "413", "415", "422", "429", "503", "507"}
 
 

@@ -887,15 +887,42 @@ def test_unexpected_error_tells_no_secrets_but_logs_them(app, caplog):
     assert [bool(r.exc_info) for r in logged] == [True, False]
 
 
-def test_upload_is_never_a_named_file(app, tmp_path, monkeypatch):
+class Stream(io.RawIOBase):
+    """A body as other WSGI servers give it: it can only be read once, from its start."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        return self._content.readinto(buffer)
+
+
+@pytest.mark.parametrize("kind", ["raw", "form"])
+@pytest.mark.parametrize("stream", [io.BytesIO, Stream], ids=["file", "stream"])
+def test_upload_is_found_in_the_body_and_never_a_named_file(
+    app, tmp_path, monkeypatch, kind, stream
+):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     large = FORMATS["large.wav"]
-    form = {"file": (io.BytesIO(large), "large.wav")}
-    for data in (large, form):
-        with app.test_request_context("/v1/predict", method="POST", data=data):
-            upload = read_upload(MAX_BYTES)
-            assert upload.read() == large
-            assert list(tmp_path.iterdir()) == []
+    files = {"file": ("a.wav", large)} if kind == "form" else None
+    sent = requests.Request(
+        "POST", "http://host", files=files, data=None if files else large
+    ).prepare()
+    body = stream(sent.body)
+    environ = {
+        "wsgi.input": body,
+        "CONTENT_LENGTH": str(len(sent.body)),
+        "CONTENT_TYPE": sent.headers.get("Content-Type", ""),
+    }
+    with app.test_request_context("/v1/predict", method="POST", environ_overrides=environ):
+        upload = read_upload(MAX_BYTES)
+        upload.file.seek(upload.start)
+        assert upload.file.read(upload.end - upload.start) == large
+        assert (upload.file is body) is (stream is io.BytesIO)  # A stream is copied, a file is not.
+        assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------------------ headers and API
