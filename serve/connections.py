@@ -148,6 +148,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._front = cast(Front, self.app)
         self._all: Connections = self._front.connections
+        self._head_seconds = min(HEAD_SECONDS, self._front.max_receive_seconds)
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._unparsed, self._at = b"", 0
@@ -172,7 +173,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(cast(asyncio.Transport, transport))
         self.address = self.client[0] if self.client else ""
         self.last_data = time.monotonic()
-        self._set_timer(HEAD_SECONDS, self._end_slow_head)
+        self._set_timer(self._head_seconds, self._end_slow_head)
         self._all.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -238,7 +239,7 @@ class Connection(HttpToolsProtocol):
         if phase == HEAD:
             if not self._head_bytes:
                 self._head_began = time.monotonic()
-                self._set_timer(HEAD_SECONDS, self._end_slow_head)
+                self._set_timer(self._head_seconds, self._end_slow_head)
             self._head_bytes += len(piece)
             self._head_tail = (self._head_tail + piece[-3:])[-3:]
         try:
@@ -354,9 +355,8 @@ class Connection(HttpToolsProtocol):
         if not self._head_bytes:
             self.cut()
             return
-        self.refuse(
-            Problem(408, f"the head of the request did not arrive within {HEAD_SECONDS:g} s")
-        )
+        detail = f"the head of the request did not arrive within {self._head_seconds:g} s"
+        self.refuse(Problem(408, detail))
 
     def refuse(self, problem: Problem) -> None:
         """Answer what cannot be a request, or cannot go on, and end the connection."""

@@ -62,6 +62,9 @@ LIVE_LANE_BYTES = 64_000_000
 PROBES = ("/healthz", "/readyz")
 """Routes that are answered whatever else happens, under any host name."""
 
+_NOT_PASSED_ON = {"content-type", "content-length", "transfer-encoding", "connection", "upgrade"}
+"""Headers about this connection, or that WSGI has under other names."""
+
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -119,6 +122,7 @@ class Front:
         config = service.config
         self.service, self.connections = service, connections
         self._config = config
+        self.max_receive_seconds = config.max_receive_seconds
         self._hosts = allowed_hosts(config, host)
         self._bridge = WsgiBridge(app, config.threads + config.max_queue + SPARE_THREADS)
         self._disk = ThreadPoolExecutor(2, "disk")
@@ -417,8 +421,7 @@ def make_environ(scope: dict[str, Any], request: Request, body: BinaryIO, n_byte
         environ["CONTENT_TYPE"] = request.headers["content-type"]
     for name, value in request.headers.items():
         # WSGI cannot tell X_Name from X-Name, so the first is not passed on.
-        known = name in ("content-type", "content-length", "transfer-encoding")
-        if not known and "_" not in name and not name.startswith("x-forwarded-"):
+        if name not in _NOT_PASSED_ON and "_" not in name and not name.startswith("x-forwarded-"):
             environ["HTTP_" + name.upper().replace("-", "_")] = value
     return environ
 

@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import NotFound
 
 from serve.cors import cors_headers
-from serve.headers import cache_control, security_headers
+from serve.headers import NO_STORE, cache_control, security_headers
 from serve.logs import log_request
 from serve.metrics import Metrics
 from serve.ndjson import NDJSON
@@ -65,7 +65,12 @@ def _finish(response: Response) -> Response:
     cors = cors_headers(request.path, origin, service.config.allowed_origins)
     response.headers.extend(cors)
     response.headers.update(security_headers("Access-Control-Allow-Origin" in cors))
-    response.headers["Cache-Control"] = cache_control(request.path, response.status_code)
+    kept = cache_control(request.path, response.status_code)
+    response.headers["Cache-Control"] = kept
+    if kept != NO_STORE and not response.is_streamed:
+        # A file has its tag already.
+        response.add_etag()
+        response.make_conditional(request)
     route = request.url_rule.rule if request.url_rule else ""
     write = partial(_write, service.metrics, record, request.method, route, response.status_code)
     if response.mimetype == NDJSON:
