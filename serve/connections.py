@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serve.front import Front
@@ -42,8 +43,11 @@ BODY_PER_FRAMING = 32
 FREE_CHUNKS, MIN_CHUNK_BYTES = 1_000, 16
 """So many chunks may have any size. With more, the mean size must reach this."""
 
-PIECE_BYTES = 16 * 1024
+PIECE_BYTES = 4 * 1024
 """A chunked body is parsed in pieces of this size."""
+
+BYTES_AT_ONCE, CHUNKS_AT_ONCE = 64 * 1024, 50
+"""After so many bytes or chunks of one connection, the others have their turn."""
 
 HEAD, BODY, ANSWER, CLOSED = "head", "body", "answer", "closed"
 """What a connection waits for: a head, the rest of a body, the end of the answer, or nothing."""
@@ -137,6 +141,27 @@ class Connections:
                 connection.transport.close()
 
 
+class Flow(FlowControl):
+    """Flow control that lets nobody read on while bytes wait to be parsed."""
+
+    is_held = False
+
+    def hold(self) -> None:
+        """Read nothing."""
+        self.is_held = True
+        self.pause_reading()
+
+    def release(self) -> None:
+        """Read on."""
+        self.is_held = False
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless that is held up."""
+        if not self.is_held:
+            super().resume_reading()
+
+
 class Connection(HttpToolsProtocol):
     """One connection of a client."""
 
@@ -171,6 +196,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         super().connection_made(cast(asyncio.Transport, transport))
+        self.flow: Flow = Flow(self.transport)
         self.address = self.client[0] if self.client else ""
         self.last_data = time.monotonic()
         self._set_timer(self._head_seconds, self._end_slow_head)
@@ -209,22 +235,34 @@ class Connection(HttpToolsProtocol):
 
     def _parse(self) -> None:
         """Give the parser what it may have now: never more than one request."""
+        began, n_chunks = self._at, self._n_chunks
         while self._at < len(self._unparsed) and not self.transport.is_closing():
-            if self.phase == ANSWER:
-                # The next request waits until this one is answered.
-                self.flow.pause_reading()
-                return
             if self.phase == CLOSED:
                 break
+            if self.phase == ANSWER:
+                # The next request waits until this one is answered.
+                self.flow.hold()
+                return
             end = self._end_of_piece()
             piece = memoryview(self._unparsed)[self._at : end]
             self._at = end
             self._feed(piece)
+            is_much = (
+                self._at - began >= BYTES_AT_ONCE or self._n_chunks - n_chunks > CHUNKS_AT_ONCE
+            )
+            if is_much and self._at < len(self._unparsed):
+                self.flow.hold()
+                self.loop.call_soon(self._parse)
+                return
         self._unparsed, self._at = b"", 0
+        if self.flow.is_held and not self.transport.is_closing():
+            self.flow.release()
 
     def _end_of_piece(self) -> int:
         if self.phase == BODY:
-            return self._at + (PIECE_BYTES if self._is_chunked else max(self._body_left, 1))
+            if self._is_chunked:
+                return self._at + PIECE_BYTES
+            return self._at + min(max(self._body_left, 1), BYTES_AT_ONCE)
         # A head ends with an empty line, which may have begun in an earlier piece.
         start = self._unparsed[self._at : self._at + 3]
         before = (self._head_tail + start).find(b"\r\n\r\n")
@@ -371,13 +409,14 @@ class Connection(HttpToolsProtocol):
         if phase == BODY:
             # To the application, the client has gone away.
             self.cycle.disconnected = True
+            self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()
             if self.cycle.response_started:
                 self.cut()
                 return
         self._send(problem)
         # The client may still be sending. If the connection were closed, it would not read on.
-        self.flow.resume_reading()
+        self.flow.release()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._set_timer(LINGER_SECONDS, self.transport.abort)

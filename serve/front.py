@@ -35,8 +35,11 @@ if TYPE_CHECKING:
 DRAIN_FACTOR = 20
 """A body that is refused is read up to this many times the largest upload, and discarded."""
 
-SPARE_THREADS = 4
-"""Threads beside those that run and wait. They serve pages and refuse requests."""
+SPARE_THREADS = 2
+"""Threads for uploads and live audio beside those that run and wait. They refuse requests."""
+
+PAGE_THREADS = 2
+"""Threads for everything else. More would keep each other, and the event loop, from running."""
 
 IDLE_SECONDS = 60.0
 """A body of which nothing comes for this long is refused."""
@@ -125,6 +128,7 @@ class Front:
         self.max_receive_seconds = config.max_receive_seconds
         self._hosts = allowed_hosts(config, host)
         self._bridge = WsgiBridge(app, config.threads + config.max_queue + SPARE_THREADS)
+        self._pages = WsgiBridge(app, PAGE_THREADS)
         self._disk = ThreadPoolExecutor(2, "disk")
         upload = config.max_upload_bytes + FORM_OVERHEAD_BYTES
         spool = max(config.max_spool_bytes, upload)
@@ -246,9 +250,9 @@ class Front:
                 pass
             environ = make_environ(scope, request, io.BytesIO(), 0)
             if request.path in PROBES:
-                await self._bridge.run_here(environ, send)
-                return
-            await self._run(environ, receive, send, None)
+                await self._pages.run_here(environ, send)
+            elif not await self._pages.run(environ, receive, send, lambda: None):
+                raise _failed()
             return
         lane.admit(request.client, request.length or 0)
         body = Body(lane, request.client, self._disk)
@@ -258,11 +262,7 @@ class Front:
         except BaseException:
             body.close()
             raise
-        await self._run(environ, receive, send, body)
-
-    async def _run(self, environ: Environ, receive: Receive, send: Send, body: Body | None) -> None:
-        on_end = (lambda: None) if body is None else body.close
-        if not await self._bridge.run(environ, receive, send, on_end):
+        if not await self._bridge.run(environ, receive, send, body.close):
             raise _failed()
 
     async def _receive(

@@ -35,6 +35,9 @@ FILES_PER_CONNECTION = 2
 OTHER_FILES = 128
 """Open files that have nothing to do with connections."""
 
+SWITCH_SECONDS = 0.001
+"""After this time a thread must let another run. The event loop waits so long for each thread."""
+
 BACKLOG = 512
 """Connections that the system keeps until they are accepted."""
 
@@ -56,6 +59,7 @@ class Server(uvicorn.Server):
 
     def start(self) -> None:
         """Answer requests until SIGTERM or SIGINT, then finish the running requests."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         self.run(sockets=[self._listener])
 
     @contextmanager
