@@ -173,8 +173,15 @@ class WsgiBridge:
     async def run_here(self, environ: Environ, send: Send) -> None:
         """Answer a request in the event loop: quick ones that must not wait for a thread."""
         answer = Answer(asyncio.get_running_loop(), lambda: None)
-        _call(self._app, environ, answer)
-        await _send(answer, send, buffered=True)
+        pieces = self._app(environ, answer.start)
+        try:
+            data = b"".join(pieces)
+        finally:
+            cast(Any, getattr(pieces, "close", lambda: None))()
+        await send(
+            {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+        )
+        await send({"type": "http.response.body", "body": data, "more_body": False})
 
     def _work(self) -> None:
         while True:

@@ -46,8 +46,11 @@ FREE_CHUNKS, MIN_CHUNK_BYTES = 1_000, 16
 PIECE_BYTES = 4 * 1024
 """A chunked body is parsed in pieces of this size."""
 
-BYTES_AT_ONCE, CHUNKS_AT_ONCE = 64 * 1024, 50
-"""After so many bytes or chunks of one connection, the others have their turn."""
+READ_BYTES = 32 * 1024
+"""So much is read at once from one connection, before the others have their turn."""
+
+CHUNKS_AT_ONCE = 50
+"""The others have their turn after so many chunks, too."""
 
 HEAD, BODY, ANSWER, CLOSED = "head", "body", "answer", "closed"
 """What a connection waits for: a head, the rest of a body, the end of the answer, or nothing."""
@@ -162,7 +165,7 @@ class Flow(FlowControl):
             super().resume_reading()
 
 
-class Connection(HttpToolsProtocol):
+class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
     """One connection of a client."""
 
     phase = HEAD
@@ -176,6 +179,7 @@ class Connection(HttpToolsProtocol):
         self._head_seconds = min(HEAD_SECONDS, self._front.max_receive_seconds)
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._buffer: memoryview | None = None
         self._unparsed, self._at = b"", 0
         self._problem: Problem | None = None
         self._start_head()
@@ -211,6 +215,17 @@ class Connection(HttpToolsProtocol):
         self._all.remove(self)
         super().connection_lost(exc)
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes go. asyncio would read eight times as much at once."""
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(READ_BYTES))
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes have come into the buffer."""
+        assert self._buffer is not None
+        self.data_received(bytes(self._buffer[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
         self.last_data = time.monotonic()
@@ -235,7 +250,7 @@ class Connection(HttpToolsProtocol):
 
     def _parse(self) -> None:
         """Give the parser what it may have now: never more than one request."""
-        began, n_chunks = self._at, self._n_chunks
+        n_chunks = self._n_chunks
         while self._at < len(self._unparsed) and not self.transport.is_closing():
             if self.phase == CLOSED:
                 break
@@ -247,10 +262,7 @@ class Connection(HttpToolsProtocol):
             piece = memoryview(self._unparsed)[self._at : end]
             self._at = end
             self._feed(piece)
-            is_much = (
-                self._at - began >= BYTES_AT_ONCE or self._n_chunks - n_chunks > CHUNKS_AT_ONCE
-            )
-            if is_much and self._at < len(self._unparsed):
+            if self._n_chunks - n_chunks > CHUNKS_AT_ONCE and self._at < len(self._unparsed):
                 self.flow.hold()
                 self.loop.call_soon(self._parse)
                 return
@@ -262,7 +274,7 @@ class Connection(HttpToolsProtocol):
         if self.phase == BODY:
             if self._is_chunked:
                 return self._at + PIECE_BYTES
-            return self._at + min(max(self._body_left, 1), BYTES_AT_ONCE)
+            return self._at + max(self._body_left, 1)
         # A head ends with an empty line, which may have begun in an earlier piece.
         start = self._unparsed[self._at : self._at + 3]
         before = (self._head_tail + start).find(b"\r\n\r\n")

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 DRAIN_FACTOR = 20
 """A body that is refused is read up to this many times the largest upload, and discarded."""
 
+DRAIN_BYTES_PER_SECOND = 100_000_000
+"""All refused bodies together are read no faster, so that they do not slow other requests."""
+
 SPARE_THREADS = 2
 """Threads for uploads and live audio beside those that run and wait. They refuse requests."""
 
@@ -137,6 +140,7 @@ class Front:
         live = max(LIVE_LANE_BYTES, self._live_limit(""))
         self._live = Lane("live chunks", max_bodies, live, max(live // 2, self._live_limit("")))
         self._stopped_at = math.inf
+        self._drained_until = 0.0
         self.refuser = Refuser(service.metrics, config.allowed_origins)
 
     def stop(self) -> None:
@@ -364,6 +368,10 @@ class Front:
                     message = await self._next(request, receive, math.inf)
                     n_bytes += len(message["body"])
                     more = message["more_body"]
+                    now = time.monotonic()
+                    duration = len(message["body"]) / DRAIN_BYTES_PER_SECOND
+                    self._drained_until = max(self._drained_until, now) + duration
+                    await asyncio.sleep(self._drained_until - now)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

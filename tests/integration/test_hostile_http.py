@@ -152,7 +152,7 @@ def prober() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture
-def assert_alive(service, prober) -> Callable[[], None]:
+def assert_alive(service, prober) -> Callable[..., None]:
     """Asserts that /healthz answers new connections at once, even while an attack goes on.
 
     On a busy machine it is never that fast, so what it takes before the attack is granted thrice.
@@ -165,9 +165,9 @@ def assert_alive(service, prober) -> Callable[[], None]:
 
     before = median()
 
-    def check() -> None:
+    def check(limit: float = PROBE_SECONDS) -> None:
         during = median()
-        assert during < PROBE_SECONDS + 3 * before, (before, during)
+        assert during < limit + 3 * before, (before, during)
 
     return check
 
@@ -335,7 +335,7 @@ def test_wrong_head_is_a_problem_and_ends_the_connection(service, name):
     assert answer[2].count(b"HTTP/1.1") == 0  # Nothing that follows was taken for a request.
     assert len(answer[2]) < 500 and b"SECRET" not in answer[2]
     new = service.log.read_bytes()[logged:]
-    assert len(new) < 1000 and b"SECRET" not in new
+    assert max(map(len, new.splitlines())) < 500 and b"SECRET" not in new
 
 
 def test_offer_of_another_protocol_is_declined(service):
@@ -414,7 +414,8 @@ def test_huge_live_states_take_no_memory(service, stated, assert_alive):
 
     with ThreadPoolExecutor(26) as pool:
         answers = [pool.submit(attack, i) for i in range(26)]
-        assert_alive()
+        # The attackers need all of both cores for this half second.
+        assert_alive(0.2)
         statuses = [answer.result(30)[0] for answer in answers]
     # Refused by what the head states; or once it is too much, alone or with the others.
     assert set(statuses) <= ({413} if stated else {413, 503})
