@@ -52,6 +52,11 @@ def main(arguments: list[str] | None = None, program: str = "python -m serve") -
     print(f"Music Sentiment Recognition at http://{host}:{server.port}", flush=True)
     logs.reserve_stderr()
     server.start()
+    logs.flush()
+    if server.is_busy:
+        # The time to stop is over. The interpreter would crash on its way out if a thread were
+        # still in a decoder or in a network.
+        os._exit(0)
     return 0
 
 

@@ -133,6 +133,8 @@ class WsgiBridge:
     def __init__(self, app: WsgiApp, threads: int) -> None:
         self._app = app
         self._jobs: SimpleQueue[tuple[Environ, Answer]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self.running = 0
         for number in range(threads):
             threading.Thread(target=self._work, name=f"wsgi-{number}", daemon=True).start()
 
@@ -185,7 +187,13 @@ class WsgiBridge:
 
     def _work(self) -> None:
         while True:
-            _call(self._app, *self._jobs.get())
+            job = self._jobs.get()
+            with self._lock:
+                self.running += 1
+            _call(self._app, *job)
+            del job  # Nothing of a request is kept while the thread waits.
+            with self._lock:
+                self.running -= 1
 
 
 def _call(app: WsgiApp, environ: Environ, answer: Answer) -> None:

@@ -147,6 +147,11 @@ class Front:
         """Take no more time for bodies that do not come."""
         self._stopped_at = time.monotonic()
 
+    @property
+    def is_busy(self) -> bool:
+        """True while the application works on a request."""
+        return bool(self._bridge.running or self._pages.running)
+
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request (ASGI)."""
         request = Request(

@@ -62,6 +62,11 @@ class Server(uvicorn.Server):
         sys.setswitchinterval(SWITCH_SECONDS)
         self.run(sockets=[self._listener])
 
+    @property
+    def is_busy(self) -> bool:
+        """True while a thread works on a request, even if its client was told not to wait."""
+        return self._front.is_busy
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """On the first signal, stop cleanly. A second one ends the process at once.

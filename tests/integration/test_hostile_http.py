@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 import requests
 from needs import needs_posix
-from test_serve import FRIEND, GOOD, PROBLEM, assert_problem
+from test_serve import FRIEND, GOOD, PROBLEM, assert_problem, silence
 
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 from serve.connections import MAX_HEAD_BYTES
@@ -73,13 +73,14 @@ class Service:
 
 
 @contextmanager
-def running(log: Path, **values: object) -> Iterator[Service]:
+def running(log: Path | None, **values: object) -> Iterator[Service]:
+    """Run the service; without a file for its log, nobody reads its log."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
     values |= {"default_model": "light", "models_dir": MODELS_DIR}
     environment |= {f"MSR_{name.upper()}": str(value) for name, value in values.items()}
     command = [sys.executable, "-m", "serve", "--port", "0"]
     with (
-        log.open("w") as file,
+        log.open("w") if log else nullcontext(subprocess.PIPE) as file,
         subprocess.Popen(
             command,
             cwd=PROJECT_ROOT,
@@ -91,8 +92,8 @@ def running(log: Path, **values: object) -> Iterator[Service]:
     ):
         try:
             announced = re.search(r"http://\S+", process.stdout.readline())
-            assert announced, log.read_text()
-            yield Service(process, announced[0], log)
+            assert announced
+            yield Service(process, announced[0], log or Path())
         finally:
             process.terminate()
             try:
@@ -617,3 +618,29 @@ def test_few_connections_and_a_clean_stop(tmp_path):
         assert time.monotonic() - start < 5
         assert service.process.wait(10) == 0
     assert service.unexpected() == []
+
+
+@pytest.mark.slow
+@needs_posix
+def test_nobody_reads_the_log_and_a_prediction_outlasts_the_time_to_stop(tmp_path):
+    """An hour of silence keeps a thread busy; the log goes into a pipe that is full."""
+    with (
+        running(None, stop_seconds=0.5, max_seconds=4_000) as service,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with service.connect() as connection:
+            # A pipe holds 64 KB; a line of the log has about 180 bytes.
+            get = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+            connection.sendall((get + b"\r\n") * 999 + get + b"Connection: close\r\n\r\n")
+            received = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert received.count(b"HTTP/1.1 200 OK") == 1000
+        url = f"{service.url}/v1/predict"
+        job = pool.submit(requests.post, url, data=silence(1), timeout=20)
+        while (
+            "msr_requests_in_flight 1"
+            not in requests.get(f"{service.url}/metrics", timeout=10).text
+        ):
+            time.sleep(0.01)
+        service.process.send_signal(signal.SIGTERM)
+        assert_problem(job.result(), 503, None, "stopping")
+        assert service.process.wait(10) == 0
