@@ -5,6 +5,7 @@ One service is attacked by all tests, with small limits. Each attack is made her
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -29,6 +30,7 @@ from test_serve import FRIEND, GOOD, PROBLEM, assert_problem, silence
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 from serve.connections import MAX_HEAD_BYTES
 from serve.headers import SECURITY_HEADERS
+from serve.multipart import BLOCK_BYTES, parse_form
 
 PROBE_SECONDS = 0.05
 """Longest median time of /healthz under attack."""
@@ -487,6 +489,24 @@ def test_name_of_a_file_may_be_any_bytes(service, name):
     answer = requests.post(f"{service.url}/v1/predict", data=body, headers=headers, timeout=20)
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["valence"]) == 6
+
+
+def test_parts_are_found_wherever_their_boundaries_fall():
+    """The file is searched in blocks: a boundary may begin in one and end in the next."""
+    rng = np.random.default_rng(0)
+    head = b'--x-y\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    for size in (0, 1, *range(BLOCK_BYTES - 160, BLOCK_BYTES + 20, 3), 2 * BLOCK_BYTES - 90):
+        content = rng.bytes(size)
+        content = content[: size // 2] + b"\r\n--x-yz" + content[size // 2 :]  # no boundary
+        second = b"\r\n--x-y  \r\ncontent-disposition:form-data;name=state\r\n\r\ntext"
+        body = b"preamble\r\n" + head + content + second + b"\r\n--x-y--\r\nepilogue"
+        for skipped in (0, len(b"preamble\r\n")):
+            form = body[skipped:]
+            file, state = parse_form(io.BytesIO(form), len(form), "x-y")
+            assert form[file.start : file.end] == content
+            assert form[state.start : state.end] == b"text"
+            assert (file.name, file.is_file, file.has_file_name) == ("file", True, True)
+            assert (state.name, state.is_file) == ("state", False)
 
 
 FORMS: dict[str, tuple[bytes, str]] = {
