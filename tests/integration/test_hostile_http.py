@@ -269,7 +269,7 @@ def test_slow_head_is_ended(service):
 
 
 def test_pipelined_requests_are_answered_one_after_the_other(service):
-    n = 500
+    n = 200
     with service.connect() as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * (n - 1))
         connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
