@@ -16,7 +16,7 @@ from werkzeug.exceptions import (
 )
 
 from serve.hooks import current_record
-from serve.limits import RETRY_AFTER_S
+from serve.lanes import RETRY_AFTER_S
 from serve.problems import PROBLEM_TYPE, Problem, explain, too_large
 from serve.service import current_service
 

@@ -12,7 +12,7 @@ from marshmallow import INCLUDE, post_load
 
 from msr_utils.affect import AXIS_ENDS
 from msr_utils.constants import FRAME_SECONDS, TARGETS
-from serve.live import MAX_CHANNELS, RATES_HZ, SAMPLE_FORMATS
+from serve.states import MAX_CHANNELS, RATES_HZ, SAMPLE_FORMATS
 
 MAX_SMOOTHING_S = 60
 

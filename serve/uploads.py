@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 from flask import request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from serve.problems import RequestError, storage_error
+from serve.lanes import Upload
+from serve.problems import storage_error
+from serve.request_errors import RequestError
 
 SPOOL_BYTES = 1_000_000
 """A raw upload up to this size stays in memory. A larger one goes to an unnamed file."""
@@ -80,6 +82,14 @@ def read_upload(max_bytes: int) -> FileStorage:
     if not size:
         raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "file", "empty (0 bytes)")
     return upload
+
+
+def whole_file(upload: FileStorage) -> Upload:
+    """All of an uploaded file, for a worker."""
+    file = cast(BinaryIO, upload.stream)
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return Upload(file, 0, size)
 
 
 @contextmanager
