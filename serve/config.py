@@ -21,6 +21,9 @@ from serve.logs import log
 
 ENV_PREFIX = "MSR_"
 
+MAX_LONG = 4
+"""Long tasks that run at the same time, or as many as there are workers, if these are more."""
+
 OLD_WORKERS = "MSR_THREADS"
 """Name of MSR_WORKERS in version 0.2."""
 
@@ -158,6 +161,11 @@ class ServiceConfig(BaseSettings):
     trusted_proxy: str | None = None
     allowed_origins: Origins = ()
     secret_key: SecretKey = None
+
+    @property
+    def threads(self) -> int:
+        """Threads of requests that run, or that wait in another than the first queue."""
+        return 3 * max(self.workers, MAX_LONG) + 2 * self.max_queue
 
     @classmethod
     def from_env(cls, **overrides: Any) -> ServiceConfig:

@@ -64,8 +64,9 @@ def main(descriptor: int, models_dir: str, max_seconds: float) -> None:
         pass
     finally:
         for pid in children:
-            with suppress(ProcessLookupError):
+            with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 def _fork(control: Connection, models: dict[str, Model], max_seconds: float) -> int:

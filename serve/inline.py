@@ -9,8 +9,8 @@ from typing import BinaryIO, cast
 from msr_utils.audio.source import FilePart
 from serve.bundles import load_models
 from serve.config import ServiceConfig
-from serve.lanes import SHORT, Upload
-from serve.tasks import ERROR, UPLOAD_NAME, Answer, Task
+from serve.lanes import SHORT
+from serve.tasks import ERROR, UPLOAD_NAME, Answer, Task, Upload
 from serve.work import perform
 
 

@@ -10,11 +10,10 @@ import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import BinaryIO
 
 from serve.processes import Worker
 from serve.request_errors import Unavailable
-from serve.tasks import Answer, Task
+from serve.tasks import Answer, Task, Upload
 
 RETRY_AFTER_S = 5
 """Seconds after which a refused client should try again."""
@@ -28,21 +27,6 @@ SHORT_SECONDS = 0.5
 def busy(reason: str) -> Unavailable:
     """The error of a request that the service has no place for."""
     return Unavailable(f"the service is busy ({reason}); try again in {RETRY_AFTER_S} s")
-
-
-@dataclass(frozen=True)
-class Upload:
-    """Audio as bytes `start` to `end` of an open file.
-
-    Parameters
-    ----------
-    file : binary file
-    start, end : int
-    """
-
-    file: BinaryIO
-    start: int
-    end: int
 
 
 @dataclass(eq=False)

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from msr_utils.audio.source import TimeLimitExceeded
 from msr_utils.inference.card import ModelCard, available
-from serve.config import ConfigError, ServiceConfig
-from serve.lanes import LIVE, LONG, RETRY_AFTER_S, SHORT, SHORT_SECONDS, Job, Lane, Upload, busy
+from serve.config import MAX_LONG, ConfigError, ServiceConfig
+from serve.lanes import LIVE, LONG, RETRY_AFTER_S, SHORT, SHORT_SECONDS, Job, Lane, busy
 from serve.logs import log
 from serve.processes import Worker, make_starter
 from serve.request_errors import RequestError, Unavailable
@@ -30,6 +30,7 @@ from serve.tasks import (
     Answer,
     Order,
     Task,
+    Upload,
 )
 
 TICK_SECONDS = 0.05
@@ -40,9 +41,6 @@ STALL_SECONDS = 30.0
 
 LIVE_SECONDS = 10.0
 """Longest work on a chunk of live audio."""
-
-MAX_LONG = 4
-"""Long tasks that run at the same time, or as many as there are workers, if these are more."""
 
 TASK_BYTES = 150_000_000
 """Most memory that a task may take."""

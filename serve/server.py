@@ -242,7 +242,7 @@ def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> T
     server = create_server(
         app,
         sockets=[socket.create_server((host, port), family=family)],
-        threads=2 * config.max_queue + 3 * config.workers + SPARE_THREADS,
+        threads=config.threads + config.max_queue + SPARE_THREADS,
         max_request_body_size=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
         channel_timeout=IDLE_SECONDS,
         cleanup_interval=max(1, int(min(CLEANUP_SECONDS, config.max_receive_seconds / 2))),

@@ -10,7 +10,7 @@ import json
 import struct
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -74,6 +74,21 @@ class LiveTask:
 
 
 Task = PredictTask | LiveTask
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Audio as bytes `start` to `end` of an open file.
+
+    Parameters
+    ----------
+    file : binary file
+    start, end : int
+    """
+
+    file: BinaryIO
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)

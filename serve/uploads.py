@@ -15,9 +15,9 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from serve.lanes import Upload
 from serve.problems import storage_error
 from serve.request_errors import RequestError
+from serve.tasks import Upload
 
 SPOOL_BYTES = 1_000_000
 """A raw upload up to this size stays in memory. A larger one goes to an unnamed file."""
