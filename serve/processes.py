@@ -190,7 +190,7 @@ class ForkStarter:
         path = [os.path.abspath(folder) for folder in sys.path]
         options = json.dumps([theirs.fileno(), path, str(models_dir), max_seconds])
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code, options],
+            [sys.executable, "-P", "-c", code, options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
