@@ -27,7 +27,7 @@ from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 
 pytestmark = pytest.mark.slow
 
-MAX_WORK_SECONDS = 2.0
+MAX_WORK_SECONDS = 5.0
 GOOD_SECONDS, RATE = 45.0, 22_050
 
 
@@ -305,11 +305,13 @@ def test_others_are_served_while_all_attacks_run(service):
         attackers = [pool.submit(attack, number) for number in range(8)]
         chunks, probes = pool.submit(live), pool.submit(probe)
         waits = []
-        for _ in range(30):
-            waits.append(timed(ask) - alone)
-            most = max(most, service.memory())
-            time.sleep(0.2)
-        stop.set()
+        try:
+            for _ in range(30):
+                waits.append(timed(ask) - alone)
+                most = max(most, service.memory())
+                time.sleep(0.2)
+        finally:
+            stop.set()
         for each in attackers:
             each.result()
     live_p95, probe_p95 = np.percentile(chunks.result(), 95), np.percentile(probes.result(), 95)

@@ -487,7 +487,9 @@ def committed_bundles() -> list:
 
 @pytest.mark.parametrize("name", committed_bundles())
 def test_committed_bundle_loads_and_answers(name):
-    client = create_app(ServiceConfig(models_dir=MODELS_DIR, default_model=name, workers=0)).test_client()
+    client = create_app(
+        ServiceConfig(models_dir=MODELS_DIR, default_model=name, workers=0)
+    ).test_client()
     answer = client.post("/v1/predict", data=GOOD).json
     assert answer["model"] == name
     assert len(answer["valence"]) == 6
@@ -984,7 +986,9 @@ def test_openapi_document_describes_the_real_answers(server):
     example = example["application/json"]["example"]
     ends = {f"{target}_{end}" for target in TARGETS for end in ("low", "high")}
     assert set(answer) == set(example) == set(schemas["Prediction"]["properties"]) - ends
-    shipped = create_app(ServiceConfig(models_dir=MODELS_DIR, default_model="light", workers=0)).test_client()
+    shipped = create_app(
+        ServiceConfig(models_dir=MODELS_DIR, default_model="light", workers=0)
+    ).test_client()
     bounded = shipped.post("/v1/predict", data=GOOD).json
     assert set(bounded) == set(schemas["Prediction"]["properties"])
     for target in TARGETS:
