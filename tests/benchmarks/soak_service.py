@@ -46,13 +46,14 @@ def hostile(seed: int) -> list[bench.Kind]:
     """Uploads that are made to hurt, and one of random changes to a good file."""
     rng = np.random.default_rng(seed)
     refused = frozenset({200, 400, 413, 422})  # A file that was only changed a little may be read.
-    good = bench.encoded(features.rendered(3.0), "MP3")
+    longer = features.rendered(10.0)
+    good = bench.encoded(longer[: 3 * features.FILE_RATE], "MP3")
     changed = bytearray(good)
     for place in rng.integers(0, len(changed), 20):
         changed[place] = int(rng.integers(256))
     opus = io.BytesIO()
     sf.write(opus, np.zeros(24_000, np.float32), 48_000, format="OGG", subtype="OPUS")
-    wav = bytearray(bench.encoded(features.rendered(0.1), "WAV"))
+    wav = bytearray(bench.encoded(longer[:2_000], "WAV"))
     wav[24:28] = int(rng.integers(1, 4_000)).to_bytes(4, "little")
     silence = io.BytesIO()
     sf.write(silence, np.zeros((60 * 8_000, 8), np.float32), 8_000, format="FLAC")

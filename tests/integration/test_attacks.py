@@ -22,10 +22,11 @@ import psutil
 import pytest
 import requests
 import soundfile as sf
+from needs import needs_posix
 
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_posix]
 
 MAX_WORK_SECONDS = 5.0
 GOOD_SECONDS, RATE = 45.0, 22_050

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 from benchmarks import bench_service as bench
+from benchmarks import soak_service
 from click.testing import CliRunner, Result
 from conftest import tone
 
@@ -111,3 +112,12 @@ def test_wrong_input_is_named(tmp_path):
     assert done.exit_code == 1
     assert "the service did not start: cannot start: models_dir" in done.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.extended
+def test_a_short_soak_leaves_nothing_behind():
+    result = soak_service.run(200, MODELS_DIR)
+    # So few requests do not bring memory to rest.
+    assert soak_service.faults(result, max_growth_mb=40) == []
+    assert result["statuses"]["200"] > 80
+    assert result["statuses"]["422"] > 20

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import soundfile as sf
+from needs import needs_posix
 
 from msr_utils.audio.source import AudioError, AudioTooLong, TimeLimitExceeded
 from msr_utils.inference.model import load
@@ -28,6 +29,8 @@ from serve.pool import WorkerPool
 from serve.processes import SpawnStarter, Worker
 from serve.request_errors import RequestError, Unavailable
 from serve.tasks import DONE, MAX_VALUES, LiveTask, PredictTask, Upload
+
+pytestmark = pytest.mark.slow
 
 TASK = PredictTask("light", 900.0, MAX_VALUES)
 
@@ -263,7 +266,7 @@ def test_a_killed_worker_takes_only_its_own_task_along(pool, long_file):
     wait_for(lambda: len(pool._workers) == pool._n_normal, 2)
 
 
-@pytest.mark.posix
+@needs_posix
 def test_the_pool_outlives_the_process_that_forks(pool):
     forker = pool._starter._process.pid
     os.kill(forker, signal.SIGKILL)
@@ -271,7 +274,7 @@ def test_the_pool_outlives_the_process_that_forks(pool):
     assert len(frames(pool.run(TASK, "a", upload(SHORT_FILE)))) == 6
 
 
-@pytest.mark.posix
+@needs_posix
 def test_what_decoders_print_is_bounded(caplog):
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
@@ -290,7 +293,6 @@ def test_what_decoders_print_is_bounded(caplog):
     os.close(writing)
 
 
-@pytest.mark.slow
 def test_workers_can_be_spawned(monkeypatch):
     """As on Windows."""
     monkeypatch.setattr(pool_module, "make_starter", lambda *arguments: SpawnStarter(*arguments))
