@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from typing import Protocol
@@ -50,6 +50,9 @@ ALL_BYTES = 300_000_000
 
 MAX_TASKS, KEPT_BYTES = 1000, 40_000_000
 """A worker is replaced after so many tasks, or once it keeps so much memory."""
+
+MAX_CLIENTS = 10_000
+"""So many clients with long tasks are remembered."""
 
 SMALL_BYTES = 1_000_000
 """An upload up to this size is sent to the worker; of a larger one, the open file."""
@@ -111,6 +114,8 @@ class WorkerPool:
         self._lock = threading.RLock()
         self._workers: dict[Worker, Job | None] = {}
         self._idle: list[Worker] = []
+        # Clients whose last task was long: the next one begins in the long lane.
+        self._heavy: OrderedDict[str | None, None] = OrderedDict()
         self._start_after = 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="pool", daemon=True)
@@ -196,8 +201,10 @@ class WorkerPool:
         AudioError, RequestError
             If the task cannot be done.
         """
-        job = Job(task, upload, client, lane)
         with self._lock:
+            if lane == SHORT and client in self._heavy:
+                lane = LONG
+            job = Job(task, upload, client, lane)
             self._lanes[lane].push(job)
             self._dispatch()
         try:
@@ -300,6 +307,8 @@ class WorkerPool:
             job.events.put(answer)
         if answer.kind not in (DONE, ERROR):
             return
+        if job.lane == LONG and worker.cpu_seconds() - job.cpu_before <= SHORT_SECONDS:
+            self._heavy.pop(job.client, None)
         self._end(worker, job)
         self.dropped_bytes += worker.log_output()
         keeps_much = worker.memory_bytes() > KEPT_BYTES
@@ -398,6 +407,9 @@ class WorkerPool:
     def _change_lane(self, worker: Worker, job: Job) -> None:
         """Let a job go on with low priority. If there is no place, it begins again later."""
         short, long = self._lanes[SHORT], self._lanes[LONG]
+        self._heavy[job.client] = None
+        if len(self._heavy) > MAX_CLIENTS:
+            self._heavy.popitem(last=False)
         job.lane = LONG
         short.running -= 1
         if long.running < long.slots:

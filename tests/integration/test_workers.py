@@ -227,6 +227,15 @@ def test_a_long_task_without_a_place_begins_again_and_loses_nothing(pool, long_f
     assert pool.killed["put back"] > before
 
 
+def test_a_client_of_long_tasks_begins_in_the_long_lane_until_a_task_is_short(pool, long_file):
+    frames(pool.run(TASK, "heavy", upload(long_file)))
+    assert "heavy" in pool._heavy
+    worker = pool._idle[-1]
+    assert len(frames(pool.run(TASK, "heavy", upload(SHORT_FILE)))) == 6
+    assert worker.is_low
+    assert "heavy" not in pool._heavy
+
+
 def test_requests_wait_no_longer_than_they_may(long_file):
     pool = started(max_wait_seconds=0.2)
     try:
