@@ -22,8 +22,8 @@ from serve.logs import log
 from serve.tasks import Loaded, Order
 
 LOW_PRIORITY = 10
-"""Niceness of a worker that has a long task. A short task beside it then gets ten times its share
-of a core; a long task still goes on when short ones never end."""
+"""Added to the niceness of a worker that has a long task. A short task beside it then gets ten times
+its share of a core; a long task still goes on when short ones never end."""
 
 MAX_OUTPUT_BYTES = 2_000
 """So much of what decoders print during a task is logged; the rest is dropped and counted."""
@@ -79,7 +79,10 @@ class Worker:
         if self._process is not None:
             windows = sys.platform == "win32"
             with suppress(psutil.Error):
-                self._process.nice(psutil.IDLE_PRIORITY_CLASS if windows else LOW_PRIORITY)
+                lower = (
+                    psutil.IDLE_PRIORITY_CLASS if windows else self._process.nice() + LOW_PRIORITY
+                )
+                self._process.nice(lower)
 
     def send(self, order: Order, file: BinaryIO | None) -> None:
         """Send a task, and the descriptor of its file if it is a part of one.

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +67,12 @@ class Service:
 
     def memory(self) -> float:
         """Memory of all processes together in MB; what they share counts once."""
-        all_of_them = [psutil.Process(self.process.pid), *self.processes()]
-        used = psutil.Process.memory_full_info
-        return sum(used(process).pss for process in all_of_them) / 1e6
+        total = 0
+        for process in [psutil.Process(self.process.pid), *self.processes()]:
+            with suppress(psutil.NoSuchProcess):  # A worker may end at any time.
+                memory = process.memory_full_info()
+                total += getattr(memory, "pss", memory.uss)
+        return total / 1e6
 
     def metric(self, name: str) -> float:
         text = requests.get(f"{self.url}/metrics", timeout=10).text
