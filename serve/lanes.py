@@ -23,6 +23,9 @@ LANES = LIVE, SHORT, LONG = "live", "short", "long"
 SHORT_SECONDS = 0.5
 """Seconds of a core after which a task is long."""
 
+CROWDED_SECONDS = 0.35
+"""The same while others wait. A song of 45 s takes less, with each model that is brought along."""
+
 
 def busy(reason: str) -> Unavailable:
     """The error of a request that the service has no place for."""

@@ -16,7 +16,17 @@ from typing import Protocol
 from msr_utils.audio.source import TimeLimitExceeded
 from msr_utils.inference.card import ModelCard, available
 from serve.config import MAX_LONG, ConfigError, ServiceConfig
-from serve.lanes import LIVE, LONG, RETRY_AFTER_S, SHORT, SHORT_SECONDS, Job, Lane, busy
+from serve.lanes import (
+    CROWDED_SECONDS,
+    LIVE,
+    LONG,
+    RETRY_AFTER_S,
+    SHORT,
+    SHORT_SECONDS,
+    Job,
+    Lane,
+    busy,
+)
 from serve.logs import log
 from serve.processes import Worker, make_starter
 from serve.request_errors import RequestError, Unavailable
@@ -396,8 +406,10 @@ class WorkerPool:
             self._kill(worker, job, "time", error)
         elif worker.memory_bytes() > TASK_BYTES:
             self._kill(worker, job, "memory", RequestError(*NO_MEMORY))
-        elif job.lane == SHORT and worker.cpu_seconds() - job.cpu_before > SHORT_SECONDS:
-            self._change_lane(worker, job)
+        elif job.lane == SHORT:
+            longest = CROWDED_SECONDS if self._lanes[SHORT].waiting else SHORT_SECONDS
+            if worker.cpu_seconds() - job.cpu_before > longest:
+                self._change_lane(worker, job)
 
     def _kill(self, worker: Worker, job: Job, reason: str, error: Exception) -> None:
         self.killed[reason] += 1

@@ -22,8 +22,8 @@ from serve.logs import log
 from serve.tasks import Loaded, Order
 
 LOW_PRIORITY = 10
-"""Added to the niceness of a worker that has a long task. A short task beside it then gets ten times
-its share of a core; a long task still goes on when short ones never end."""
+"""Added to the niceness of a worker that has a long task. A short task beside it then gets ten
+times its share of a core; a long task still goes on when short ones never end."""
 
 MAX_OUTPUT_BYTES = 2_000
 """So much of what decoders print during a task is logged; the rest is dropped and counted."""
