@@ -7,10 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from msr_utils.inference.errors import BundleError
-from serve import logs
-from serve.config import VARIABLES, ConfigError, ServiceConfig
-from serve.pool import Pool, make_pool
+from serve.launch import Launched, launch
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m serve") -> int:
@@ -28,12 +25,27 @@ def main(arguments: list[str] | None = None, program: str = "python -m serve") -
     int
         Exit code. It is 1 if the service cannot start; the reason is then on standard error.
     """
-    options = _parser(program).parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    # The process that forks the workers starts first: the imports of both take most of the time.
+    launched = None if {"-h", "--help"} & {*words} else launch()
+    try:
+        return _run(_parser(program).parse_args(words), launched)
+    finally:
+        if launched is not None:
+            launched.close()
+
+
+def _run(options: argparse.Namespace, launched: Launched | None) -> int:
+    from msr_utils.inference.errors import BundleError
+    from serve import logs
+    from serve.config import ConfigError, ServiceConfig
+    from serve.pool import Pool, make_pool
+
     logs.configure()
     pool: Pool | None = None
     try:
         config = ServiceConfig.from_env(models_dir=options.models, workers=options.workers)
-        pool = make_pool(config)
+        pool = make_pool(config, launched)
         # Another process loads the models while this one loads the web server.
         from serve.app import create_app
         from serve.server import make_server, run, share_heaps
@@ -64,6 +76,8 @@ def main(arguments: list[str] | None = None, program: str = "python -m serve") -
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
+    from serve.config import VARIABLES
+
     parser = argparse.ArgumentParser(
         prog=program,
         description="Serve the models over HTTP: an API, and a page to try them.",

@@ -7,50 +7,61 @@ runs one thread only. It ends with the front, however the front ends, and takes 
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import sys
 from contextlib import suppress
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from msr_utils.inference.model import Model
 from serve.bundles import load_models
 from serve.worker import limit_process, serve_tasks
 
+FFMPEG = "msr_utils.audio.ffmpeg"
+"""It takes a while to load, and most files do not need it. The service is ready without it."""
+
+IDLE_SECONDS = 0.3
+
 FORK, REAP = "fork", "reap"
 """Commands. A fork is followed by two descriptors: the worker's connection, and its output."""
 
 
-def main(descriptor: int, models_dir: str, max_seconds: float) -> None:
+def main(descriptor: int) -> None:
     """Load the models, then fork a worker at each command.
 
     Parameters
     ----------
     descriptor : int
-        Of the connection with the front. The first thing sent is a `serve.bundles.Loaded`, or the
-        error that kept the models from loading.
-    models_dir : str
-    max_seconds : float > 0
-        Longest work of a task in s.
+        Of the connection with the front. It gives the folder of the models and the longest work
+        of a task in s. The first thing sent is a `serve.tasks.Loaded`, or the error that kept the
+        models from loading.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the front decides when to end
     control = Connection(descriptor)
-    try:
-        models, loaded = load_models(Path(models_dir))
-    except Exception as error:  # for the front to raise
-        control.send(error)
-        return
-    import msr_utils.audio.ffmpeg  # noqa: F401  # else each worker would load it for itself
+    with suppress(EOFError, OSError):
+        models_dir, max_seconds = control.recv()
+        try:
+            models, loaded = load_models(models_dir)
+        except Exception as error:  # for the front to raise
+            control.send(error)
+            return
+        control.send(loaded)
+        _serve(control, models, max_seconds)
 
+
+def _serve(control: Connection, models: dict[str, Model], max_seconds: float) -> None:
+    """Fork and reap at each command, until the front ends."""
     gc.collect()
     gc.freeze()  # Collections would write to all objects, and so copy their pages.
-    control.send(loaded)
     children: set[int] = set()
     try:
         while True:
+            if FFMPEG not in sys.modules and not control.poll(IDLE_SECONDS):
+                importlib.import_module(FFMPEG)  # else each worker would load it for itself
+                gc.freeze()
             command, pid = control.recv()
             if command == FORK:
                 pid = _fork(control, models, max_seconds)
@@ -60,8 +71,6 @@ def main(descriptor: int, models_dir: str, max_seconds: float) -> None:
             else:
                 children.discard(pid)
                 control.send(os.waitpid(pid, 0)[1])
-    except (EOFError, OSError):
-        pass
     finally:
         for pid in children:
             with suppress(OSError):

@@ -21,10 +21,7 @@ RETRY_AFTER_S = 5
 LANES = LIVE, SHORT, LONG = "live", "short", "long"
 
 SHORT_SECONDS = 0.5
-"""Seconds of a core after which a task is long."""
-
-CROWDED_SECONDS = 0.35
-"""The same while others wait. A song of 45 s takes less, with each model that is brought along."""
+"""Seconds of a core after which a task is long. A song of 45 s takes less."""
 
 
 def busy(reason: str) -> Unavailable:

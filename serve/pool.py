@@ -17,7 +17,6 @@ from msr_utils.audio.source import TimeLimitExceeded
 from msr_utils.inference.card import ModelCard, available
 from serve.config import MAX_LONG, ConfigError, ServiceConfig
 from serve.lanes import (
-    CROWDED_SECONDS,
     LIVE,
     LONG,
     RETRY_AFTER_S,
@@ -27,6 +26,7 @@ from serve.lanes import (
     Lane,
     busy,
 )
+from serve.launch import Launched
 from serve.logs import log
 from serve.processes import Worker, make_starter
 from serve.request_errors import RequestError, Unavailable
@@ -104,9 +104,11 @@ class WorkerPool:
     ----------
     config : ServiceConfig
         `workers` is greater than 0. The models begin to load at once.
+    launched : Launched, optional
+        Process that will fork the workers, if it was started earlier.
     """
 
-    def __init__(self, config: ServiceConfig) -> None:
+    def __init__(self, config: ServiceConfig, launched: Launched | None = None) -> None:
         self._config = config
         self.cards: dict[str, ModelCard] = {}
         self.killed: Counter[str] = Counter()
@@ -120,7 +122,7 @@ class WorkerPool:
         # Workers of normal priority: one for each task that is live or short.
         self._n_normal = self._lanes[LIVE].slots + cores
         self._all_bytes = ALL_BYTES * max(cores // 2, 1)
-        self._starter = make_starter(config.models_dir, config.max_work_seconds)
+        self._starter = make_starter(config.models_dir, config.max_work_seconds, launched)
         self._lock = threading.RLock()
         self._workers: dict[Worker, Job | None] = {}
         self._idle: list[Worker] = []
@@ -406,10 +408,8 @@ class WorkerPool:
             self._kill(worker, job, "time", error)
         elif worker.memory_bytes() > TASK_BYTES:
             self._kill(worker, job, "memory", RequestError(*NO_MEMORY))
-        elif job.lane == SHORT:
-            longest = CROWDED_SECONDS if self._lanes[SHORT].waiting else SHORT_SECONDS
-            if worker.cpu_seconds() - job.cpu_before > longest:
-                self._change_lane(worker, job)
+        elif job.lane == SHORT and worker.cpu_seconds() - job.cpu_before > SHORT_SECONDS:
+            self._change_lane(worker, job)
 
     def _kill(self, worker: Worker, job: Job, reason: str, error: Exception) -> None:
         self.killed[reason] += 1
@@ -482,8 +482,14 @@ def _is_on_disk(upload: Upload) -> bool:
     return True
 
 
-def make_pool(config: ServiceConfig) -> Pool:
+def make_pool(config: ServiceConfig, launched: Launched | None = None) -> Pool:
     """Make the pool that the settings ask for, and begin to load the models.
+
+    Parameters
+    ----------
+    config : ServiceConfig
+    launched : Launched, optional
+        Process that will fork the workers, if it was started earlier.
 
     Raises
     ------
@@ -497,7 +503,7 @@ def make_pool(config: ServiceConfig) -> Pool:
             "folder that has one",
         )
     if config.workers:
-        return WorkerPool(config)
+        return WorkerPool(config, launched)
     from serve.inline import InlinePool  # It loads what only workers need.
 
     return InlinePool(config)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
-import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from typing import Any, BinaryIO, Protocol
 
 import psutil
 
+from serve.launch import Launched, launch
 from serve.logs import log
 from serve.tasks import Loaded, Order
 
@@ -181,29 +180,23 @@ class ForkStarter:
     models_dir : Path
     max_seconds : float > 0
         Longest work of a task in s.
+    launched : Launched, optional
+        The process, if it was started earlier.
     """
 
-    def __init__(self, models_dir: Path, max_seconds: float) -> None:
-        self.connection, theirs = Pipe()
-        code = (
-            "import json, sys; fd, sys.path[:], folder, seconds = json.loads(sys.argv[1]); "
-            "from serve.fork_server import main; main(fd, folder, seconds)"
-        )
-        # The folder of a script is an empty text. It must be the same folder there.
-        path = [os.path.abspath(folder) for folder in sys.path]
-        options = json.dumps([theirs.fileno(), path, str(models_dir), max_seconds])
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code, options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-        )
-        theirs.close()
+    def __init__(
+        self, models_dir: Path, max_seconds: float, launched: Launched | None = None
+    ) -> None:
+        launched = launched or launch()
+        assert launched is not None, "processes can be forked here"
+        self._launched, self.connection = launched, launched.connection
+        with suppress(OSError):  # If it is dead, `load` says so.
+            self.connection.send((models_dir, max_seconds))
 
     def load(self) -> Loaded:
         """Wait until the models are loaded."""
         loaded = _loaded(self.connection)
-        self._shared_bytes = resident_bytes(psutil.Process(self._process.pid))
+        self._shared_bytes = resident_bytes(psutil.Process(self._launched.process.pid))
         return loaded
 
     def start(self) -> Worker | None:
@@ -214,7 +207,7 @@ class ForkStarter:
         try:
             self.connection.send(("fork", 0))
             for descriptor in (theirs.fileno(), their_output):
-                reduction.send_handle(self.connection, descriptor, self._process.pid)
+                reduction.send_handle(self.connection, descriptor, self._launched.process.pid)
             pid: int = self.connection.recv()
         except (EOFError, OSError):
             pid = 0
@@ -238,12 +231,7 @@ class ForkStarter:
 
     def close(self) -> None:
         """End the process and all of its workers."""
-        self.connection.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._launched.close()
 
 
 class SpawnStarter:
@@ -318,7 +306,8 @@ def _loaded(connection: Connection) -> Loaded:
     return answer
 
 
-def make_starter(models_dir: Path, max_seconds: float) -> Starter:
+def make_starter(models_dir: Path, max_seconds: float, launched: Launched | None = None) -> Starter:
     """Choose how workers start on this system, and begin to load the models."""
-    kind = ForkStarter if hasattr(os, "fork") else SpawnStarter
-    return kind(models_dir, max_seconds)
+    if hasattr(os, "fork"):
+        return ForkStarter(models_dir, max_seconds, launched)
+    return SpawnStarter(models_dir, max_seconds)

@@ -277,9 +277,9 @@ def test_a_killed_worker_takes_only_its_own_task_along(pool, long_file):
 
 @needs_posix
 def test_the_pool_outlives_the_process_that_forks(pool):
-    forker = pool._starter._process.pid
+    forker = pool._starter._launched.process.pid
     os.kill(forker, signal.SIGKILL)
-    wait_for(lambda: pool._starter._process.pid != forker)
+    wait_for(lambda: pool._starter._launched.process.pid != forker)
     assert len(frames(pool.run(TASK, "a", upload(SHORT_FILE)))) == 6
 
 
@@ -304,7 +304,9 @@ def test_what_decoders_print_is_bounded(caplog):
 
 def test_workers_can_be_spawned(monkeypatch):
     """As on Windows."""
-    monkeypatch.setattr(pool_module, "make_starter", lambda *arguments: SpawnStarter(*arguments))
+    monkeypatch.setattr(
+        pool_module, "make_starter", lambda folder, seconds, _: SpawnStarter(folder, seconds)
+    )
     pool = started()
     try:
         assert frames(pool.run(TASK, "a", upload(SHORT_FILE))).shape == (6, 2)
