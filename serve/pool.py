@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Protocol
 
@@ -38,9 +39,9 @@ from serve.tasks import (
     READY,
     UPLOAD_NAME,
     Answer,
-    Order,
     Task,
     Upload,
+    make_order,
 )
 
 TICK_SECONDS = 0.05
@@ -63,9 +64,6 @@ MAX_TASKS, KEPT_BYTES = 1000, 40_000_000
 
 MAX_CLIENTS = 10_000
 """So many clients with long tasks are remembered."""
-
-SMALL_BYTES = 1_000_000
-"""An upload up to this size is sent to the worker; of a larger one, the open file."""
 
 
 class Pool(Protocol):
@@ -455,31 +453,8 @@ class WorkerPool:
 
 def _send(worker: Worker, job: Job) -> None:
     """Send a job to its worker. If the worker is dead, the pool's thread finds out."""
-    upload = job.upload
-    if upload is None:
-        order, file = Order(job.task), None
-    else:
-        order, file = _order(job.task, upload), upload.file
-    try:
-        worker.send(order, file)
-    except (OSError, ValueError):
-        return
-
-
-def _order(task: Task, upload: Upload) -> Order:
-    if upload.end - upload.start > SMALL_BYTES and _is_on_disk(upload):
-        upload.file.flush()
-        return Order(task, part=(upload.start, upload.end))
-    upload.file.seek(upload.start)
-    return Order(task, upload.file.read(upload.end - upload.start))
-
-
-def _is_on_disk(upload: Upload) -> bool:
-    try:
-        upload.file.fileno()
-    except OSError:
-        return False
-    return True
+    with suppress(OSError, ValueError):
+        worker.send(make_order(job.task, job.upload), job.upload and job.upload.file)
 
 
 def make_pool(config: ServiceConfig, launched: Launched | None = None) -> Pool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, BinaryIO
@@ -18,6 +19,9 @@ from msr_utils.audio.source import AudioError, AudioTooLong
 from msr_utils.constants import TARGETS
 from msr_utils.inference.card import ModelCard
 from serve.request_errors import RequestError, WorkerFailed
+
+SMALL_BYTES = 1_000_000
+"""An upload up to this size is sent to the worker; of a larger one, the open file."""
 
 UPLOAD_NAME = "file"
 """Name of every uploaded file in messages."""
@@ -107,6 +111,19 @@ class Order:
     task: Task
     content: bytes = b""
     part: tuple[int, int] | None = None
+
+
+def make_order(task: Task, upload: Upload | None) -> Order:
+    """Pack a task and its upload for a worker."""
+    if upload is None:
+        return Order(task)
+    if upload.end - upload.start > SMALL_BYTES:
+        with suppress(OSError):  # A file in memory has no descriptor.
+            upload.file.fileno()
+            upload.file.flush()
+            return Order(task, part=(upload.start, upload.end))
+    upload.file.seek(upload.start)
+    return Order(task, upload.file.read(upload.end - upload.start))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from serve.lanes import LIVE, LONG, SHORT, Job, Lane
 from serve.pool import WorkerPool
 from serve.processes import SpawnStarter, Worker
 from serve.request_errors import RequestError, Unavailable
-from serve.tasks import DONE, MAX_VALUES, LiveTask, PredictTask, Upload
+from serve.tasks import DONE, MAX_VALUES, SMALL_BYTES, LiveTask, PredictTask, Upload
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +142,7 @@ def test_a_worker_gives_what_the_library_gives(pool):
 
 def test_a_large_upload_is_read_from_its_place_in_the_open_file(pool, tmp_path):
     large = audio(30, subtype="PCM_24")
-    assert len(large) > pool_module.SMALL_BYTES
+    assert len(large) > SMALL_BYTES
     path = tmp_path / "body"
     path.write_bytes(b"before" + large + b"after")
     with path.open("rb") as file:
