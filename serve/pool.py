@@ -453,8 +453,9 @@ class WorkerPool:
 
 def _send(worker: Worker, job: Job) -> None:
     """Send a job to its worker. If the worker is dead, the pool's thread finds out."""
+    file = None if job.upload is None else job.upload.file
     with suppress(OSError, ValueError):
-        worker.send(make_order(job.task, job.upload), job.upload and job.upload.file)
+        worker.send(make_order(job.task, job.upload), file)
 
 
 def make_pool(config: ServiceConfig, launched: Launched | None = None) -> Pool:
