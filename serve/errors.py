@@ -17,12 +17,12 @@ from werkzeug.exceptions import (
 from serve.hooks import current_record
 from serve.problems import (
     PROBLEM_TYPE,
-    RETRY_AFTER_S,
     RETRY_STATUSES,
     Problem,
     explain,
     too_large,
 )
+from serve.request_errors import RETRY_AFTER_S
 from serve.service import current_service
 
 

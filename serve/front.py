@@ -21,12 +21,12 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from serve.bridge import Environ, Receive, Send, WsgiApp, WsgiBridge
 from serve.config import ServiceConfig
-from serve.live import MAX_CHANNELS, RATES_HZ, SAMPLE_FORMATS
 from serve.logs import log
 from serve.problems import Problem, storage_error, too_large
 from serve.refusals import Refused, Refuser
 from serve.service import Service
 from serve.spool import Body, Lane
+from serve.states import MAX_CHANNELS, RATES_HZ, SAMPLE_FORMATS
 from serve.uploads import FORM_OVERHEAD_BYTES, MAX_STATE_BYTES
 
 if TYPE_CHECKING:

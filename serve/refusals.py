@@ -12,11 +12,11 @@ from serve.logs import log_request
 from serve.metrics import Metrics
 from serve.problems import (
     PROBLEM_TYPE,
-    RETRY_AFTER_S,
     RETRY_STATUSES,
     Problem,
     choose_request_id,
 )
+from serve.request_errors import RETRY_AFTER_S
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Headers as ASGI has them."""

@@ -12,8 +12,9 @@ from collections import Counter
 from concurrent.futures import Executor
 from typing import BinaryIO, cast
 
-from serve.problems import RETRY_AFTER_S, Problem
+from serve.problems import Problem
 from serve.refusals import Refused
+from serve.request_errors import RETRY_AFTER_S
 
 MEMORY_BYTES = 1_000_000
 """A body up to this size stays in memory. A larger one goes to an unnamed file."""

@@ -14,7 +14,9 @@ from flask import current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from serve.multipart import FormError, Part, TooManyParts, parse_form
-from serve.problems import RequestError, storage_error
+from serve.problems import storage_error
+from serve.request_errors import RequestError
+from serve.tasks import Upload
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 """What a multipart form may add to the size of its file."""
@@ -26,23 +28,6 @@ SPOOL_BYTES = 1_000_000
 """Where the server gives a stream, a body up to this size is copied to memory, else to a file."""
 
 MISSING = "missing; send the audio in a multipart field named 'file'"
-
-
-@dataclass(frozen=True)
-class Upload:
-    """An audio file as a part of the request's body, which is not copied.
-
-    Parameters
-    ----------
-    file : binary file
-        The body: a ``BytesIO`` or a temporary file. It is open as long as the request lasts.
-    start, end : int
-        Position of the audio in it.
-    """
-
-    file: BinaryIO
-    start: int
-    end: int
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,11 @@ AUDIO = st.one_of(
 # `light` runs everywhere; the default model depends on whether pretrained weights are at hand.
 app = create_app(
     ServiceConfig(
-        models_dir=MODELS_DIR, default_model="light", max_upload_bytes=3_000_000, max_seconds=30
+        models_dir=MODELS_DIR,
+        default_model="light",
+        max_upload_bytes=3_000_000,
+        max_seconds=30,
+        workers=0,
     )
 )
 

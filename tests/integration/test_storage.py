@@ -114,7 +114,9 @@ def test_upload_without_room_is_answered(limit, n_bytes, way, tmp_path):
 
 @pytest.fixture(scope="module")
 def client():
-    config = ServiceConfig(models_dir=MODELS_DIR, default_model="light", secret_key="k" * 16)
+    config = ServiceConfig(
+        models_dir=MODELS_DIR, default_model="light", secret_key="k" * 16, workers=0
+    )
     return create_app(config).test_client()
 
 
