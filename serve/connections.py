@@ -372,10 +372,11 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
         if self.timeout_keep_alive_task is not None:  # The timer of this class replaces it.
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
-        if self.phase == CLOSED:
-            return
         if self.transport.is_closing():
+            # The rest of the answer is still sent, if the client reads it.
             self._set_timer(WRITE_SECONDS, self.transport.abort)
+            return
+        if self.phase == CLOSED:
             return
         if self.phase == BODY:
             self.transport.close()  # What is left of the body must not be taken for a request.

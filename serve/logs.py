@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
 from queue import Full, Queue
@@ -49,9 +48,17 @@ class _WaitingHandler(QueueHandler):
     answered nevertheless.
     """
 
+    dropped = 0
+
     def enqueue(self, record: logging.LogRecord) -> None:
-        with suppress(Full):
+        try:
             self.queue.put_nowait(record)
+        except Full:
+            self.dropped += 1
+            return
+        if self.dropped:
+            lines, self.dropped = self.dropped, 0
+            log.warning("lines of the log were dropped", extra={"fields": {"lines": lines}})
 
 
 def configure() -> None:
