@@ -7,11 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from msr_utils.inference.model import BundleError
-from serve import logs
-from serve.app import create_app
-from serve.config import VARIABLES, ConfigError, ServiceConfig
-from serve.server import make_server, run, share_heaps
+from serve.launch import Launched, launch
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m serve") -> int:
@@ -29,12 +25,44 @@ def main(arguments: list[str] | None = None, program: str = "python -m serve") -
     int
         Exit code. It is 1 if the service cannot start; the reason is then on standard error.
     """
-    options = _parser(program).parse_args(arguments)
-    share_heaps()
-    logs.configure()
+    words = sys.argv[1:] if arguments is None else arguments
+    # The process that forks the workers starts first: the imports of both take most of the time.
+    launched = None if {"-h", "--help"} & {*words} else launch()
     try:
-        config = ServiceConfig.from_env(models_dir=options.models, threads=options.threads)
-        server = make_server(create_app(config), config, options.host, options.port)
+        return _run(_parser(program).parse_args(words), launched)
+    finally:
+        if launched is not None:
+            launched.close()
+
+
+def _run(options: argparse.Namespace, launched: Launched | None) -> int:
+    from msr_utils.inference.errors import BundleError
+    from serve import logs
+    from serve.config import ConfigError, ServiceConfig
+    from serve.pool import Pool, make_pool
+
+    logs.configure()
+    pool: Pool | None = None
+    try:
+        config = ServiceConfig.from_env(models_dir=options.models, workers=options.workers)
+        pool = make_pool(config, launched)
+        # Another process loads the models while this one loads the web server.
+        from serve.app import create_app
+        from serve.server import make_server, share_heaps
+
+        share_heaps()
+        server = make_server(create_app(config, pool), config, options.host, options.port)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        print(f"Music Sentiment Recognition at http://{host}:{server.port}", flush=True)
+        logs.reserve_stderr()
+        server.start()
+        logs.flush()
+        pool.close()  # Requests that still run end now: their tasks fail.
+        if server.is_busy:
+            # Without workers, a thread may still be in a decoder or in a network. The interpreter
+            # would crash on its way out.
+            os._exit(0)
+        return 0
     except (ConfigError, BundleError) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
@@ -48,14 +76,14 @@ def main(arguments: list[str] | None = None, program: str = "python -m serve") -
             file=sys.stderr,
         )
         return 1
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"Music Sentiment Recognition at http://{host}:{server.effective_port}", flush=True)
-    logs.reserve_stderr()
-    run(server, config.stop_seconds)
-    return 0
+    finally:
+        if pool is not None:
+            pool.close()
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
+    from serve.config import VARIABLES
+
     parser = argparse.ArgumentParser(
         prog=program,
         description="Serve the models over HTTP: an API, and a page to try them.",
@@ -66,7 +94,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--port", type=_port, default=8000, help="port to listen on, 0 for a free one (%(default)s)"
     )
-    parser.add_argument("--threads", type=int, help="requests that run at the same time (4)")
+    parser.add_argument("--workers", type=int, help="worker processes (one for each core)")
+    parser.add_argument("--threads", type=int, dest="workers", help=argparse.SUPPRESS)  # until 0.3
     parser.add_argument("--models", type=Path, help="folder of the model bundles (serve/models)")
     return parser
 

@@ -12,40 +12,41 @@ from serve.config import ServiceConfig
 from serve.errors import add_error_handlers
 from serve.hooks import add_hooks
 from serve.openapi import DESCRIPTION, document_models
+from serve.pool import Pool
 from serve.routes.health import health
 from serve.routes.live import live
 from serve.routes.models import models
 from serve.routes.pages import pages
 from serve.routes.predict import predict
-from serve.server import FORM_OVERHEAD_BYTES
 from serve.service import EXTENSION, Service
+from serve.uploads import FORM_OVERHEAD_BYTES
 
 
-def create_app(config: ServiceConfig | None = None) -> APIFlask:
-    """Create the application and load every model.
+def create_app(config: ServiceConfig | None = None, pool: Pool | None = None) -> APIFlask:
+    """Create the application, load every model and start the workers.
 
     Parameters
     ----------
     config : ServiceConfig, optional
         Read from the environment by default.
+    pool : Pool, optional
+        Result of `serve.pool.make_pool` with `config`. Made earlier, it loads the models while
+        the rest of the program starts.
 
     Raises
     ------
     ConfigError
         If a setting is not allowed, there is no model, or the default model is missing.
-    msr_utils.inference.model.BundleError
+    msr_utils.inference.errors.BundleError
         If a model is damaged or does not fit this version.
     """
     config = config or ServiceConfig.from_env()
-    service = Service.start(config)
+    service = Service.start(config, pool)
     app = APIFlask(
         __name__, title="Music Sentiment Recognition", version=__version__, docs_path=None
     )
     app.config.update(
-        # A text field has a limit of its own. Without it, Flask's default would refuse a file
-        # that is sent as text with a misleading "too large".
         MAX_CONTENT_LENGTH=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
-        MAX_FORM_MEMORY_SIZE=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
         DESCRIPTION=DESCRIPTION,
         SERVERS=[{"url": "."}],  # relative to the document, which may lie behind a path prefix
         TAGS=["Prediction", "Models", "Service"],

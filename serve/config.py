@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -16,8 +17,15 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from msr_utils.paths import MODELS_DIR
+from serve.logs import log
 
 ENV_PREFIX = "MSR_"
+
+MAX_LONG = 4
+"""Long tasks that run at the same time, or as many as there are workers, if these are more."""
+
+OLD_WORKERS = "MSR_THREADS"
+"""Name of MSR_WORKERS in version 0.2."""
 
 MIN_KEY_LENGTH = 16
 
@@ -34,8 +42,11 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
+        super().__init__(field, message)
+        self.field, self.message = field, message
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,13 @@ class Allowed:
     """Marks a type with the values that it allows, in words for an error message."""
 
     text: str
+
+
+def n_cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _split(value: object) -> object:
@@ -54,6 +72,7 @@ Folder = Annotated[DirectoryPath, Allowed("an existing folder")]
 Bytes = Annotated[int, Field(gt=0), Allowed("a whole number of bytes, greater than 0")]
 Count = Annotated[int, Field(gt=0), Allowed("a whole number greater than 0")]
 OptionalCount = Annotated[int | None, Field(gt=0), Allowed("a whole number greater than 0")]
+Workers = Annotated[int, Field(ge=0), Allowed("a whole number, 0 or greater")]
 Seconds = Annotated[
     float, Field(gt=0, allow_inf_nan=False), Allowed("a number of seconds, greater than 0")
 ]
@@ -63,6 +82,13 @@ Origins = Annotated[
     NoDecode,  # not JSON
     BeforeValidator(_split),
     Allowed("origins without a path such as https://example.org, with commas between, or *"),
+]
+HostName = Annotated[str, StringConstraints(pattern=r"^(\*|\[[0-9a-fA-F:.]+\]|[^/\s*:\[\]]+)$")]
+HostNames = Annotated[
+    tuple[HostName, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    Allowed("host names without a port such as music.example.org, with commas between, or *"),
 ]
 SecretKey = Annotated[
     SecretStr | None,
@@ -88,10 +114,12 @@ class ServiceConfig(BaseSettings):
         Largest audio file accepted.
     max_seconds : float > 0
         Longest audio accepted, counted while decoding.
-    threads : int > 0
-        Requests that run at the same time. Each keeps one core busy while it predicts.
+    workers : int >= 0
+        Worker processes for short requests: one for each core by default. Each keeps one core
+        busy while it predicts. With 0 this process does the work itself, and nothing limits its
+        time and memory: for tests and debugging.
     max_queue : int > 0
-        Requests that wait for a thread. Further requests are refused.
+        Requests of a lane that wait for a worker. Further requests are refused.
     max_wait_seconds : float > 0
         Longest time that a request waits.
     max_work_seconds : float > 0
@@ -107,8 +135,20 @@ class ServiceConfig(BaseSettings):
     max_per_client : int > 0, optional
         Requests of one client address that run or wait at the same time. By default there is no
         limit: one client may fill the queue. Behind a proxy, set `trusted_proxy` too.
+    max_connections : int > 0
+        Connections open at the same time. At the limit, the connection that has been idle longest
+        is closed to let another in. The limit is lower where the system allows fewer open files.
+    max_connections_per_client : int > 0, optional
+        Connections of one address. By default there is no limit of its own. It does not apply to
+        the trusted proxy.
+    max_spool_bytes : int > 0
+        Bytes of all uploads that are stored at the same time, in memory and in temporary files.
     trusted_proxy : str, optional
         Address of the proxy whose ``X-Forwarded-For`` header names the client.
+    allowed_hosts : tuple of str
+        Names under which the service is addressed, or ``*`` for any. The loopback names are always
+        allowed. By default, a service that listens on a loopback address allows only these, and
+        any other service allows every name.
     allowed_origins : tuple of str
         Origins whose pages may read the API's answers (CORS), such as ``https://example.org``,
         or ``*`` for all. By default none.
@@ -128,7 +168,7 @@ class ServiceConfig(BaseSettings):
     default_model: str | None = None
     max_upload_bytes: Bytes = 50_000_000
     max_seconds: Seconds = 900.0
-    threads: Count = 4
+    workers: Workers = Field(default_factory=n_cores)
     max_queue: Count = 16
     max_wait_seconds: Seconds = 30.0
     max_work_seconds: Seconds = 120.0
@@ -137,9 +177,18 @@ class ServiceConfig(BaseSettings):
     stop_seconds: Seconds = 20.0
     max_receive_seconds: Seconds = 300.0
     max_per_client: OptionalCount = None
+    max_connections: Count = 512
+    max_connections_per_client: OptionalCount = None
+    max_spool_bytes: Bytes = 500_000_000
     trusted_proxy: str | None = None
+    allowed_hosts: HostNames = ()
     allowed_origins: Origins = ()
     secret_key: SecretKey = None
+
+    @property
+    def threads(self) -> int:
+        """Threads of requests that run, or that wait in another than the first queue."""
+        return 3 * max(self.workers, MAX_LONG) + 2 * self.max_queue
 
     @classmethod
     def from_env(cls, **overrides: Any) -> ServiceConfig:
@@ -157,6 +206,9 @@ class ServiceConfig(BaseSettings):
             If a value is not allowed.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
+        if os.environ.get(OLD_WORKERS) and not os.environ.get(f"{ENV_PREFIX}WORKERS"):
+            log.warning("%s is now called %sWORKERS; use the new name", OLD_WORKERS, ENV_PREFIX)
+            given.setdefault("workers", os.environ[OLD_WORKERS])
         try:
             return cls(**given)
         except ValidationError as errors:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from http import HTTPStatus
 
 import apiflask
@@ -16,8 +15,14 @@ from werkzeug.exceptions import (
 )
 
 from serve.hooks import current_record
-from serve.limits import RETRY_AFTER_S
-from serve.problems import PROBLEM_TYPE, Problem, explain, too_large
+from serve.problems import (
+    PROBLEM_TYPE,
+    RETRY_STATUSES,
+    Problem,
+    explain,
+    too_large,
+)
+from serve.request_errors import RETRY_AFTER_S
 from serve.service import current_service
 
 
@@ -38,7 +43,7 @@ def _answer(problem: Problem) -> Response:
     response = jsonify(problem.document(current_record().request_id))
     response.status_code = problem.status
     response.mimetype = PROBLEM_TYPE
-    if problem.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+    if problem.status in RETRY_STATUSES:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 
@@ -63,12 +68,7 @@ def _not_found(error: NotFound) -> Response:
 
 
 def _body_too_large(error: RequestEntityTooLarge) -> Response:
-    max_bytes = current_service().config.max_upload_bytes
-    # A small body is refused because its form has too many parts.
-    if (request.content_length or math.inf) > max_bytes:
-        return _answer(too_large(max_bytes))
-    detail = f"form: more than {request.max_form_parts} fields; send only the field that is needed"
-    return _answer(Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, "form"))
+    return _answer(too_large(current_service().config.max_upload_bytes))
 
 
 def _invalid_options(error: apiflask.HTTPError) -> Response:

@@ -8,23 +8,15 @@ from functools import partial
 from typing import cast
 
 from flask import Flask, Response, g, request
+from werkzeug.exceptions import NotFound
 
 from serve.cors import cors_headers
+from serve.headers import NO_STORE, cache_control, security_headers
 from serve.logs import log_request
 from serve.metrics import Metrics
 from serve.ndjson import NDJSON
 from serve.problems import choose_request_id
 from serve.service import current_service
-
-SECURITY_HEADERS = {
-    # blob: is a file on the user's own machine, which the page plays without uploading it.
-    "Content-Security-Policy": (
-        "default-src 'self'; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
-        "form-action 'self'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
 @dataclass
@@ -62,14 +54,23 @@ def add_hooks(app: Flask) -> None:
 def _begin() -> None:
     identifier = choose_request_id(request.headers.get("X-Request-ID"))
     g.record = RequestRecord(identifier, time.perf_counter())
+    if request.endpoint == "static" and request.path.endswith("/"):
+        raise NotFound  # Flask would serve the file without the slash.
 
 
 def _finish(response: Response) -> Response:
     service, record = current_service(), current_record()
     response.headers["X-Request-ID"] = record.request_id
-    response.headers.update(SECURITY_HEADERS)
     origin = request.headers.get("Origin")
-    response.headers.extend(cors_headers(request.path, origin, service.config.allowed_origins))
+    cors = cors_headers(request.path, origin, service.config.allowed_origins)
+    response.headers.extend(cors)
+    response.headers.update(security_headers("Access-Control-Allow-Origin" in cors))
+    kept = cache_control(request.path, response.status_code)
+    response.headers["Cache-Control"] = kept
+    if kept != NO_STORE and not response.is_streamed:
+        # A file has its tag already.
+        response.add_etag()
+        response.make_conditional(request)
     route = request.url_rule.rule if request.url_rule else ""
     write = partial(_write, service.metrics, record, request.method, route, response.status_code)
     if response.mimetype == NDJSON:

@@ -1,61 +1,15 @@
-"""Limits on the number of requests that run at a time.
-
-A limit of the whole service is answered with status 503, a limit of one client with status 429.
-"""
+"""Limit on the requests of one client; more are answered with status 429."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Condition, Lock
+from threading import Lock
 
-from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
+from werkzeug.exceptions import TooManyRequests
 
-RETRY_AFTER_S = 5
-"""Seconds after which a refused client should try again."""
-
-
-class ConcurrencyLimiter:
-    """Context manager that lets a limited number of threads run at the same time.
-
-    Parameters
-    ----------
-    max_running : int > 0
-        Threads that may be inside the context.
-    max_waiting : int >= 0
-        Threads that may wait to enter.
-    max_wait_s : float > 0
-        Longest time that a thread waits.
-    """
-
-    def __init__(self, max_running: int, max_waiting: int, max_wait_s: float) -> None:
-        self._max_running = max_running
-        self._max_waiting = max_waiting
-        self._max_wait_s = max_wait_s
-        self._changed = Condition()
-        self.running = 0
-        self.waiting = 0
-
-    def __enter__(self) -> None:
-        with self._changed:
-            if self.running >= self._max_running and self.waiting >= self._max_waiting:
-                raise _busy(f"running requests: {self.running}, waiting requests: {self.waiting}")
-            self.waiting += 1
-            try:
-                entered = self._changed.wait_for(
-                    lambda: self.running < self._max_running, self._max_wait_s
-                )
-            finally:
-                self.waiting -= 1
-            if not entered:
-                raise _busy(f"this request waited {self._max_wait_s:g} s for its turn")
-            self.running += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._changed:
-            self.running -= 1
-            self._changed.notify()
+from serve.request_errors import RETRY_AFTER_S
 
 
 class PerClientLimiter:
@@ -96,9 +50,3 @@ class PerClientLimiter:
                 self._counts[client] -= 1
                 if not self._counts[client]:
                     del self._counts[client]
-
-
-def _busy(reason: str) -> ServiceUnavailable:
-    return ServiceUnavailable(
-        f"the service is busy ({reason}); try again in {RETRY_AFTER_S} s", retry_after=RETRY_AFTER_S
-    )

@@ -8,38 +8,22 @@ blocks. The result is the same to the last bit.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
-import re
 import struct
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
-from typing import Any
 
 import numpy as np
 import soxr
-from itsdangerous import BadSignature, TimestampSigner
 
 from msr_utils.audio.decode import MAX_SAMPLE, mix
 from msr_utils.constants import FRAME_SECONDS
 from msr_utils.inference.model import Model, Stream
-from serve.problems import RequestError
-
-SAMPLE_FORMATS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
-"""Sample formats of a chunk, by their names in ffmpeg."""
-
-INT16_SCALE = 32768
-"""Full scale of 16-bit samples."""
-
-RATES_HZ = (4_000, 192_000)
-"""Lowest and highest sample rate of a chunk."""
-
-MAX_CHANNELS = 8
+from serve.request_errors import RequestError
+from serve.states import INT16_SCALE, SAMPLE_FORMATS, StateError
 
 FILTER_HALF_LENGTH = 128
 """Half the length of soxr's HQ filter, in samples of the lower rate, with a margin: at all rates
@@ -47,21 +31,6 @@ allowed here its impulse response is below 1e-6 of its peak from 106 samples on.
 
 MAX_RESTART_DISTANCE = 2**20
 """Longest distance between the input samples at which a resampler may restart."""
-
-_STATE = re.compile(r"live1\.(\d{1,9})\.(.*)", re.DOTALL)
-"""Version, length of what follows, and the signed content."""
-
-
-class StateError(RequestError):
-    """A state that cannot be continued; the message says why.
-
-    Parameters
-    ----------
-    message : str
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, "state", message)
 
 
 # ------------------------------------------------------------------------------ samples
@@ -328,58 +297,39 @@ class LiveStream:
         return live
 
 
-def fingerprint(model: Model) -> dict[str, str]:
-    """Hashes of the network and of its features. A state can be resumed only if both match."""
-    return {"model_sha256": model.card.model_sha256, "feature_hash": model.features.hash}
-
-
-class StateSigner:
-    """Sign states with HMAC-SHA-256 and the time of signing, and verify them.
+def resume(models: Mapping[str, Model], state: bytes, name: str | None, rate: int) -> LiveStream:
+    """Resume the stream of a state, or start one if the state is empty.
 
     Parameters
     ----------
-    key : str
-        Secret. Processes with the same key can resume each other's states.
-    max_age_s : float > 0
-        Greatest age of a state that is accepted.
+    models : mapping of str to Model
+    state : bytes
+        Verified content.
+    name : str, optional
+        Model that the client asks for; without a state it must be given.
+    rate : int > 0
+        Sample rate of the chunk in Hz.
+
+    Raises
+    ------
+    StateError
+        If the state is not of this model and rate.
     """
-
-    def __init__(self, key: str, max_age_s: float) -> None:
-        self._signer = TimestampSigner(
-            key, salt="msr.live", key_derivation="hmac", digest_method=hashlib.sha256
+    if not state:
+        assert name is not None, "the front chooses the model of the first chunk"
+        return LiveStream(models[name], rate)
+    stream = LiveStream.unpack(state, models)
+    if name not in (None, stream.model.name):
+        raise StateError(
+            f"made by the model {stream.model.name!r}, but this chunk is for {name!r}; start again"
         )
-        self._max_age_s = max_age_s
+    if rate != stream.rate:
+        raise StateError(
+            f"made from audio at {stream.rate} Hz, but this chunk has {rate} Hz; start again"
+        )
+    return stream
 
-    def sign(self, content: bytes) -> str:
-        """Make a state of its content."""
-        signed = self._signer.sign(base64.urlsafe_b64encode(content)).decode()
-        return f"live1.{len(signed)}.{signed}"
 
-    def verify(self, state: str) -> bytes:
-        """Verify a state and return its content.
-
-        Raises
-        ------
-        StateError
-            If the text is not a state, was cut short or altered, was signed with another key, or
-            is too old.
-        """
-        match = _STATE.fullmatch(state.strip())
-        if match is None:
-            raise StateError("not made by this service; send the state of the previous answer")
-        length, signed = int(match[1]), match[2]
-        if len(signed) < length:
-            raise StateError(
-                f"cut short: {len(signed)} of {length} characters arrived; send all of it"
-            )
-        try:
-            content, signed_at = self._signer.unsign(signed, return_timestamp=True)
-        except BadSignature:
-            raise StateError(
-                "altered, or signed with another key (MSR_SECRET_KEY); start again"
-            ) from None
-        # The signer's own check of age would refuse a state from a machine whose clock is ahead.
-        age_s = time.time() - signed_at.timestamp()
-        if age_s > self._max_age_s:
-            raise StateError(f"{age_s:.0f} s old, the limit is {self._max_age_s:g} s; start again")
-        return base64.urlsafe_b64decode(content)
+def fingerprint(model: Model) -> dict[str, str]:
+    """Hashes of the network and of its features. A state can be resumed only if both match."""
+    return {"model_sha256": model.card.model_sha256, "feature_hash": model.features.hash}

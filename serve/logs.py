@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
 import sys
+import time
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from queue import Full, Queue
 
 log = logging.getLogger("serve")
 
@@ -27,13 +31,52 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, ensure_ascii=False, default=str)
 
 
+MAX_WAITING = 10_000
+"""Most lines that wait to be written."""
+
+FLUSH_SECONDS = 1.0
+"""Longest time to write the last lines when the process ends."""
+
+_stream = logging.StreamHandler()
+_waiting: Queue[logging.LogRecord] = Queue(MAX_WAITING)
+
+
+class _WaitingHandler(QueueHandler):
+    """Hand a line to the thread that writes, or drop it if too many wait.
+
+    Nobody may read what the service writes, and then a write never ends. Requests must be
+    answered nevertheless.
+    """
+
+    dropped = 0
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        try:
+            self.queue.put_nowait(record)
+        except Full:
+            self.dropped += 1
+            return
+        if self.dropped:
+            lines, self.dropped = self.dropped, 0
+            log.warning("lines of the log were dropped", extra={"fields": {"lines": lines}})
+
+
 def configure() -> None:
     """Send the log to standard error."""
-    handler = logging.StreamHandler()
+    handler = _WaitingHandler(_waiting)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # Under load it is normal that requests wait for a thread. That needs no line each.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    if handler in logging.getLogger().handlers:
+        QueueListener(_waiting, _stream).start()
+        atexit.register(flush)
+
+
+def flush() -> None:
+    """Wait until all lines are written, but no longer than `FLUSH_SECONDS`."""
+    deadline = time.monotonic() + FLUSH_SECONDS
+    while not _waiting.empty() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.01)  # The last line has left the queue and may not be written yet.
 
 
 def reserve_stderr() -> None:
@@ -46,9 +89,7 @@ def reserve_stderr() -> None:
     with open(os.devnull, "wb") as devnull:
         os.dup2(devnull.fileno(), 2)
     sys.stderr = log_stream
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(log_stream)
+    _stream.setStream(log_stream)
 
 
 def log_request(method: str, route: str, status: int, seconds: float, **fields: object) -> None:

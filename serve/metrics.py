@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from serve.lanes import LANES
+from serve.pool import Pool
 
 __all__ = ["BUCKETS_S", "CONTENT_TYPE", "Metrics"]
 
@@ -28,11 +36,11 @@ class Metrics:
 
     Parameters
     ----------
-    running, waiting : callable
-        Give the numbers of requests that run and wait now.
+    pool : Pool
+        Does the work of requests.
     """
 
-    def __init__(self, running: Callable[[], int], waiting: Callable[[], int]) -> None:
+    def __init__(self, pool: Pool) -> None:
         # A registry of its own: several applications may live in one process.
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -48,11 +56,7 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=self._registry,
         )
-        for name, help_text, value in (
-            ("msr_requests_in_flight", "Requests that run now.", running),
-            ("msr_requests_waiting", "Requests that wait for a thread now.", waiting),
-        ):
-            Gauge(name, help_text, registry=self._registry).set_function(value)
+        self._registry.register(_PoolCollector(pool))
 
     def record(self, route: str, status: int, seconds: float, audio_s: float = 0.0) -> None:
         """Count a request.
@@ -76,3 +80,35 @@ class Metrics:
     def text(self) -> bytes:
         """All metrics in the text format of Prometheus, version 0.0.4."""
         return generate_latest(self._registry)
+
+
+class _PoolCollector(Collector):
+    """What the pool of workers does now."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def collect(self) -> Iterator[Metric]:
+        pool = self._pool
+        yield GaugeMetricFamily("msr_workers", "Worker processes.", pool.n_workers)
+        running, waiting = (
+            GaugeMetricFamily(name, text, labels=["lane"])
+            for name, text in (
+                ("msr_requests_in_flight", "Requests that run now."),
+                ("msr_requests_waiting", "Requests that wait for a worker now."),
+            )
+        )
+        for lane in LANES:
+            running.add_metric([lane], pool.running(lane))
+            waiting.add_metric([lane], pool.waiting(lane))
+        killed = CounterMetricFamily(
+            "msr_workers_killed", "Workers that ended before their task did.", labels=["reason"]
+        )
+        for reason, number in sorted(pool.killed.items()):
+            killed.add_metric([reason], number)
+        dropped = CounterMetricFamily(
+            "msr_output_dropped_bytes",
+            "Bytes that decoders printed and that were not logged.",
+            pool.dropped_bytes,
+        )
+        yield from (running, waiting, killed, dropped)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from msr_utils.constants import FRAME_SECONDS, TARGETS
-from msr_utils.inference.model import FilePrediction
 from msr_utils.inference.prediction import Prediction, Smoother, bounds, rounded
 from serve.problems import explain
+from serve.running import RunningPrediction
 from serve.schemas import PredictOptions
 
 NDJSON = "application/x-ndjson"
@@ -21,7 +21,7 @@ NO_FRAMES = np.zeros((0, len(TARGETS)), np.float32)
 
 
 def prediction_lines(
-    prediction: FilePrediction,
+    prediction: RunningPrediction,
     options: PredictOptions,
     margins: Mapping[str, float],
     summarise: Callable[[Prediction], dict[str, Any]],
@@ -33,7 +33,7 @@ def prediction_lines(
 
     Parameters
     ----------
-    prediction : FilePrediction
+    prediction : RunningPrediction
         Not iterated yet.
     options : PredictOptions
     margins : mapping of str to float
@@ -59,7 +59,7 @@ def prediction_lines(
 
 
 def _lines(
-    prediction: FilePrediction,
+    prediction: RunningPrediction,
     blocks: Iterator[np.ndarray],
     options: PredictOptions,
     margins: Mapping[str, float],

@@ -8,10 +8,10 @@ from typing import Any
 from msr_utils.affect import AXIS_ENDS, quadrant
 from msr_utils.audio.formats import FORMAT_NAMES, SUFFIXES
 from msr_utils.constants import FRAME_SECONDS, TARGETS
-from msr_utils.inference.model import VERSION_DIGITS
+from msr_utils.inference.card import VERSION_DIGITS
 from serve import schemas
-from serve.bundles import LoadedModels
-from serve.problems import PROBLEM_TYPE, Problem
+from serve.catalogue import Catalogue
+from serve.problems import PROBLEM_TYPE, RETRY_STATUSES, Problem
 
 DESCRIPTION = (
     "Valence ({} to {}) and arousal ({} to {}) of music, both from -1 to 1, for every half second. "
@@ -228,7 +228,7 @@ def problem_responses(*statuses: int, examples: Mapping[int, Problem] | None = N
         responses[status] = {
             "description": description,
             "content": {PROBLEM_TYPE: content},
-            **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
+            **({"headers": RETRY_AFTER} if status in RETRY_STATUSES else {}),
         }
     return responses
 
@@ -293,7 +293,7 @@ LIVE_BODY = {
 }
 
 
-def document_models(models: LoadedModels) -> Callable[[Any], Any]:
+def document_models(models: Catalogue) -> Callable[[Any], Any]:
     """Make a processor that completes the document: request bodies and names of the models."""
 
     def complete(spec: dict[str, Any]) -> dict[str, Any]:

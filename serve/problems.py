@@ -13,8 +13,16 @@ from werkzeug.exceptions import HTTPException
 
 from msr_utils.audio.source import AudioError, AudioTooLong, TimeLimitExceeded
 from serve.logs import log
+from serve.request_errors import RequestError, Unavailable
 
 PROBLEM_TYPE = "application/problem+json"
+
+RETRY_STATUSES = (
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.INSUFFICIENT_STORAGE,
+)
+"""Statuses whose answers have the header ``Retry-After``."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -60,25 +68,6 @@ class Problem:
         return document if self.field is None else {**document, "field": self.field}
 
 
-class RequestError(HTTPException):
-    """A request that cannot be answered because of one of its fields.
-
-    Parameters
-    ----------
-    status : int
-        HTTP status.
-    field : str
-        Name of the form field or of the option.
-    message : str
-        What is wrong, and what to do.
-    """
-
-    def __init__(self, status: int, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.code = status
-        self.field = field
-
-
 class StorageError(HTTPException):
     """An upload that cannot be stored while it is read, for instance because the disk is full."""
 
@@ -107,6 +96,10 @@ def explain(error: Exception, request_id: str) -> Problem:
     request_id : str
         Identifier of the request, for the log.
     """
+    if isinstance(error, RequestError):
+        return Problem(error.status, str(error), error.field)
+    if isinstance(error, Unavailable):
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
     for kind, status in (
         (AudioTooLong, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
         (AudioError, HTTPStatus.UNPROCESSABLE_ENTITY),

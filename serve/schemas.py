@@ -12,7 +12,7 @@ from marshmallow import INCLUDE, post_load
 
 from msr_utils.affect import AXIS_ENDS
 from msr_utils.constants import FRAME_SECONDS, TARGETS
-from serve.live import MAX_CHANNELS, RATES_HZ, SAMPLE_FORMATS
+from serve.states import MAX_CHANNELS, RATES_HZ, SAMPLE_FORMATS
 
 MAX_SMOOTHING_S = 60
 
@@ -105,7 +105,7 @@ class LiveOptions:
         Sample rate in Hz.
     channels : int > 0
     format : str
-        Sample format, a key of `serve.live.SAMPLE_FORMATS`.
+        Sample format, a key of `serve.states.SAMPLE_FORMATS`.
     model : str or None
         None for the model of the state, or the default model if there is no state yet.
     final : bool

@@ -9,11 +9,13 @@ from typing import cast
 
 from flask import Flask, current_app
 
-from serve.bundles import LoadedModels, load_models
-from serve.config import ServiceConfig
-from serve.limits import ConcurrencyLimiter, PerClientLimiter
-from serve.live import StateSigner
+from serve.catalogue import Catalogue
+from serve.config import ConfigError, ServiceConfig
+from serve.limits import PerClientLimiter
+from serve.logs import log
 from serve.metrics import Metrics
+from serve.pool import Pool, make_pool
+from serve.states import StateSigner
 
 EXTENSION = "msr"
 """Key of the service in ``app.extensions``."""
@@ -26,9 +28,9 @@ class Service:
     Parameters
     ----------
     config : ServiceConfig
-    models : LoadedModels
-    running : ConcurrencyLimiter
-        Limits the requests that run at the same time.
+    models : Catalogue
+    pool : Pool
+        Does the work of requests.
     clients : PerClientLimiter
         Limits the requests of each client.
     signer : StateSigner
@@ -39,35 +41,52 @@ class Service:
     """
 
     config: ServiceConfig
-    models: LoadedModels
-    running: ConcurrencyLimiter
+    models: Catalogue
+    pool: Pool
     clients: PerClientLimiter
     signer: StateSigner
     metrics: Metrics
     stopping: Event
 
     @classmethod
-    def start(cls, config: ServiceConfig) -> Service:
+    def start(cls, config: ServiceConfig, pool: Pool | None = None) -> Service:
         """Load the models and set the limits.
+
+        Parameters
+        ----------
+        config : ServiceConfig
+        pool : Pool, optional
+            One that was made with `config` and is not loaded yet.
 
         Raises
         ------
         ConfigError
             If there is no model, or the default model is missing.
-        msr_utils.inference.model.BundleError
+        msr_utils.inference.errors.BundleError
             If a model is damaged or does not fit this version.
         """
-        running = ConcurrencyLimiter(config.threads, config.max_queue, config.max_wait_seconds)
+        pool = pool or make_pool(config)
+        for reason in pool.load():
+            log.warning("model left out: %s", reason)
+        try:
+            catalogue = Catalogue.of(pool.cards, config)
+        except ConfigError:
+            pool.close()
+            raise
         key = config.secret_key.get_secret_value() if config.secret_key else secrets.token_hex(32)
         return cls(
             config=config,
-            models=load_models(config),
-            running=running,
+            models=catalogue,
+            pool=pool,
             clients=PerClientLimiter(config.max_per_client),
             signer=StateSigner(key, config.max_state_seconds),
-            metrics=Metrics(lambda: running.running, lambda: running.waiting),
+            metrics=Metrics(pool),
             stopping=Event(),
         )
+
+    def close(self) -> None:
+        """End the workers."""
+        self.pool.close()
 
 
 def service_of(app: Flask) -> Service:

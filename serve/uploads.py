@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import IO, cast
+from typing import BinaryIO, cast
 
-from flask import request
-from werkzeug.datastructures import FileStorage
+from flask import current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from serve.problems import RequestError, storage_error
+from serve.multipart import FormError, Part, TooManyParts, parse_form
+from serve.problems import storage_error
+from serve.request_errors import RequestError
+from serve.tasks import Upload
+
+FORM_OVERHEAD_BYTES = 64 * 1024
+"""What a multipart form may add to the size of its file."""
+
+MAX_STATE_BYTES = 2_000_000
+"""Longest state of live audio that is read. A real one has .15 to .3 MB."""
 
 SPOOL_BYTES = 1_000_000
-"""A raw upload up to this size stays in memory. A larger one goes to an unnamed file."""
+"""Where the server gives a stream, a body up to this size is copied to memory, else to a file."""
+
+MISSING = "missing; send the audio in a multipart field named 'file'"
 
 
 @dataclass(frozen=True)
@@ -37,18 +46,13 @@ class Chunk:
     state: str
 
 
-def read_upload(max_bytes: int) -> FileStorage:
-    """Read the audio file of the current request, from its form or from its raw body.
+def read_upload(max_bytes: int) -> Upload:
+    """Find the audio file of the current request, in its form or as its raw body.
 
     Parameters
     ----------
     max_bytes : int
         Largest file accepted.
-
-    Returns
-    -------
-    FileStorage
-        Open file at its start. Its name is always ``file``: the client's name is not used.
 
     Raises
     ------
@@ -59,69 +63,79 @@ def read_upload(max_bytes: int) -> FileStorage:
     StorageError
         If there is no room for a temporary file.
     """
+    file, size = _body()
     if request.mimetype == "multipart/form-data":
-        _parse_form()
-        upload = _form_file()
+        part = _form_file(_form(file, size))
+        upload = Upload(file, part.start, part.end)
+    elif size:
+        upload = Upload(file, 0, size)
     else:
-        spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115, the caller closes
-        with _storing():
-            shutil.copyfileobj(request.stream, spool)
-            spool.flush()
-        if not spool.tell():
-            raise _wrong(
-                "file",
-                "missing; send the audio in a multipart field named 'file', or as the raw body",
-            )
-        upload = FileStorage(cast(IO[bytes], spool), filename="file", name="file")
-    size = upload.stream.seek(0, io.SEEK_END)
-    upload.stream.seek(0)
-    if size > max_bytes:
+        raise _wrong("file", f"{MISSING}, or as the raw body")
+    if upload.end - upload.start > max_bytes:
         raise RequestEntityTooLarge
-    if not size:
+    if upload.end == upload.start:
         raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "file", "empty (0 bytes)")
     return upload
 
 
-@contextmanager
-def _storing() -> Iterator[None]:
-    """Tell the client if a temporary file cannot be written."""
+def _body() -> tuple[BinaryIO, int]:
+    """The body of the current request as a seekable file, and its size.
+
+    The service's own server gives such a file. Others give a stream, which is copied.
+    """
+    stream = cast(BinaryIO, request.environ["wsgi.input"])
+    seekable = getattr(stream, "seekable", None)
+    if not (callable(seekable) and seekable()):
+        return _copy(cast(BinaryIO, request.stream))
+    size = stream.seek(0, io.SEEK_END)
+    if not request.environ.get("wsgi.input_terminated"):
+        size = min(size, request.content_length or 0)
+    if size > current_app.config["MAX_CONTENT_LENGTH"]:
+        raise RequestEntityTooLarge
+    return stream, size
+
+
+def _copy(stream: BinaryIO) -> tuple[BinaryIO, int]:
+    """Copy a body, which Werkzeug limits to ``MAX_CONTENT_LENGTH``."""
+    spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115, it outlives this
     try:
-        yield
+        shutil.copyfileobj(stream, spool)
+        spool.flush()
     except (ConnectionError, TimeoutError):
         raise  # The client is gone.
     except OSError as error:
         raise storage_error(error) from error
+    return cast(BinaryIO, spool), spool.tell()
 
 
-def _parse_form() -> None:
-    """Parse the form of the current request. Its larger files go to temporary files."""
-    with _storing():
-        for file in request.files.values():
-            file.stream.flush()
+def _form(file: BinaryIO, size: int) -> list[Part]:
+    """The fields of the form of the current request; none if it has no boundary."""
+    boundary = request.mimetype_params.get("boundary", "")
+    if not boundary or not size:
+        return []
+    try:
+        return parse_form(file, size, boundary)
+    except TooManyParts as error:
+        raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "form", str(error)) from None
+    except FormError as error:
+        raise _wrong("form", str(error)) from None
 
 
-def _form_file() -> FileStorage:
+def _form_file(parts: list[Part]) -> Part:
     """Find the only file of the form, in its field ``file``."""
-    files = request.files.getlist("file")
+    files = [part for part in parts if part.is_file and part.name == "file"]
     if files:
-        _refuse_other_fields("file")
+        _refuse_other_fields(parts, "file")
     if len(files) > 1:
         raise _wrong("file", f"send one file per request, not {len(files)}")
-    if not files and "file" in request.form:
+    if not files and any(part.name == "file" for part in parts):
         raise _wrong("file", "this is text, not a file; with curl, write -F file=@song.mp3")
     if not files:
-        others = ", ".join(repr(name) for name in [*request.files, *request.form])
-        raise _wrong(
-            "file",
-            "missing; send the audio in a multipart field named 'file'"
-            + (f" (this form has {others})" if others else ""),
-        )
-    if not files[0].filename:
+        others = ", ".join(dict.fromkeys(repr(part.name) for part in parts))
+        raise _wrong("file", MISSING + (f" (this form has {others})" if others else ""))
+    if not files[0].has_file_name:
         raise _wrong("file", "no file was chosen")
-    stream = files[0].stream
-    # Flask closes the files of a request when it ends, but a streamed answer still reads this one.
-    files[0].stream = io.BytesIO()
-    return FileStorage(stream, filename="file", name="file")
+    return files[0]
 
 
 def read_chunk(max_bytes: int, final: bool) -> Chunk:
@@ -140,7 +154,7 @@ def read_chunk(max_bytes: int, final: bool) -> Chunk:
         If the body is not a form.
     RequestError
         If the field ``chunk`` is not one file of at most `max_bytes`, is empty, or if ``state``
-        is not text.
+        is not text or is too long.
     StorageError
         If there is no room for a temporary file.
     """
@@ -149,38 +163,46 @@ def read_chunk(max_bytes: int, final: bool) -> Chunk:
             "send multipart/form-data with the PCM samples as the file 'chunk' and, from the "
             "second chunk on, the state of the previous answer as the text 'state'"
         )
-    _parse_form()
-    files = request.files.getlist("chunk")
-    for name in ("chunk", "state"):
-        if len(request.files.getlist(name) + request.form.getlist(name)) > 1:
+    file, size = _body()
+    parts = _form(file, size)
+    chunks = [part for part in parts if part.name == "chunk"]
+    states = [part for part in parts if part.name == "state"]
+    for name, found in (("chunk", chunks), ("state", states)):
+        if len(found) > 1:
             raise _wrong(name, "send only one per request")
-    if "state" in request.files:
+    if any(part.is_file for part in states):
         raise _wrong("state", "this is a file, not text; with curl, write -F 'state=<file'")
-    if "chunk" in request.form:
+    if any(not part.is_file for part in chunks):
         raise _wrong("chunk", "this is text, not a file; with curl, write -F chunk=@samples.raw")
-    state = request.form.get("state", "")
-    if not files and not (final and state):
+    for name, found, largest, what in (
+        ("chunk", chunks, max_bytes, "send shorter chunks"),
+        ("state", states, MAX_STATE_BYTES, "send the state of the previous answer as it is"),
+    ):
+        if found and found[0].end - found[0].start > largest:
+            limit = f"larger than the limit of {largest / 1e6:g} MB; {what}"
+            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, name, limit)
+    state = _content(file, states[0]).decode("utf-8", "replace") if states else ""
+    if not chunks and not (final and state):
         raise _wrong("chunk", "missing; send PCM samples as the multipart file 'chunk'")
-    _refuse_other_fields("chunk", "state")
-    samples = files[0].read(max_bytes + 1) if files else b""
-    if len(samples) > max_bytes:
-        raise RequestError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "chunk",
-            f"larger than the limit of {max_bytes / 1e6:g} MB; send shorter chunks",
-        )
+    _refuse_other_fields(parts, "chunk", "state")
+    samples = _content(file, chunks[0]) if chunks else b""
     if not samples and not final:
         raise RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "chunk", "empty (0 bytes)")
     return Chunk(samples, state)
 
 
-def _refuse_other_fields(*known: str) -> None:
+def _content(file: BinaryIO, part: Part) -> bytes:
+    file.seek(part.start, os.SEEK_SET)
+    return file.read(part.end - part.start)
+
+
+def _refuse_other_fields(parts: list[Part], *known: str) -> None:
     """Refuse a form with another field: it would have no effect, and may be a misplaced option."""
-    for name in (*request.files, *request.form):
-        if name not in known:
+    for part in parts:
+        if part.name not in known:
             names = " and ".join(map(repr, known))
             raise _wrong(
-                name,
+                part.name,
                 f"this form takes only {names}; put options into the address, as in "
                 f"{request.path}?model=NAME",
             )

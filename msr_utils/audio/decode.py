@@ -149,6 +149,7 @@ class AudioFile:
         self._limits = limits or Limits()
         self.name = source_name(source)
         self._seconds, self._rate, self._channels = 0.0, 0, 0
+        self._values = 0
         self._low, self._high = np.inf, -np.inf  # smallest and largest sample of the mix
         self._cancelled: list[tuple[float, float]] = []
         self._defects: list[Defect] = []
@@ -211,6 +212,14 @@ class AudioFile:
         longest = self._limits.seconds
         if longest is not None and self._seconds > longest:
             raise AudioTooLong(f"{self.name}: longer than the {longest:g} s that are accepted")
+        self._values += samples.size
+        most = self._limits.values
+        if most is not None and self._values > most:
+            raise AudioTooLong(
+                f"{self.name}: more than the {most / 1e6:g} million samples that are accepted, "
+                f"over all of its {samples.shape[1]} channel(s) at {rate} Hz; convert it to stereo "
+                "at 48 kHz"
+            )
         mixed, cancelled = mix(samples, rate)
         for begin, end in cancelled:
             joins = bool(self._cancelled) and self._cancelled[-1][1] >= start_s + begin

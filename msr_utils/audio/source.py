@@ -75,10 +75,14 @@ class Limits:
         Longest audio accepted. Decoded samples are counted, because headers can be wrong.
     work_seconds : float > 0, optional
         Longest time that the work may take.
+    values : int > 0, optional
+        Most decoded values accepted: samples times channels. They say what decoding costs, which
+        the seconds alone do not.
     """
 
     seconds: float | None = None
     work_seconds: float | None = None
+    values: int | None = None
 
 
 class Deadline:
@@ -216,11 +220,16 @@ class FilePart(io.RawIOBase):
     file : binary file
     start, end : int
         Positions in bytes.
+    name : str
+        Its name in messages.
     """
 
-    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+    def __init__(
+        self, file: BinaryIO, start: int, end: int, name: str = "the uploaded audio"
+    ) -> None:
         self._file, self._start, self._size = file, start, end - start
         self._position = 0
+        self.name = name
 
     def readable(self) -> bool:
         return True

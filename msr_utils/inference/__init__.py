@@ -13,20 +13,39 @@
 True
 """
 
-from msr_utils.audio.source import TimeLimitExceeded
-from msr_utils.inference.card import CardError, ModelCard
-from msr_utils.inference.model import (
-    BundleError,
-    FilePrediction,
-    Model,
-    PretrainedWeightsMissing,
-    Stream,
-    available,
-    load,
-    load_default,
-    usable,
-)
-from msr_utils.inference.prediction import Prediction, Smoother
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from msr_utils.audio.source import TimeLimitExceeded
+    from msr_utils.inference.card import CardError, ModelCard
+    from msr_utils.inference.errors import BundleError, PretrainedWeightsMissing
+    from msr_utils.inference.model import (
+        FilePrediction,
+        Model,
+        Stream,
+        available,
+        load,
+        load_default,
+        usable,
+    )
+    from msr_utils.inference.prediction import Prediction, Smoother
+
+_MODULES = {
+    "msr_utils.audio.source": ("TimeLimitExceeded",),
+    "msr_utils.inference.card": ("CardError", "ModelCard"),
+    "msr_utils.inference.errors": ("BundleError", "PretrainedWeightsMissing"),
+    "msr_utils.inference.model": (
+        "FilePrediction",
+        "Model",
+        "Stream",
+        "available",
+        "load",
+        "load_default",
+        "usable",
+    ),
+    "msr_utils.inference.prediction": ("Prediction", "Smoother"),
+}
 
 __all__ = [
     "BundleError",
@@ -44,3 +63,11 @@ __all__ = [
     "load_default",
     "usable",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is used: the front of the service needs no decoder and no network."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

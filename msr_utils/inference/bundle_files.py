@@ -1,4 +1,4 @@
-"""The files of a bundle, and the errors of those that cannot be used."""
+"""The files of a bundle."""
 
 from __future__ import annotations
 
@@ -8,29 +8,8 @@ import onnxruntime as ort
 
 from msr_utils.features.config import FeatureConfig
 from msr_utils.inference.card import CardError, ModelCard
+from msr_utils.inference.errors import BundleError
 from msr_utils.io import read_json
-
-
-class BundleError(ValueError):
-    """A bundle that is incomplete, was altered or does not fit this version.
-
-    Parameters
-    ----------
-    message : str
-    file : str
-        Name of the bundle's file concerned; empty if it is not about one.
-    field : str
-        Key in this file; empty if it is not about one.
-    """
-
-    def __init__(self, message: str, file: str = "", field: str = "") -> None:
-        super().__init__(message)
-        self.file = file
-        self.field = field
-
-
-class PretrainedWeightsMissing(BundleError):
-    """A complete bundle that needs pretrained weights, which were not fetched."""
 
 
 def read_card(folder: Path) -> ModelCard:

@@ -6,17 +6,27 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Real
+from pathlib import Path
 from typing import Any, Self
 
 from msr_utils.constants import TARGETS
 from msr_utils.io import plain
 from msr_utils.metrics.estimate import Estimate
+from msr_utils.paths import MODELS_DIR
 
 KINDS = ("recurrent", "frame", "window")
 """How a network sees time. "recurrent": it carries a state from frame to frame. "frame": it maps
 each frame alone, and the features hold the past. "window": it needs a whole window at once."""
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
+
+
+PREFERRED = ("full", "light")
+"""Default bundles: the first that is installed with its pretrained weights is used. They come
+first because they were trained on more than one kind of music."""
+
+VERSION_DIGITS = 12
+"""Hexadecimal digits of a bundle's version."""
 
 
 class CardError(ValueError):
@@ -108,6 +118,16 @@ class ModelCard(ModelDescription):
     max_frames: int | None = None
     parity_max_difference: float = math.nan
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """Start of the SHA-256 of the network, `VERSION_DIGITS` long."""
+        return self.model_sha256[:VERSION_DIGITS]
+
+    @property
+    def is_causal(self) -> bool:
+        """True if the model can follow a live stream: no value needs later frames."""
+        return self.kind != "window"
 
     @classmethod
     def from_json(cls, stored: Any) -> Self:
@@ -203,3 +223,8 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "parity_max_difference": ("a number", _is_number),
 }
 """Known fields of ``card.json``: what each must be, in words and as a check."""
+
+
+def available(models_dir: str | Path = MODELS_DIR) -> list[str]:
+    """Names of the bundles in a folder, sorted."""
+    return sorted(path.parent.name for path in Path(models_dir).glob("*/card.json"))

@@ -10,16 +10,12 @@ import numpy as np
 
 from msr_utils.audio.decode import AudioFile
 from msr_utils.audio.source import AudioError, AudioSource, Limits
-from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
+from msr_utils.constants import SCALE, TARGETS
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.features.weights import PretrainedWeightsError
-from msr_utils.inference.bundle_files import (
-    BundleError,
-    PretrainedWeightsMissing,
-    load_network,
-    read_card,
-    read_features,
-)
+from msr_utils.inference.bundle_files import load_network, read_card, read_features
+from msr_utils.inference.card import PREFERRED, VERSION_DIGITS, available
+from msr_utils.inference.errors import BundleError, PretrainedWeightsMissing
 from msr_utils.inference.prediction import Prediction
 from msr_utils.io import sha256_file
 from msr_utils.paths import MODELS_DIR
@@ -37,14 +33,6 @@ __all__ = [
     "load_default",
     "usable",
 ]
-
-PREFERRED = ("full", "light")
-"""Default bundles: the first that is installed with its pretrained weights is used. They come
-first because they were trained on more than one kind of music."""
-
-
-VERSION_DIGITS = 12
-"""Hexadecimal digits of a bundle's version."""
 
 
 class Model:
@@ -112,7 +100,7 @@ class Model:
     @property
     def version(self) -> str:
         """Start of the SHA-256 of the network, `VERSION_DIGITS` long."""
-        return self.card.model_sha256[:VERSION_DIGITS]
+        return self.card.version
 
     @property
     def margins(self) -> Mapping[str, float]:
@@ -127,7 +115,7 @@ class Model:
     @property
     def is_causal(self) -> bool:
         """True if the model can follow a live stream: no value needs later frames."""
-        return self.card.kind != "window"
+        return self.card.is_causal
 
     def run(
         self, features: np.ndarray, state: np.ndarray | None = None
@@ -208,6 +196,8 @@ class FilePrediction:
         Longest audio accepted.
     max_work_seconds : float > 0, optional
         Longest time that the iteration may take.
+    max_values : int > 0, optional
+        Most samples accepted, over all channels.
     on_samples, on_features : callable, optional
         Called with each block of samples, (n,) at the rate of the model's features, and with the
         feature frames of each block, (frames, D). They see what the model sees, without a second
@@ -220,12 +210,13 @@ class FilePrediction:
         source: AudioSource,
         max_seconds: float | None = None,
         max_work_seconds: float | None = None,
+        max_values: int | None = None,
         on_samples: Callable[[np.ndarray], None] | None = None,
         on_features: Callable[[np.ndarray], None] | None = None,
     ) -> None:
         self._model = model
         self._on_samples, self._on_features = on_samples, on_features
-        limits = Limits(max_seconds, max_work_seconds)
+        limits = Limits(max_seconds, max_work_seconds, max_values)
         self._audio = AudioFile(source, model.features.sample_rate, limits)
         self._parts: list[np.ndarray] = []
 
@@ -264,17 +255,8 @@ class FilePrediction:
     def prediction(self) -> Prediction:
         """All values of the iteration as one prediction."""
         values = np.concatenate(self._parts)
-        times_s = np.arange(1, len(values) + 1) * FRAME_SECONDS
-        return Prediction(
-            self._model.name,
-            times_s,
-            values[:, 0],
-            values[:, 1],
-            self._audio.warnings,
-            self._model.margins,
-            self._model.version,
-            self._audio.facts.silent,
-        )
+        warnings, silent = self._audio.warnings, self._audio.facts.silent
+        return Prediction.of_values(values, self._model.card, warnings, silent)
 
 
 class Stream:
@@ -382,11 +364,6 @@ class Stream:
         curves, self._state = self._model.run(features[None], self._state)
         clipped: np.ndarray = np.clip(curves[0], *SCALE)
         return clipped
-
-
-def available(models_dir: str | Path = MODELS_DIR) -> list[str]:
-    """Names of the bundles in a folder, sorted."""
-    return sorted(path.parent.name for path in Path(models_dir).glob("*/card.json"))
 
 
 def usable(models_dir: str | Path = MODELS_DIR) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from msr_utils.affect import quadrant
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
+from msr_utils.inference.card import ModelCard
 
 DECIMALS = 6
 """Decimals of values in CSV files and in the service's answers. Values of a live stream equal
@@ -66,6 +67,30 @@ class Prediction:
     margins: Mapping[str, float] = field(default_factory=dict)
     version: str = ""
     silent: bool = False
+
+    @classmethod
+    def of_values(
+        cls,
+        values: np.ndarray,
+        card: ModelCard,
+        warnings: tuple[str, ...] = (),
+        silent: bool = False,
+    ) -> Prediction:
+        """Make a prediction of the values of a model.
+
+        Parameters
+        ----------
+        values : np.ndarray [shape=(T, 2), dtype=float32]
+            (valence, arousal) of consecutive frames.
+        card : ModelCard
+        warnings : tuple of str
+        silent : bool
+        """
+        times_s = np.arange(1, len(values) + 1) * FRAME_SECONDS
+        return cls(
+            card.name, times_s, values[:, 0], values[:, 1], warnings, card.margins, card.version,
+            silent,
+        )  # fmt: skip
 
     @property
     def model_id(self) -> str:

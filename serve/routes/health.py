@@ -28,7 +28,7 @@ health = APIBlueprint("health", __name__)
 @health.doc(tags=["Service"], operation_id="health", extensions=shell("curl {host}/healthz"))
 def healthz() -> dict[str, Any]:
     """Tell that the service is alive."""
-    return {"status": "ok", "models": len(current_service().models.by_name)}
+    return {"status": "ok", "models": len(current_service().models.cards)}
 
 
 @health.get("/readyz")
@@ -48,7 +48,7 @@ def readyz() -> dict[str, Any]:
     service = current_service()
     if service.stopping.is_set():
         raise ServiceUnavailable(STOPPING_PROBLEM.detail)
-    hashes = {name: model.card.model_sha256 for name, model in service.models.by_name.items()}
+    hashes = {name: card.model_sha256 for name, card in service.models.cards.items()}
     return {"status": "ready", "models": hashes}
 
 

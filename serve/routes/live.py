@@ -12,10 +12,11 @@ from msr_utils.constants import TARGETS
 from msr_utils.inference.prediction import bounds, rounded
 from serve import schemas
 from serve.hooks import current_record
-from serve.live import LiveStream, StateError, read_samples
+from serve.lanes import LIVE
 from serve.openapi import LIVE_EXAMPLE, LIVE_PROBLEMS, problem_responses, shell
 from serve.schemas import LiveOptions
-from serve.service import Service, current_service
+from serve.service import current_service
+from serve.tasks import LiveTask
 from serve.uploads import read_chunk
 
 live = APIBlueprint("live", __name__)
@@ -45,46 +46,32 @@ def follow(options: LiveOptions) -> dict[str, Any]:
     start = time.perf_counter()
     service = current_service()
     chunk = read_chunk(service.config.max_upload_bytes, options.final)
-    samples = read_samples(
-        chunk.samples,
-        options.format,
-        options.channels,
-        options.rate,
-        service.config.max_chunk_seconds,
+    state = service.signer.verify(chunk.state) if chunk.state else b""
+    task = LiveTask(
+        model=options.model if state else service.models.choose_causal(options.model).name,
+        state=state,
+        samples=chunk.samples,
+        format=options.format,
+        channels=options.channels,
+        rate=options.rate,
+        last=options.final,
+        max_seconds=service.config.max_chunk_seconds,
     )
-    with service.clients.request_of(request.remote_addr), service.running:
-        stream = _resume(service, chunk.state, options)
-        frames = stream.push(samples, last=options.final)
-        # No chunk follows the last one.
-        state = None if options.final else service.signer.sign(stream.pack())
+    client = request.remote_addr
+    with service.clients.request_of(client):
+        (answer,) = service.pool.run(task, client, lane=LIVE)
+    card = service.models.choose(answer.fields["model"])
     record = current_record()
-    record.model, record.audio_s = stream.model.name, len(samples) / options.rate
-    curves = dict(zip(TARGETS, frames.values.T, strict=True))
-    curves |= bounds(curves, stream.model.margins)
+    record.model, record.audio_s = card.name, answer.fields["chunk_s"]
+    curves = dict(zip(TARGETS, answer.frames.T, strict=True))
+    curves |= bounds(curves, card.margins)
     return {
-        "model": stream.model.name,
-        "model_version": stream.model.version,
-        "audio_s": stream.seconds,
-        "times_s": frames.times_s.tolist(),
+        "model": card.name,
+        "model_version": card.version,
+        "audio_s": answer.fields["audio_s"],
+        "times_s": answer.fields["times_s"],
         **{name: rounded(values) for name, values in curves.items()},
-        "state": state,
+        # No chunk follows the last one.
+        "state": None if options.final else service.signer.sign(answer.rest),
         "elapsed_ms": round(1000 * (time.perf_counter() - start), 1),
     }
-
-
-def _resume(service: Service, state: str, options: LiveOptions) -> LiveStream:
-    """Resume the stream of a state, or start one if the state is empty."""
-    if not state:
-        return LiveStream(service.models.choose_causal(options.model), options.rate)
-    stream = LiveStream.unpack(service.signer.verify(state), service.models.by_name)
-    name = stream.model.name
-    if options.model not in (None, name):
-        raise StateError(
-            f"made by the model {name!r}, but this chunk is for {options.model!r}; start again"
-        )
-    if options.rate != stream.rate:
-        raise StateError(
-            f"made from audio at {stream.rate} Hz, but this chunk has {options.rate} Hz; "
-            "start again"
-        )
-    return stream

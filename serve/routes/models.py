@@ -30,12 +30,12 @@ def list_models() -> dict[str, Any]:
         "models": [
             {
                 "name": name,
-                "title": model.card.title,
-                "kind": model.card.kind,
+                "title": card.title,
+                "kind": card.kind,
                 "default": name == loaded.default,
                 "card": card_url(name),
             }
-            for name, model in loaded.by_name.items()
+            for name, card in loaded.cards.items()
         ]
     }
 
@@ -46,4 +46,4 @@ def list_models() -> dict[str, Any]:
 def model_card(name: str) -> Response:
     """Show a model's card: its training data, its scores and its limits."""
     # As a response it is not reduced to the schema: a card may have more members.
-    return jsonify(current_service().models.choose(name, HTTPStatus.NOT_FOUND).card.to_json())
+    return jsonify(current_service().models.choose(name, HTTPStatus.NOT_FOUND).to_json())

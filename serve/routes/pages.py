@@ -7,11 +7,18 @@ from typing import Any, cast
 
 from apiflask import APIBlueprint, APIFlask
 from flask import current_app, render_template, request, url_for
+from markupsafe import escape
 
 from msr_utils.affect import AXIS_ENDS, QUADRANTS
 from msr_utils.audio.formats import AUDIO_SUFFIXES, FORMAT_NAMES
 from serve.openapi import EXAMPLE_HOST
 from serve.service import current_service
+
+RENDERED = "msr-pages"
+"""Key of the rendered pages in ``app.extensions``."""
+
+ANY_HOST = "http://host.invalid"
+"""Stands in a rendered page for the address under which the service was asked."""
 
 pages = APIBlueprint("pages", __name__, enable_openapi=False)
 
@@ -49,6 +56,11 @@ def index() -> str:
 
 @pages.get("/docs")
 def docs() -> str:
-    """The OpenAPI document as a page."""
-    spec = cast(APIFlask, current_app).spec
-    return render_template("docs.html", spec=spec, example_host=EXAMPLE_HOST)
+    """The OpenAPI document as a page. It is rendered once; only the address is put in each time."""
+    pages_by_name: dict[str, str] = current_app.extensions.setdefault(RENDERED, {})
+    if "docs" not in pages_by_name:
+        spec = cast(APIFlask, current_app).spec
+        pages_by_name["docs"] = render_template(
+            "docs.html", spec=spec, example_host=EXAMPLE_HOST, host=ANY_HOST
+        )
+    return pages_by_name["docs"].replace(ANY_HOST, escape(request.host_url[:-1]))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request, stream_with_context
 
-from msr_utils.inference.model import FilePrediction
 from msr_utils.inference.prediction import Prediction
 from serve import schemas
 from serve.hooks import current_record
@@ -24,8 +23,10 @@ from serve.openapi import (
     shell,
 )
 from serve.routes.models import card_url
+from serve.running import RunningPrediction
 from serve.schemas import PredictOptions
 from serve.service import current_service
+from serve.tasks import MAX_VALUES, PredictTask
 from serve.uploads import read_upload
 
 predict = APIBlueprint("predict", __name__)
@@ -98,20 +99,20 @@ def predict_file(options: PredictOptions) -> Response | tuple[dict[str, Any], di
     else that the JSON answer has, or `error` with the problem.
     """
     service, record = current_service(), current_record()
+    config = service.config
     name = service.models.default if options.model is None else options.model
-    model = service.models.choose(name)
+    card = service.models.choose(name)
     content_type = request.accept_mimetypes.best_match(CONTENT_TYPES)
     summarise = Summariser(name, options, time.perf_counter())
     record.model = name
     with ExitStack() as resources:
         resources.enter_context(service.clients.request_of(request.remote_addr))
-        resources.enter_context(service.running)
-        upload = resources.enter_context(closing(read_upload(service.config.max_upload_bytes)))
-        running = FilePrediction(
-            model, upload, service.config.max_seconds, service.config.max_work_seconds
-        )
+        task = PredictTask(name, config.max_seconds, MAX_VALUES)
+        upload = read_upload(config.max_upload_bytes)
+        running = RunningPrediction(card, service.pool.run(task, request.remote_addr, upload))
+        resources.callback(running.close)
         if content_type == NDJSON:
-            lines = prediction_lines(running, options, model.margins, summarise, record.request_id)
+            lines = prediction_lines(running, options, card.margins, summarise, record.request_id)
             response = Response(stream_with_context(lines), mimetype=NDJSON, headers=HEADERS)
             # The answer is computed while it is sent, so it keeps its place until it is closed.
             response.call_on_close(resources.pop_all().close)

@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 import click
 import numpy as np
+import psutil
 import soundfile as sf
 from tqdm import tqdm
 
@@ -37,11 +38,15 @@ if __package__:
 else:  # run as a script
     import bench_features as features
 
+from msr_utils.inference.model import usable
 from msr_utils.io import write_json, write_text
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 
-START_S, RESIDENT_MB, LIVE_MS, SLOPE_KB = 1.5, 250, 15, 1000
+START_S, RESIDENT_MB, LIVE_MS, SLOPE_KB = 1.0, 600, 15, 400
 """What we aim at, see `aims`; the slope is memory per 1000 requests."""
+
+SCALING = {"full": 1.8, "light": 1.7}
+"""Model -> how many times as fast two workers should be as one."""
 
 ANSWER_MS = {"full": 1500}
 """Model -> most milliseconds for 45 s of MP3: a pretrained network takes longer."""
@@ -50,7 +55,10 @@ OTHER_ANSWER_MS = 120
 """The same for all other models."""
 
 LOAD_REQUESTS, LOAD_CLIENTS, LOAD_ROUNDS = 2000, 64, 6
-THROUGHPUT_THREADS = 2
+THROUGHPUT_WORKERS, THROUGHPUT_CLIENTS = (1, 2), 4
+OPEN_LOOP_SHARES, OPEN_LOOP_SECONDS = (0.5, 0.9, 1.5), 20.0
+"""Requests come at these shares of the capacity, each for this long."""
+
 LIVE_SECONDS = 0.5
 
 # A service
@@ -68,13 +76,22 @@ class Service:
     def connect(self, timeout_s: float = 120) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
 
+    def processes(self) -> list[psutil.Process]:
+        """The service's processes: the first one, the one that forks, and the workers."""
+        first = psutil.Process(self.pid)
+        return [first, *first.children(recursive=True)]
+
     def resident_mb(self) -> float:
-        """Memory of the process that is in RAM, in MB (10^6 bytes)."""
-        status = Path(f"/proc/{self.pid}/status")
-        if status.is_file():
-            return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) * 1024 / 1e6
-        done = subprocess.run(["ps", "-o", "rss=", "-p", str(self.pid)], capture_output=True)
-        return int(done.stdout) * 1024 / 1e6
+        """Memory of all processes that is in RAM, in MB (10^6 bytes).
+
+        On Linux, memory that processes share counts once. Elsewhere shared memory is left out.
+        """
+        total = 0
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):  # A worker may end at any time.
+                memory = process.memory_full_info()
+                total += getattr(memory, "pss", memory.uss)
+        return total / 1e6
 
 
 @contextmanager
@@ -220,34 +237,108 @@ def measure_live(running: Service, path: Path, models: list[dict]) -> list[dict]
     return rows
 
 
-def measure_throughput(models: Path, log: Path, paths: list[Path], rounds: int) -> dict:
-    """Files answered in a second when as many clients ask as there are threads, and some more."""
+def measure_throughput(models: Path, log: Path, paths: list[Path], rounds: int) -> list[dict]:
+    """Files answered in a second by each number of workers, always for the same clients."""
+    names = [name for name in SCALING if name in usable(models)] or [None]
     clips = [path.read_bytes() for path in paths] * rounds
     audio_s = rounds * sum(sf.info(path).duration for path in paths)
-    with (
-        service(models, log, "--threads", str(THROUGHPUT_THREADS)) as running,
-        ThreadPoolExecutor(2 * THROUGHPUT_THREADS) as pool,
-    ):
+    rows = []
+    for workers in THROUGHPUT_WORKERS:
+        with (
+            service(models, log, "--workers", str(workers)) as running,
+            ThreadPoolExecutor(THROUGHPUT_CLIENTS) as pool,
+        ):
+            for name in names:
+                path = "/v1/predict" + (f"?model={name}" if name else "")
 
-        def post(clip: bytes) -> tuple[int, str]:
-            connection = running.connect()
-            status, _, body = ask(connection, "POST", "/v1/predict", clip)
-            connection.close()
-            return status, json.loads(body).get("model")
+                def post(clip: bytes, path: str = path, running: Service = running) -> str:
+                    connection = running.connect()
+                    status, _, body = ask(connection, "POST", path, clip)
+                    connection.close()
+                    if status != 200:
+                        raise click.ClickException(f"throughput: {status}: {body.decode()}")
+                    return json.loads(body)["model"]
 
-        _, model = post(clips[0])
-        start = time.perf_counter()
-        answers = [*tqdm(pool.map(post, clips), "throughput", len(clips), leave=False)]
-        seconds = time.perf_counter() - start
-    if set(answers) != {(200, model)}:
-        raise click.ClickException(f"throughput: answers were {Counter(answers)}")
+                model = post(clips[0])
+                start = time.perf_counter()
+                for _ in tqdm(pool.map(post, clips), "throughput", len(clips), leave=False):
+                    pass
+                seconds = time.perf_counter() - start
+                rows.append(
+                    {
+                        "model": model,
+                        "workers": workers,
+                        "clients": THROUGHPUT_CLIENTS,
+                        "files": len(clips),
+                        "files_per_s": len(clips) / seconds,
+                        "realtime": audio_s / seconds,
+                    }
+                )
+    return rows
+
+
+def scaling(throughput: list[dict]) -> dict[str, float]:
+    """Model -> throughput of the most workers as a multiple of that of the fewest."""
+    first, last = THROUGHPUT_WORKERS[0], THROUGHPUT_WORKERS[-1]
+    rates = {(row["model"], row["workers"]): row["files_per_s"] for row in throughput}
     return {
-        "model": model,
-        "threads": THROUGHPUT_THREADS,
-        "files": len(clips),
-        "files_per_s": len(clips) / seconds,
-        "realtime": audio_s / seconds,
+        model: rates[model, last] / rates[model, first]
+        for model, workers in rates
+        if workers == first
     }
+
+
+def measure_open_loop(
+    models: Path, log: Path, clip: bytes, seconds: float, model: str | None = None
+) -> dict:
+    """Answers to requests that come at fixed times, whether earlier ones are answered or not.
+
+    A client that waits for its answer before it asks again would hide how long others wait
+    (coordinated omission). Times count from when a request should have been sent.
+    """
+    path = "/v1/predict" + (f"?model={model}" if model else "")
+    workers = THROUGHPUT_WORKERS[-1]
+    rows = []
+    with service(models, log, "--workers", str(workers)) as running, ThreadPoolExecutor(64) as pool:
+
+        def post(due: float) -> tuple[float, int]:
+            time.sleep(max(due - time.perf_counter(), 0))
+            connection = running.connect()
+            status, *_ = ask(connection, "POST", path, clip)
+            connection.close()
+            return time.perf_counter() - due, status
+
+        warm = [*pool.map(post, [0.0] * workers * 2)]
+        start = time.perf_counter()
+        n = max(int(seconds), 2) * workers
+        with ThreadPoolExecutor(2 * workers) as few:
+            done = [*few.map(post, [0.0] * n)]
+        capacity = n / (time.perf_counter() - start)
+        wrong = {status for _, status in [*warm, *done]} - {200}
+        if wrong:
+            raise click.ClickException(f"open loop: answers {wrong} before it began")
+        for share in tqdm(OPEN_LOOP_SHARES, "open loop", leave=False):
+            rate = share * capacity
+            start = time.perf_counter() + 0.1
+            dues = [start + k / rate for k in range(max(int(rate * seconds), 4))]
+            answers = [*pool.map(post, dues)]
+            statuses = Counter(status for _, status in answers)
+            if set(statuses) - {200, 503}:
+                raise click.ClickException(f"open loop: answers {statuses}")
+            times = [1e3 * spent for spent, status in answers if status == 200]
+            p50, p95, p99 = np.percentile(times, (50, 95, 99)).tolist() if times else [None] * 3
+            rows.append(
+                {
+                    "share": share,
+                    "per_s": rate,
+                    "requests": len(dues),
+                    "p50_ms": p50,
+                    "p95_ms": p95,
+                    "p99_ms": p99,
+                    "refused": statuses[503],
+                }
+            )
+    return {"capacity_per_s": capacity, "workers": workers, "seconds": seconds, "rows": rows}
 
 
 # Load
@@ -279,7 +370,7 @@ def kinds() -> list[Kind]:
     sf.write(nan, np.full(9000, np.nan, np.float32), 8000, format="WAV", subtype="FLOAT")
     pcm, form_kind = form(chunk=(short[:22_050] * 32767).astype("<i2").tobytes())
     forged, _ = form(chunk=bytes(4000), state=b"live1.8.forged!!")
-    post = b"POST /v1/predict HTTP/1.1\r\nHost: here\r\n"
+    post = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
     bad = frozenset({400}), frozenset({404}), frozenset({422})
     return [
         Kind("good WAV", body=wav),
@@ -412,6 +503,16 @@ def aims(results: dict) -> list[dict]:
     for row in results["answers"]:
         most = ANSWER_MS.get(row["model"], OTHER_ANSWER_MS)
         aim(f"{row['model']} answers a clip in {most} ms", row["median_ms"], " ms", most)
+    for model, times in scaling(results["throughput"]).items():
+        least = SCALING.get(model)
+        if least is not None:
+            rows.append(
+                {
+                    "aim": f"{model}: two workers at least {least:g} times as fast as one",
+                    "figure": f"{times:.2f} times",
+                    "met": bool(times >= least),
+                }
+            )
     for row in results["live"]:
         text = f"{row['model']} answers {LIVE_SECONDS:g} s of live audio in {LIVE_MS} ms"
         aim(text, row["median_ms"], " ms", LIVE_MS)
@@ -425,7 +526,7 @@ def aims(results: dict) -> list[dict]:
 def render(results: dict) -> str:
     """The report in Markdown, from nothing but `results`."""
     clips, computer, start = results["clips"], results["machine"], results["start"]
-    load, throughput = results["load"], results["throughput"]
+    load, loop = results["load"], results["open_loop"]
     busy = "" if results["cpu_share"] >= features.QUIET else ": the machine was busy"
     verdict = {True: "met", False: "missed", None: "not measured"}
     packages = ", ".join(
@@ -490,11 +591,42 @@ Live audio, in chunks of {LIVE_SECONDS:g} s at the clip's rate and with its chan
 
 ## Throughput
 
-With {throughput["threads"]} threads and twice as many clients, by `{
-        throughput["model"]
-    }`, the default:
-{throughput["files_per_s"]:.1f} clips a second, {throughput["realtime"]:.0f} times real time
-({throughput["files"]} clips).
+{THROUGHPUT_CLIENTS} clients, each with a request of its own all the time:
+
+{
+        features.table(
+            ("model", "workers", "clips a second", "times real time", "clips"),
+            [
+                (f"`{r['model']}`", r["workers"], r["files_per_s"], r["realtime"], r["files"])
+                for r in results["throughput"]
+            ],
+        )
+    }
+
+## Open loop
+
+Requests come at fixed times, {loop["seconds"]:g} s long for each row, whether earlier ones are
+answered or not. With {loop["workers"]} workers and the default model, {
+        loop["capacity_per_s"]:.1f} clips a
+second are the capacity. Milliseconds count from when a request was due; a refused request gets a
+503 with Retry-After.
+
+{
+        features.table(
+            ("share of capacity", "requests", "p50", "p95", "p99", "refused"),
+            [
+                (
+                    f"{r['share']:.0%}",
+                    r["requests"],
+                    r["p50_ms"],
+                    r["p95_ms"],
+                    r["p99_ms"],
+                    r["refused"],
+                )
+                for r in loop["rows"]
+            ],
+        )
+    }
 
 ## Load
 
@@ -533,6 +665,8 @@ def run(
         live = measure_live(running, paths[0], answers)
     cpu_share = (features.cpu_seconds() - cpu_began) / (time.perf_counter() - began)
     throughput = measure_throughput(models, log, paths, 1 if quick else 4)
+    clip = paths[0].read_bytes()
+    open_loop = measure_open_loop(models, log, clip, 1.0 if quick else OPEN_LOOP_SECONDS)
     load = measure_load(
         models, log, *((200, 16, 1) if quick else (LOAD_REQUESTS, LOAD_CLIENTS, LOAD_ROUNDS))
     )
@@ -547,6 +681,7 @@ def run(
         "answers": answers,
         "live": live,
         "throughput": throughput,
+        "open_loop": open_loop,
         "load": load,
         "peers": peers,
     }  # fmt: skip

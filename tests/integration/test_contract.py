@@ -27,7 +27,11 @@ AUDIO = st.one_of(
 # `light` runs everywhere; the default model depends on whether pretrained weights are at hand.
 app = create_app(
     ServiceConfig(
-        models_dir=MODELS_DIR, default_model="light", max_upload_bytes=3_000_000, max_seconds=30
+        models_dir=MODELS_DIR,
+        default_model="light",
+        max_upload_bytes=3_000_000,
+        max_seconds=30,
+        workers=0,
     )
 )
 
@@ -88,7 +92,9 @@ def test_every_error_is_documented_as_a_problem(document):
                 statuses.add(status)
                 assert set(response["content"]) == {PROBLEM}
                 assert response["content"][PROBLEM]["example"]["status"] == int(status)
-            assert ("Retry-After" in response.get("headers", {})) is (status in {"429", "503"})
+            assert ("Retry-After" in response.get("headers", {})) is (
+                status in {"429", "503", "507"}
+            )
     assert statuses == {"400", "404", "408", "413", "415", "422", "429", "503", "507"}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 from benchmarks import bench_service as bench
+from benchmarks import soak_service
 from click.testing import CliRunner, Result
 from conftest import tone
 
@@ -64,7 +65,13 @@ def test_every_figure_is_there(results, out):
     assert results["live"][0]["n"] == 4  # Of six chunks; the first two set things up.
     assert 0 < results["start"]["median_s"] <= results["start"]["worst_s"]
     assert 20 < results["start"]["resident_mb"] < bench.RESIDENT_MB
-    assert results["throughput"]["realtime"] > 1
+    for row in results["throughput"]:
+        assert row["realtime"] > 1
+    assert {row["workers"] for row in results["throughput"]} == {1, 2}
+    assert [row["share"] for row in results["open_loop"]["rows"]] == [0.5, 0.9, 1.5]
+    for row in results["open_loop"]["rows"]:
+        assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        assert 0 <= row["refused"] < row["requests"]
     (peer,) = results["peers"]
     assert peer["package"] == "vibenet"
     assert peer["best"] > 0 if "best" in peer else peer["note"] == "not installed"
@@ -78,17 +85,21 @@ def test_every_figure_is_there(results, out):
 def test_aims_are_met_missed_or_not_measured(results):
     def verdicts(**changes: float | list) -> list[bool | None]:
         changed = copy.deepcopy(results)
-        changed["start"]["median_s"] = changes.get("start", 1.0)
+        changed["start"]["median_s"] = changes.get("start", 0.9)
         for row in [*changed["answers"], *changed["live"]]:
             row["median_ms"] = changes.get("ms", 10.0)
         changed["load"] |= {"wrong": changes.get("wrong", []), "peak_mb": changes.get("mb", 99.0)}
         changed["load"]["slope_kb_per_1000"] = changes.get("slope")
+        for row in changed["throughput"]:
+            row["files_per_s"] = float(row["workers"]) ** changes.get("power", 1.0)
         return [aim["met"] for aim in bench.aims(changed)]
 
-    n = len(results["answers"]) + len(results["live"])
+    n = len(results["answers"]) + len(results["live"]) + len(bench.scaling(results["throughput"]))
     assert verdicts() == [True] * (n + 3) + [None]
     assert verdicts(slope=-3.0) == [True] * (n + 4)
-    assert verdicts(start=1.6, ms=1600.0, wrong=["x"], mb=251.0, slope=1001.0) == [False] * (n + 4)
+    assert verdicts(start=1.1, ms=1600.0, wrong=["x"], mb=601.0, slope=401.0, power=0.5) == [
+        False
+    ] * (n + 4)
 
 
 def test_wrong_input_is_named(tmp_path):
@@ -101,3 +112,12 @@ def test_wrong_input_is_named(tmp_path):
     assert done.exit_code == 1
     assert "the service did not start: cannot start: models_dir" in done.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.extended
+def test_a_short_soak_leaves_nothing_behind():
+    result = soak_service.run(200, MODELS_DIR)
+    # So few requests do not bring memory to rest.
+    assert soak_service.faults(result, max_growth_mb=40) == []
+    assert result["statuses"]["200"] > 80
+    assert result["statuses"]["422"] > 20

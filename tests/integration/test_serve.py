@@ -191,7 +191,9 @@ def tiny(models_dir) -> Model:
 @pytest.fixture
 def app(models_dir):
     return create_app(
-        ServiceConfig(models_dir=models_dir, max_upload_bytes=MAX_BYTES, max_seconds=MAX_SECONDS)
+        ServiceConfig(
+            models_dir=models_dir, max_upload_bytes=MAX_BYTES, max_seconds=MAX_SECONDS, workers=0
+        )
     )
 
 
@@ -430,8 +432,11 @@ def scrape(server: str) -> dict[tuple[str, frozenset], float]:
         ("msr_requests", "counter"),
         ("msr_audio_seconds", "counter"),
         ("msr_request_seconds", "histogram"),
+        ("msr_workers", "gauge"),
         ("msr_requests_in_flight", "gauge"),
         ("msr_requests_waiting", "gauge"),
+        ("msr_workers_killed", "counter"),
+        ("msr_output_dropped_bytes", "counter"),
     ]
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -461,8 +466,10 @@ def test_metrics_count(server):
     time.sleep(0.2)  # A request is counted when its answer has gone out.
     after = scrape(server)
     assert [after[key] - before.get(key, 0) for key in keys] == [2, 1, 6, 3, 3, 1]
-    assert after["msr_requests_in_flight", frozenset()] == 0
-    assert after["msr_requests_waiting", frozenset()] == 0
+    for lane in ("live", "short", "long"):
+        assert after["msr_requests_in_flight", frozenset({("lane", lane)})] == 0
+        assert after["msr_requests_waiting", frozenset({("lane", lane)})] == 0
+    assert after["msr_workers", frozenset()] > 1
     assert {dict(labels).get("route") for _, labels in after} <= {
         None, "", "/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v1/predict",
         "/v1/live", "/v1/models", "/v1/models/<name>", "/static/<path:filename>",
@@ -480,7 +487,9 @@ def committed_bundles() -> list:
 
 @pytest.mark.parametrize("name", committed_bundles())
 def test_committed_bundle_loads_and_answers(name):
-    client = create_app(ServiceConfig(models_dir=MODELS_DIR, default_model=name)).test_client()
+    client = create_app(
+        ServiceConfig(models_dir=MODELS_DIR, default_model=name, workers=0)
+    ).test_client()
     answer = client.post("/v1/predict", data=GOOD).json
     assert answer["model"] == name
     assert len(answer["valence"]) == 6
@@ -764,7 +773,7 @@ def exchange(server: str, request: bytes) -> str:
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
-POST = b"POST /v1/predict HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
+POST = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 
 
 @pytest.mark.parametrize(
@@ -887,15 +896,42 @@ def test_unexpected_error_tells_no_secrets_but_logs_them(app, caplog):
     assert [bool(r.exc_info) for r in logged] == [True, False]
 
 
-def test_upload_is_never_a_named_file(app, tmp_path, monkeypatch):
+class Stream(io.RawIOBase):
+    """A body as other WSGI servers give it: it can only be read once, from its start."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        return self._content.readinto(buffer)
+
+
+@pytest.mark.parametrize("kind", ["raw", "form"])
+@pytest.mark.parametrize("stream", [io.BytesIO, Stream], ids=["file", "stream"])
+def test_upload_is_found_in_the_body_and_never_a_named_file(
+    app, tmp_path, monkeypatch, kind, stream
+):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     large = FORMATS["large.wav"]
-    form = {"file": (io.BytesIO(large), "large.wav")}
-    for data in (large, form):
-        with app.test_request_context("/v1/predict", method="POST", data=data):
-            upload = read_upload(MAX_BYTES)
-            assert upload.read() == large
-            assert list(tmp_path.iterdir()) == []
+    files = {"file": ("a.wav", large)} if kind == "form" else None
+    sent = requests.Request(
+        "POST", "http://host", files=files, data=None if files else large
+    ).prepare()
+    body = stream(sent.body)
+    environ = {
+        "wsgi.input": body,
+        "CONTENT_LENGTH": str(len(sent.body)),
+        "CONTENT_TYPE": sent.headers.get("Content-Type", ""),
+    }
+    with app.test_request_context("/v1/predict", method="POST", environ_overrides=environ):
+        upload = read_upload(MAX_BYTES)
+        upload.file.seek(upload.start)
+        assert upload.file.read(upload.end - upload.start) == large
+        assert (upload.file is body) is (stream is io.BytesIO)  # A stream is copied, a file is not.
+        assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------------------ headers and API
@@ -940,7 +976,7 @@ def test_pages_from_elsewhere_read_nothing_unless_they_are_allowed(server, clien
 
 
 def test_every_page_may_read_where_all_are_allowed(models_dir):
-    open_to_all = ServiceConfig(models_dir=models_dir, allowed_origins="*")
+    open_to_all = ServiceConfig(models_dir=models_dir, allowed_origins="*", workers=0)
     client = create_app(open_to_all).test_client()
     for headers in ({"Origin": "https://a.example"}, {"Origin": "null"}):
         answer = client.get("/v1/models", headers=headers)
@@ -977,7 +1013,9 @@ def test_openapi_document_describes_the_real_answers(server):
     example = example["application/json"]["example"]
     ends = {f"{target}_{end}" for target in TARGETS for end in ("low", "high")}
     assert set(answer) == set(example) == set(schemas["Prediction"]["properties"]) - ends
-    shipped = create_app(ServiceConfig(models_dir=MODELS_DIR, default_model="light")).test_client()
+    shipped = create_app(
+        ServiceConfig(models_dir=MODELS_DIR, default_model="light", workers=0)
+    ).test_client()
     bounded = shipped.post("/v1/predict", data=GOOD).json
     assert set(bounded) == set(schemas["Prediction"]["properties"])
     for target in TARGETS:
@@ -1049,7 +1087,7 @@ import io, json, sys
 import soundfile as sf
 from serve.app import create_app
 from serve.config import ServiceConfig
-client = create_app(ServiceConfig(models_dir=sys.argv[1])).test_client()
+client = create_app(ServiceConfig(models_dir=sys.argv[1], workers=0)).test_client()
 assert client.get("/").status_code == 200
 assert client.post("/v1/predict", data=sys.stdin.buffer.read()).status_code == 200
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
@@ -1081,15 +1119,15 @@ def test_settings_come_from_the_environment(models_dir, monkeypatch):
     assert plain == ServiceConfig(models_dir=MODELS_DIR)
     monkeypatch.setenv("MSR_MODELS_DIR", str(models_dir))
     monkeypatch.setenv("MSR_MAX_SECONDS", "12.5")
-    monkeypatch.setenv("MSR_THREADS", "2")
+    monkeypatch.setenv("MSR_WORKERS", "2")
     monkeypatch.setenv("MSR_MAX_QUEUE", "")  # as if not set
     monkeypatch.setenv("MSR_ALLOWED_ORIGINS", "https://a.example, http://b.example:8080")
     monkeypatch.setenv("MSR_SECRET_KEY", "0123456789abcdef")
-    config = ServiceConfig.from_env(threads=3, default_model=None)
+    config = ServiceConfig.from_env(workers=0, default_model=None)
     changed = {
         "models_dir": models_dir,
         "max_seconds": 12.5,
-        "threads": 3,
+        "workers": 0,
         "allowed_origins": ("https://a.example", "http://b.example:8080"),
     }
     assert config.model_dump(exclude={"secret_key"}) == {
@@ -1109,8 +1147,8 @@ def test_settings_come_from_the_environment(models_dir, monkeypatch):
         ("MSR_MAX_UPLOAD_BYTES", "0", "greater than 0"),
         ("MSR_MAX_SECONDS", "nan", "number of seconds"),
         ("MSR_MAX_SECONDS", "inf", "number of seconds"),
-        ("MSR_THREADS", "-1", "greater than 0"),
-        ("MSR_THREADS", "1.5", "whole number"),
+        ("MSR_WORKERS", "-1", "0 or greater"),
+        ("MSR_WORKERS", "1.5", "whole number"),
         ("MSR_MODELS_DIR", "/no/such/folder", "an existing folder"),
         ("MSR_MODELS_DIR", __file__, "an existing folder"),
         ("MSR_MAX_QUEUE", "0", "greater than 0"),
@@ -1131,15 +1169,15 @@ def test_wrong_settings_are_named(monkeypatch, name, value, allowed):
 
 
 def test_wrong_option_is_named_and_wrong_key_stays_secret(monkeypatch):
-    with pytest.raises(ConfigError, match="^threads: must be .*, not '0'$") as error:
-        ServiceConfig.from_env(threads=0)
-    assert error.value.field == "threads"
+    with pytest.raises(ConfigError, match="^workers: must be .*, not '-1'$") as error:
+        ServiceConfig.from_env(workers=-1)
+    assert error.value.field == "workers"
     monkeypatch.setenv("MSR_SECRET_KEY", "too short")
     with pytest.raises(ConfigError, match="MSR_SECRET_KEY: .*at least 16 characters") as error:
         ServiceConfig.from_env()
     assert "too short" not in str(error.value)
     monkeypatch.delenv("MSR_SECRET_KEY")
-    with pytest.raises(ConfigError, match="no such setting.*MSR_THREADS"):
+    with pytest.raises(ConfigError, match="no such setting.*MSR_WORKERS"):
         ServiceConfig.from_env(thread=1)
 
 
@@ -1151,7 +1189,7 @@ def test_the_default_is_full_or_else_light(models_dir, tmp_path, monkeypatch):
 
     def default() -> str:
         models = (
-            create_app(ServiceConfig(models_dir=tmp_path))
+            create_app(ServiceConfig(models_dir=tmp_path, workers=0))
             .test_client()
             .get("/v1/models")
             .json["models"]
@@ -1173,15 +1211,15 @@ def test_the_default_is_full_or_else_light(models_dir, tmp_path, monkeypatch):
     assert default() == "tiny"
     shutil.rmtree(tmp_path / "tiny")
     with pytest.raises(PretrainedWeightsMissing, match="msr weights fetch"):
-        create_app(ServiceConfig(models_dir=tmp_path))
+        create_app(ServiceConfig(models_dir=tmp_path, workers=0))
     features_weights.session.cache_clear()
 
 
 def test_start_needs_a_model(models_dir, tmp_path):
     with pytest.raises(ConfigError, match="no model bundle"):
-        create_app(ServiceConfig(models_dir=tmp_path))
+        create_app(ServiceConfig(models_dir=tmp_path, workers=0))
     with pytest.raises(ConfigError, match="default_model: .*'nope'.*a-window, tiny"):
-        create_app(ServiceConfig(models_dir=models_dir, default_model="nope"))
+        create_app(ServiceConfig(models_dir=models_dir, default_model="nope", workers=0))
 
 
 def one_line_error(capsys) -> str:

@@ -106,6 +106,16 @@ def test_too_long_is_noticed_while_decoding(tmp_path):
     assert len(decode.load(path)) == 3 * SAMPLE_RATE
 
 
+@pytest.mark.parametrize(("channels", "rate"), [(1, 8_000), (8, 8_000), (2, 48_000)])
+def test_samples_of_all_channels_are_limited(tmp_path, channels, rate):
+    path = tmp_path / "a.wav"
+    sf.write(path, np.full((rate, channels), 0.1, np.float32), rate)
+    values = rate * channels
+    assert list(decode.AudioFile(path, limits=Limits(values=values)))
+    with pytest.raises(AudioTooLong, match=rf"{channels} channel\(s\) at {rate} Hz; convert it"):
+        list(decode.AudioFile(path, limits=Limits(values=values - 1)))
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mp3"):
         decode.load(tmp_path / "nowhere.mp3")
