@@ -231,12 +231,12 @@ def _interpreter(python: str) -> str | None:
     if not python:
         return None
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             [python, "-c", _VERSIONS], capture_output=True, text=True, check=True, timeout=60
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise StudyError(f"{python}: cannot be asked for its packages ({error})") from error
-    return sha256_text(told.strip())
+    return sha256_text(output.strip())
 
 
 def changed(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -246,10 +246,10 @@ def check_files(run: Run, declared: Collection[str]) -> None:
     StudyError
         Naming the parameter.
     """
-    said = {"data_dir", "output_dir", *run.inputs, *run.outputs}
+    known = {"data_dir", "output_dir", *run.inputs, *run.outputs}
     where = f"run {run.name!r}"
     for name in declared:
-        if name.endswith("_dir") and name not in said:
+        if name.endswith("_dir") and name not in known:
             raise StudyError(
                 f"{where}: parameter {name!r} names a folder; declare it under inputs or outputs"
             )
