@@ -112,7 +112,7 @@ def service(tmp_path_factory) -> Iterator[Service]:
         max_receive_seconds=RECEIVE_SECONDS,
         max_spool_bytes=SPOOL_BYTES,
         allowed_origins=FRIEND,
-        threads=2,
+        workers=2,
     ) as service:
         yield service
     assert service.unexpected() == []
@@ -337,7 +337,11 @@ def test_wrong_head_is_a_problem_and_ends_the_connection(service, name):
     assert_refused(answer, status, words)
     assert answer[2].count(b"HTTP/1.1") == 0  # Nothing that follows was taken for a request.
     assert len(answer[2]) < 500 and b"SECRET" not in answer[2]
-    new = service.log.read_bytes()[logged:]
+    for _ in range(500):  # A thread of its own writes the log.
+        new = service.log.read_bytes()[logged:]
+        if new.endswith(b"\n"):
+            break
+        time.sleep(0.01)
     assert max(map(len, new.splitlines())) < 500 and b"SECRET" not in new
 
 
@@ -656,11 +660,13 @@ def test_nobody_reads_the_log_and_a_prediction_outlasts_the_time_to_stop(tmp_pat
         assert received.count(b"HTTP/1.1 200 OK") == 1000
         url = f"{service.url}/v1/predict"
         job = pool.submit(requests.post, url, data=silence(1), timeout=20)
-        while (
-            "msr_requests_in_flight 1"
-            not in requests.get(f"{service.url}/metrics", timeout=10).text
-        ):
+        works = re.compile(r'msr_requests_in_flight\{lane="(short|long)"\} 1')
+        for _ in range(1000):
+            if works.search(requests.get(f"{service.url}/metrics", timeout=10).text):
+                break
             time.sleep(0.01)
+        else:
+            pytest.fail("the request did not begin")
         service.process.send_signal(signal.SIGTERM)
         assert_problem(job.result(), 503, None, "stopping")
         assert service.process.wait(10) == 0
