@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.connection import Connection, Pipe
 
 
@@ -35,8 +36,9 @@ class Launched:
 
 
 def launch() -> Launched | None:
-    """Start the process; None where processes cannot be forked."""
-    if not hasattr(os, "fork"):
+    """Start the process; None where processes cannot be forked, or a package is missing."""
+    # Without the packages of the extra, the caller says which one is missing.
+    if not hasattr(os, "fork") or find_spec("psutil") is None:
         return None
     ours, theirs = Pipe()
     code = (

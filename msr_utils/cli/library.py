@@ -71,7 +71,7 @@ def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Re
     def checked(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
         from sqlalchemy.exc import DatabaseError
 
-        from msr_utils.inference.folder_scan import FolderError
+        from msr_utils.audio.folder_scan import FolderError
         from msr_utils.inference.model import BundleError
         from msr_utils.library.shards import LibraryError
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from msr_utils.inference.folder_scan import Entry, FolderError, State, scan
+from msr_utils.audio.folder_scan import Entry, FolderError, State, scan
 from msr_utils.inference.folder_workers import Job, run_job
 from msr_utils.inference.model import Model
 from msr_utils.io import plain, printable

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from conftest import tone
-from msr_utils.inference.folder_scan import FolderError
+from msr_utils.audio.folder_scan import FolderError
 from needs import needs_posix
 
 from msr_utils.audio.decode import load as decode
