@@ -7,7 +7,6 @@ runs one thread only. It ends with the front, however the front ends, and takes 
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import signal
 import sys
@@ -60,7 +59,9 @@ def _serve(control: Connection, models: dict[str, Model], max_seconds: float) ->
     try:
         while True:
             if FFMPEG not in sys.modules and not control.poll(IDLE_SECONDS):
-                importlib.import_module(FFMPEG)  # else each worker would load it for itself
+                # Otherwise each worker would load it for itself.
+                import msr_utils.audio.ffmpeg  # noqa: F401
+
                 gc.freeze()
             command, pid = control.recv()
             if command == FORK:

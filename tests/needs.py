@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -41,6 +42,9 @@ needs_mounts = pytest.mark.mounts
 
 needs_posix = pytest.mark.posix
 """What Windows has not, or not in this way: named pipes, rights by mode, groups of processes."""
+
+needs_linux = pytest.mark.linux
+"""What only Linux has: the folder /proc, and all addresses that begin with 127."""
 
 PYTEST = ".venv/bin/python -m pytest"
 
@@ -154,6 +158,13 @@ def missing_posix() -> Missing | None:
     return Missing("needs pipes, rights and signals of POSIX", f"on Linux or macOS: {PYTEST}")
 
 
+def missing_linux() -> Missing | None:
+    """Other systems have neither /proc nor several loopback addresses."""
+    if sys.platform == "linux":
+        return None
+    return Missing("needs /proc and several loopback addresses", f"on Linux: {PYTEST}")
+
+
 NEEDS = {
     "data": missing_corpora,
     "browser": missing_browser,
@@ -162,5 +173,6 @@ NEEDS = {
     "program": missing_program,
     "mounts": missing_mounts,
     "posix": missing_posix,
+    "linux": missing_linux,
 }
 """Marker -> what finds out whether its need is missing."""

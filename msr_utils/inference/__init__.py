@@ -13,41 +13,27 @@
 True
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from msr_utils.audio.source import TimeLimitExceeded
-    from msr_utils.inference.card import CardError, ModelCard
-    from msr_utils.inference.errors import BundleError, PretrainedWeightsMissing
-    from msr_utils.inference.model import (
+    from msr_utils.inference.api import (  # noqa: F401
+        BundleError,
+        CardError,
         FilePrediction,
         Model,
+        ModelCard,
+        Prediction,
+        PretrainedWeightsMissing,
+        Smoother,
         Stream,
+        TimeLimitExceeded,
         available,
         load,
         load_default,
         usable,
     )
-    from msr_utils.inference.prediction import Prediction, Smoother
 
-_MODULES = {
-    "msr_utils.audio.source": ("TimeLimitExceeded",),
-    "msr_utils.inference.card": ("CardError", "ModelCard"),
-    "msr_utils.inference.errors": ("BundleError", "PretrainedWeightsMissing"),
-    "msr_utils.inference.model": (
-        "FilePrediction",
-        "Model",
-        "Stream",
-        "available",
-        "load",
-        "load_default",
-        "usable",
-    ),
-    "msr_utils.inference.prediction": ("Prediction", "Smoother"),
-}
-
-__all__ = [
+_OFFERED = (
     "BundleError",
     "CardError",
     "FilePrediction",
@@ -62,12 +48,15 @@ __all__ = [
     "load",
     "load_default",
     "usable",
-]
+)
+
+__all__ = list(_OFFERED)
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is used: the front of the service needs no decoder and no network."""
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(module), name)
+    if name in _OFFERED:
+        from msr_utils.inference import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ import psutil
 import pytest
 import requests
 import soundfile as sf
-from needs import needs_posix
+from needs import needs_linux, needs_posix
 
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 
@@ -254,7 +254,7 @@ def _ask(service: Service, content: bytes) -> None:
 
 
 @pytest.mark.extended
-@pytest.mark.skipif(sys.platform != "linux", reason="needs several loopback addresses")
+@needs_linux
 def test_others_are_served_while_all_attacks_run(service):
     """A good client asks every 200 ms, another sends live audio; attackers use what is left."""
     attacks = [opus_then_marks(), printing_mp3(), odd_rate(1), encoded(np.zeros(7_000_000), 8_000)]

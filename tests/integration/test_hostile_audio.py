@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from needs import needs_program
+from needs import needs_posix, needs_program
 
 from msr_utils.audio.decode import inspect
 from msr_utils.audio.source import AudioError
@@ -149,7 +149,7 @@ def test_any_size_in_a_header_is_survived(suffix, tmp_path):
             inspect(path)
 
 
-@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device on this system")
+@needs_posix
 def test_a_device_that_never_ends_is_refused():
     with pytest.raises(AudioError, match="zero: not audio"):
         inspect("/dev/zero")

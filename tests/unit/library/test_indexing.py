@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 from conftest import tone
-from msr_utils.audio.folder_scan import FolderError
 from needs import needs_posix
 
 from msr_utils.audio.decode import load as decode
+from msr_utils.audio.folder_scan import FolderError
 from msr_utils.inference.model import load
 from msr_utils.library import indexing
 from msr_utils.library.catalogue import FILE, LOCK

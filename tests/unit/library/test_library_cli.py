@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -124,13 +125,15 @@ def test_remove_leaves_the_music(home):
 
 
 @pytest.mark.parametrize("package", ["sqlalchemy", "mutagen"])
-def test_without_the_extra_it_is_named(tmp_path, monkeypatch, package):
-    for name in [n for n in sys.modules if n.split(".")[0] == package or "msr_utils.library" in n]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, package, None)
-    text = run("status", home=tmp_path, code=1)
-    assert f"'msr library' needs the package '{package}'" in text and "[library]" in text
-    assert len(text.splitlines()) == 1
+def test_without_the_extra_it_is_named(tmp_path, package):
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; from msr_utils.cli import main; "
+        f"main(['library', 'status', '--library', {str(tmp_path)!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"'msr library' needs the package '{package}'" in done.stderr
+    assert "[library]" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_scenes_get_candidates(home):
