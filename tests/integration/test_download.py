@@ -714,6 +714,7 @@ def wait_for(condition, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_by_the_next(serve, tmp_path):
     """The real command, for the corpus whose hashes the server itself gives."""
     files = {"audio/a.wav": noise(20 * KIB), "audio/b.wav": noise(900 * KIB, 1)}

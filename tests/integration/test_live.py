@@ -303,6 +303,7 @@ def test_state_that_is_not_ours_is_refused(servers, state):
     assert post(servers[1], chunk, state).status_code == 200
 
 
+@pytest.mark.slow
 def test_stale_state_is_refused(servers):
     chunk = pcm(sound(0.5, SAMPLE_RATE))
     given = post(servers[2], chunk).json()["state"]

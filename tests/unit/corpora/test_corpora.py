@@ -174,6 +174,7 @@ def test_an_error_names_its_file_where_the_finding_does_not():
     assert [f.file for f in findings] == ["a.csv", "b.csv", "c.csv"]
 
 
+@pytest.mark.slow
 def test_synthetic_corpus_is_called_synthetic(tmp_path):
     corpus = load_corpus("synthetic", cache_dir=tmp_path, synthetic_tracks=6)
     assert corpus.name == "synthetic"

@@ -197,6 +197,7 @@ def test_damaged_deam(tmp_path, file, old, new, field, words):
     assert error.value.file == ("" if words and "no frame" in words else path.name)
 
 
+@pytest.mark.slow
 def test_deam_with_files_missing(tmp_path):
     root = write_deam(tmp_path / "a")
     next(root.rglob("arousal.csv")).unlink()
@@ -393,6 +394,7 @@ def test_ten_folds_by_artist_are_of_songs_up_to_2000(tmp_path):
     assert split_table(splits, corpus)["unused tracks"].unique().tolist() == [6]
 
 
+@pytest.mark.slow
 @needs_data("deam")
 def test_the_protocols_on_deam_itself():
     corpus, _ = collect(DEAM, need_audio=False)

@@ -277,6 +277,7 @@ def test_the_shipped_bundles_follow_a_stream(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_scores_on_unseen_music_are_in_the_card(released, corpora, tmp_path):
     report = release.report(released, 0)
     release.export("light", released, report, tmp_path)

@@ -88,6 +88,7 @@ def test_filterbank_is_librosas(n_mels, n_fft):
     np.testing.assert_allclose(mel_filterbank(config), wanted.T, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_logmel_is_librosas_after_a_silent_past(name):
     config, samples = FeatureConfig(), signal(name)

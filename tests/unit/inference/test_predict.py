@@ -355,6 +355,7 @@ def curve(tmp_path) -> Prediction:
     return load("light").predict(tmp_path / "song.mp3")
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_curve(curve):
     settings = dict(mpl.rcParams)
     html = curve._repr_html_()

@@ -126,6 +126,7 @@ def test_a_docstring_a_comment_an_annotation_and_an_import_line_make_nothing_sta
     assert training_identity(copy) == training_identity(PROJECT_ROOT)
 
 
+@pytest.mark.slow
 def test_another_word_in_a_message_makes_only_recorded_answers_stale(copy):
     from msr_utils.audio.decode import AudioFile
 
@@ -187,6 +188,7 @@ def test_a_family_does_not_touch_the_trainings_of_another(copy):
     assert other != training_identity(PROJECT_ROOT, "transformer")
 
 
+@pytest.mark.slow
 def test_the_service_that_is_asked_counts(copy):
     edit(copy, "serve/schemas.py", "class ", "class Renamed_", )  # every name in it  # fmt: skip
     with pytest.raises(IdentityError, match="serve"):
@@ -203,6 +205,7 @@ def test_the_backend_counts_where_keras_is_used(copy):
     assert "01_data" not in numbers
 
 
+@pytest.mark.slow
 def test_every_name_of_the_packages_can_be_followed():
     tree = project_tree()
     code = Code(tree)

@@ -112,6 +112,7 @@ def test_an_experiment_runs_when_it_is_asked_for_and_is_used_if_it_is_there(tiny
         tiny(experiments=["less"])
 
 
+@pytest.mark.slow
 def test_runs_in_parallel_wait_for_what_they_come_after(tmp_path):
     script = (
         "import sys, time, pathlib; name = sys.argv[-1]; here = pathlib.Path(sys.argv[1]);"

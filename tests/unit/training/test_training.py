@@ -66,6 +66,7 @@ def without_time(history):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
 
+@pytest.mark.slow
 def test_loss_falls_and_the_best_epoch_is_kept(tmp_path):
     model, history = train(tmp_path, epochs=12)
     assert history[-1]["loss"] < 0.95 * history[0]["loss"]
@@ -183,6 +184,7 @@ def test_a_kill_between_the_two_files_of_the_state_repeats_that_epoch(tmp_path, 
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_the_average_over_steps(tmp_path):
     steps = []
     set_seed(5)
@@ -204,6 +206,7 @@ def test_averaged_weights_are_the_average_over_steps(tmp_path):
     np.testing.assert_allclose(model.get_weights()[-1], average, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_patience_ends_training(tmp_path):
     train_part, validation = toy_windows()
     # Nothing can be learnt about these: validation gets worse soon.
@@ -217,6 +220,7 @@ def test_patience_ends_training(tmp_path):
     assert len(history) == best + 3 < 60
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_says_what_to_do(tmp_path):
     train_part, validation = toy_windows()
     bad = replace(train_part, features=train_part.features * np.inf)
@@ -224,6 +228,7 @@ def test_a_loss_that_explodes_says_what_to_do(tmp_path):
         train(tmp_path, windows=(bad, validation))
 
 
+@pytest.mark.slow
 def test_another_configuration_does_not_take_up_old_work(tmp_path):
     train(tmp_path, epochs=2)
     with pytest.raises(ValueError, match="other parameters"):
