@@ -8,6 +8,7 @@ parser gets, and when. It uses the callbacks of `asyncio.Protocol` and of httpto
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -200,6 +201,10 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         super().connection_made(cast(asyncio.Transport, transport))
+        # An answer is written in parts. Without this, the second part of every answer but the
+        # first waits 40 ms for the client's delayed ACK (RFC 896, RFC 1122 section 4.2.3.2).
+        # asyncio sets it only on sockets that were made with the number of the protocol.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.flow: Flow = Flow(self.transport)
         self.address = self.client[0] if self.client else ""
         self.last_data = time.monotonic()

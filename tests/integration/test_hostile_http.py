@@ -642,6 +642,20 @@ def test_few_connections_and_a_clean_stop(tmp_path):
     assert service.unexpected() == []
 
 
+def test_an_open_connection_is_answered_without_delay(service):
+    """Nagle's algorithm would hold back a part of the answer until a delayed ACK, after 40 ms."""
+    with service.connect() as connection:
+        seconds = []
+        for _ in range(20):
+            start = time.perf_counter()
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            received = b""
+            while not received.endswith(b"}\n") and not received.endswith(b"}"):
+                received += connection.recv(65_536)
+            seconds.append(time.perf_counter() - start)
+    assert sorted(seconds)[10] < 0.03
+
+
 @pytest.mark.slow
 @needs_posix
 def test_nobody_reads_the_log_and_a_prediction_outlasts_the_time_to_stop(tmp_path):
