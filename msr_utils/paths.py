@@ -29,6 +29,7 @@ MODELS_DIR = PROJECT_ROOT / "serve" / "models"
 
 BENCHMARK = REPORTS / "benchmarks" / "features.json"
 FILE_SPEED = REPORTS / "benchmarks" / "files.json"
+SERVICE_SPEED = REPORTS / "benchmarks" / "service.json"
 REHEARSAL = REPORTS / "benchmarks" / "deam_rehearsal.json"
 PROCESSORS = REPORTS / "benchmarks" / "processors.json"
 

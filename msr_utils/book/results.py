@@ -33,6 +33,7 @@ from msr_utils.paths import (
     PROCESSORS,
     PROJECT_ROOT,
     REHEARSAL,
+    SERVICE_SPEED,
 )
 from msr_utils.provenance.manifest import read as read_manifest
 
@@ -232,6 +233,7 @@ class EditionResults:
             "audio_formats": SUFFIXES,
             "processors": read_json(PROCESSORS) if PROCESSORS.is_file() else None,
             "rehearsal": read_json(REHEARSAL) if REHEARSAL.is_file() else None,
+            "service_speed": read_json(SERVICE_SPEED) if SERVICE_SPEED.is_file() else None,
             "file_speed": read_json(FILE_SPEED) if FILE_SPEED.is_file() else None,
             **benchmark_facts(),
         }
