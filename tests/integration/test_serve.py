@@ -866,7 +866,7 @@ def test_wrong_paths_and_methods(server):
     assert "POST" in response.headers["Allow"]
 
 
-def test_limits_hold_without_waitress(client):
+def test_limits_hold_without_the_front(client):
     too_big = io.BytesIO(bytes(MAX_BYTES + 1))
     assert_problem_of_flask(client.post("/v1/predict", data={"file": (too_big, "a.wav")}), 413)
     assert_problem_of_flask(client.post("/v1/predict", data=bytes(2 * MAX_BYTES)), 413)
