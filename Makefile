@@ -33,7 +33,8 @@ study: $(READY)
 	@echo "To serve this study's own: make serve MODELS=reports/$(EDITION)/<corpus>/export/bundles"
 
 # All of the published edition, two runs at a time; DATA is the folder in which the corpora lie.
-# BENCH_PEERS_PYTHON, if set, is an interpreter that has vibenet, to be scored beside the release.
+# BENCH_PEERS_PYTHON, if set, is an interpreter that has vibenet, to be scored beside the release
+# and the search by mood.
 # Hours; what is done is not done again.
 PUBLISH = $(BIN)/msr run --edition published --jobs 2
 .PHONY: published
@@ -45,7 +46,8 @@ published: $(READY)
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi --experiment all \
 		-p quadrants_dir $(DATA)/quadrants -p emotify_dir $(DATA)/emotify -p unseen_dir $(DATA)/deam
 	for corpus in "emotify --data $(DATA)/emotify" "folder --data $(DATA)/quadrants"; do \
-		$(PUBLISH) --corpus $$corpus && $(PUBLISH) --corpus $$corpus --experiment all || exit 1; \
+		$(PUBLISH) --corpus $$corpus && $(PUBLISH) --corpus $$corpus --experiment all \
+			-p curves_dir $(DATA)/vgmidi -p emotify_dir $(DATA)/emotify || exit 1; \
 	done
 	$(PUBLISH) --corpus deam --data $(DATA)/deam --only data --only static --only transfer --only text
 	$(PUBLISH) --experiment service

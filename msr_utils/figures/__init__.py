@@ -43,6 +43,17 @@ from msr_utils.figures.marks import (
 from msr_utils.figures.raters import (
     rater_shares,
 )
+from msr_utils.figures.retrieval import (
+    arc_scores,
+    mood_scores,
+    path_scores,
+    preference_curve,
+    word_precision,
+)
+from msr_utils.figures.retrieval_summary import (
+    learned_retrieval,
+    retrieval_text,
+)
 from msr_utils.figures.summary import (
     learned,
     learned_text,
@@ -58,6 +69,7 @@ from msr_utils.figures.training import (
 __all__ = [
     "ablation",
     "affect_plane",
+    "arc_scores",
     "audio_overview",
     "augmentations",
     "band_correlations",
@@ -74,16 +86,21 @@ __all__ = [
     "hidden_parts",
     "label_spread",
     "learned",
+    "learned_retrieval",
     "learned_text",
     "learning_curves",
     "level_cues",
     "mark_estimate",
+    "mood_scores",
     "movement",
+    "path_scores",
     "penalties",
     "predicted_curves",
+    "preference_curve",
     "quadrant_plane",
     "rated_curves",
     "rater_shares",
+    "retrieval_text",
     "robustness",
     "score_intervals",
     "search_importances",
@@ -92,4 +109,5 @@ __all__ = [
     "stratum_scores",
     "track_title",
     "training_history",
+    "word_precision",
 ]

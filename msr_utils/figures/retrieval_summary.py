@@ -1,0 +1,138 @@
+"""Closing sentences of the chapters on retrieval, made from their ``metrics.json``.
+
+They lie apart from `msr_utils.figures.summary`, so that they belong to these chapters alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from IPython.display import Markdown
+
+from msr_utils.figures.summary import Metrics, _and, _estimate
+from msr_utils.io import read_json
+
+
+def learned_retrieval(notebook: str, folder: Path) -> Markdown:
+    """What the run in `folder` taught, to display at the end of its notebook."""
+    return Markdown(retrieval_text(notebook, read_json(Path(folder) / "metrics.json")))
+
+
+def retrieval_text(notebook: str, metrics: Metrics) -> str:
+    """As `learned_retrieval`, as Markdown text.
+
+    Raises
+    ------
+    KeyError
+        If there are no sentences for this notebook, or a result is missing.
+    """
+    return f"**Learned.** {' '.join(RETRIEVAL_SENTENCES[notebook](metrics))}"
+
+
+def _sides(rows: Metrics, metric: str, sign: int = 1) -> tuple[list[str], list[str], list[str]]:
+    """Names of rows below the model, not told from it, and above it; `sign` -1: lower is better."""
+    better, open_, worse = [], [], []
+    for name, row in rows.items():
+        low, high = row[metric].get("low"), row[metric].get("high")
+        if low is None or high is None:
+            continue
+        if sign * low > 0 and sign * high > 0:
+            better.append(name)
+        elif sign * low < 0 and sign * high < 0:
+            worse.append(name)
+        else:
+            open_.append(name)
+    return better, open_, worse
+
+
+def _verdict(model: str, rows: Metrics, metric: str, sign: int = 1) -> str:
+    """Which rows the model is better than, by intervals of paired differences."""
+    better, open_, worse = _sides(rows, metric, sign)
+    parts = []
+    if better:
+        parts.append(f"{model} is better than {_and(better)}")
+    if open_:
+        parts.append(f"the data cannot tell it from {_and(open_)}")
+    if worse:
+        parts.append(f"{_and(worse)} {'is' if len(worse) == 1 else 'are'} better")
+    return f"By {metric}, {'; '.join(parts)}." if parts else ""
+
+
+def _moods(metrics: Metrics) -> list[str]:
+    found, model = metrics["retrieval"], metrics["retrieval"]["model"]
+    sentences = []
+    for kind in ("quadrant", "word"):
+        own = found["scores"][kind][model]["P@10"]
+        chance = found["scores"][kind]["random order"]["P@10"]
+        sentences.append(
+            f"Of the first ten clips for a {kind}, {_estimate(own)} are right; in random order "
+            f"{chance['value']:.2f} are."
+        )
+        sentences.append(_verdict(model, found["above"][kind], "P@10"))
+    few = [name for name, one in found["confident"].items() if one["found"] < 10]
+    if few:
+        sentences.append(
+            f"For {_and(few)}, the library is confident of fewer than ten clips, and says so."
+        )
+    words = {
+        word: one["value"]
+        for word, one in found["precision"].items()
+        if word not in found["confident"]
+    }
+    worst = min(words, key=lambda word: words[word])
+    sentences.append(f"The least precise word is {worst} (P@10 {words[worst]:.2f}).")
+    place, sound = found["variety"]["by place"], found["variety"]["by sound"]
+    sentences.append(
+        f"{place['queries']} searches for places reach {100 * place['coverage']:.0f} % of the "
+        f"clips, as many searches by sound {100 * sound['coverage']:.0f} %."
+    )
+    return [sentence for sentence in sentences if sentence]
+
+
+def _arcs(metrics: Metrics) -> list[str]:
+    arcs, paths, likes = (metrics[name] for name in ("arcs", "paths", "preferences"))
+    model = arcs["model"]
+    own, ceiling = arcs["scores"][model], arcs["scores"]["the other raters"]
+    sentences = [
+        f"An arc of half of the raters finds its piece with MRR {_estimate(own['MRR'])}; in the "
+        f"other half's curves it would be {_estimate(ceiling['MRR'])}, in a random order "
+        f"{arcs['scores']['random order']['MRR']['value']:.3f}.",
+        _verdict(model, _no_controls(arcs["above"]), "MRR"),
+        f"In the right piece, the place is off by {_estimate(own['offset error'], '.1f')} s, a "
+        f"random place by {_estimate(arcs['scores']['random order']['offset error'], '.1f')} s.",
+        _path_sentence(paths),
+    ]
+    if likes:
+        most = str(likes["known"][-1])
+        gain = likes["gain"][most]
+        told = gain["low"] is not None and gain["low"] > 0
+        sentences.append(
+            f"After {most} ratings, the listener's own ones order the next tracks "
+            f"{'better' if told else 'not provably better'} than another listener's: concordance "
+            f"{_estimate(likes['concordance']['own ratings'][most], '.3f')}, difference "
+            f"{_estimate(gain, '+.3f')}."
+        )
+    return [sentence for sentence in sentences if sentence]
+
+
+def _no_controls(rows: Metrics) -> Metrics:
+    return {name: row for name, row in rows.items() if not name.startswith("control")}
+
+
+def _path_sentence(paths: Metrics) -> str:
+    model = paths["model"]
+    own, chance = paths["scores"][model], paths["scores"]["random order"]
+    return (
+        f"Playlists of {model} lie {_estimate(own['distance'])} from the request on the raters' "
+        f"curves, random ones {_estimate(chance['distance'])}; gaps between tracks are "
+        f"{_estimate(own['gap'])} and {_estimate(chance['gap'])}. "
+        + _verdict(model, paths["above"], "distance", -1)
+    )
+
+
+RETRIEVAL_SENTENCES: dict[str, Callable[[Metrics], list[str]]] = {
+    "05_retrieval_moods": _moods,
+    "05_retrieval_arcs": _arcs,
+}
+"""Notebook -> what makes its sentences."""
