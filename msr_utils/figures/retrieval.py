@@ -110,17 +110,17 @@ def path_scores(result: PathScores) -> Figure:
 
 def preference_curve(result: PreferenceScores) -> Figure:
     """Concordance by the number of known ratings, with 95 % intervals."""
-    figure, ax = plt.subplots(figsize=(7, 3.6))
+    figure, ax = plt.subplots(figsize=(9, 3.6))
     colours = [COLOURS["arousal"], GREY, COLOURS["valence"]]
     for shift, colour, (name, rows) in zip(
-        (-0.06, 0.0, 0.06), colours, result.concordance.items(), strict=True
+        (-0.08, 0.0, 0.08), colours, result.concordance.items(), strict=True
     ):
-        at = [n + shift * len(result.known) * (1 + n / 10) / 2 for n in rows]
-        values = [estimate.value for estimate in rows.values()]
-        ax.plot(at, values, "o-", color=colour, label=name)
+        at = [place + shift for place in range(len(rows))]
+        ax.plot(at, [e.value for e in rows.values()], "o-", color=colour, label=name)
         for x, estimate in zip(at, rows.values(), strict=True):
             ax.plot([x, x], [estimate.low, estimate.high], color=colour, lw=2, alpha=0.5)
     ax.axhline(0.5, color="black", lw=0.8)
-    ax.set(xlabel="known ratings of the listener", ylabel="concordance", xticks=result.known)
-    ax.legend(fontsize="small")
+    ax.set(xlabel="known ratings of the listener", ylabel="concordance")
+    ax.set_xticks(range(len(result.known)), [str(n) for n in result.known])
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -53,10 +53,10 @@ def _verdict(model: str, rows: Metrics, metric: str, sign: int = 1) -> str:
     if better:
         parts.append(f"{model} is better than {_and(better)}")
     if open_:
-        parts.append(f"the data cannot tell it from {_and(open_)}")
+        parts.append(f"the data cannot tell {model} from {_and(open_)}")
     if worse:
-        parts.append(f"{_and(worse)} {'is' if len(worse) == 1 else 'are'} better")
-    return f"By {metric}, {'; '.join(parts)}." if parts else ""
+        parts.append(f"better than {model}: {_and(worse)}")
+    return f"By {metric}: {'; '.join(parts)}." if parts else ""
 
 
 def _moods(metrics: Metrics) -> list[str]:
@@ -93,27 +93,45 @@ def _moods(metrics: Metrics) -> list[str]:
 def _arcs(metrics: Metrics) -> list[str]:
     arcs, paths, likes = (metrics[name] for name in ("arcs", "paths", "preferences"))
     model = arcs["model"]
-    own, ceiling = arcs["scores"][model], arcs["scores"]["the other raters"]
+    own, ceiling, chance = (
+        arcs["scores"][name] for name in (model, "the other raters", "random order")
+    )
     sentences = [
-        f"An arc of half of the raters finds its piece with MRR {_estimate(own['MRR'])}; in the "
-        f"other half's curves it would be {_estimate(ceiling['MRR'])}, in a random order "
-        f"{arcs['scores']['random order']['MRR']['value']:.3f}.",
+        f"Arcs of half of the raters find their piece with MRR {_estimate(own['MRR'])} in the "
+        f"predicted curves, {_estimate(ceiling['MRR'])} in the curves of the other half, and "
+        f"{chance['MRR']['value']:.2f} in random order.",
         _verdict(model, _no_controls(arcs["above"]), "MRR"),
-        f"In the right piece, the place is off by {_estimate(own['offset error'], '.1f')} s, a "
-        f"random place by {_estimate(arcs['scores']['random order']['offset error'], '.1f')} s.",
+        f"In the right piece, the place is off by {_estimate(own['offset error'], '.0f')} s; in "
+        f"the other raters' curves by {_estimate(ceiling['offset error'], '.0f')} s, and a random "
+        f"place by {_estimate(chance['offset error'], '.0f')} s.",
+        _verdict(model, {"random order": arcs["above"]["random order"]}, "offset error", -1),
         _path_sentence(paths),
     ]
     if likes:
-        most = str(likes["known"][-1])
-        gain = likes["gain"][most]
-        told = gain["low"] is not None and gain["low"] > 0
-        sentences.append(
-            f"After {most} ratings, the listener's own ones order the next tracks "
-            f"{'better' if told else 'not provably better'} than another listener's: concordance "
-            f"{_estimate(likes['concordance']['own ratings'][most], '.3f')}, difference "
-            f"{_estimate(gain, '+.3f')}."
-        )
+        sentences += _listener_sentences(likes)
     return [sentence for sentence in sentences if sentence]
+
+
+def _listener_sentences(likes: Metrics) -> list[str]:
+    most = str(likes["known"][-1])
+    gain, right = likes["gain"][most], likes["concordance"]
+    told = gain["low"] is not None and gain["low"] > 0
+    popular = right["mean of all other listeners"][most]
+    level = likes["error_gain"]["mean of the known ratings"]
+    sentences = [
+        f"After {most} ratings of a listener, the next ones are ordered with a concordance of "
+        f"{_estimate(right['own ratings'][most], '.3f')}; after {most} of another listener, of "
+        f"{_estimate(right['ratings of another listener'][most], '.3f')}.",
+        f"The difference is {_estimate(gain, '+.3f')}: "
+        + ("own ratings help." if told else "that own ratings help is not shown."),
+        f"The mean of all other listeners has {_estimate(popular, '.3f')}.",
+    ]
+    if level["low"] is not None and level["low"] > 0:
+        sentences.append(
+            "The mean of the known ratings is nearer to the next rating than the model, which "
+            "does not learn how generous a listener is."
+        )
+    return sentences
 
 
 def _no_controls(rows: Metrics) -> Metrics:

@@ -267,7 +267,8 @@ def _repeat(
     ranks, starts = search_ranks(view_of_curves(own, curves[model]), shuffled)
     scores[SHUFFLED] = _scored(ranks[right, right], starts[right, right] - queries.starts)
     scores[RANDOM] = by_chance(own, queries.starts, frames)
-    return scores
+    last = (RANDOM, OTHER_RATERS, EXCHANGED, SHUFFLED)
+    return {name: scores[name] for name in [*(n for n in scores if n not in last), *last]}
 
 
 def evaluate_arcs(

@@ -49,7 +49,7 @@ QUADRANT, WORD = "quadrant", "word"
 RANDOM = "random order"
 LOUDNESS_TEMPO = "loudness and tempo"
 CENTROID = "embedding centroid"
-CENTROIDS = "embedding centroid, less the others'"
+CENTROIDS = "difference of embedding centroids"
 """Names of the baselines."""
 
 METRICS = ("P@10", "nDCG@10")

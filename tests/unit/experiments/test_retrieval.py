@@ -343,9 +343,10 @@ def test_the_chapter_says_what_the_numbers_say():
         }
     )
     text = figures.retrieval_text("05_retrieval_arcs", metrics)
-    assert "finds its piece with MRR 1.00 [1.00, 1.00]" in text
-    assert "By MRR, good is better than track mean" in text
-    assert "After 10 ratings, the listener's own ones order the next tracks better" in text
+    assert "find their piece with MRR 1.00 [1.00, 1.00] in the predicted curves" in text
+    assert "By MRR: good is better than track mean" in text
+    assert "After 10 ratings of a listener, the next ones are ordered with a concordance of" in text
+    assert "own ratings help." in text
     without = figures.retrieval_text("05_retrieval_arcs", {**metrics, "preferences": None})
     assert "listener" not in without
 
