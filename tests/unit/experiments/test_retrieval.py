@@ -356,8 +356,9 @@ def test_the_chapter_says_what_the_numbers_say():
 
 @pytest.mark.slow
 def test_a_track_is_predicted_as_in_the_release_and_without_its_own_labels(tmp_path):
-    features = FeatureConfig(("loudness", "tempogram", "mfcc"), memory_s=(3.0, 10.0))
-    curves = load_corpus("synthetic", cache_dir=tmp_path, synthetic_tracks=12)
+    features = FeatureConfig(("loudness", "tempogram"), memory_s=(3.0, 10.0))
+    curves = load_corpus("folder", write_folder_corpus(tmp_path / "tones", tracks=12, seconds=9))
+    curves = replace(curves, tracks=[replace(t, group=t.id) for t in curves.tracks])
     card = replace(curves.card, title="clips")
     of_clip = [replace(t, quadrant=[*SIGNS][n % 4]) for n, t in enumerate(curves.tracks)]
     quadrants = replace(curves, tracks=of_clip, card=card, labels="quadrants")
@@ -387,7 +388,7 @@ def test_a_track_is_predicted_as_in_the_release_and_without_its_own_labels(tmp_p
                 np.testing.assert_array_equal(before.curve, after.curve)
                 assert before.half_widths == after.half_widths
     widths = [held.half_widths for held in found["clips"]]
-    assert any(w != widths[0] for w in widths) and all(0 < w["arousal"] < 1 for w in widths)
+    assert any(w != widths[0] for w in widths) and all(w["arousal"] > 0 for w in widths)
 
 
 def run(name, folder, **parameters):
