@@ -130,7 +130,9 @@ def _tag_before(file: BinaryIO, end: int) -> int:
     if foot.endswith(b"LYRICS200") and foot[-LYRICS_END_BYTES:-9].isdigit():
         return int(foot[-LYRICS_END_BYTES:-9]) + LYRICS_END_BYTES
     if foot[-10:-7] == b"3DI" and max(foot[-4:]) < 0x80:
-        return sum(byte << shift for byte, shift in zip(foot[-4:], (21, 14, 7, 0), strict=True)) + 20
+        return (
+            sum(byte << shift for byte, shift in zip(foot[-4:], (21, 14, 7, 0), strict=True)) + 20
+        )
     return 0
 
 
