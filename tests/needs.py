@@ -113,7 +113,7 @@ def missing_browser(driver: bool = True) -> Missing | None:
 def missing_weights() -> Missing | None:
     """Fetch the weights of MusiCNN if they are not at hand; why that failed."""
     try:
-        weights.fetch_musicnn()
+        weights.fetch(weights.MUSICNN)
     except PretrainedWeightsError as error:
         return Missing(
             f"needs the pretrained weights of MusiCNN ({error})",
