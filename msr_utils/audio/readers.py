@@ -84,8 +84,8 @@ def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, 
     container = examine(file, deadline)
     if len(container.parts) == 1:  # Something that is no audio stands before or behind it.
         part = cast(BinaryIO, FilePart(file, *container.parts[0]))
-        reader, inner = open_reader(part, name, deadline)
-        return reader, replace(inner, defects=(*container.defects, *inner.defects))
+        inside, inner = open_reader(part, name, deadline)
+        return inside, replace(inner, defects=(*container.defects, *inner.defects))
     if container.parts:
         return PartsReader(file, container.parts, name, deadline), container
     if container.simple and (reader := _open_soundfile(file, name, container, deadline)):

@@ -1,7 +1,7 @@
 """Power spectra at 16 kHz, for pretrained networks, as a causal stream.
 
-Networks that tag music share this input: mono at 16 kHz, windows of 32 ms, hops of 16 ms. Windows do
-not line up with frames: 31.25 hops make a frame, so frames give 31 or 32 hops.
+Networks that tag music share this input: mono at 16 kHz, windows of 32 ms, hops of 16 ms. Windows
+do not line up with frames: 31.25 hops make a frame, so frames give 31 or 32 hops.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _powers(frames: Frames) -> tuple[list[np.ndarray], list[int]]:
 
 
 def power_of_windows(windows: np.ndarray) -> np.ndarray:
-    """Power spectra of windows, (hops, N_FFT) -> (hops, N_FFT // 2 + 1). They are overwritten."""
+    """Power spectra of windows, (hops, N_FFT) -> (hops, N_FFT // 2 + 1). It overwrites them."""
     windows *= hann(N_FFT)
     spectrum = scipy.fft.rfft(windows, axis=1, overwrite_x=True)
     power: np.ndarray = np.square(spectrum.real) + np.square(spectrum.imag)

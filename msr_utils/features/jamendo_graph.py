@@ -1,8 +1,9 @@
 """The FCN of MTG-Jamendo as a causal ONNX graph.
 
-FCN (Choi, Fazekas and Sandler 2016) is a convolutional network of five blocks. Won and others (2020)
-trained it to tag the recordings of MTG-Jamendo with genres, instruments and moods. Each block is a
-convolution over 3 hops and 3 bands, a batch normalisation, a ReLU and a maximum over neighbours.
+FCN (Choi, Fazekas and Sandler 2016) is a convolutional network of five blocks. Won and others
+(2020) trained it to tag the recordings of MTG-Jamendo with genres, instruments and moods. Each
+block is a convolution over 3 hops and 3 bands, a batch normalisation, a ReLU and a maximum over
+neighbours.
 
 The network was trained with 29 s of audio at once. Here it follows a stream. A call takes the next
 `CHUNK_HOPS` hops. The first three blocks continue from the calls before. They give a column of maps
@@ -12,7 +13,8 @@ for `CHUNK_HOPS` hops, `LAG_HOPS` hops after its end. The last two blocks see th
 References
 ----------
 Choi, Fazekas and Sandler (2016), Automatic tagging using deep convolutional neural networks, ISMIR.
-Won, Ferraro, Bogdanov and Serra (2020), Evaluation of CNN-based automatic music tagging models, SMC.
+Won, Ferraro, Bogdanov and Serra (2020), Evaluation of CNN-based automatic music tagging models,
+SMC.
 """
 
 from __future__ import annotations
@@ -92,9 +94,9 @@ def _block_weights(weights: Weights, number: int) -> tuple[np.ndarray, np.ndarra
 def build_graph(weights: Weights) -> bytes:
     """The network without its tags as an ONNX graph.
 
-    Inputs are ``mel``, (CHUNK_HOPS, JAMENDO_MELS) in dB, ``live``, (1, 1, 1, CHUNK_HOPS), which is 0
-    for hops before the start and 1 for others, and the states. The first output is ``embedding``,
-    (EMBEDDING_DIM,). What lies before the start is zero in each block, as in the padding around
+    Inputs are ``mel``, (CHUNK_HOPS, JAMENDO_MELS) in dB, ``live``, (1, 1, 1, CHUNK_HOPS), and the
+    states. ``live`` is 0 for hops before the start and 1 for others. The first output is
+    ``embedding``, (EMBEDDING_DIM,). What lies before the start is zero in each block, as in the padding around
     the network's own input.
 
     Parameters

@@ -1,7 +1,8 @@
 """Embedding by the FCN of MTG-Jamendo, as a causal stream.
 
-The network (`msr_utils.features.jamendo_graph`) takes `CHUNK_HOPS` hops at a time, which is 1.024 s.
-Frames between two such calls have the last embedding. It ends up to 1.4 s before the frame does.
+The network (`msr_utils.features.jamendo_graph`) takes `CHUNK_HOPS` hops at a time, which is
+1.024 s. Frames between two such calls have the last embedding. It ends up to 1.4 s before the
+frame does.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ BLOCKS = (
         name="jamendo_fcn",
         dim=lambda config: EMBEDDING_DIM,
         unit="1",
-        what=f"embedding of the last 1, 5 and 20 s by {JAMENDO_NAME}, a network trained to tag music",
+        what=f"embedding of the last 1, 5 and 20 s by {JAMENDO_NAME}, a network trained to tag "
+        "music",
         source="Won, Ferraro, Bogdanov and Serra (2020), Evaluation of CNN-based automatic music "
         "tagging models, SMC",
         compute=embed,

@@ -54,7 +54,7 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
 
 
 def _log_mels(powers: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The spectrogram of each frame's power spectra, (hops, N_FFT // 2 + 1) -> (hops, MUSICNN_MELS).
+    """The spectrogram of each frame's power spectra, (hops, bins) -> (hops, MUSICNN_MELS).
 
     Each frame has a matrix product of its own, so the last bits do not depend on the others.
     """
