@@ -171,8 +171,15 @@ def _windows_of_frame(samples: np.ndarray, counter: int) -> np.ndarray:
 
 
 def check_rate(config: SpectrumConfig) -> None:
+    """Refuse another sample rate than the resampler's.
+
+    Raises
+    ------
+    FeatureConfigError
+    """
     if config.sample_rate != SAMPLE_RATE:
         raise FeatureConfigError(
-            f"features: pretrained networks need a sample_rate of {SAMPLE_RATE}, not {config.sample_rate}",
+            f"features: pretrained networks need a sample_rate of {SAMPLE_RATE}, "
+            f"not {config.sample_rate}",
             "sample_rate",
         )

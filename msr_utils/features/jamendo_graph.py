@@ -96,8 +96,8 @@ def build_graph(weights: Weights) -> bytes:
 
     Inputs are ``mel``, (CHUNK_HOPS, JAMENDO_MELS) in dB, ``live``, (1, 1, 1, CHUNK_HOPS), and the
     states. ``live`` is 0 for hops before the start and 1 for others. The first output is
-    ``embedding``, (EMBEDDING_DIM,). What lies before the start is zero in each block, as in the padding around
-    the network's own input.
+    ``embedding``, (EMBEDDING_DIM,). What lies before the start is zero in each block, as in the
+    padding around the network's own input.
 
     Parameters
     ----------
