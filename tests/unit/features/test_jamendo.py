@@ -6,8 +6,10 @@ import librosa
 import numpy as np
 import onnxruntime as ort
 import pytest
+from benchmarks.real_data import DATA
 from click.testing import CliRunner
 from conftest import tone
+from needs import needs_data
 
 from msr_utils.cli import main
 from msr_utils.constants import SAMPLE_RATE
@@ -211,3 +213,18 @@ def test_missing_weights_say_how_to_fetch_them(tmp_path, monkeypatch):
 def test_the_graph_is_always_the_same():
     first, second = (hashlib.sha256(jamendo_graph.build_graph(WEIGHTS)).digest() for _ in range(2))
     assert first == second
+
+
+@needs_data("weights")
+def test_the_published_file_gives_the_graph(tmp_path, monkeypatch, music):
+    """The real weights: the block with them is finite and follows the music."""
+    monkeypatch.setenv(weights.WEIGHTS_VARIABLE, str(tmp_path))
+    weights.session.cache_clear()
+    file = DATA / "weights" / "jamendo-fcn.pth"
+    command = ["weights", "fetch", "jamendo_fcn", "--file", str(file)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0 and "MIT licence" in done.output
+    rows = FeatureExtractor(CONFIG).push(music)
+    assert np.isfinite(rows).all() and rows[3:].std(axis=0).max() > 0.1
+    assert "nothing to be done" in CliRunner().invoke(main, command).output
+    weights.session.cache_clear()
