@@ -51,7 +51,7 @@ _Result = TypeVar("_Result")
 def library() -> None:
     """Index your music, and find what fits a mood.
 
-    The index is a folder of its own. Your music files are only read.
+    The index is a folder of its own. Your music files are only read, except by 'tag'.
     """
 
 

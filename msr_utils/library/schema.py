@@ -105,6 +105,18 @@ hidden = Table(
 """Rows of shards that searches leave out. A dropped one is lost when its shard is merged. The
 others belong to files that are gone and may come back."""
 
+tagged = Table(
+    "tagged",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("track", Integer, nullable=False, index=True),
+    Column("path", LargeBinary, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+"""Files whose tags were written, and as JSON what our fields were before: what undo needs. An older
+library of this version has no such table; it is made when tags are written first."""
+
 runs = Table(
     "runs",
     metadata,

@@ -119,6 +119,22 @@ def test_without_a_library_it_says_how_to_make_one(tmp_path):
     assert "made with no model yet" not in run("status", home=tmp_path, code=1)
 
 
+def test_tag_prints_what_it_would_write_writes_and_undoes(home):
+    file = home / "music" / "a.flac"
+    text = run("tag", "--dry-run", "--only", file, home=home)
+    assert f"{file}: " in text and "MSR_MODEL light@" in text and "this was a dry run" in text
+    assert "written 1" in lines(text)
+    found = json.loads(run("tag", "--dry-run", "--json", home=home))
+    assert len(found["changes"]) == found["counts"]["written"] == 4
+    assert "written 1" in lines(run("tag", "--only", file, home=home))
+    assert "unchanged 4" in lines(run("add", home / "music", home=home, code=1))
+    file.chmod(0o444)
+    assert "is read-only" in run("tag", "--undo", home=home, code=1)
+    file.chmod(0o644)
+    assert "undone 1 their fields are as before" in lines(run("tag", "--undo", home=home))
+    assert "elsewhere is not in it" in run("tag", "--only", "elsewhere", home=home, code=1)
+
+
 def test_remove_leaves_the_music(home):
     assert "1 track forgotten" in run("remove", home / "music" / "b.flac", home=home)
     assert (home / "music" / "b.flac").exists()
