@@ -10,7 +10,7 @@ import click
 
 from msr_utils.cli.library import ANY_PATH, common, listed_lines, opened
 from msr_utils.cli.predict import INTERRUPTED, echo, echo_json
-from msr_utils.cli.recommend import library
+from msr_utils.cli.scenes import library
 
 if TYPE_CHECKING:
     from msr_utils.library.tagging import Fields, TagReport
