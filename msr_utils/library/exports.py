@@ -17,19 +17,30 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from xml.etree import ElementTree
 
 from msr_utils.io import atomic_path, printable
 from msr_utils.library.catalogue import Catalogue
 from msr_utils.library.playlists import Playlist
-from msr_utils.library.records import Entry, TrackInfo
+from msr_utils.library.records import Entry as Entry
+from msr_utils.library.records import TrackInfo
 from msr_utils.library.scenes import Soundtrack
 from msr_utils.library.shards import LibraryError
 from msr_utils.library.timecode import FPS
 from msr_utils.library.timelines import edl, otio
 
 Writer = TypeVar("Writer")
+
+
+class SceneWriter(Protocol):
+    """Writes the chosen excerpts of scenes."""
+
+    def __call__(
+        self, soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS
+    ) -> bytes:
+        """Content of a file."""
+
 
 XSPF = "http://xspf.org/ns/0/"
 """Name space of XSPF."""
@@ -198,7 +209,7 @@ PLAYLIST_FORMATS: dict[str, Callable[[Sequence[Entry]], bytes]] = {
 }
 """Suffix -> writer of a playlist."""
 
-SCENE_FORMATS: dict[str, Callable[[Soundtrack, Mapping[int, Entry], float], bytes]] = {
+SCENE_FORMATS: dict[str, SceneWriter] = {
     ".csv": _scenes_csv,
     ".txt": _labels,
     ".otio": otio,

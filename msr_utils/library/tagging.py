@@ -161,7 +161,7 @@ def undo_tags(
     with catalogue.one_writer():
         schema.tagged.create(catalogue.engine, checkfirst=True)
         bases = [os.path.abspath(path) for path in only]
-        with catalogue.engine.connect() as connection:
+        with catalogue.connections.reading() as connection:
             rows = connection.execute(sa.select(schema.tagged).order_by(schema.tagged.c.id.desc()))
             records = rows.all()
         paths = catalogue.paths({row.track for row in records})
@@ -286,7 +286,7 @@ def _undo(
                 _check_audio(real, copy)
             if known is not None:
                 _update(library, known.id, real)
-        with library.catalogue.engine.begin() as connection:
+        with library.catalogue.connections.writing() as connection:
             connection.execute(sa.delete(schema.tagged).where(schema.tagged.c.id == row.id))
     report.note("undone" if changes else "unchanged", path)
 
@@ -300,7 +300,7 @@ def _same_words(one: list[str], other: list[str]) -> bool:
 def _keep_record(library: Library, known: Known, before: Fields) -> None:
     """Keep what a file has, unless an earlier call kept it. It must be on disk before a change."""
     tagged = schema.tagged
-    with library.catalogue.engine.begin() as connection:
+    with library.catalogue.connections.writing() as connection:
         there = sa.select(tagged.c.id).where(tagged.c.track == known.id)
         if connection.execute(there).first() is None:
             values = {"track": known.id, "path": os.fsencode(known.path), "at": now()}
