@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -34,6 +33,8 @@ from msr_utils.features.config import FeatureConfig
 from msr_utils.features.distributed import DistributedError, TrackOutcome
 from msr_utils.inference.model import load
 from msr_utils.library import indexing
+from msr_utils.library.analysis import TrackTask
+from msr_utils.library.cluster import look_at_on_cluster
 from msr_utils.library.library import Library
 from msr_utils.library.shards import LibraryError
 from msr_utils.paths import PROJECT_ROOT
@@ -328,32 +329,17 @@ def test_a_cluster_that_cannot_do_the_work_is_refused(folder_corpus, tmp_path, m
 
 
 @pytest.mark.slow
-def test_a_library_is_the_same_from_a_cluster_that_loses_a_worker(tmp_path):
-    """Its one worker is killed at its work; another one comes."""
+def test_a_library_is_the_same_from_a_cluster(tmp_path, monkeypatch):
     model, music = load("light"), tmp_path / "music"
     music.mkdir()
-    for n in range(12):
-        sf.write(music / f"{n:02d}.wav", tone(40, 200 + 20 * n, rate=8000), 8000, "PCM_U8")
+    for n in range(4):
+        sf.write(music / f"{n:02d}.wav", tone(3, 200 + 20 * n, rate=8000), 8000, "PCM_U8")
     (music / "bad.mp3").write_text("no music")
     libraries = [Library(tmp_path / name, create=True) for name in ("cluster", "local")]
     with cluster(tmp_path / "dask") as dask:
-        victim = dask.worker("victim")
-
-        def lose() -> None:
-            wait_until(lambda: libraries[0].catalogue.count_states().get("analysed", 0) >= 2)
-            victim.kill()
-            victim.wait()
-            dask.worker("other")
-
-        with ThreadPoolExecutor(1) as other:
-            lost = other.submit(lose)
-            report = indexing.add(
-                libraries[0], model, [music], progress=False, scheduler=dask.address
-            )
-            lost.result()
-    assert (report.counts["added"], report.counts["failed"]) == (12, 1)
-    with pytest.raises(LibraryError, match="no Dask scheduler answers"):
-        indexing.rescan(libraries[0], model, progress=False, scheduler="tcp://127.0.0.1:1")
+        dask.worker("only")
+        report = indexing.add(libraries[0], model, [music], progress=False, scheduler=dask.address)
+    assert (report.counts["added"], report.counts["failed"]) == (4, 1)
     indexing.add(libraries[1], model, [music], progress=False)
     curves = []
     for library in libraries:
@@ -361,10 +347,23 @@ def test_a_library_is_the_same_from_a_cluster_that_loses_a_worker(tmp_path):
         rows = np.arange(len(view))
         named = sorted(zip([info.path for info in view.infos(rows)], rows, strict=True))
         curves.append([(path, view.curve(int(row)).tolist()) for path, row in named])
-        library.close()
-    assert len(curves[0]) == 12 and curves[0] == curves[1]
+    assert len(curves[0]) == 4 and curves[0] == curves[1]
+    monkeypatch.setattr(clusters, "SCHEDULER_TIMEOUT_S", 1)
+    nowhere = {"scheduler": "tcp://127.0.0.1:1", "progress": False}
+    with pytest.raises(LibraryError, match="no Dask scheduler answers"):
+        indexing.rescan(libraries[0], model, **nowhere)
     with pytest.raises(LibraryError, match="--jobs is for this machine"):
-        indexing.add(libraries[0], model, [music], jobs=2, scheduler="tcp://127.0.0.1:1")
+        indexing.add(libraries[0], model, [music], jobs=2, **nowhere)
+    for library in libraries:
+        library.close()
+
+
+def test_a_file_at_which_all_workers_died_is_an_outcome(tmp_path, monkeypatch):
+    """Where Dask gives up: it gives None for such a task."""
+    given = [(TrackTask(tmp_path / "x.mp3"), None)]
+    monkeypatch.setattr("msr_utils.library.cluster.run_on_cluster", lambda *_: iter(given))
+    (outcome,) = look_at_on_cluster(load("light"), [], "tcp://127.0.0.1:1")
+    assert outcome.result == "failed" and "the process that analysed it died" in outcome.reason
 
 
 @pytest.mark.slow
