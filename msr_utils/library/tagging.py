@@ -94,8 +94,8 @@ class _Left(Exception):
         self.kind = kind
 
 
+# Is told the path of each file and the fields that change.
 Told = Callable[[str, Fields], None]
-"""Is told the path of each file and the fields that change."""
 
 
 def write_tags(
