@@ -93,9 +93,10 @@ def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Re
         except (LibraryError, FolderError, BundleError) as error:
             raise click.ClickException(str(error)) from error
         except DatabaseError as error:  # a full disk, for one
+            reason = " ".join(str(error.orig).split())
             raise click.ClickException(
-                f"library: its catalogue cannot be read or written ({error.orig}); what was "
-                "finished is kept"
+                f"library: its catalogue cannot be read or written ({reason}); what was finished "
+                "is kept"
             ) from error
 
     return checked

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -69,7 +69,8 @@ class Claim:
 
     def release(self) -> None:
         """Leave the row to others, and undo what the transaction wrote."""
-        self.connection.close()
+        with suppress(sa.exc.DBAPIError):  # a connection that was lost holds no lock
+            self.connection.close()
 
 
 class Queue:

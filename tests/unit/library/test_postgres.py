@@ -256,6 +256,26 @@ def test_what_another_writer_changed_meanwhile_is_looked_at_again(shared, songs,
     assert set(everything(shared)) == {"moved.flac", "b.flac", "c.flac", "d.flac"}
 
 
+def test_a_connection_that_is_lost_loses_no_file(shared, songs, light, monkeypatch):
+    """The server ends the connection that holds a file, while the file is being analysed."""
+    keep = sharing.SharedRun._keep_claimed
+
+    def cut(self, outcome):
+        monkeypatch.undo()
+        claim = self._claims[os.fspath(outcome.task.path)]
+        number = claim.connection.execute(sa.select(sa.func.pg_backend_pid())).scalar_one()
+        with shared.catalogue.connections.reading() as other:
+            other.execute(sa.select(sa.func.pg_terminate_backend(number)))
+        keep(self, outcome)
+
+    monkeypatch.setattr(sharing.SharedRun, "_keep_claimed", cut)
+    with pytest.raises(sa.exc.OperationalError):
+        indexing.add(shared, light, [songs], progress=False)
+    assert sharing.Queue(shared.catalogue.connections).waiting() == 6
+    assert indexing.add(shared, light, [songs], progress=False).counts["added"] == 4
+    assert len(everything(shared)) == 4
+
+
 def test_commands_that_must_be_alone_wait_for_their_turn(shared, store, songs, light, tmp_path):
     indexing.add(shared, light, [songs], progress=False)
     other = Library(tmp_path / "there", store=store)

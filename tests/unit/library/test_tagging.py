@@ -326,6 +326,32 @@ def test_a_killed_run_leaves_nothing_for_long(added, songs):
     assert not left_over.exists()
 
 
+@pytest.mark.parametrize("where", ["_keep_record", "_update"])
+def test_a_death_before_or_after_the_file_is_replaced_loses_nothing(
+    added, songs, light, monkeypatch, sad_tracks, where
+):
+    before = {path: dict(mutagen.File(path).tags) for path in songs.rglob("[a-d].flac")}
+    real = getattr(tagging, where)
+
+    def die(*arguments):
+        if where == "_keep_record":  # killed after this, before the file is replaced
+            real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tagging, where, die)
+        with pytest.raises(KeyboardInterrupt):
+            write_tags(added)
+    replaced = where == "_update"
+    assert bool(fields(songs / "a.flac")[MOOD]) == replaced
+    monkeypatch.setattr("msr_utils.library.analysis.FilePrediction", None)  # never used
+    rescanned = indexing.rescan(added, light, progress=False)
+    assert rescanned.counts["retagged"] == replaced
+    assert write_tags(added).counts["written"] == 4 - replaced
+    assert undo_tags(added).counts == {"undone": 4}
+    assert before == {path: dict(mutagen.File(path).tags) for path in before}
+
+
 @needs_mounts
 @pytest.mark.slow
 def test_a_full_disk_stops_no_other_file(added, songs, tmp_path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from urllib.parse import unquote, urljoin
+from urllib.parse import urljoin
+from urllib.request import url2pathname
 
 import numpy as np
 import opentimelineio as otio
@@ -62,7 +63,7 @@ def test_a_timeline_is_read_by_its_own_library(added, soundtrack, tmp_path, fps)
         assert available.start_time <= clip.source_range.start_time
         assert clip.source_range.end_time_exclusive() <= available.end_time_exclusive()
         target = urljoin(tmp_path.as_uri() + "/", clip.media_reference.target_url)
-        assert os.path.samefile(unquote(target.removeprefix("file://")), one.track.path)
+        assert os.path.samefile(url2pathname(target.removeprefix("file://")), one.track.path)
         assert clip.name == one.track.name
     markers = timeline.tracks.markers
     assert [marker.name for marker in markers] == [m.scene.label for m in soundtrack.scenes]
