@@ -4,9 +4,9 @@ This is the only part of a library that changes music. Only fields of our own ar
 field for a mood that other programs read, unless somebody else wrote it. A field is ours if it
 equals `moods.WORD` in the same file, so that this can be seen without the library.
 
-A file is never written in place. A copy beside it gets the new tags. Its audio is decoded and
-compared with that of the file, and only then it takes the file's place. What our fields were before
-is kept in the library first, for `undo_tags`.
+A file is never written in place. A copy beside it gets the new tags. Its audio is decoded, the hash
+is compared with that of the file's audio, and only then it takes the file's place. What our fields
+were before is kept in the library first, for `undo_tags`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from typing import Any
 import mutagen
 import sqlalchemy as sa
 
-from msr_utils.audio.decode import AudioFile
 from msr_utils.audio.source import AudioError
+from msr_utils.constants import SAMPLE_RATE
 from msr_utils.io import printable, sha256_file
 from msr_utils.library import moods, schema
-from msr_utils.library.analysis import AudioHash
+from msr_utils.library.analysis import decoded_hash
 from msr_utils.library.catalogue import ANALYSED, now
 from msr_utils.library.indexing import MAX_LISTED, Listed
 from msr_utils.library.library import Library
@@ -246,7 +246,7 @@ def _write(
             for name, values in changes.items():
                 file.put(name, values)
             file.save(copy)
-            _check_audio(path, copy)
+            _check_audio(path, copy, known.audio)
             _keep_record(library, known, {n: before[n] for n in wanted})
         _update(library, known.id, path)
     report.note("written", known.path)
@@ -283,7 +283,7 @@ def _undo(
                 for name, values in changes.items():
                     file.put(name, values)
                 file.save(copy)
-                _check_audio(real, copy)
+                _check_audio(real, copy, "" if known is None else known.audio)
             if known is not None:
                 _update(library, known.id, real)
         with library.catalogue.connections.writing() as connection:
@@ -372,23 +372,30 @@ def _replaced(path: Path, found: os.stat_result, sha256: str) -> Iterator[Path]:
         copy.unlink(missing_ok=True)
 
 
-def _check_audio(path: Path, copy: Path) -> None:
-    """Refuse a copy whose audio is not that of the file."""
-    if audio_hash(path) != audio_hash(copy):
+def _check_audio(path: Path, copy: Path, indexed: str) -> None:
+    """Refuse a copy whose audio is not that of the file.
+
+    Parameters
+    ----------
+    path, copy : Path
+    indexed : str
+        Hash of the file's audio in the catalogue; empty if it is not known. Where the copy does not
+        have it, the file is decoded as well: another decoder or rate gives another hash.
+    """
+    found = audio_hash(copy)
+    if found != indexed and found != audio_hash(path):
         raise _Left("failed", "its audio would not be the same with other tags; left as it is")
 
 
 def audio_hash(path: Path) -> str:
-    """Hash of the decoded audio of a file, at its own rate.
+    """Hash of the decoded audio of a file, see `analysis`.
 
     Raises
     ------
     AudioError
     """
-    digest = AudioHash()
-    for block in AudioFile(path, None):
-        digest.add(block)
-    return digest.hexdigest()
+    with open(path, "rb") as file:
+        return decoded_hash(file, SAMPLE_RATE)
 
 
 def _sweep(folder: Path, swept: set[Path]) -> None:

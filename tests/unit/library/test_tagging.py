@@ -282,6 +282,12 @@ def test_audio_that_would_change_is_refused(added, songs, monkeypatch):
     assert not list(songs.glob(f"{PREFIX}*"))
 
 
+def test_a_hash_of_another_decoder_does_not_matter(added, songs):
+    known = added.catalogue.known_file(str(songs / "a.flac"))
+    added.catalogue.put({"id": known.id, "audio": "0" * 64}, None, None)
+    assert write_tags(added, only=[songs / "a.flac"]).counts["written"] == 1
+
+
 def damage(path):
     shutil.copyfile(path.parent / "b.flac", path)
 
