@@ -15,15 +15,17 @@ import postgres
 import pytest
 import soundfile as sf
 import sqlalchemy as sa
+from benchmarks.bench_library import random_library
 from click.testing import CliRunner
 from conftest import tone
 from needs import needs_postgres
-from toy_library import write_music
 
 from msr_utils.cli import main
 from msr_utils.library import indexing, schema, sharing
+from msr_utils.library.arcs import Arc, find_excerpts
 from msr_utils.library.connections import POSTGRESQL
-from msr_utils.library.library import SHARDS, Library
+from msr_utils.library.filters import Filters
+from msr_utils.library.library import SHARDS, SHARED_SHARD_AT_MOST, Library
 from msr_utils.library.search import Query, find
 from msr_utils.library.shards import LibraryError
 from msr_utils.library.tagging import undo_tags, write_tags
@@ -128,6 +130,29 @@ def test_a_copy_that_is_lost_or_old_is_made_again(shared, store, songs, light, t
     assert len(everything(other)) == 8
     assert len(list((other.folder / SHARDS).iterdir())) == 1  # the merged one alone
     other.close()
+
+
+@pytest.mark.extended
+def test_many_tracks_give_the_same_answers_from_a_copy(store, tmp_path):
+    """Shards in the database are smaller; the random tracks are drawn shard by shard."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.bench_library.SHARD_AT_MOST", SHARED_SHARD_AT_MOST)
+        libraries = [
+            random_library(tmp_path / "here", 40_000, store=store),
+            random_library(tmp_path / "plain", 40_000),
+        ]
+    shutil.rmtree(libraries[0].folder)
+    excerpt = Arc(libraries[1].view().curve(12_345)[100:160].astype(np.float64))
+    answers = []
+    for library in libraries:
+        view = library.view()
+        assert len(view.shards) == 2
+        filters = Filters(genre=("Genre 3",), year=(1980, None))
+        found = find(view, Query(words_region("calm"), like=(5,), filters=filters))
+        answers.append((found.results, found.removed, find_excerpts(view, excerpt)))
+        library.close()
+    assert answers[0] == answers[1] and len(answers[0][0]) == 20
+    assert answers[0][2][0].row == 12_345
 
 
 # ------------------------------------------------------------------------------ many writers
@@ -299,6 +324,8 @@ def run(*arguments, code=0) -> str:
 
 
 def test_the_command_line_takes_a_store(store, tmp_path, monkeypatch):
+    from toy_library import write_music
+
     songs = write_music(tmp_path / "music")
     options = ["--library", tmp_path / "home", "--store", store]
     assert "make one with 'msr library add" in run("status", *options, code=1)
