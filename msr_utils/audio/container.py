@@ -22,7 +22,7 @@ from msr_utils.audio.chunks import (
     w64_chunks,
 )
 from msr_utils.audio.elementary import count_stream
-from msr_utils.audio.joined import ID3V1_BYTES, after_tag, joined_files
+from msr_utils.audio.joined import ID3V1_BYTES, after_tag, before_tags, joined_files
 from msr_utils.audio.mp3 import Gap, after_tags, count_frames
 from msr_utils.audio.sizes import overrun
 from msr_utils.audio.source import Deadline, Defect, file_size
@@ -186,6 +186,9 @@ def _examine_zeros(file: BinaryIO, deadline: Deadline) -> Container:
 
 def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     """Count the frames of an MP3 file and tell what is wrong with it."""
+    size = file_size(file)
+    if (end := before_tags(file, size)) < size - ID3V1_BYTES:
+        return Container(simple=False, parts=((0, end),))
     frames = count_frames(file, deadline)
     if frames is None:
         return _examine_frames(file, after_tags(file, deadline), deadline)
@@ -208,9 +211,9 @@ def _examine_frames(file: BinaryIO, start: int, deadline: Deadline) -> Container
     frames = count_stream(file, start, size, deadline)
     if frames is None:
         return Container(simple=False)
-    if frames.end < size and after_tag(file, frames.end, size) > frames.end:
+    if (end := before_tags(file, size)) < size:
         # FFmpeg would take the tag for the end of the last frame.
-        return Container(simple=False, parts=((0, frames.end),))
+        return Container(simple=False, parts=((0, end),))
     defects = tuple(_gap_defects(frames.gaps, frames.seconds / max(frames.n_bytes, 1)))
     return Container(
         simple=False,

@@ -51,6 +51,10 @@ EXACT_LENGTHS = ("flac", "mov", "matroska", "wv", "ape", "tta")
 MIN_FOLLOWING_BYTES = 1 << 14
 """Fewer bytes behind the last packet of a transport stream hold no other recording."""
 
+PAUSE_S = 5.0
+"""Where a transport stream has more bytes than this length has between two packets, another
+recording may lie between them."""
+
 LOSSLESS = ("pcm_", "wavpack", "flac", "alac", "ape", "tta", "truehd", "mlp", "wmalossless")
 """First letters of FFmpeg's names of codecs that keep samples of any size."""
 
@@ -211,6 +215,11 @@ class FFmpegReader:
         failed, position = 0, 0
         for packet in self._packets():
             self._deadline.check()
+            if self._pauses(position, packet.pos):
+                self._following = self._open_following(position)
+                if self._following is not None:
+                    yield from self._following.blocks()
+                    return
             position = packet.pos or position
             try:
                 frames = packet.decode()
@@ -245,6 +254,13 @@ class FFmpegReader:
         self._following = self._open_following(position)
         if self._following is not None:
             yield from self._following.blocks()
+
+    def _pauses(self, before: int, position: int | None) -> bool:
+        """Whether a transport stream holds much else between two packets."""
+        if self.demuxer != "mpegts" or not position or not self._decoded_seconds:
+            return False
+        pause_s = (position - before) / before * self._decoded_seconds if before else 0.0
+        return pause_s > PAUSE_S and position - before > MIN_FOLLOWING_BYTES
 
     def _open_following(self, position: int) -> FFmpegReader | None:
         """Another stream that goes on behind the last packet, as in joined recordings of TV."""

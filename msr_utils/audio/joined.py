@@ -40,6 +40,16 @@ FIRST_BYTES = (
 """First four bytes of formats that may follow another file."""
 
 ID3V1_BYTES = 128
+ENHANCED_BYTES = 227
+"""Bytes of an enhanced tag (``TAG+``), which stands before ID3v1."""
+
+APE_BYTES = 32
+"""Bytes of the header and of the footer of an APEv2 tag."""
+
+LYRICS_END_BYTES = 15
+"""Bytes at the end of a Lyrics3v2 tag: its size in six digits, then ``LYRICS200``."""
+
+MAX_TRAILING_TAGS = 8
 
 TTA_FRAME_S = 256 / 245
 """Length of a frame of TTA in s."""
@@ -90,6 +100,40 @@ def after_tag(file: BinaryIO, position: int, size: int) -> int:
         length, flags = struct.unpack("<I4xI", head[12:24])
         return position + int(length) + (32 if flags & 0x80000000 else 0)
     return position + ID3V1_BYTES if head.startswith(b"TAG") else position
+
+
+def before_tags(file: BinaryIO, size: int) -> int:
+    """Position of the first of the tags at the end of a file; its size if there is none.
+
+    ID3v1, Lyrics3v2 (id3.org), APEv2 and ID3v2 with a footer (id3.org: ID3v2.4, section 3.4) are
+    known. Decoders of rows of frames take their contents for frames.
+    """
+    end = size
+    for _ in range(MAX_TRAILING_TAGS):
+        length = _tag_before(file, end)
+        if not 0 < length <= end:
+            break
+        end -= length
+    return end
+
+
+def _tag_before(file: BinaryIO, end: int) -> int:
+    """Bytes of the tag that ends at `end`; 0 if none does."""
+    if read_at(file, max(end - ID3V1_BYTES, 0), 3, end) == b"TAG":
+        return ID3V1_BYTES
+    if read_at(file, max(end - ENHANCED_BYTES, 0), 4, end) == b"TAG+":
+        return ENHANCED_BYTES
+    foot = read_at(file, max(end - APE_BYTES, 0), APE_BYTES, end)
+    if foot.startswith(b"APETAGEX"):
+        length, flags = struct.unpack("<I4xI", foot[12:24])
+        return int(length) + (APE_BYTES if flags & 0x80000000 else 0)
+    if foot.endswith(b"LYRICS200") and foot[-LYRICS_END_BYTES:-9].isdigit():
+        return int(foot[-LYRICS_END_BYTES:-9]) + LYRICS_END_BYTES
+    if foot[-10:-7] == b"3DI" and max(foot[-4:]) < 0x80:
+        return (
+            sum(byte << shift for byte, shift in zip(foot[-4:], (21, 14, 7, 0), strict=True)) + 20
+        )
+    return 0
 
 
 def _end(file: BinaryIO, start: int, size: int) -> int | None:

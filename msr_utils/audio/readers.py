@@ -10,6 +10,7 @@ import io
 import os
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import BinaryIO, Protocol, cast
 
 import numpy as np
@@ -81,6 +82,10 @@ def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, 
         If it takes longer than the deadline allows.
     """
     container = examine(file, deadline)
+    if len(container.parts) == 1:  # Something that is no audio stands before or behind it.
+        part = cast(BinaryIO, FilePart(file, *container.parts[0]))
+        inside, inner = open_reader(part, name, deadline)
+        return inside, replace(inner, defects=(*container.defects, *inner.defects))
     if container.parts:
         return PartsReader(file, container.parts, name, deadline), container
     if container.simple and (reader := _open_soundfile(file, name, container, deadline)):

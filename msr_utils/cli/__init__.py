@@ -12,7 +12,7 @@ import click
 from msr_utils import __version__
 from msr_utils.cli.commands import Commands, load_service, needs_checkout, shown
 from msr_utils.cli.predict import predict
-from msr_utils.cli.recommend import library
+from msr_utils.cli.tagging import library
 from msr_utils.paths import PROJECT_ROOT
 
 
@@ -195,26 +195,33 @@ def weights() -> None:
 
 
 @weights.command("fetch")
+@click.argument("block", default="musicnn", metavar="[BLOCK]")
 @click.option(
+    "--file",
     "--wheel",
+    "file",
     type=click.Path(path_type=Path),
-    help="wheel of the package musicnn, if pip cannot download it",
+    help="the published file, if it cannot be downloaded: for musicnn the wheel of its package",
 )
-def fetch_weights(wheel: Path | None) -> None:
-    """Fetch MusiCNN, which the feature block 'musicnn' runs.
+def fetch_weights(block: str, file: Path | None) -> None:
+    """Fetch the network that a feature block runs: musicnn (default) or jamendo_fcn.
 
     The network is stored as an ONNX graph: in .cache/weights of a checkout, in the user's folder of
     caches of an installed package, or in the folder MSR_WEIGHTS.
     """
-    from msr_utils.features.musicnn_graph import MUSICNN_TERMS
-    from msr_utils.features.weights import PretrainedWeightsError, fetch_musicnn
+    from msr_utils.features.weights import NETWORKS, PretrainedWeightsError, fetch
 
+    if block not in NETWORKS:
+        raise click.BadParameter(
+            f"{block!r} is not one of {', '.join(NETWORKS)}", param_hint="BLOCK"
+        )
+    network = NETWORKS[block]
     try:
-        file, made = fetch_musicnn(wheel)
+        graph, made = fetch(network, file)
     except PretrainedWeightsError as error:
         raise click.ClickException(str(error)) from error
-    where = shown(file)
-    click.echo(f"{MUSICNN_TERMS}\n{where}" if made else f"nothing to be done: {where} exists")
+    where = shown(graph)
+    click.echo(f"{network.terms}\n{where}" if made else f"nothing to be done: {where} exists")
 
 
 @main.group(hidden=True)

@@ -60,29 +60,51 @@ def evaluate(predicted: ClipPredictions, n_boot: int = N_BOOT, seed: int = SEED)
     seed : int
     """
     counts = draw_counts(predicted.groups, n_boot, seed)
-    metrics = _emotion_metrics if predicted.labels == "gems" else _quadrant_metrics
     samples = {
-        name: metrics(counts, predicted.true, scores) for name, scores in predicted.scores.items()
+        name: metric_samples(predicted.labels, counts, predicted.true, scores)
+        for name, scores in predicted.scores.items()
     }
     # The constant differs from fold to fold. Its ranking would only tell the folds apart.
     for metric in {"r", "auc"} & set(samples[CONSTANT]):
         for target in samples[CONSTANT][metric]:
             samples[CONSTANT][metric][target] = np.full(n_boot + 1, np.nan)
-    difference = {
-        metric: {
-            target: values - samples[LOGMEL][metric][target] for target, values in targets.items()
-        }
-        for metric, targets in samples[MEAN].items()
-    }
+    difference = paired_difference(samples[MEAN], samples[LOGMEL])
     return ClipScores(
         clips=len(predicted.groups),
         groups=len(set(predicted.groups)),
-        scores={name: _estimates(values) for name, values in samples.items()},
-        above_logmel=_estimates(difference),
+        scores={name: estimates(values) for name, values in samples.items()},
+        above_logmel=estimates(difference),
     )
 
 
-def _estimates(samples: MetricSamples) -> MetricEstimates:
+def metric_samples(
+    labels: str, counts: np.ndarray, true: np.ndarray, scores: np.ndarray
+) -> MetricSamples:
+    """All metrics of one model on each sample.
+
+    Parameters
+    ----------
+    labels : str
+        "gems" or "quadrants".
+    counts : np.ndarray [shape=(1 + n_boot, N)]
+        How often each clip was drawn, see `msr_utils.metrics.bootstrap.draw_counts`.
+    true, scores : np.ndarray [shape=(N, K)]
+        As in `ClipPredictions`.
+    """
+    metrics = _emotion_metrics if labels == "gems" else _quadrant_metrics
+    return metrics(counts, true, scores)
+
+
+def paired_difference(samples: MetricSamples, others: MetricSamples) -> MetricSamples:
+    """Every metric of one model minus that of another on the same samples."""
+    return {
+        metric: {target: values - others[metric][target] for target, values in targets.items()}
+        for metric, targets in samples.items()
+    }
+
+
+def estimates(samples: MetricSamples) -> MetricEstimates:
+    """Values with 95 % intervals."""
     return {
         metric: {
             target: Estimate.from_samples(values[0], values[1:])
@@ -131,6 +153,13 @@ def ceiling(corpus: Corpus) -> dict[str, float] | None:
 
 def score_table(scores: ClipScores, ceilings: Mapping[str, float] | None = None) -> pd.DataFrame:
     """Readable table: metrics and targets as rows, models and the `ceiling` as columns."""
+    return estimate_table(scores.scores, ceilings)
+
+
+def estimate_table(
+    scores: Mapping[str, MetricEstimates], ceilings: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """As `score_table`, of estimates by model."""
     table = pd.DataFrame(
         {
             model: {
@@ -139,7 +168,7 @@ def score_table(scores: ClipScores, ceilings: Mapping[str, float] | None = None)
                 for target, estimate in targets.items()
                 if metric != "rmse" or target == "mean"
             }
-            for model, metrics in scores.scores.items()
+            for model, metrics in scores.items()
         }
     ).rename_axis(["metric", "target"])
     if ceilings:

@@ -54,12 +54,32 @@ def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: fl
     edges = np.where(
         mels < log_from, mels * linear_hz, log_from_hz * np.exp((mels - log_from) * log_step)
     )
+    filters = _triangles(edges, sample_rate, n_fft) * (2 / (edges[2:] - edges[:-2]))
+    return filters.astype(np.float32)
+
+
+def htk_mel_filters(
+    sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float
+) -> np.ndarray:
+    """Triangular mel filters of equal height; shapes as in `mel_filters`.
+
+    Notes
+    -----
+    The scale of HTK (Young and others, The HTK Book), the default of torchaudio:
+    2595 log10(1 + f / 700).
+    """
+    low, high = (2595 * np.log10(1 + hz / 700) for hz in (fmin, fmax))
+    edges = 700 * (10 ** (np.linspace(low, high, n_mels + 2) / 2595) - 1)
+    return _triangles(edges, sample_rate, n_fft).astype(np.float32)
+
+
+def _triangles(edges: np.ndarray, sample_rate: int, n_fft: int) -> np.ndarray:
+    """Triangles of height 1 between every second edge, (n_fft // 2 + 1, len(edges) - 2)."""
     bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)[:, None]
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    filters: np.ndarray = np.maximum(0, np.minimum(rising, falling))
-    filters = filters * (2 / (edges[2:] - edges[:-2]))
-    return filters.astype(np.float32)
+    triangles: np.ndarray = np.maximum(0, np.minimum(rising, falling))
+    return triangles
 
 
 def mel_filterbank(config: SpectrumConfig) -> np.ndarray:

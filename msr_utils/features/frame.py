@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.fft
@@ -20,6 +21,8 @@ from msr_utils.features.spectrum import SpectrumConfig
 
 BlockState = dict[str, np.ndarray]
 """Arrays that blocks carry from frame to frame, by name."""
+
+T = TypeVar("T")
 
 FFT_SAMPLES = 2**16
 """Samples of the windows that are transformed at a time. Their spectra stay in the processor's
@@ -112,6 +115,14 @@ class Frames:
         self.config = config
         self.state = state
         self._work = work or WorkArrays()
+        self._shared: dict[str, Any] = {}
+
+    def shared(self, name: str, compute: Callable[[Frames], T]) -> T:
+        """What several blocks of these frames need, computed for the first of them."""
+        if name not in self._shared:
+            self._shared[name] = compute(self)
+        found: T = self._shared[name]
+        return found
 
     def _stft(
         self, n_fft: int, steps: int, measure: Callable[[np.ndarray, np.ndarray], object]

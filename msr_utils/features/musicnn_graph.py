@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-if TYPE_CHECKING:
-    from onnx import NodeProto, TensorProto, ValueInfoProto
+from msr_utils.features.onnx_graph import GraphBuilder
 
 MUSICNN_NAME = "MSD_musicnn"
 """Name of the network in its package."""
@@ -81,110 +79,6 @@ def _convolution(weights: Weights, index: int) -> tuple[np.ndarray, np.ndarray]:
     return weights[f"{name}/kernel"].transpose(3, 2, 0, 1), weights[f"{name}/bias"]
 
 
-class _GraphBuilder:
-    """Collects the nodes, constants and carried states of an ONNX graph.
-
-    Methods that add a node return the name of its output.
-    """
-
-    def __init__(self) -> None:
-        self.nodes: list[NodeProto] = []
-        self.constants: list[TensorProto] = []
-        self.states: dict[str, tuple[int, ...]] = {}
-
-    def _constant(self, value: np.ndarray, kind: int) -> str:
-        from onnx import helper
-
-        name = f"c{len(self.constants)}"
-        self.constants.append(
-            helper.make_tensor(name, kind, value.shape, value.tobytes(), raw=True)
-        )
-        return name
-
-    def constant(self, value: ArrayLike) -> str:
-        """Add a float32 constant."""
-        from onnx import TensorProto
-
-        return self._constant(np.ascontiguousarray(value, np.float32), TensorProto.FLOAT)
-
-    def integers(self, *values: int) -> str:
-        """Add a constant of integers, such as axes and bounds."""
-        from onnx import TensorProto
-
-        return self._constant(np.ascontiguousarray(values, np.int64), TensorProto.INT64)
-
-    def column(self, values: ArrayLike) -> str:
-        """Add a constant with one value for each map, (1, maps, 1)."""
-        return self.constant(np.asarray(values).reshape(1, -1, 1))
-
-    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node."""
-        from onnx import helper
-
-        output = output or f"n{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def slice(self, x: str, axis: int, first: int, last: int = 2**31, output: str = "") -> str:
-        """Take a range along an axis."""
-        bounds = [self.integers(bound) for bound in (first, last, axis)]
-        return self.add("Slice", x, *bounds, output=output)
-
-    def with_past(self, x: str, name: str, shape: tuple[int, ...], axis: int) -> str:
-        """Put the carried past of `x` before it; as much of the result is carried on.
-
-        Parameters
-        ----------
-        x : str
-        name : str
-            Name of the state, without its prefix.
-        shape : tuple of int
-            Shape of the state.
-        axis : int
-            Time axis.
-        """
-        name = STATE_PREFIX + name
-        self.states[name] = shape
-        joined = self.add("Concat", name, x, axis=axis)
-        self.slice(joined, axis, -shape[axis], output=f"{name}_next")
-        return joined
-
-    def pool(self, x: str, axis: int, kind: Literal["Max", "Sum"]) -> str:
-        """Maximum or sum along an axis, which is kept if it is the first."""
-        if kind == "Max":
-            return self.add("ReduceMax", x, axes=[axis], keepdims=int(axis == 0))
-        return self.add("ReduceSum", x, self.integers(axis), keepdims=int(axis == 0))
-
-    def activate(self, x: str, bias: ArrayLike, scale: ArrayLike, shift: ArrayLike) -> str:
-        """Add the bias, apply ReLU, then batch normalisation as scale and shift."""
-        x = self.add("Relu", self.add("Add", x, self.column(bias)))
-        return self.add("Add", self.add("Mul", x, self.column(scale)), self.column(shift))
-
-    def serialise(self) -> bytes:
-        """The finished graph: inputs ``mel``, ``pooled`` and states, outputs ``embedding`` and
-        states."""
-        import onnx
-        from onnx import helper
-
-        def floats(name: str, shape: Sequence[int | str]) -> ValueInfoProto:
-            return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-
-        graph = helper.make_graph(
-            self.nodes,
-            MUSICNN_NAME,
-            [floats("mel", ("hops", MUSICNN_MELS)), floats("pooled", (1,))]
-            + [floats(name, shape) for name, shape in self.states.items()],
-            [floats("embedding", (EMBEDDING_DIM,))]
-            + [floats(f"{name}_next", shape) for name, shape in self.states.items()],
-            self.constants,
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        model.doc_string = MUSICNN_TERMS
-        onnx.checker.check_model(model)
-        content: bytes = model.SerializeToString(deterministic=True)
-        return content
-
-
 @dataclass(frozen=True)
 class _FrontEnd:
     """Feature maps of the front end.
@@ -229,7 +123,7 @@ def build_graph(weights: Weights) -> bytes:
     bytes
         A serialised ONNX model.
     """
-    graph = _GraphBuilder()
+    graph = GraphBuilder(MUSICNN_NAME, MUSICNN_TERMS, STATE_PREFIX)
     scale, shift = _batch_norm(weights, 0)
     mel = graph.add("Mul", "mel", graph.constant(scale))
     mel = graph.add("Add", mel, graph.constant(shift))
@@ -240,10 +134,11 @@ def build_graph(weights: Weights) -> bytes:
     x = graph.add("Concat", front.timbral, front.temporal, *layers, axis=1)
     width = front.n_timbral + front.n_temporal + len(layers) * maps_per_layer
     _add_back_end(graph, weights, front, x, width)
-    return graph.serialise()
+    inputs = {"mel": ("hops", MUSICNN_MELS), "pooled": (1,)}
+    return graph.serialise(inputs, {"embedding": (EMBEDDING_DIM,)})
 
 
-def _add_front_end(graph: _GraphBuilder, weights: Weights, mel: str) -> _FrontEnd:
+def _add_front_end(graph: GraphBuilder, weights: Weights, mel: str) -> _FrontEnd:
     """Timbral filters, which cover 7 hops and many bands, then temporal filters."""
     timbral, timbral_alive, timbral_constants = _add_filters(graph, weights, mel, (0, 1), False)
     temporal, temporal_alive, temporal_constants = _add_filters(
@@ -260,13 +155,13 @@ def _add_front_end(graph: _GraphBuilder, weights: Weights, mel: str) -> _FrontEn
 
 
 def _add_filters(
-    graph: _GraphBuilder, weights: Weights, mel: str, indices: Sequence[int], aligned: bool
+    graph: GraphBuilder, weights: Weights, mel: str, indices: Sequence[int], aligned: bool
 ) -> tuple[str, np.ndarray, np.ndarray]:
     """Filters of one kind with their maximum over frequency.
 
     Parameters
     ----------
-    graph : _GraphBuilder
+    graph : GraphBuilder
     weights : dict of str to np.ndarray
     mel : str
         (1, 1, hops, bands), with the past that the longest filter covers.
@@ -308,7 +203,7 @@ def _add_filters(
     return maps, np.concatenate(all_alive), np.concatenate(constants)
 
 
-def _add_middle(graph: _GraphBuilder, weights: Weights, front: _FrontEnd) -> tuple[list[str], int]:
+def _add_middle(graph: GraphBuilder, weights: Weights, front: _FrontEnd) -> tuple[list[str], int]:
     """Three convolutions over 7 hops, the last two with residual connections.
 
     The first takes timbral and temporal maps. Timbral maps are available earlier, so their part
@@ -345,13 +240,13 @@ def _add_middle(graph: _GraphBuilder, weights: Weights, front: _FrontEnd) -> tup
 
 
 def _add_back_end(
-    graph: _GraphBuilder, weights: Weights, front: _FrontEnd, x: str, width: int
+    graph: GraphBuilder, weights: Weights, front: _FrontEnd, x: str, width: int
 ) -> None:
     """Maximum and mean over the last POOL_FRAMES, then a dense layer that gives the embedding.
 
     Parameters
     ----------
-    graph : _GraphBuilder
+    graph : GraphBuilder
     weights : dict of str to np.ndarray
     front : _FrontEnd
     x : str

@@ -8,19 +8,30 @@ import sys
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from msr_utils.features import jamendo_graph, musicnn_graph
+from msr_utils.features.jamendo_graph import (
+    JAMENDO_FILE_SHA256,
+    JAMENDO_NAME,
+    JAMENDO_SHA256,
+    JAMENDO_TERMS,
+    JAMENDO_URL,
+)
 from msr_utils.features.musicnn_graph import (
     MUSICNN_NAME,
     MUSICNN_PACKAGE,
     MUSICNN_SHA256,
+    MUSICNN_TERMS,
     MUSICNN_WHEEL_SHA256,
-    build_graph,
 )
+from msr_utils.features.torch_file import TorchFileError, read_tensors
 from msr_utils.io import atomic_path, sha256_file
 from msr_utils.paths import CACHE_DIR, WEIGHTS
 
@@ -41,13 +52,38 @@ class PretrainedWeightsError(RuntimeError):
     """Pretrained weights that are missing, altered or cannot be fetched."""
 
 
-def weights_file() -> Path:
-    """File of MusiCNN's weights, whether it exists or not.
+@dataclass(frozen=True)
+class PretrainedNetwork:
+    """A pretrained network that a feature block runs.
+
+    Parameters
+    ----------
+    name : str
+        Its file is called so.
+    block : str
+        Name of the feature block.
+    sha256 : str
+        SHA-256 of the ONNX graph.
+    terms : str
+        Name, author and licence of the weights.
+    build : callable
+        Takes the file at hand, if there is one, and an empty folder; gives the graph.
+    """
+
+    name: str
+    block: str
+    sha256: str
+    terms: str
+    build: Callable[[Path | None, Path], bytes]
+
+
+def weights_file(network: PretrainedNetwork) -> Path:
+    """File of a network, whether it exists or not.
 
     It lies in the folder that ``MSR_WEIGHTS`` names, by default ``.cache/weights`` of the
     checkout. An installed package has it in the user's folder of caches.
     """
-    name = f"{MUSICNN_NAME}.onnx"
+    name = f"{network.name}.onnx"
     if folder := os.environ.get(WEIGHTS_VARIABLE):
         return Path(folder) / name
     if folder := os.environ.get(FORMER_VARIABLE):
@@ -63,8 +99,8 @@ def weights_file() -> Path:
 
 
 @cache
-def session() -> ort.InferenceSession:
-    """MusiCNN with one thread, loaded at the first call.
+def session(network: PretrainedNetwork) -> ort.InferenceSession:
+    """A network with one thread, loaded at the first call.
 
     Raises
     ------
@@ -73,64 +109,102 @@ def session() -> ort.InferenceSession:
     """
     import onnxruntime as ort
 
-    file = weights_file()
+    file = weights_file(network)
+    command = fetch_command(network)
     if not file.is_file():
         raise PretrainedWeightsError(
-            f"features: the block 'musicnn' needs the pretrained network {MUSICNN_NAME}, which is "
-            f"not in {file.parent}; run 'msr weights fetch', or set {WEIGHTS_VARIABLE} to the "
+            f"features: the block '{network.block}' needs the pretrained network {network.name}, "
+            f"which is not in {file.parent}; run '{command}', or set {WEIGHTS_VARIABLE} to the "
             "folder that has it"
         )
-    if (digest := sha256_file(file)) != MUSICNN_SHA256:
+    if (digest := sha256_file(file)) != network.sha256:
         raise PretrainedWeightsError(
             f"features: {file.name} in {file.parent} has SHA-256 {digest[:12]}..., this version "
-            f"needs {MUSICNN_SHA256[:12]}...; run 'msr weights fetch'"
+            f"needs {network.sha256[:12]}...; run '{command}'"
         )
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def fetch_musicnn(wheel: Path | None = None) -> tuple[Path, bool]:
-    """Make MusiCNN's graph from the weights in its package. No code of the package is run.
+def fetch_command(network: PretrainedNetwork) -> str:
+    """The command that fetches a network."""
+    return "msr weights fetch" + ("" if network is MUSICNN else f" {network.block}")
+
+
+def fetch(network: PretrainedNetwork, file: Path | None = None) -> tuple[Path, bool]:
+    """Make a network's graph from the weights that its authors published.
+
+    No code that comes with the weights is run.
 
     Parameters
     ----------
-    wheel : Path, optional
-        The package's wheel. By default pip downloads it.
+    network : PretrainedNetwork
+    file : Path, optional
+        The published file. By default it is downloaded.
 
     Returns
     -------
-    file : Path
-        The graph.
+    graph : Path
     made : bool
         False if it existed already.
 
     Raises
     ------
     PretrainedWeightsError
-        If the package cannot be downloaded or is not the expected one.
+        If the weights cannot be downloaded or are not the expected ones.
     OSError
         If the graph cannot be written.
     """
-    file = weights_file()
-    if file.is_file() and sha256_file(file) == MUSICNN_SHA256:
-        return file, False
+    graph = weights_file(network)
+    if graph.is_file() and sha256_file(graph) == network.sha256:
+        return graph, False
     # The new file is opened first: without the right to write it, nothing is downloaded.
-    with atomic_path(file) as temporary, tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        wheel = wheel or _download(folder)
-        if not wheel.is_file() or sha256_file(wheel) != MUSICNN_WHEEL_SHA256:
+    with atomic_path(graph) as temporary, tempfile.TemporaryDirectory() as name:
+        temporary.write_bytes(network.build(file, Path(name)))
+        if (digest := sha256_file(temporary)) != network.sha256:
             raise PretrainedWeightsError(
-                f"musicnn: {wheel.name} is not the wheel of {MUSICNN_PACKAGE}"
-            )
-        temporary.write_bytes(build_graph(_read_weights(wheel, folder)))
-        if (digest := sha256_file(temporary)) != MUSICNN_SHA256:
-            raise PretrainedWeightsError(
-                f"musicnn: the graph that was made has SHA-256 {digest}, not {MUSICNN_SHA256}; "
-                "install the versions of numpy and onnx in requirements.lock"
+                f"{network.block}: the graph that was made has SHA-256 {digest}, not "
+                f"{network.sha256}; install the versions of numpy and onnx in requirements.lock"
             )
     session.cache_clear()
-    return file, True
+    return graph, True
+
+
+def _build_musicnn(wheel: Path | None, folder: Path) -> bytes:
+    """MusiCNN's graph from the wheel of its package."""
+    wheel = wheel or _download(folder)
+    if not wheel.is_file() or sha256_file(wheel) != MUSICNN_WHEEL_SHA256:
+        raise PretrainedWeightsError(f"musicnn: {wheel.name} is not the wheel of {MUSICNN_PACKAGE}")
+    return musicnn_graph.build_graph(_read_weights(wheel, folder))
+
+
+def _build_jamendo(file: Path | None, folder: Path) -> bytes:
+    """The graph of Jamendo's FCN from the file of its authors."""
+    file = file or _retrieve(JAMENDO_URL, JAMENDO_FILE_SHA256, folder)
+    if not file.is_file() or sha256_file(file) != JAMENDO_FILE_SHA256:
+        raise PretrainedWeightsError(
+            f"jamendo_fcn: {file.name} is not the file at {JAMENDO_URL} whose SHA-256 begins with "
+            f"{JAMENDO_FILE_SHA256[:12]}"
+        )
+    try:
+        return jamendo_graph.build_graph(read_tensors(file))
+    except TorchFileError as error:
+        raise PretrainedWeightsError(f"jamendo_fcn: {error}") from error
+
+
+def _retrieve(url: str, sha256: str, folder: Path) -> Path:
+    """Download a file."""
+    import pooch
+    import requests
+
+    try:
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", path=folder, progressbar=False))
+    except (requests.RequestException, ValueError, OSError) as error:
+        raise PretrainedWeightsError(
+            f"jamendo_fcn: {url} cannot be downloaded ({type(error).__name__}); try again, or get "
+            "the file elsewhere and run 'msr weights fetch jamendo_fcn --file FILE'"
+        ) from error
 
 
 def _download(folder: Path) -> Path:
@@ -177,3 +251,11 @@ def _read_weights(wheel: Path, folder: Path) -> dict[str, np.ndarray]:
         for name in sorted(reader.get_variable_to_shape_map())
         if name.startswith(names) and "Adam" not in name
     }
+
+
+MUSICNN = PretrainedNetwork(MUSICNN_NAME, "musicnn", MUSICNN_SHA256, MUSICNN_TERMS, _build_musicnn)
+JAMENDO = PretrainedNetwork(
+    JAMENDO_NAME, "jamendo_fcn", JAMENDO_SHA256, JAMENDO_TERMS, _build_jamendo
+)
+NETWORKS = {network.block: network for network in (MUSICNN, JAMENDO)}
+"""Pretrained networks by the name of their block."""

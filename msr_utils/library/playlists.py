@@ -18,6 +18,7 @@ import numpy as np
 
 from msr_utils.constants import TARGETS
 from msr_utils.library import filters as hard
+from msr_utils.library.drawn import DrawnArc
 from msr_utils.library.filters import Filters, Removed
 from msr_utils.library.library import View
 from msr_utils.library.records import TrackInfo
@@ -196,6 +197,7 @@ def make_playlist(
     kind: str = "direct",
     filters: Filters | None = None,
     spacing: int = ARTIST_SPACING,
+    drawn: DrawnArc | None = None,
 ) -> Playlist:
     """Make a playlist from one place to another.
 
@@ -212,6 +214,9 @@ def make_playlist(
     filters : Filters, optional
     spacing : int >= 0
         Tracks between two of one artist.
+    drawn : DrawnArc, optional
+        The course, stretched to the wanted time. `kind` then does not count, and `start` and `end`
+        only where they name tracks.
 
     Raises
     ------
@@ -220,7 +225,7 @@ def make_playlist(
     """
     if not minutes > 0:
         raise LibraryError(f"library: --minutes must be positive, not {minutes:g}")
-    place = course(kind, start, end)
+    place = course(kind, start, end) if drawn is None else drawn.course
     mask, removed = hard.apply(view, filters or Filters())
     total = minutes * 60
     mask &= view.numbers("seconds") <= max(total * LONGEST_SHARE, 1)

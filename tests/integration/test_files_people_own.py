@@ -143,6 +143,18 @@ APE_TAG += struct.pack("<2I", 86, 0) + b"Title" + bytes(87) + APE_TAG.replace(b"
 NOISE = np.random.default_rng(0).bytes(1600)
 
 
+def ape_tag(header: bool, after: bytes = b"") -> Callable[[bytes], bytes]:
+    """Add an APEv2 tag with a cover of 20 KB at the end; its header is optional."""
+    cover = b"Cover Art (Front)\0cover.jpg\0" + np.random.default_rng(1).bytes(20_000)
+    items = struct.pack("<2I", len(cover) - 18, 0) + cover
+
+    def part(flags: int) -> bytes:
+        return b"APETAGEX" + struct.pack("<4I8x", 2000, len(items) + 32, 1, flags)
+
+    tag = (part(0xA0000000) if header else b"") + items + part(0x80000000 if header else 0)
+    return lambda data: data + tag + after
+
+
 def written(rate: int = RATE, channels: int = 1, seconds: float = 2.0, **options: str):
     def make(_: Path, out: Path) -> None:
         samples = np.tile(tone(seconds, 440, rate)[:, None], (1, channels))
@@ -292,10 +304,15 @@ FAULTS = [
     Case("dts.avi", encode("-t 2 -c:a dca -strict -2"), 2.0, exact=False),
     Case("vorbis.avi", encode("-t 2 -c:a libvorbis"), 2.0, exact=False),
     Case("two-programmes.ts", joined(*(f"ffmpeg -v error -y -i {{in}} -t 2 -c:a aac -streamid 0:{k} {{dir}}/{k}.ts" for k in (256, 512)), files="{dir}/256.ts {dir}/512.ts"), 4.08, exact=False),
+    Case("three-programmes.ts", joined(*(f"ffmpeg -v error -y -i {{in}} -c:a aac -streamid 0:{k} {{dir}}/{k}.ts" for k in (256, 512)), files="{dir}/256.ts {dir}/512.ts {dir}/256.ts"), 18.1, exact=False),
     Case("hole.m4a", edited("-c:a aac -movflags +faststart", "m4a", lambda d: d[: len(d) // 2] + d[len(d) // 2 + 8000 :]), 2.95, "damaged", exact=False),
     Case("mono-then-stereo.mp3", joined(encode("-ac 1 -b:a 96k -write_xing 0 -id3v2_version 0").replace("{out}", "{dir}/m.mp3"), encode("-b:a 128k -write_xing 0 -id3v2_version 0").replace("{out}", "{dir}/s.mp3"), files="{dir}/m.mp3 {dir}/s.mp3"), 12.06, exact=False),
     Case("bytes-behind.mp3", edited("-b:a 128k -write_xing 0", "mp3", lambda d: d + bytes(2000)), 6.03),
     Case("lyrics.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"LYRICSBEGIN" + b"la " * 2000 + b"006000LYRICS200")),
+    Case("ape-end.mp3", edited("-b:a 128k", "mp3", ape_tag(True))),
+    Case("ape-footer.mp3", edited("-q:a 2", "mp3", ape_tag(False, b"TAG" + bytes(125)))),
+    Case("id3-end.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"ID3\4\0\x10\0\0\x0f\x50" + NOISE[:1000] * 2 + b"3DI\4\0\x10\0\0\x0f\x50")),
+    Case("ape-end.aac", edited("-c:a aac -f adts", "aac", ape_tag(False)), exact=False),
     Case("zeros-3-mb.mp3", edited("-b:a 128k", "mp3", lambda d: bytes(3_000_000) + d), 6.0, "it begins with 3000000 zero bytes", exact=False),
     Case("half.caf", edited("", "caf", lambda d: d[: len(d) // 2]), 3.0, "the file is cut short"),
     Case("half.w64", edited("", "w64", lambda d: d[: len(d) // 2]), 3.0, "the file is cut short"),
@@ -352,6 +369,8 @@ WITHOUT_REFERENCE = (
     # ffmpeg reads the first link of a chain whose codec changes, and finds no file behind a tag.
     "chain-of-codecs.ogg",
     "tagged.wav",
+    # ffmpeg reads one of the streams, and not what lies between its parts.
+    "three-programmes.ts",
     "zeros-3-mb.mp3",
     "two-programmes.ts",
     # ffmpeg drops other frames where the contents are damaged, and counts from 0 before a late start.

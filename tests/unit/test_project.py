@@ -122,3 +122,28 @@ def test_the_command_explains_itself_and_its_errors(tmp_path):
     done = runner.invoke(main, ["book", "--edition", "never-made"])
     assert done.exit_code == 1
     assert "run 'make study' first" in done.output
+
+
+def test_the_service_guide_states_the_limits_of_the_code():
+    """Each number of the guide is a constant; a sentence that was reworded is found as well."""
+    from msr_utils.audio.source import MAX_RATE, MIN_RATE
+    from serve import connections, front, lanes, pool, processes, spool, tasks
+
+    guide = " ".join((PROJECT_ROOT / "book" / "service.md").read_text().split())
+    for sentence in (
+        f"the head of a request within {connections.HEAD_SECONDS:.0f} s",
+        f"stays open for {connections.KEEP_ALIVE_SECONDS:.0f} s",
+        f"head of a request may have {connections.MAX_HEAD_BYTES // 1024} KB",
+        f"of its format need, up to {front.MAX_CHUNK_BYTES // 1_000_000} MB",
+        f"in memory up to {spool.MEMORY_BYTES // 1_000_000} MB",
+        f"or {pool.STALL_SECONDS:.0f} s without a frame",
+        f"a task takes more than {pool.TASK_BYTES // 1_000_000} MB",
+        f"or all tasks more than {pool.ALL_BYTES // 1_000_000} MB",
+        f"{processes.MAX_OUTPUT_BYTES // 1000} kB for each task are logged",
+        f"has done {pool.MAX_TASKS} tasks, or keeps more than {pool.KEPT_BYTES // 1_000_000} MB",
+        f"(`nice` {processes.LOW_PRIORITY})",
+        f"at most {tasks.MAX_VALUES // 1_000_000} million samples",
+        f"`rate` is from {MIN_RATE // 1000} to {MAX_RATE // 1000} kHz",
+    ):
+        assert sentence in guide, sentence
+    assert lanes.SHORT_SECONDS == 0.5 and "half a second of a core" in guide

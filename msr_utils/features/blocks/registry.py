@@ -11,6 +11,7 @@ import warnings
 from msr_utils.features.blocks import (
     cepstral,
     contrast,
+    jamendo,
     loudness,
     musicnn,
     rhythm,
@@ -19,7 +20,7 @@ from msr_utils.features.blocks import (
 )
 from msr_utils.features.blocks.base import Block
 
-FAMILIES = (spectral, cepstral, tonal, contrast, rhythm, loudness, musicnn)
+FAMILIES = (spectral, cepstral, tonal, contrast, rhythm, loudness, musicnn, jamendo)
 """Modules of block families. Each has a tuple `BLOCKS`. Tables list blocks in this order."""
 
 ALL_BLOCKS: dict[str, Block] = {block.name: block for family in FAMILIES for block in family.BLOCKS}

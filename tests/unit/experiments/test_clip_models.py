@@ -17,7 +17,7 @@ from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
 from msr_utils.corpora.emotify import EMOTIONS
 from msr_utils.dataset import splits
-from msr_utils.experiments import clip_models, clip_scores
+from msr_utils.experiments import clip_models, clip_scores, pretrained_blocks
 from msr_utils.experiments.clip_models import ClipPredictions
 from msr_utils.features.config import FeatureConfig
 from msr_utils.figures import experiments
@@ -282,3 +282,32 @@ def test_the_notebook_runs(tones, tmp_path):
     metrics = read_json(made / "metrics.json")
     assert metrics["scores"][clip_models.MEAN]["auc"]["arousal"]["value"] > 0.9
     assert (made / "figures" / "scores.png").is_file() and not (made / "work").exists()
+
+
+@pytest.mark.slow
+def test_sets_of_blocks_are_compared_on_the_same_clips(tones, cache):
+    """Loudness alone cannot tell arousal, which is the pitch here."""
+    found = pretrained_blocks.compare(
+        tones, "logmel", ["loudness"], 2, n_boot=20, cache_dir=cache, progress=False
+    )
+    assert list(found.scores) == [
+        clip_models.LOGMEL, "hand-made", "loudness", "hand-made + loudness"
+    ]  # fmt: skip
+    together = found.scores["hand-made + loudness"]["auc"]
+    predicted = clip_models.cross_validate(tones, FEATURES, 2, cache_dir=cache, progress=False)
+    alone = clip_scores.evaluate(predicted, n_boot=0).scores[clip_models.MEAN]["auc"]
+    for target, estimate in alone.items():
+        assert together[target].value == pytest.approx(estimate.value)
+    difference = found.above["loudness"]["auc"]["arousal"]
+    by_hand = [found.scores[name]["auc"]["arousal"].value for name in ("loudness", "hand-made")]
+    assert difference.value == pytest.approx(by_hand[0] - by_hand[1])
+    assert difference.high < 0
+    with pytest.raises(ValueError, match="networks: name at least one"):
+        pretrained_blocks.compare(tones, "loudness", [], 4, cache_dir=cache, progress=False)
+
+
+def test_cost_grows_with_the_work(tones):
+    few, many = pretrained_blocks.costs(
+        ["loudness", "logmel,contrast,tonal"], tones.tracks[0].audio_path
+    ).values()
+    assert 0 < few < many

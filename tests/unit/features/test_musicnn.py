@@ -19,7 +19,7 @@ from needs import needs_pretrained_weights
 from msr_utils.audio import decode
 from msr_utils.cli import main
 from msr_utils.constants import SAMPLE_RATE
-from msr_utils.features import musicnn_graph, weights
+from msr_utils.features import hops_16k, musicnn_graph, weights
 from msr_utils.features.blocks import musicnn
 from msr_utils.features.cache import compute_or_read
 from msr_utils.features.config import FeatureConfig
@@ -41,9 +41,9 @@ SUMS, PEAKS = f"{STATE_PREFIX}sums", f"{STATE_PREFIX}peaks"
 
 def run(mel: np.ndarray, state: dict[str, np.ndarray], pooled: int = 1) -> tuple:
     """The graph's embedding and next state."""
-    inputs = [node.name for node in weights.session().get_inputs()[2:]]
+    inputs = [node.name for node in weights.session(weights.MUSICNN).get_inputs()[2:]]
     given = {name: state[name] for name in inputs}
-    embedding, *after = weights.session().run(
+    embedding, *after = weights.session(weights.MUSICNN).run(
         None, {"mel": mel, "pooled": np.float32([pooled]), **given}
     )
     return embedding, dict(zip(inputs, after, strict=True))
@@ -98,9 +98,9 @@ def test_embedding_is_that_of_a_patch_with_the_same_pools():
 
 
 def test_spectrogram_is_librosas(music):
-    samples = soxr.resample(music, SAMPLE_RATE, musicnn.MUSICNN_RATE)
+    samples = soxr.resample(music, SAMPLE_RATE, hops_16k.RATE)
     power = librosa.feature.melspectrogram(
-        y=samples, sr=musicnn.MUSICNN_RATE, n_fft=512, hop_length=256, n_mels=96, center=False
+        y=samples, sr=hops_16k.RATE, n_fft=512, hop_length=256, n_mels=96, center=False
     )
     whole = samples[: 512 + 256 * (power.shape[1] - 1)]
     np.testing.assert_allclose(musicnn.log_mel(whole), np.log10(1 + 10_000 * power.T), atol=1e-4)
@@ -108,32 +108,34 @@ def test_spectrogram_is_librosas(music):
 
 @pytest.mark.parametrize("hz", [50, 440, 3000, 7000])
 def test_resampler_keeps_frequencies_below_its_cutoff(hz):
-    got = musicnn.resample(tone(2.0, hz)[: musicnn.TAPS + 90 * musicnn.BLOCK_IN])
-    t = np.arange(len(got)) / musicnn.MUSICNN_RATE + musicnn.TAPS / 2 / SAMPLE_RATE
+    got = hops_16k.resample(tone(2.0, hz)[: hops_16k.TAPS + 90 * hops_16k.BLOCK_IN])
+    t = np.arange(len(got)) / hops_16k.RATE + hops_16k.TAPS / 2 / SAMPLE_RATE
     np.testing.assert_allclose(got, 0.3 * np.sin(2 * np.pi * hz * t), atol=2e-5)
 
 
 @pytest.mark.parametrize("hz", [8200, 9000, 10_900])
 def test_resampler_removes_frequencies_that_would_alias(hz):
-    assert abs(musicnn.resample(tone(2.0, hz)[: musicnn.TAPS + 90 * musicnn.BLOCK_IN])).max() < 2e-5
+    assert (
+        abs(hops_16k.resample(tone(2.0, hz)[: hops_16k.TAPS + 90 * hops_16k.BLOCK_IN])).max() < 2e-5
+    )
 
 
 @needs_pretrained_weights
 def test_embeddings_agree_with_soxrs_resampler(music):
     """Embeddings change with a shift of a fifth of a hop, so both signals are aligned first."""
     samples = music[: len(music) // CONFIG.frame_samples * CONFIG.frame_samples]
-    own = musicnn.resample(np.concatenate([np.zeros(musicnn.TAPS, np.float32), samples]))
-    delay = round(musicnn.TAPS / 2 / SAMPLE_RATE * musicnn.MUSICNN_RATE)
-    other = soxr.resample(samples, SAMPLE_RATE, musicnn.MUSICNN_RATE)
+    own = hops_16k.resample(np.concatenate([np.zeros(hops_16k.TAPS, np.float32), samples]))
+    delay = round(hops_16k.TAPS / 2 / SAMPLE_RATE * hops_16k.RATE)
+    other = soxr.resample(samples, SAMPLE_RATE, hops_16k.RATE)
     other = np.concatenate([np.zeros(delay, np.float32), other])[: len(own)]
     rows = []
     for samples_16k in (own, other):
         state, mine = musicnn.initial_state(), []
-        samples_16k = np.concatenate([np.zeros(musicnn.MUSICNN_HOP, np.float32), samples_16k])
+        samples_16k = np.concatenate([np.zeros(hops_16k.HOP, np.float32), samples_16k])
         for frame in range(len(samples) // CONFIG.frame_samples):
-            first, end = musicnn.hops_until(frame), musicnn.hops_until(frame + 1)
+            first, end = hops_16k.hops_until(frame), hops_16k.hops_until(frame + 1)
             mel = musicnn.log_mel(samples_16k[first * 256 : end * 256 + 256])
-            pooled = end - musicnn.hops_until(max(frame + 1 - musicnn_graph.POOL_FRAMES, 0))
+            pooled = end - hops_16k.hops_until(max(frame + 1 - musicnn_graph.POOL_FRAMES, 0))
             embedding, state = run(mel, state, pooled)
             mine.append(embedding)
         rows.append(np.array(mine))
@@ -177,7 +179,7 @@ def test_frame_count_stays_small_and_embeddings_repeat():
     np.testing.assert_allclose(rows[24:28], rows[40:44], atol=1e-5)
     extractor = FeatureExtractor(CONFIG)
     extractor.push(loop)
-    assert extractor.state()[musicnn.FRAME_COUNT] < 3 * musicnn_graph.POOL_FRAMES
+    assert extractor.state()[hops_16k.FRAME_COUNT] < 3 * musicnn_graph.POOL_FRAMES
 
 
 @needs_pretrained_weights
@@ -199,7 +201,9 @@ def test_a_configuration_names_its_pretrained_network():
     ) as error:
         FeatureConfig.from_json(other)
     assert error.value.field == "pretrained"
-    with pytest.raises(FeatureConfigError, match="musicnn needs a sample_rate of 22050") as error:
+    with pytest.raises(
+        FeatureConfigError, match="pretrained networks need a sample_rate of 22050"
+    ) as error:
         FeatureConfig("musicnn", sample_rate=16_000, hop_length=320, fmax=8000.0)
     assert error.value.field == "sample_rate"
 
@@ -280,16 +284,16 @@ def test_weights_lie_in_one_folder_and_former_places_are_still_found(tmp_path, m
     monkeypatch.delenv("MSR_EARS", raising=False)
     monkeypatch.setattr(weights, "WEIGHTS", tmp_path / "weights")
     monkeypatch.setattr(weights, "FORMER_WEIGHTS", tmp_path / "ears")
-    assert weights.weights_file() == tmp_path / "weights" / file
+    assert weights.weights_file(weights.MUSICNN) == tmp_path / "weights" / file
     for folder in ("ears", "weights"):  # the new place wins
         (tmp_path / folder).mkdir()
         (tmp_path / folder / file).touch()
-        assert weights.weights_file() == tmp_path / folder / file
+        assert weights.weights_file(weights.MUSICNN) == tmp_path / folder / file
     monkeypatch.setenv("MSR_EARS", str(tmp_path / "former"))
     with pytest.warns(FutureWarning, match="MSR_EARS is now called MSR_WEIGHTS"):
-        assert weights.weights_file() == tmp_path / "former" / file
+        assert weights.weights_file(weights.MUSICNN) == tmp_path / "former" / file
     monkeypatch.setenv("MSR_WEIGHTS", str(tmp_path / "now"))
-    assert weights.weights_file() == tmp_path / "now" / file
+    assert weights.weights_file(weights.MUSICNN) == tmp_path / "now" / file
 
 
 @needs_pretrained_weights
