@@ -44,7 +44,9 @@ def _run(options: argparse.Namespace, launched: Launched | None) -> int:
     logs.configure()
     pool: Pool | None = None
     try:
-        config = ServiceConfig.from_env(models_dir=options.models, workers=options.workers)
+        config = ServiceConfig.from_env(
+            models_dir=options.models, workers=options.workers, library=options.library
+        )
         pool = make_pool(config, launched)
         # Another process loads the models while this one loads the web server.
         from serve.app import create_app
@@ -97,6 +99,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, help="worker processes (one for each core)")
     parser.add_argument("--threads", type=int, dest="workers", help=argparse.SUPPRESS)  # until 0.3
     parser.add_argument("--models", type=Path, help="folder of the model bundles (serve/models)")
+    parser.add_argument("--library", type=Path, help="folder of a music library to serve as well")
     return parser
 
 

@@ -11,7 +11,7 @@ therapy. This is a way to order music. Nothing is claimed about its effect on an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -175,15 +175,21 @@ def course(kind: str, start: End, end: End) -> Callable[[np.ndarray], np.ndarray
     LibraryError
         If the kind is unknown.
     """
+    return course_through(kind, (start, end))
+
+
+def course_through(kind: str, stops: Sequence[End]) -> Callable[[np.ndarray], np.ndarray]:
+    """As `course`, through two places or more. The plane is crossed at constant speed."""
     if kind not in KINDS:
         raise LibraryError(f"library: --kind {kind!r} is unknown; known: {', '.join(KINDS)}")
     hold = ISO_HOLD if kind == "iso" else 0.0
-    first, last = np.array(start.place), np.array(end.place)
+    places = np.array([stop.place for stop in stops])
+    passed = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(places, axis=0).T))])
+    shares = passed / passed[-1] if passed[-1] else np.linspace(0, 1, len(places))
 
     def place(share: np.ndarray) -> np.ndarray:
         moved = np.clip((share - hold) / (1 - hold), 0, 1)
-        result: np.ndarray = first + np.expand_dims(moved, -1) * (last - first)
-        return result
+        return np.stack([np.interp(moved, shares, places[:, k]) for k in (0, 1)], axis=-1)
 
     return place
 
@@ -218,9 +224,33 @@ def make_playlist(
     LibraryError
         If no track is left, or a parameter is out of range.
     """
+    return make_playlist_through(view, (start, end), minutes, kind, filters, spacing)
+
+
+def make_playlist_through(
+    view: View,
+    stops: Sequence[End],
+    minutes: float,
+    kind: str = "direct",
+    filters: Filters | None = None,
+    spacing: int = ARTIST_SPACING,
+) -> Playlist:
+    """As `make_playlist`, through two places or more: a drawn course.
+
+    Parameters
+    ----------
+    view : View
+    stops : sequence of End
+        The rows of the first and of the last one count, others do not.
+    minutes, kind, filters, spacing
+        As in `make_playlist`.
+    """
     if not minutes > 0:
         raise LibraryError(f"library: --minutes must be positive, not {minutes:g}")
-    place = course(kind, start, end)
+    if len(stops) < 2:
+        raise LibraryError("library: a course needs two places or more")
+    place = course_through(kind, stops)
+    start, end = stops[0], stops[-1]
     mask, removed = hard.apply(view, filters or Filters())
     total = minutes * 60
     mask &= view.numbers("seconds") <= max(total * LONGEST_SHARE, 1)

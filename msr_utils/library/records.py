@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+LISTENER = "me"
+"""Whose likes are meant, unless another name is given."""
+
 
 @dataclass(frozen=True)
 class Known:
