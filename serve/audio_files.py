@@ -10,13 +10,12 @@ from http import HTTPStatus
 from flask import Response, request, send_file
 from werkzeug.datastructures import ContentRange
 
+from serve.library.content_types import OTHER_TYPE
 from serve.request_errors import RequestError
 
 MAX_RANGE_BYTES = 1_000_000
 """Most bytes of a part. Players ask for the next one; a server may send less than was asked for
 (RFC 9110, section 15.3.7). So a slow player does not hold up a thread."""
-
-OTHER_TYPE = "application/octet-stream"
 
 
 def send_audio(path: str, kind: str | None) -> Response:

@@ -145,10 +145,18 @@ SUBSONIC = {
     }
 }  # fmt: skip
 
-M3U8 = "#EXTM3U\n#EXTINF:184,Nobody - Third tone\nTones/third.flac\n"
+PLAYLIST_FILES = {
+    "m3u8": "#EXTM3U\n#EXTINF:184,Nobody - Third tone\nTones/third.flac\n",
+    "xspf": "<playlist version=\"1\">...</playlist>",
+    "jspf": '{"playlist": {"track": [{"location": ["Tones/third.flac"]}]}}\n',
+    "csv": "file,artist,title,seconds\nTones/third.flac,Nobody,Third tone,184.0\n",
+}  # fmt: skip
 
-SCENE_CSV = (
-    "scene,start_s,end_s,file,in_s,out_s,distance\nOpening,0,25,Tones/third.flac,31.5,56.5,0.0600\n"
-)
+SCENE_FILES = {
+    "csv": "scene,start_s,end_s,file,in_s,out_s,distance\n"
+           "Opening,0,25,Tones/third.flac,31.5,56.5,0.0600\n",
+    "txt": "0.000000\t25.000000\tOpening: Nobody - Third tone from 31.5 s\n",
+    "other": "a file for editors",
+}  # fmt: skip
 
 FIND_COMMAND = f"curl '{{host}}{PREFIX}/find?words=calm&limit=5'"

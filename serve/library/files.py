@@ -13,20 +13,11 @@ from msr_utils.library.exports import PLAYLIST_FORMATS, SCENE_FORMATS, Entry
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.scenes import SceneMusic, Soundtrack, excerpt_from
 from serve.library.answers import file_answer
+from serve.library.content_types import CONTENT_TYPES, OTHER_TYPE
 from serve.library.scenes import wanted_scenes
 from serve.library.session import Session, named
 from serve.request_errors import RequestError
 from serve.tasks import Answer
-
-CONTENT_TYPES = {
-    ".m3u8": "audio/mpegurl; charset=utf-8",
-    ".xspf": "application/xspf+xml",
-    ".jspf": "application/jspf+json",
-    ".csv": "text/csv; charset=utf-8",
-    ".txt": "text/plain; charset=utf-8",
-    ".edl": "text/plain; charset=utf-8",
-}
-"""Suffix -> content type. Other formats are sent as ``application/octet-stream``."""
 
 
 def playlist_file(session: Session, options: dict[str, Any]) -> Answer:
@@ -82,4 +73,4 @@ def _suffix(name: str, formats: dict[str, Any]) -> str:
 
 
 def _content_type(suffix: str) -> str:
-    return CONTENT_TYPES.get(suffix, "application/octet-stream")
+    return CONTENT_TYPES.get(suffix, OTHER_TYPE)

@@ -13,7 +13,9 @@ from flask import Response, request
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from serve.audio_files import send_audio
+from serve.library import answer_schemas as answers
 from serve.library import examples, schemas
+from serve.library.content_types import CONTENT_TYPES, OTHER_TYPE
 from serve.library.examples import NO_TOKEN, NOT_SERVED, READ_ONLY
 from serve.library.paths import AUDIO_END, PREFIX
 from serve.openapi import Responses, problem_responses, shell
@@ -82,7 +84,7 @@ def documented(
     operation: str,
     command: str,
     *statuses: int,
-    answers: Responses | None = None,
+    files: Responses | None = None,
 ) -> Any:
     """Documentation of an operation. Every one may answer with some problems."""
     common = (404, 429, 503)
@@ -90,17 +92,23 @@ def documented(
         tags=["Library"],
         operation_id=operation,
         responses={
-            **(answers or {}),
+            **(files or {}),
             **problem_responses(*sorted({*common, *statuses}), examples=examples.PROBLEMS),
         },
         extensions=shell(command),
     )
 
 
-def text_answer(content_type: str, example: str, description: str) -> Responses:
-    """Documentation of an answer that is a file."""
-    content = {content_type: {"schema": {"type": "string"}, "example": example}}
-    return {200: {"description": description, "content": content}}
+def file_answers(**content_examples: str) -> Responses:
+    """Documentation of answers that are files, by their format."""
+    content = {
+        CONTENT_TYPES.get(f".{name}", OTHER_TYPE).partition(";")[0]: {
+            "schema": {"type": "string"},
+            "example": example,
+        }
+        for name, example in content_examples.items()
+    }
+    return {200: {"description": "The file, in the format asked for", "content": content}}
 
 
 QUERY: dict[str, Any] = {"location": "query", "arg_name": "options", "unknown": "raise"}
@@ -112,7 +120,7 @@ JSON_DATA = "-H 'Content-Type: application/json' -d"
 
 
 @library.get("")
-@library.output(schemas.About, example=examples.ABOUT)
+@library.output(answers.About, example=examples.ABOUT)
 @documented("getLibrary", f"curl {{host}}{PREFIX}")
 def about() -> Response:
     """Tell what is in the library, and what can be asked.
@@ -125,7 +133,7 @@ def about() -> Response:
 
 @library.get("/names")
 @library.input(schemas.NamesQuery, **QUERY)
-@library.output(schemas.NamesOut, example=examples.NAMES)
+@library.output(answers.NamesOut, example=examples.NAMES)
 @documented("listNames", f"curl '{{host}}{PREFIX}/names?kind=genre'", 400)
 def names(options: dict[str, Any]) -> Response:
     """List artists or genres."""
@@ -134,7 +142,7 @@ def names(options: dict[str, Any]) -> Response:
 
 @library.get("/map")
 @library.input(schemas.Filters, **QUERY)
-@library.output(schemas.Map, example=examples.MAP)
+@library.output(answers.Map, example=examples.MAP)
 @documented("mapTracks", f"curl '{{host}}{PREFIX}/map?genre=Drone'", 400, 422)
 def dots(options: dict[str, Any]) -> Response:
     """Get all tracks as points of the valence-arousal plane.
@@ -146,7 +154,7 @@ def dots(options: dict[str, Any]) -> Response:
 
 @library.get("/tracks")
 @library.input(schemas.TracksQuery, **QUERY)
-@library.output(schemas.TrackPage, example=examples.PAGE)
+@library.output(answers.TrackPage, example=examples.PAGE)
 @documented("listTracks", f"curl '{{host}}{PREFIX}/tracks?year_from=1990&limit=50'", 400, 422)
 def tracks(options: dict[str, Any]) -> Response:
     """List tracks, page by page.
@@ -157,7 +165,7 @@ def tracks(options: dict[str, Any]) -> Response:
 
 
 @library.get("/tracks/<int:track>")
-@library.output(schemas.TrackDetail, example=examples.DETAIL)
+@library.output(answers.TrackDetail, example=examples.DETAIL)
 @documented("getTrack", f"curl {{host}}{PREFIX}/tracks/12")
 def track(track: int) -> Response:
     """Get one track with its curve."""
@@ -169,7 +177,7 @@ def track(track: int) -> Response:
     "getAudio",
     f"curl -r 0-99999 {{host}}{PREFIX}/tracks/12{AUDIO_END} -o part.flac",
     416,
-    answers={
+    files={
         200: {
             "description": "The file",
             "content": {"audio/*": {"schema": {"type": "string", "format": "binary"},
@@ -204,7 +212,7 @@ def _number(track: int) -> int:
 
 @library.get("/find")
 @library.input(schemas.FindQuery, **QUERY)
-@library.output(schemas.FindAnswer, example=examples.FOUND)
+@library.output(answers.FindAnswer, example=examples.FOUND)
 @documented("findTracks", examples.FIND_COMMAND, 400, 422)
 def find(options: dict[str, Any]) -> Response:
     """Find tracks by mood, by example, by preference, or by all of them.
@@ -217,7 +225,7 @@ def find(options: dict[str, Any]) -> Response:
 
 @library.post("/path")
 @library.input(schemas.PathBody, **BODY)
-@library.output(schemas.PlaylistOut, example=examples.PLAYLIST)
+@library.output(answers.PlaylistOut, example=examples.PLAYLIST)
 @documented(
     "makePath",
     f'curl {JSON_DATA} \'{{"stops": [{{"word": "sad"}}, {{"word": "happy"}}]}}\' '
@@ -234,7 +242,7 @@ def path(options: dict[str, Any]) -> Response:
 
 @library.post("/scenes")
 @library.input(schemas.ScenesBody, **BODY)
-@library.output(schemas.SoundtrackOut, example=examples.SOUNDTRACK)
+@library.output(answers.SoundtrackOut, example=examples.SOUNDTRACK)
 @documented(
     "findScenes",
     f'curl {JSON_DATA} \'{{"scenes": [{{"start_s": 0, "end_s": 25, '
@@ -259,7 +267,7 @@ def scenes(options: dict[str, Any]) -> Response:
     "savePlaylist",
     f"curl {JSON_DATA} '{{\"tracks\": [12, 17]}}' '{{host}}{PREFIX}/playlist?format=m3u8'",
     *POSTED,
-    answers=text_answer("audio/mpegurl", examples.M3U8, "The file, in the format asked for"),
+    files=file_answers(**examples.PLAYLIST_FILES),
 )
 def playlist(query: dict[str, Any], options: dict[str, Any]) -> Response:
     """Get a list of tracks as a file for players.
@@ -278,7 +286,7 @@ def playlist(query: dict[str, Any], options: dict[str, Any]) -> Response:
     f'{{"word": "calm"}}, "track": 12, "in_s": 31.5}}]}}\' '
     f"'{{host}}{PREFIX}/soundtrack?format=csv'",
     *POSTED,
-    answers=text_answer("text/csv", examples.SCENE_CSV, "The file, in the format asked for"),
+    files=file_answers(**examples.SCENE_FILES),
 )
 def soundtrack(query: dict[str, Any], options: dict[str, Any]) -> Response:
     """Get the excerpts that were chosen for scenes as a file for editors."""
@@ -290,7 +298,7 @@ def soundtrack(query: dict[str, Any], options: dict[str, Any]) -> Response:
 
 @library.get("/preferences")
 @library.input(schemas.ListenerQuery, **QUERY)
-@library.output(schemas.PreferencesOut, example=examples.PREFERENCES)
+@library.output(answers.PreferencesOut, example=examples.PREFERENCES)
 @documented("listPreferences", f"curl {{host}}{PREFIX}/preferences", 400)
 def list_preferences(options: dict[str, Any]) -> Response:
     """List what a listener said, and what was learned from it."""
@@ -299,7 +307,7 @@ def list_preferences(options: dict[str, Any]) -> Response:
 
 @library.post("/preferences")
 @library.input(schemas.PreferenceBody, **BODY)
-@library.output(schemas.Noted, example=examples.NOTED)
+@library.output(answers.Noted, example=examples.NOTED)
 @documented(
     "notePreference",
     f"curl -H 'Authorization: Bearer TOKEN' {JSON_DATA} '{{\"track\": 12, \"kind\": \"like\"}}' "
@@ -316,7 +324,7 @@ def note_preference(options: dict[str, Any]) -> Response:
 
 @library.delete("/preferences")
 @library.input(schemas.ForgetQuery, **QUERY)
-@library.output(schemas.Forgotten, example=examples.FORGOTTEN)
+@library.output(answers.Forgotten, example=examples.FORGOTTEN)
 @documented(
     "forgetPreferences",
     f"curl -X DELETE -H 'Authorization: Bearer TOKEN' '{{host}}{PREFIX}/preferences?track=12'",
@@ -335,7 +343,7 @@ def forget_preferences(options: dict[str, Any]) -> Response:
 
 @library.get("/rest/getSonicSimilarTracks")
 @library.input(schemas.SimilarQuery, location="query", arg_name="options", unknown="exclude")
-@library.output(schemas.Subsonic, example=examples.SUBSONIC)
+@library.output(answers.Subsonic, example=examples.SUBSONIC)
 @documented(
     "getSonicSimilarTracks",
     f"curl '{{host}}{PREFIX}/rest/getSonicSimilarTracks?id=12&count=5'",
@@ -351,7 +359,7 @@ def similar(options: dict[str, Any]) -> Response:
 
 @library.get("/rest/findSonicPath")
 @library.input(schemas.SonicPathQuery, location="query", arg_name="options", unknown="exclude")
-@library.output(schemas.Subsonic, example=examples.SUBSONIC)
+@library.output(answers.Subsonic, example=examples.SUBSONIC)
 @documented(
     "findSonicPath",
     f"curl '{{host}}{PREFIX}/rest/findSonicPath?startSongId=12&endSongId=17'",
