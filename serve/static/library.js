@@ -276,6 +276,7 @@ async function showList(title, note, rows) {
   colourRows();
   showPlaying();
   $("listed").hidden = false;
+  if (matchMedia("(max-width: 980px)").matches) $("listed").scrollIntoView({ block: "start" });
   $("map-status").textContent = `${title}. ${note}`;
 }
 

@@ -112,7 +112,7 @@ export class Timeline extends Chart {
       context.fillStyle = "#14112b";
       context.font = `600 12px ${colours.font}`;
       context.textAlign = "left";
-      context.fillText(scene.label, from + 8, RULER + 19, to - from - 12);
+      context.fillText(scene.label, from + 8, RULER + 19);
     }
     context.restore();
     if (active) {

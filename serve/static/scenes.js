@@ -40,6 +40,7 @@ const timeline = new Timeline($("timeline"), {
 
 function openVideo(file) {
   URL.revokeObjectURL(video.src);
+  film.hasVideo = false;
   video.src = URL.createObjectURL(file);
   film.name = file.name.replace(/\.[^.]*$/, "");
 }
@@ -52,13 +53,23 @@ document.addEventListener("filesdropped", ({ detail: [file] }) => {
   if (file && document.body.dataset.tab === "scenes") openVideo(file);
 });
 video.addEventListener("loadedmetadata", () => {
+  // A recording may not say how long it is. Its end tells.
+  if (video.duration === Infinity) video.currentTime = 1e7;
+  else showVideo();
+});
+video.addEventListener("durationchange", () => {
+  if (!film.hasVideo && Number.isFinite(video.duration)) showVideo();
+});
+
+function showVideo() {
   pause();
-  film.hasVideo = Number.isFinite(video.duration) && video.duration > 0;
+  film.hasVideo = video.duration > 0;
   video.hidden = !film.hasVideo;
   $("no-video").hidden = film.hasVideo;
   if (film.hasVideo) setLength(video.duration);
   seek(0);
-});
+}
+
 video.addEventListener("error", () => {
   if (!video.getAttribute("src")) return;
   film.hasVideo = false;
