@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from typing import IO
 
 from serve.tasks import MAX_ANSWER_BYTES
 
 LENGTH = struct.Struct("<I")
 
 
-def write_message(pipe: BinaryIO, message: bytes) -> None:
+def write_message(pipe: IO[bytes], message: bytes) -> None:
     """Write a message.
 
     Raises
@@ -22,7 +22,7 @@ def write_message(pipe: BinaryIO, message: bytes) -> None:
     pipe.flush()
 
 
-def read_message(pipe: BinaryIO) -> bytes:
+def read_message(pipe: IO[bytes]) -> bytes:
     """Read a message.
 
     Raises

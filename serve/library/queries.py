@@ -23,7 +23,14 @@ from msr_utils.library.regions import Region, point_region
 from msr_utils.library.scenes import find_music
 from msr_utils.library.search import Query, find
 from msr_utils.library.words import WORDS, place, words_region
-from serve.library.answers import json_answer, to_json, track_detail, track_json, tracks_json
+from serve.library.answers import (
+    json_answer,
+    number_answer,
+    to_json,
+    track_detail,
+    track_json,
+    tracks_json,
+)
 from serve.library.files import playlist_file, soundtrack_file
 from serve.library.scenes import wanted_scenes
 from serve.library.session import Session, mean_of, named
@@ -69,13 +76,13 @@ def dots(session: Session, options: dict[str, Any]) -> Answer:
     step = -(-len(rows) // MAX_DOTS) or 1
     shown = rows[::step]
     columns = {t: np.round(view.numbers(f"mean_{t}")[shown].astype(float), 4) for t in TARGETS}
-    return json_answer(
+    return number_answer(
         {
             "tracks": int(view.visible.sum()),
             "passing": len(rows),
             "id": view.ids[shown].tolist(),
             **{target: column.tolist() for target, column in columns.items()},
-            "removed": removed,
+            "removed": to_json(removed),
         }
     )
 
@@ -131,7 +138,7 @@ def track(session: Session, options: dict[str, Any]) -> Answer:
     """One track with its curve."""
     view = session.view
     row = session.row(view, options["track"], status=HTTPStatus.NOT_FOUND)
-    return json_answer(track_detail(view, row))
+    return number_answer(track_detail(view, row))
 
 
 def audio_file(session: Session, options: dict[str, Any]) -> Answer:

@@ -10,6 +10,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from http.server import ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -439,6 +441,27 @@ def test_everything_has_a_name(opened, tab):
     assert nameless == []
     ids = page.run("return [...document.querySelectorAll('[id]')].map(node => node.id)")
     assert len(ids) == len(set(ids))
+
+
+def test_behind_a_path_prefix(window, server):
+    from test_prefix import PrefixProxy
+
+    handler = type("Handler", (PrefixProxy,), {"prefix": "/msr/", "service": server, "unknown": []})
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        window.go(f"http://127.0.0.1:{proxy.server_address[1]}/msr/#library")
+        window.until("document.body.dataset.libraryReady")
+        window.click("#path [type=submit]")
+        window.until(ROWS)
+        window.click("#tracks li .play-row")
+        window.until("document.querySelector('#player-play').classList.contains('playing')")
+        window.click("#player-play")
+    finally:
+        window.go("about:blank")
+        proxy.shutdown()
+        proxy.server_close()
+    assert [path for path in handler.unknown if path != "/favicon.ico"] == []
 
 
 def test_without_a_library_there_are_no_tabs():
