@@ -29,11 +29,11 @@ JSON = "application/json"
 
 def json_answer(value: Any) -> Answer:
     """An answer with any value that `to_json` takes."""
-    return number_answer(to_json(value))
+    return plain_answer(to_json(value))
 
 
-def number_answer(value: Any) -> Answer:
-    """An answer with what is JSON already: of long columns, the conversion takes most of the time."""
+def plain_answer(value: Any) -> Answer:
+    """An answer with what is JSON already. To convert long columns would take most of the time."""
     # NaN and infinity are no JSON: this would fail rather than write them.
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Answer(DONE, {"type": JSON}, text.encode())

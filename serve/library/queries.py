@@ -25,7 +25,7 @@ from msr_utils.library.search import Query, find
 from msr_utils.library.words import WORDS, place, words_region
 from serve.library.answers import (
     json_answer,
-    number_answer,
+    plain_answer,
     to_json,
     track_detail,
     track_json,
@@ -76,7 +76,7 @@ def dots(session: Session, options: dict[str, Any]) -> Answer:
     step = -(-len(rows) // MAX_DOTS) or 1
     shown = rows[::step]
     columns = {t: np.round(view.numbers(f"mean_{t}")[shown].astype(float), 4) for t in TARGETS}
-    return number_answer(
+    return plain_answer(
         {
             "tracks": int(view.visible.sum()),
             "passing": len(rows),
@@ -138,7 +138,7 @@ def track(session: Session, options: dict[str, Any]) -> Answer:
     """One track with its curve."""
     view = session.view
     row = session.row(view, options["track"], status=HTTPStatus.NOT_FOUND)
-    return number_answer(track_detail(view, row))
+    return plain_answer(track_detail(view, row))
 
 
 def audio_file(session: Session, options: dict[str, Any]) -> Answer:
