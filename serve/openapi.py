@@ -327,6 +327,19 @@ def document_models(models: Catalogue) -> Callable[[Any], Any]:
             for parameter in operation["parameters"]:
                 if parameter["name"] in ("model", "name"):
                     parameter["schema"]["enum"] = names
+        _drop_empty_defaults(spec)
         return spec
 
     return complete
+
+
+def _drop_empty_defaults(part: Any) -> None:
+    """Leave out defaults that say nothing: null and empty text stand for a missing option."""
+    if isinstance(part, dict):
+        if part.get("default", 0) in (None, ""):
+            del part["default"]
+        for inner in part.values():
+            _drop_empty_defaults(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            _drop_empty_defaults(inner)

@@ -363,6 +363,7 @@ dots = await attempt(() => query("/map"));
 if (dots) {
   map.load(dots);
   showCount(dots);
+  if (!dots.tracks) $("map-help").textContent = "The library is empty. Add music with: msr library add FOLDER";
   $("map").setAttribute("aria-label", `${dots.tracks} tracks in the valence-arousal plane`);
 }
 document.body.dataset.libraryReady = "true";
