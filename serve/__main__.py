@@ -51,15 +51,17 @@ def _run(options: argparse.Namespace, launched: Launched | None) -> int:
         # Another process loads the models while this one loads the web server.
         from serve.app import create_app
         from serve.server import make_server, share_heaps
+        from serve.service import service_of
 
         share_heaps()
-        server = make_server(create_app(config, pool), config, options.host, options.port)
+        app = create_app(config, pool)
+        server = make_server(app, config, options.host, options.port)
         host = f"[{options.host}]" if ":" in options.host else options.host
         print(f"Music Sentiment Recognition at http://{host}:{server.port}", flush=True)
         logs.reserve_stderr()
         server.start()
         logs.flush()
-        pool.close()  # Requests that still run end now: their tasks fail.
+        service_of(app).close()  # Requests that still run end now: their tasks fail.
         if server.is_busy:
             # Without workers, a thread may still be in a decoder or in a network. The interpreter
             # would crash on its way out.

@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 from threadpoolctl import threadpool_limits
 
@@ -29,8 +31,20 @@ def main(folder: str) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Nothing else may be printed between answers.
     threadpool_limits(1)  # The products are small: cores that share one wait for each other.
     session = Session(Path(folder))
-    with suppress(EOFError, OSError):  # The front is gone.
+    questions: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_read, args=(questions,), daemon=True).start()
+    while True:
+        kind, options = json.loads(questions.get())
+        message = session.reply(kind, options).encode()
+        try:
+            write_message(answers, message)
+        except OSError:  # The front is gone.
+            os._exit(0)
+
+
+def _read(questions: SimpleQueue[bytes]) -> None:
+    """Read questions. When the front is gone, end this process whatever it does."""
+    with suppress(EOFError, OSError, ValueError):
         while True:
-            kind, options = json.loads(read_message(sys.stdin.buffer))
-            write_message(answers, session.reply(kind, options).encode())
-    session.close()
+            questions.put(read_message(sys.stdin.buffer))
+    os._exit(0)

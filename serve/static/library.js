@@ -25,7 +25,8 @@ let list = { name: "", tracks: [] };
 
 const map = new TrackMap($("map"), {
   onPoint: async (id, tell = false) => {
-    const [track] = (await attempt(() => tracksOf([id]))) ?? [];
+    // No error for the pointer that moves: it would replace one that is being read.
+    const [track] = await tracksOf([id]).catch(() => []);
     if (!track) return;
     map.name(id, `${track.name}\n${feeling(track)}`);
     if (tell) $("map-status").textContent = describe(track);

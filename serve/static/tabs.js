@@ -40,5 +40,8 @@ for (const tab of tabs) {
     show(nameOf(next), true);
   });
 }
-addEventListener("hashchange", () => show(location.hash.slice(1)));
+addEventListener("hashchange", () => {
+  const name = location.hash.slice(1);
+  if (tabs.some((tab) => nameOf(tab) === name)) show(name); // Others are places of the page.
+});
 show(location.hash.slice(1));

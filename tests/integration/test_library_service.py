@@ -29,6 +29,9 @@ from serve.app import create_app
 from serve.audio_files import MAX_RANGE_BYTES
 from serve.config import ConfigError, ServiceConfig
 from serve.front import LIBRARY_BODY_BYTES
+from serve.library.messages import write_message
+from serve.library.runner import ProcessRunner, QueryProcess
+from serve.library.schemas import Filters as FiltersSchema
 
 PROBLEM = "application/problem+json"
 TOKEN = "a token of the tests"
@@ -475,8 +478,6 @@ def test_a_process_that_dies_is_replaced(server):
 
 @pytest.mark.slow
 def test_a_question_that_takes_too_long_is_given_up(folder):
-    from serve.library.runner import ProcessRunner
-
     config = ServiceConfig(
         models_dir=MODELS_DIR, workers=1, library=folder / "library", max_work_seconds=0.05
     )
@@ -485,3 +486,18 @@ def test_a_question_that_takes_too_long_is_given_up(folder):
     with pytest.raises(Exception, match="library: not done after 0.05 s"):
         runner.ask("about", {"writable": False})
     runner.close()
+
+
+@pytest.mark.slow
+def test_a_process_ends_with_the_front(folder):
+    process = QueryProcess(folder / "library")
+    scenes = [{"start_s": 0, "end_s": 20, "label": "", "mood": {"word": "calm"}, "to": None,
+               "curve": []}] * 2000  # fmt: skip
+    options = {"scenes": scenes, "count": 5, "filters": FiltersSchema().load({})}
+    write_message(process._process.stdin, json.dumps(["scenes", options]).encode())
+    time.sleep(1)
+    began = time.perf_counter()
+    process._process.stdin.close()  # As the system does when the front is killed.
+    process._process.wait(20)
+    assert time.perf_counter() - began < 5
+    process.close()
