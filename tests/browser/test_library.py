@@ -386,7 +386,7 @@ def test_a_video_stays_in_the_browser(scenes, server, tmp_path):
 # ------------------------------------------------------------------------------ both
 
 
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("dark", [pytest.param(False, marks=pytest.mark.extended), True])
 def test_narrow_light_and_dark(opened, dark, tmp_path):
     page = opened("library")
     try:
@@ -443,6 +443,7 @@ def test_everything_has_a_name(opened, tab):
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.extended
 def test_behind_a_path_prefix(window, server):
     from test_prefix import PrefixProxy
 
