@@ -29,7 +29,7 @@ OLD_WORKERS = "MSR_THREADS"
 
 MIN_KEY_LENGTH = 16
 
-SECRETS = ("secret_key", "library_token")
+SECRETS = ("secret_key", "library_token", "library_store")
 """Settings whose values are never shown."""
 
 
@@ -99,6 +99,7 @@ SecretKey = Annotated[
     Field(min_length=MIN_KEY_LENGTH),
     Allowed(f"text of at least {MIN_KEY_LENGTH} characters"),
 ]
+StoreUrl = Annotated[SecretStr | None, Allowed("a URL such as postgresql+psycopg://user@host/db")]
 
 
 class ServiceConfig(BaseSettings):
@@ -161,6 +162,9 @@ class ServiceConfig(BaseSettings):
         key. By default each process makes its own.
     library : Path, optional
         Folder of a music library, see `msr_utils.library`, which is served as well.
+    library_store : str, optional
+        URL of the PostgreSQL database of a library for many machines. The folder then keeps copies;
+        it need not be given.
     library_token : str, optional
         Whoever sends it as a bearer token may change what listeners said about tracks. By default
         the library is read-only.
@@ -194,6 +198,7 @@ class ServiceConfig(BaseSettings):
     allowed_origins: Origins = ()
     secret_key: SecretKey = None
     library: OptionalFolder = None
+    library_store: StoreUrl = None
     library_token: SecretKey = None
 
     @property

@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import NoReturn
 
+import postgres
 import pytest
 from benchmarks.real_data import DATA
 from chromium import CHROMIUM, DRIVER
@@ -45,6 +46,9 @@ needs_posix = pytest.mark.posix
 
 needs_linux = pytest.mark.linux
 """What only Linux has: the folder /proc, and all addresses that begin with 127."""
+
+needs_postgres = pytest.mark.postgres
+"""The programs of PostgreSQL. Tests start a server of their own with them, see `postgres.py`."""
 
 PYTEST = ".venv/bin/python -m pytest"
 
@@ -165,6 +169,16 @@ def missing_linux() -> Missing | None:
     return Missing("needs /proc and several loopback addresses", f"on Linux: {PYTEST}")
 
 
+def missing_postgres() -> Missing | None:
+    """The programs of PostgreSQL, which Debian does not put on the PATH, and its driver."""
+    if postgres.PROGRAMS is None or not importlib.util.find_spec("psycopg"):
+        return Missing(
+            "needs PostgreSQL (initdb, pg_ctl) and the Python package psycopg",
+            f"apt-get install postgresql && {PYTEST} -m postgres",
+        )
+    return None
+
+
 NEEDS = {
     "data": missing_corpora,
     "browser": missing_browser,
@@ -173,6 +187,7 @@ NEEDS = {
     "program": missing_program,
     "mounts": missing_mounts,
     "posix": missing_posix,
+    "postgres": missing_postgres,
     "linux": missing_linux,
 }
 """Marker -> what finds out whether its need is missing."""

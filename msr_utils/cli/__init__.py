@@ -12,7 +12,7 @@ import click
 from msr_utils import __version__
 from msr_utils.cli.commands import Commands, load_service, needs_checkout, shown
 from msr_utils.cli.predict import predict
-from msr_utils.cli.recommend import library
+from msr_utils.cli.tagging import library
 from msr_utils.paths import PROJECT_ROOT
 
 

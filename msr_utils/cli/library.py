@@ -40,6 +40,9 @@ KINDS = {
 ALWAYS = ("added", "unchanged", "failed", "unreadable")
 """Kinds that are printed even if there is none."""
 
+STORE = "msr.library.store"
+"""Where the context of a command has the URL of the store."""
+
 LISTED = ("failed", "unreadable", "repeated", "with warnings")
 """Kinds whose files are listed."""
 
@@ -51,7 +54,7 @@ _Result = TypeVar("_Result")
 def library() -> None:
     """Index your music, and find what fits a mood.
 
-    The index is a folder of its own. Your music files are only read.
+    The index is a folder of its own. Your music files are only read, except by 'tag'.
     """
 
 
@@ -65,6 +68,16 @@ def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Re
         default=paths.LIBRARY,
         envvar="MSR_LIBRARY",
         help="folder of the library; the user's folder of data by default, or MSR_LIBRARY",
+    )
+    @click.option(
+        "--store",
+        default="",
+        envvar="MSR_LIBRARY_STORE",
+        metavar="URL",
+        expose_value=False,
+        callback=_note_store,
+        help="PostgreSQL database for many machines, postgresql+psycopg://user@host/database; "
+        "MSR_LIBRARY_STORE names it, too. The folder then keeps copies",
     )
     @click.option("--json", "as_json", is_flag=True, help="print one JSON object")
     @wraps(command)
@@ -80,12 +93,18 @@ def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Re
         except (LibraryError, FolderError, BundleError) as error:
             raise click.ClickException(str(error)) from error
         except DatabaseError as error:  # a full disk, for one
+            reason = " ".join(str(error.orig).split())
             raise click.ClickException(
-                f"library: its catalogue cannot be read or written ({error.orig}); what was "
-                "finished is kept"
+                f"library: its catalogue cannot be read or written ({reason}); what was finished "
+                "is kept"
             ) from error
 
     return checked
+
+
+def _note_store(context: click.Context, parameter: click.Parameter, value: str) -> None:
+    """Keep the store for `opened`: the commands themselves need not know it."""
+    context.meta[STORE] = value
 
 
 def analysing(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
@@ -97,6 +116,12 @@ def analysing(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, 
             show_default=True,
             type=click.IntRange(min=1),
             help="processes that work at once",
+        ),
+        click.option(
+            "--scheduler",
+            default="local",
+            show_default=True,
+            help="local, or a Dask scheduler's tcp://",
         ),
         click.option("--models", "models_dir", default="", help="folder of bundles"),
         click.option(
@@ -116,6 +141,7 @@ def add(
     model: str,
     models_dir: str,
     jobs: int,
+    scheduler: str,
     library_dir: Path,
     as_json: bool,
 ) -> None:
@@ -127,13 +153,15 @@ def add(
 
     with opened(library_dir, create=True) as lib:
         loaded = load_model(lib, model, models_dir)
-        run(lambda: indexing.add(lib, loaded, folders, jobs), lib, as_json)
+        run(lambda: indexing.add(lib, loaded, folders, jobs, scheduler=scheduler), lib, as_json)
 
 
 @library.command()
 @analysing
 @common
-def rescan(model: str, models_dir: str, jobs: int, library_dir: Path, as_json: bool) -> None:
+def rescan(
+    model: str, models_dir: str, jobs: int, scheduler: str, library_dir: Path, as_json: bool
+) -> None:
     """Look again at all folders that were added: new, changed, moved and lost files.
 
     The exit code is 1 if audio could not be analysed.
@@ -142,7 +170,7 @@ def rescan(model: str, models_dir: str, jobs: int, library_dir: Path, as_json: b
 
     with opened(library_dir) as lib:
         loaded = load_model(lib, model, models_dir)
-        run(lambda: indexing.rescan(lib, loaded, jobs), lib, as_json)
+        run(lambda: indexing.rescan(lib, loaded, jobs, scheduler=scheduler), lib, as_json)
 
 
 @library.command()
@@ -174,11 +202,11 @@ def status(library_dir: Path, as_json: bool) -> None:
     from msr_utils.library import indexing
 
     with opened(library_dir) as lib:
-        found = indexing.status(lib)
+        found, place = indexing.status(lib), lib.place
     if as_json:
-        echo_json({"library": str(library_dir), **plain(found)})
+        echo_json({"library": place, **plain(found)})
         sys.exit(1 if found.unfinished else 0)
-    echo(f"library {library_dir}, made with {found.model or 'no model yet'}")
+    echo(f"library {place}, made with {found.model or 'no model yet'}")
     for root in found.roots:
         echo(f"folder     {root}")
     for state, listed in found.problems.items():
@@ -204,7 +232,7 @@ def opened(folder: Path, create: bool = False) -> Iterator[Library]:
     """An open library."""
     from msr_utils.library.library import Library
 
-    lib = Library(folder, create)
+    lib = Library(folder, create, click.get_current_context().meta.get(STORE, ""))
     try:
         yield lib
     finally:
@@ -235,7 +263,7 @@ def run(call: Callable[[], RunReport], lib: Library, as_json: bool) -> None:
     else:
         echo("\n".join(report_lines(report)))
         with_curve = lib.catalogue.count_states().get("analysed", 0)
-        echo(f"{plural(with_curve, 'track')} in the library {lib.folder}")
+        echo(f"{plural(with_curve, 'track')} in the library {lib.place}")
     sys.exit(1 if report.lost else 0)
 
 

@@ -15,11 +15,11 @@ from msr_utils.io import printable
 from msr_utils.library.records import LISTENER
 
 if TYPE_CHECKING:
+    from msr_utils.library.drawn import DrawnArc
     from msr_utils.library.filters import Filters
     from msr_utils.library.library import Library, View
     from msr_utils.library.playlists import End, Playlist, Step
     from msr_utils.library.regions import Region
-    from msr_utils.library.scenes import Soundtrack
     from msr_utils.library.search import Answer, Found
 
 
@@ -123,7 +123,7 @@ def find(
             region,
             tuple(row_of_file(view, file) for file in like),
             tuple(row_of_file(view, file) for file in unlike),
-            _filters(filters),
+            filters_of(filters),
             listener,
             confidence,
             count,
@@ -151,7 +151,8 @@ def _region(
     return region
 
 
-def _filters(given: dict[str, Any]) -> Filters:
+def filters_of(given: dict[str, Any]) -> Filters:
+    """Filters by the options of `filtering`."""
     from msr_utils.library.filters import Filters
 
     minutes = given.pop("length")
@@ -218,8 +219,14 @@ def clock(seconds: float) -> str:
 
 
 @library.command("path")
-@click.option("--from", "start", required=True, metavar="PLACE", help="where the playlist begins")
-@click.option("--to", "end", required=True, metavar="PLACE", help="where it ends")
+@click.option("--from", "start", default="", metavar="PLACE", help="where the playlist begins")
+@click.option("--to", "end", default="", metavar="PLACE", help="where it ends")
+@click.option(
+    "--arc",
+    default="",
+    metavar="ARC",
+    help="instead of both: a drawn course, stretched to --minutes",
+)
 @click.option("--minutes", type=float, default=45.0, show_default=True)
 @click.option(
     "--kind",
@@ -233,6 +240,7 @@ def clock(seconds: float) -> str:
 def path_(
     start: str,
     end: str,
+    arc: str,
     minutes: float,
     kind: str,
     save: Path | None,
@@ -243,19 +251,25 @@ def path_(
     """Make a playlist that moves from one mood to another.
 
     A PLACE is a word (sad), a point (valence,arousal: -0.4,0.1) or a file of the library, which is
-    then the first or the last track.
+    then the first or the last track. An ARC has points time:place, such as '0:sad 2:-0.1,0.3
+    3:happy', or is a .csv file with the columns time, valence and arousal.
     """
     from msr_utils.io import plain
     from msr_utils.library.exports import check_suffix, save_playlist
-    from msr_utils.library.playlists import make_playlist
+    from msr_utils.library.playlists import End, make_playlist
 
+    if bool(arc) == bool(start or end) or bool(start) != bool(end):
+        raise click.UsageError("give --from and --to, or --arc alone")
+    drawn = _arc(arc) if arc else None
     if save is not None:
         check_suffix(save)
     with opened(library_dir) as lib:
         view = lib.view()
-        playlist = make_playlist(
-            view, _end(view, start), _end(view, end), minutes, kind, _filters(filters)
-        )
+        if drawn is None:
+            ends = _end(view, start), _end(view, end)
+        else:
+            ends = End(drawn.start, "arc"), End(drawn.end, "arc")
+        playlist = make_playlist(view, *ends, minutes, kind, filters_of(filters), drawn=drawn)
         if save is not None:
             save_playlist(lib.catalogue, playlist, save)
     if as_json:
@@ -264,11 +278,18 @@ def path_(
         echo("\n".join(playlist_lines(playlist)))
 
 
+def _arc(given: str) -> DrawnArc:
+    """An arc by its points, or by a file that has them."""
+    from msr_utils.library.drawn import arc_of_text, is_arc, read_arc
+
+    return arc_of_text(given) if is_arc(given) else read_arc(Path(given))
+
+
 def _end(view: View, given: str) -> End:
     """A place by a point, a file of the library or a word."""
     from msr_utils.constants import TARGETS
+    from msr_utils.library.drawn import mood_place
     from msr_utils.library.playlists import End
-    from msr_utils.library.scenes import mood_place
     from msr_utils.library.search import row_of_file
 
     if os.path.lexists(given):
@@ -295,80 +316,14 @@ def _step_lines(n: int, step: Step) -> list[str]:
     gap = f"; gap {step.gap:.2f}" if n > 1 else ""
     return [
         f"{n:3}. {clock(step.start_s)} {step.track.name} ({clock(step.track.seconds)})",
-        f"     wanted {_shown(step.wanted_start)} to {_shown(step.wanted_end)}, predicted "
-        f"{_shown(step.predicted_start)} to {_shown(step.predicted_end)}{gap}",
+        f"     wanted {shown(step.wanted_start)} to {shown(step.wanted_end)}, predicted "
+        f"{shown(step.predicted_start)} to {shown(step.predicted_end)}{gap}",
         f"     {step.track.path}",
     ]
 
 
-# ------------------------------------------------------------------------------ scenes
-
-
-@library.command()
-@click.argument("file", type=ANY_PATH)
-@filtering
-@click.option(
-    "--count", default=5, show_default=True, type=click.IntRange(min=1), help="of each scene"
-)
-@click.option("--save", type=ANY_PATH, help="write the choices here: .csv, or .txt for Audacity")
-@common
-def scenes(
-    file: Path,
-    count: int,
-    save: Path | None,
-    library_dir: Path,
-    as_json: bool,
-    **filters: Any,
-) -> None:
-    """Find music for the scenes of a film.
-
-    FILE is a CSV file with the columns start, end and mood, and perhaps to and label. A mood is a
-    word or a point (-0.4 0.1). With 'to', the mood moves there.
-    """
-    from msr_utils.io import plain
-    from msr_utils.library.exports import check_suffix, save_soundtrack
-    from msr_utils.library.scenes import find_music, read_scenes
-
-    wanted = read_scenes(file)
-    if save is not None:
-        check_suffix(save, scenes=True)
-    with opened(library_dir) as lib:
-        found = find_music(lib.view(), wanted, _filters(filters), count)
-        if save is not None:
-            save_soundtrack(lib.catalogue, found, save)
-    if as_json:
-        echo_json(plain(found))
-    else:
-        echo("\n".join(soundtrack_lines(found)))
-
-
-def soundtrack_lines(found: Soundtrack) -> list[str]:
-    """Lines about music for scenes. A star marks the choice that fits the scenes around it."""
-    lines = [f"filter {r.filter}: removed {plural(r.tracks, 'track')}" for r in found.removed]
-    for music in found.scenes:
-        scene = music.scene
-        lines.append(
-            f"{clock(scene.start_s)}-{clock(scene.end_s)} {scene.label}: "
-            f"{_shown(scene.start_mood)} to {_shown(scene.end_mood)}"
-        )
-        for n, one in enumerate(music.candidates):
-            star, gap = " ", ""
-            if n == music.chosen:
-                star = "*"
-                gap = "" if music.gap is None else f"; gap {music.gap:.2f}"
-            lines.append(
-                f" {star} {clock(one.in_s)}-{clock(one.out_s)} of {one.track.name}: distance "
-                f"{one.distance:.2f}; {_shown(one.predicted_start)} to "
-                f"{_shown(one.predicted_end)}, intervals +-{one.half_width[0]:.2f} and "
-                f"+-{one.half_width[1]:.2f}{gap}"
-            )
-            lines.append(f"     {one.track.path}")
-        if not music.candidates:
-            lines.append("   no track that passes the filters is as long as this scene")
-    return lines
-
-
-def _shown(place: tuple[float, float]) -> str:
+def shown(place: tuple[float, float]) -> str:
+    """A place in the plane."""
     return f"({place[0]:+.2f}, {place[1]:+.2f})"
 
 

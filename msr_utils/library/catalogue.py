@@ -1,17 +1,16 @@
 """The catalogue of a library: which files there are, what became of them, where their arrays lie.
 
-It is a SQLite database in WAL mode, reached through SQLAlchemy. One process writes, in short
-transactions; others read meanwhile. No statement is SQLite's own, apart from the settings of a
-connection and the lock of `one_writer`.
+It is a SQLite database in WAL mode, or a PostgreSQL database for many machines, reached through
+SQLAlchemy. Writers use short transactions, one at a time; others read meanwhile. No statement here
+belongs to one of the two; what does is in `connections`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,18 +18,17 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy import event
 
 from msr_utils.io import printable
 from msr_utils.library import schema
+from msr_utils.library.connections import FILE as FILE
+from msr_utils.library.connections import LOCK as LOCK
+from msr_utils.library.connections import connect
 from msr_utils.library.numbers import TrackArrays
 from msr_utils.library.records import Known, Preference, TrackInfo
 from msr_utils.library.schema import hidden, meta, names, pending, preferences, roots, runs, tracks
 from msr_utils.library.shards import LibraryError
 from msr_utils.library.tags import Tags
-
-FILE, LOCK = "catalogue.sqlite", "writer.sqlite"
-"""Names in a library's folder."""
 
 BATCH = 500
 """Values in one IN list. Databases limit them."""
@@ -47,6 +45,8 @@ class Catalogue:
     folder : Path
     create : bool
         Make the tables if they are not there.
+    store : str
+        URL of a PostgreSQL database; empty: SQLite in the folder.
 
     Raises
     ------
@@ -54,31 +54,27 @@ class Catalogue:
         If there is no library, or another version of this package made it.
     """
 
-    def __init__(self, folder: Path, create: bool = False) -> None:
-        self.folder = folder
-        file = folder / FILE
-        if not create and not file.is_file():
-            raise LibraryError(
-                f"library: there is none in {printable(str(folder))}; make one with "
-                "'msr library add FOLDER'"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(file)))
-        event.listen(self.engine, "connect", _set_up)
+    def __init__(self, folder: Path, create: bool = False, store: str = "") -> None:
+        self.connections = connections = connect(folder, store)
+        self.folder, self.engine = connections.folder, connections.engine
         try:
             if create:
-                schema.metadata.create_all(self.engine)
-                if not self.facts():
-                    self.set_facts({"version": str(schema.VERSION)})
+                self.folder.mkdir(parents=True, exist_ok=True)
+                connections.make_tables()
+                with connections.as_one():
+                    if not self.facts():
+                        self.set_facts({"version": str(schema.VERSION)})
+            elif not connections.made():
+                raise LibraryError(
+                    f"library: there is none in {connections.place}; make one with "
+                    "'msr library add FOLDER'"
+                )
             made_by = self.facts().get("version", "")
         except sa.exc.DatabaseError as error:
-            raise LibraryError(
-                f"library: {printable(str(file))} cannot be used ({error.orig}); if it is damaged, "
-                "delete the library's folder and add the music again"
-            ) from error
+            raise LibraryError(connections.trouble(error)) from error
         if made_by != str(schema.VERSION):
             raise LibraryError(
-                f"library: {printable(str(folder))} has tables of version {made_by or 'unknown'}, "
+                f"library: {connections.place} has tables of version {made_by or 'unknown'}, "
                 f"this package reads version {schema.VERSION}; add the music to a new library"
             )
 
@@ -86,8 +82,7 @@ class Catalogue:
         """Close all connections."""
         self.engine.dispose()
 
-    @contextmanager
-    def one_writer(self) -> Iterator[None]:
+    def one_writer(self) -> AbstractContextManager[None]:
         """Keep other writers out until the block ends, or this process does.
 
         Raises
@@ -95,30 +90,19 @@ class Catalogue:
         LibraryError
             If another process writes.
         """
-        connection = sqlite3.connect(self.folder / LOCK, timeout=0, isolation_level=None)
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            connection.close()
-            raise LibraryError(
-                "library: another 'msr library' command is writing it; wait until it ends"
-            ) from error
-        try:
-            yield
-        finally:
-            connection.close()
+        return self.connections.one_writer()
 
     # ------------------------------------------------------------------------------ facts
 
     def facts(self) -> dict[str, str]:
         """Facts about the library by name."""
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             rows = connection.execute(sa.select(meta.c.name, meta.c.value))
             return {name: value for name, value in rows}
 
     def set_facts(self, values: Mapping[str, str]) -> None:
         """Write facts about the library."""
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             connection.execute(sa.delete(meta).where(meta.c.name.in_(values)))
             connection.execute(
                 sa.insert(meta), [{"name": k, "value": v} for k, v in values.items()]
@@ -126,7 +110,7 @@ class Catalogue:
 
     def roots(self) -> list[str]:
         """Folders that were added."""
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             return [os.fsdecode(p) for (p,) in connection.execute(sa.select(roots.c.path))]
 
     def add_root(self, folder: str) -> None:
@@ -134,7 +118,7 @@ class Catalogue:
         path = os.path.join(folder, "")
         if any(path.startswith(os.path.join(root, "")) for root in self.roots()):
             return
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             connection.execute(sa.insert(roots), {"path": os.fsencode(folder)})
 
     # ------------------------------------------------------------------------------ tracks
@@ -142,14 +126,21 @@ class Catalogue:
     def known(self, folder: str) -> dict[str, Known]:
         """Files under a folder by their path."""
         statement = sa.select(*_KNOWN).where(_under(folder))
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             found = [_known(row) for row in connection.execute(statement)]
         return {file.path: file for file in found}
 
     def known_file(self, path: str) -> Known | None:
         """A file by its path."""
         statement = sa.select(*_KNOWN).where(tracks.c.path == os.fsencode(path))
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
+            row = connection.execute(statement).first()
+        return None if row is None else _known(row)
+
+    def known_track(self, track: int) -> Known | None:
+        """A file by the number of its track."""
+        statement = sa.select(*_KNOWN).where(tracks.c.id == track)
+        with self.connections.reading() as connection:
             row = connection.execute(statement).first()
         return None if row is None else _known(row)
 
@@ -163,14 +154,14 @@ class Catalogue:
 
     def _with_arrays(self, *where: sa.ColumnElement[bool]) -> list[Known]:
         statement = sa.select(*_KNOWN).where(*where, tracks.c.state.in_((ANALYSED, GONE)))
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             return [_known(row) for row in connection.execute(statement)]
 
     def infos(self, ids: Iterable[int]) -> dict[int, TrackInfo]:
         """Tracks by their number."""
         found = {}
         wanted = [int(i) for i in ids]
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             for start in range(0, len(wanted), BATCH):
                 part = wanted[start : start + BATCH]
                 for row in connection.execute(sa.select(*_INFO).where(tracks.c.id.in_(part))):
@@ -181,7 +172,7 @@ class Catalogue:
         """True paths of tracks by their number, also where they cannot be printed."""
         found: dict[int, str] = {}
         wanted = [int(i) for i in ids]
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             for start in range(0, len(wanted), BATCH):
                 part = wanted[start : start + BATCH]
                 statement = sa.select(tracks.c.id, tracks.c.path).where(tracks.c.id.in_(part))
@@ -193,13 +184,13 @@ class Catalogue:
         statement = sa.select(names.c.name, names.c.id).where(
             names.c.kind == kind, names.c.folded.contains(part.casefold(), autoescape=True)
         )
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             return {name: code for name, code in connection.execute(statement)}
 
     def count_states(self) -> dict[str, int]:
         """Number of files in each state."""
         statement = sa.select(tracks.c.state, sa.func.count()).group_by(tracks.c.state)
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             return {state: count for state, count in connection.execute(statement)}
 
     def reasons(self, state: str, limit: int) -> list[tuple[str, str]]:
@@ -208,7 +199,7 @@ class Catalogue:
             sa.select(tracks.c.path, tracks.c.reason)
             .where(tracks.c.state == state).order_by(tracks.c.path).limit(limit)
         )  # fmt: skip
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             return [(os.fsdecode(path), reason) for path, reason in connection.execute(statement)]
 
     def duplicates(self, limit: int) -> list[tuple[str, list[str]]]:
@@ -231,7 +222,7 @@ class Catalogue:
             .having(sa.func.count(sa.distinct(tracks.c.audio)) > 1).limit(limit)
         )  # fmt: skip
         found = []
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             groups: list[tuple[str, sa.ColumnElement[bool]]] = [
                 ("same audio", tracks.c.audio == audio)
                 for (audio,) in connection.execute(by_audio).all()
@@ -269,7 +260,7 @@ class Catalogue:
         columns = dict(values)
         if "path" in columns:
             columns["path"] = os.fsencode(columns["path"])
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             if tags is not None:
                 columns |= asdict(tags)
                 for kind in ("artist", "genre"):
@@ -296,7 +287,7 @@ class Catalogue:
 
     def set_gone(self, ids: Sequence[int], gone: bool) -> None:
         """Mark tracks whose files are gone, or that are there again."""
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             for start in range(0, len(ids), BATCH):
                 part = list(ids[start : start + BATCH])
                 state = GONE if gone else ANALYSED
@@ -310,7 +301,7 @@ class Catalogue:
 
     def remove(self, ids: Sequence[int]) -> None:
         """Forget tracks. What listeners said about them stays."""
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             for start in range(0, len(ids), BATCH):
                 part = list(ids[start : start + BATCH])
                 _hide(connection, part, dropped=True)
@@ -322,14 +313,14 @@ class Catalogue:
         inside = [
             r for r in self.roots() if os.path.join(r, "").startswith(os.path.join(folder, ""))
         ]
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             for root in inside:
                 connection.execute(sa.delete(roots).where(roots.c.path == os.fsencode(root)))
         return len(inside)
 
     def gone(self) -> list[int]:
         """Tracks whose files are gone."""
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             return [row.id for row in connection.execute(_ids_in(GONE))]
 
     # ------------------------------------------------------------------------------ runs
@@ -337,20 +328,20 @@ class Catalogue:
     def begin_run(self, folders: Sequence[str]) -> int:
         """Note that a call of add or rescan begins."""
         listed = json.dumps([printable(f) for f in folders])
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             result = connection.execute(sa.insert(runs).values(folders=listed, started=now()))
             assert result.inserted_primary_key is not None
             return int(result.inserted_primary_key[0])
 
     def update_run(self, run: int, **values: Any) -> None:
         """Write how far a call is."""
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             connection.execute(sa.update(runs).where(runs.c.id == run).values(**values))
 
     def last_run(self) -> Mapping[str, Any] | None:
         """The last call of add or rescan."""
         statement = sa.select(runs).order_by(runs.c.id.desc()).limit(1)
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             row = connection.execute(statement).mappings().first()
         return None if row is None else dict(row)
 
@@ -358,7 +349,7 @@ class Catalogue:
 
     def prefer(self, listener: str, audio: str, kind: str, value: float) -> None:
         """Note what a listener says about a track. It replaces what they said before."""
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             connection.execute(_of(listener, [audio]))
             connection.execute(
                 sa.insert(preferences).values(
@@ -372,12 +363,12 @@ class Catalogue:
             sa.select(*(preferences.c[n] for n in ("audio", "kind", "value", "at")))
             .where(preferences.c.listener == listener).order_by(preferences.c.id)
         )  # fmt: skip
-        with self.engine.connect() as connection:
+        with self.connections.reading() as connection:
             return [Preference(*row) for row in connection.execute(statement)]
 
     def forget(self, listener: str, audio: Sequence[str] | None = None) -> int:
         """Delete what a listener said about some tracks, or all of it; the number deleted."""
-        with self.engine.begin() as connection:
+        with self.connections.writing() as connection:
             return connection.execute(_of(listener, audio)).rowcount
 
 
@@ -393,12 +384,6 @@ def audio_key(audio: str) -> int:
 
 _KNOWN = [tracks.c[name] for name in Known.__dataclass_fields__]
 _INFO = [tracks.c[name] for name in TrackInfo.__dataclass_fields__]
-
-
-def _set_up(connection: Any, record: object) -> None:
-    """Settings of a new connection."""
-    for setting in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000"):
-        connection.execute(f"PRAGMA {setting}")
 
 
 def _known(row: Any) -> Known:

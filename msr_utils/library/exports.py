@@ -1,7 +1,7 @@
 """Playlists and choices for scenes as files that players and editors open.
 
-Playlists: M3U8, XSPF, JSPF and CSV, with paths relative to the file. Scenes: CSV, and labels for
-Audacity on the time axis of the film.
+Playlists: M3U8, XSPF, JSPF and CSV, with paths relative to the file. Scenes, on the time axis of
+the film: CSV, labels for Audacity, OpenTimelineIO, and markers for Resolve (see `timelines`).
 
 References
 ----------
@@ -16,47 +16,34 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import quote
+from typing import Protocol, TypeVar
 from xml.etree import ElementTree
 
 from msr_utils.io import atomic_path, printable
 from msr_utils.library.catalogue import Catalogue
 from msr_utils.library.playlists import Playlist
+from msr_utils.library.records import Entry as Entry
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.scenes import Soundtrack
 from msr_utils.library.shards import LibraryError
+from msr_utils.library.timecode import FPS
+from msr_utils.library.timelines import edl, otio
 
 Writer = TypeVar("Writer")
 
+
+class SceneWriter(Protocol):
+    """Writes the chosen excerpts of scenes."""
+
+    def __call__(
+        self, soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS
+    ) -> bytes:
+        """Content of a file."""
+
+
 XSPF = "http://xspf.org/ns/0/"
 """Name space of XSPF."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A track in a file.
-
-    Parameters
-    ----------
-    location : str
-        Path relative to the file, or absolute on another drive. Its characters are those of the
-        file's name, also where they cannot be printed.
-    track : TrackInfo
-    """
-
-    location: str
-    track: TrackInfo
-
-    @property
-    def uri(self) -> str:
-        """The location as a reference of RFC 3986."""
-        path = self.location.replace(os.sep, "/")
-        if os.path.isabs(self.location):
-            return "file://" + quote(os.fsencode(path if path.startswith("/") else f"/{path}"))
-        return quote(os.fsencode(path if ":" not in path.split("/")[0] else f"./{path}"))
 
 
 def save_playlist(catalogue: Catalogue, playlist: Playlist, file: Path) -> None:
@@ -74,8 +61,18 @@ def save_playlist(catalogue: Catalogue, playlist: Playlist, file: Path) -> None:
     _save(file, write(entries))
 
 
-def save_soundtrack(catalogue: Catalogue, soundtrack: Soundtrack, file: Path) -> None:
+def save_soundtrack(
+    catalogue: Catalogue, soundtrack: Soundtrack, file: Path, fps: float = FPS
+) -> None:
     """Write the chosen excerpts of scenes. The suffix decides, see `SCENE_FORMATS`.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    soundtrack : Soundtrack
+    file : Path
+    fps : float > 0
+        Frames of the film per second, for the formats that count frames.
 
     Raises
     ------
@@ -85,7 +82,7 @@ def save_soundtrack(catalogue: Catalogue, soundtrack: Soundtrack, file: Path) ->
     write = _format(file, SCENE_FORMATS)
     tracks = [m.candidates[m.chosen].track for m in soundtrack.scenes if m.chosen is not None]
     entries = {entry.track.id: entry for entry in _entries(catalogue, tracks, file)}
-    _save(file, write(soundtrack, entries))
+    _save(file, write(soundtrack, entries, fps))
 
 
 def check_suffix(file: Path, scenes: bool = False) -> None:
@@ -168,7 +165,7 @@ def _csv(entries: Sequence[Entry]) -> bytes:
     return _table([["file", "artist", "title", "seconds"], *rows])
 
 
-def _scenes_csv(soundtrack: Soundtrack, entries: Mapping[int, Entry]) -> bytes:
+def _scenes_csv(soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS) -> bytes:
     rows = [["scene", "start_s", "end_s", "file", "in_s", "out_s", "distance"]]
     for music in soundtrack.scenes:
         scene = music.scene
@@ -185,7 +182,7 @@ def _scenes_csv(soundtrack: Soundtrack, entries: Mapping[int, Entry]) -> bytes:
     return _table(rows)
 
 
-def _labels(soundtrack: Soundtrack, entries: Mapping[int, Entry]) -> bytes:
+def _labels(soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS) -> bytes:
     """Audacity's labels: start, end and text, separated by tabs."""
     lines = []
     for music in soundtrack.scenes:
@@ -212,11 +209,13 @@ PLAYLIST_FORMATS: dict[str, Callable[[Sequence[Entry]], bytes]] = {
 }
 """Suffix -> writer of a playlist."""
 
-SCENE_FORMATS: dict[str, Callable[[Soundtrack, Mapping[int, Entry]], bytes]] = {
+SCENE_FORMATS: dict[str, SceneWriter] = {
     ".csv": _scenes_csv,
     ".txt": _labels,
+    ".otio": otio,
+    ".edl": edl,
 }
-"""Suffix -> writer of scenes. ``.txt`` has Audacity's labels."""
+"""Suffix -> writer of scenes. ``.txt`` has Audacity's labels, ``.edl`` markers."""
 
 
 def _format(file: Path, formats: Mapping[str, Writer]) -> Writer:

@@ -6,19 +6,26 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import sqlalchemy as sa
 
-from msr_utils.io import printable
 from msr_utils.library import schema
 from msr_utils.library.catalogue import BATCH, Catalogue, audio_key
 from msr_utils.library.numbers import COLUMNS, TrackArrays, from_bytes
 from msr_utils.library.records import TrackInfo
-from msr_utils.library.shards import LibraryError, Shard, joined, open_shard, shard_of
+from msr_utils.library.shards import (
+    FILES,
+    LibraryError,
+    Shard,
+    joined,
+    open_shard,
+    shard_of,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from msr_utils.inference.model import Model  # Searches need no network.
@@ -33,6 +40,10 @@ SHARD_AT_MOST = 2**17
 """Tracks in a merged shard."""
 
 
+SHARED_SHARD_AT_MOST = 2**15
+"""The same in a database, where a file of a shard is one value."""
+
+
 def model_key(model: Model) -> str:
     """What the numbers of a library depend on besides audio: network and features.
 
@@ -42,17 +53,24 @@ def model_key(model: Model) -> str:
 
 
 class Library:
-    """A library in a folder.
+    """A library in a folder, or in a database for many machines.
 
     Parameters
     ----------
     folder : path
     create : bool
         Make the library if there is none.
+    store : str
+        URL of a PostgreSQL database, ``postgresql+psycopg://user@host/database``. The catalogue and
+        the shards lie there, and the folder keeps copies of the shards of this machine. Empty: all
+        lies in the folder.
 
     Attributes
     ----------
     folder : Path
+        With the shards.
+    place : str
+        What people know it by: its folder, or its database without a password.
     catalogue : Catalogue
 
     Raises
@@ -61,9 +79,10 @@ class Library:
         If there is no library, or it is damaged.
     """
 
-    def __init__(self, folder: str | Path, create: bool = False) -> None:
-        self.folder = Path(folder)
-        self.catalogue = Catalogue(self.folder, create)
+    def __init__(self, folder: str | Path, create: bool = False, store: str = "") -> None:
+        self.catalogue = Catalogue(Path(folder), create, store)
+        self.folder, self.place = self.catalogue.folder, self.catalogue.connections.place
+        self._shared = self.catalogue.connections.shared
 
     def close(self) -> None:
         """Close the catalogue."""
@@ -81,7 +100,7 @@ class Library:
             self.catalogue.set_facts({"model": model_key(model), "model_name": model.name})
         elif made_with != model_key(model):
             raise LibraryError(
-                f"library: {printable(str(self.folder))} was made with {made_with}, this is "
+                f"library: {self.place} was made with {made_with}, this is "
                 f"{model_key(model)}; values of two models cannot be compared: name that model "
                 "with --model, or another library with --library"
             )
@@ -97,18 +116,23 @@ class Library:
         at_least : int
             Do nothing with fewer pending tracks.
         """
-        with self.catalogue.engine.connect() as connection:
+        with self.catalogue.connections.as_one():
+            self._pack(max(at_least, 1))
+
+    def _pack(self, at_least: int) -> None:
+        with self.catalogue.connections.reading() as connection:
             waiting = connection.execute(
                 sa.select(sa.func.count()).select_from(schema.pending)
             ).scalar_one()
             stored = connection.execute(sa.select(schema.shards)).all()
-        if waiting < max(at_least, 1):
+        if waiting < at_least:
             return
+        largest = SHARED_SHARD_AT_MOST if self._shared else SHARD_AT_MOST
         self._sweep({row.name for row in stored})
         parts, old, size = [self._pending()], [], waiting
         for row in sorted(stored, key=lambda row: row.tracks):
             # Shards of growing size: each track is copied a few times in all.
-            if row.tracks > size or size + row.tracks > SHARD_AT_MOST:
+            if row.tracks > size or size + row.tracks > largest:
                 break
             parts.append(self._without_dropped(row.id, row.name))
             old.append(row)
@@ -124,8 +148,13 @@ class Library:
         """Write a shard; then, in one transaction, let it count instead of what it replaces."""
         name = uuid.uuid4().hex
         shard.write(self.folder / SHARDS / name)
+        with self.catalogue.connections.reading() as connection:
+            old = connection.execute(
+                sa.select(schema.shards.c.name).where(schema.shards.c.id.in_(list(replaces)))
+            ).scalars()
+            old_names = list(old)
         ids = [int(i) for i in shard.ids[0]]
-        with self.catalogue.engine.begin() as connection:
+        with self.catalogue.connections.writing() as connection:
             result = connection.execute(
                 sa.insert(schema.shards).values(
                     name=name, tracks=len(shard), frames=len(shard.curve)
@@ -133,6 +162,8 @@ class Library:
             )
             assert result.inserted_primary_key is not None
             number = int(result.inserted_primary_key[0])
+            if self._shared:
+                self._upload(connection, name, old_names)
             tracks = schema.tracks
             for start in range(0, len(replaces), BATCH):
                 part = list(replaces[start : start + BATCH])
@@ -156,15 +187,40 @@ class Library:
                     [{"shard": number, "row": row, "dropped": False} for (row,) in gone],
                 )
 
+    def _upload(self, connection: sa.Connection, name: str, replaces: Sequence[str]) -> None:
+        """Store the files of a shard where all machines find them, instead of other ones."""
+        files = schema.shard_files
+        for part in FILES:
+            data = (self.folder / SHARDS / name / f"{part}.npy").read_bytes()
+            connection.execute(sa.insert(files), {"shard": name, "part": part, "data": data})
+        for start in range(0, len(replaces), BATCH):
+            names = list(replaces[start : start + BATCH])
+            connection.execute(sa.delete(files).where(files.c.shard.in_(names)))
+
+    def _open(self, name: str) -> Shard:
+        """Map a shard. One that another machine wrote is copied to this one first."""
+        folder = self.folder / SHARDS / name
+        if self._shared and not folder.is_dir():
+            files = schema.shard_files
+            statement = sa.select(files.c.part, files.c.data).where(files.c.shard == name)
+            with self.catalogue.connections.reading() as connection:
+                parts = {part: data for part, data in connection.execute(statement)}
+            if set(parts) != {*FILES}:
+                raise LibraryError(f"library: the shard {name} is not in {self.place}; repeat")
+            write_files(folder, {part: partial(_put, data) for part, data in parts.items()})
+        return open_shard(folder)
+
     def _stored(self) -> Sequence[sa.Row[tuple[int, str, int, int]]]:
-        with self.catalogue.engine.connect() as connection:
+        with self.catalogue.connections.reading() as connection:
             return connection.execute(sa.select(schema.shards).order_by(schema.shards.c.id)).all()
 
     def _sweep(self, counting: set[str]) -> None:
         """Remove folders of shards that do not count: a writer died, or they were merged."""
         folder = self.folder / SHARDS
         for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.name not in counting:
+            # In a shared one, another command may be copying a shard to this machine.
+            copying = self._shared and entry.name.startswith(".")
+            if entry.name not in counting and not copying:
                 # Windows keeps files that a reader has mapped; the next call removes them.
                 shutil.rmtree(entry, ignore_errors=True)
 
@@ -186,7 +242,7 @@ class Library:
         )  # fmt: skip
         if searchable:
             statement = statement.where(tracks.c.state == "analysed")
-        with self.catalogue.engine.connect() as connection:
+        with self.catalogue.connections.reading() as connection:
             rows = connection.execute(statement).all()
         if not rows:
             return _empty_shard()
@@ -198,9 +254,9 @@ class Library:
 
     def _without_dropped(self, number: int, name: str) -> Shard:
         """A shard without the rows that no track needs."""
-        shard = open_shard(self.folder / SHARDS / name)
+        shard = self._open(name)
         hidden = schema.hidden
-        with self.catalogue.engine.connect() as connection:
+        with self.catalogue.connections.reading() as connection:
             dropped = connection.execute(
                 sa.select(hidden.c.row).where(hidden.c.shard == number, hidden.c.dropped.is_(True))
             ).all()
@@ -211,7 +267,7 @@ class Library:
 
     def arrays(self, shard: int | None, row: int | None, track: int) -> TrackArrays | None:
         """Arrays of a track, wherever they lie; None if it has none."""
-        with self.catalogue.engine.connect() as connection:
+        with self.catalogue.connections.reading() as connection:
             if shard is None or row is None:
                 statement = sa.select(schema.pending.c.arrays)
                 data = connection.execute(
@@ -221,7 +277,7 @@ class Library:
             name = connection.execute(
                 sa.select(schema.shards.c.name).where(schema.shards.c.id == shard)
             ).scalar_one()
-        return open_shard(self.folder / SHARDS / name).track(row)
+        return self._open(name).track(row)
 
     def stamp(self) -> tuple[int | None, ...]:
         """Numbers that change when searches would see something else. Until then, keep a view."""
@@ -236,17 +292,21 @@ class Library:
                 )
             )
         )  # fmt: skip
-        with self.catalogue.engine.connect() as connection:
+        with self.catalogue.connections.reading() as connection:
             return tuple(connection.execute(statement).one())
 
     def view(self) -> View:
         """What searches see now. Later changes of the library do not change it."""
+        with self.catalogue.connections.snapshot():
+            return self._view()
+
+    def _view(self) -> View:
         # Pending tracks first: a writer may pack them meanwhile. Then they are in both.
         waiting = self._pending(searchable=True)
         for attempt in (1, 2, 3):
             stored = self._stored()
             try:
-                shards = [open_shard(self.folder / SHARDS / row.name) for row in stored]
+                shards = [self._open(row.name) for row in stored]
                 break
             except LibraryError:
                 # A writer may have merged shards since the catalogue was read.
@@ -260,12 +320,14 @@ class Library:
                 strict=False,
             )
         )
-        with self.catalogue.engine.connect() as connection:
+        with self.catalogue.connections.reading() as connection:
             left_out = [
                 starts[shard] + row
                 for shard, row in connection.execute(sa.select(hidden.c.shard, hidden.c.row))
                 if shard in starts
             ]
+        if self._shared:
+            self._sweep({row.name for row in stored})
         hidden_rows = np.array(left_out, np.int64)
         if len(waiting) and shards:
             packed = np.delete(np.concatenate([shard.ids[0] for shard in shards]), hidden_rows)
@@ -395,6 +457,10 @@ class View:
         """Means of 10 s of a row, (S, 2) float32."""
         shard, k = self.place(row)
         return from_bytes(shard.segments_of(k))
+
+
+def _put(data: bytes, file: BinaryIO) -> None:
+    file.write(data)
 
 
 def _together(parts: Sequence[np.ndarray], dtype: type[np.generic]) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from msr_utils.affect import QUADRANTS
-from msr_utils.constants import FRAME_RATE_HZ, TARGETS
+from msr_utils.constants import FRAME_RATE_HZ, SCALE, TARGETS
 
 LEVELS = 255
 """Steps between -1 and 1 of a stored value. One step is 0.008, far below any interval."""
@@ -208,3 +208,8 @@ def certainty(mean: np.ndarray, half_widths: Sequence[float]) -> np.ndarray:
     sigma = np.maximum(np.array(half_widths) / Z_COVERAGE, 1e-6)
     result: np.ndarray = np.prod(ndtr(np.abs(mean) / sigma), axis=1)
     return result
+
+
+def interval(mean: float, half_width: float) -> tuple[float, float]:
+    """Ends of the interval around a mean, within the scale."""
+    return max(mean - half_width, SCALE[0]), min(mean + half_width, SCALE[1])

@@ -11,13 +11,14 @@ therapy. This is a way to order music. Nothing is claimed about its effect on an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from msr_utils.constants import TARGETS
 from msr_utils.library import filters as hard
+from msr_utils.library.drawn import DrawnArc
 from msr_utils.library.filters import Filters, Removed
 from msr_utils.library.library import View
 from msr_utils.library.records import TrackInfo
@@ -175,21 +176,15 @@ def course(kind: str, start: End, end: End) -> Callable[[np.ndarray], np.ndarray
     LibraryError
         If the kind is unknown.
     """
-    return course_through(kind, (start, end))
-
-
-def course_through(kind: str, stops: Sequence[End]) -> Callable[[np.ndarray], np.ndarray]:
-    """As `course`, through two places or more. The plane is crossed at constant speed."""
     if kind not in KINDS:
         raise LibraryError(f"library: --kind {kind!r} is unknown; known: {', '.join(KINDS)}")
     hold = ISO_HOLD if kind == "iso" else 0.0
-    places = np.array([stop.place for stop in stops])
-    passed = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(places, axis=0).T))])
-    shares = passed / passed[-1] if passed[-1] else np.linspace(0, 1, len(places))
+    first, last = np.array(start.place), np.array(end.place)
 
     def place(share: np.ndarray) -> np.ndarray:
         moved = np.clip((share - hold) / (1 - hold), 0, 1)
-        return np.stack([np.interp(moved, shares, places[:, k]) for k in (0, 1)], axis=-1)
+        result: np.ndarray = first + np.expand_dims(moved, -1) * (last - first)
+        return result
 
     return place
 
@@ -202,6 +197,7 @@ def make_playlist(
     kind: str = "direct",
     filters: Filters | None = None,
     spacing: int = ARTIST_SPACING,
+    drawn: DrawnArc | None = None,
 ) -> Playlist:
     """Make a playlist from one place to another.
 
@@ -218,39 +214,18 @@ def make_playlist(
     filters : Filters, optional
     spacing : int >= 0
         Tracks between two of one artist.
+    drawn : DrawnArc, optional
+        The course, stretched to the wanted time. `kind` then does not count, and `start` and `end`
+        only where they name tracks.
 
     Raises
     ------
     LibraryError
         If no track is left, or a parameter is out of range.
     """
-    return make_playlist_through(view, (start, end), minutes, kind, filters, spacing)
-
-
-def make_playlist_through(
-    view: View,
-    stops: Sequence[End],
-    minutes: float,
-    kind: str = "direct",
-    filters: Filters | None = None,
-    spacing: int = ARTIST_SPACING,
-) -> Playlist:
-    """As `make_playlist`, through two places or more: a drawn course.
-
-    Parameters
-    ----------
-    view : View
-    stops : sequence of End
-        The rows of the first and of the last one count, others do not.
-    minutes, kind, filters, spacing
-        As in `make_playlist`.
-    """
     if not minutes > 0:
         raise LibraryError(f"library: --minutes must be positive, not {minutes:g}")
-    if len(stops) < 2:
-        raise LibraryError("library: a course needs two places or more")
-    place = course_through(kind, stops)
-    start, end = stops[0], stops[-1]
+    place = course(kind, start, end) if drawn is None else drawn.course
     mask, removed = hard.apply(view, filters or Filters())
     total = minutes * 60
     mask &= view.numbers("seconds") <= max(total * LONGEST_SHARE, 1)

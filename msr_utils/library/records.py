@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 LISTENER = "me"
 """Whose likes are meant, unless another name is given."""
@@ -102,3 +104,27 @@ class Preference:
     kind: str
     value: float
     at: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A track in a playlist or a timeline that is written.
+
+    Parameters
+    ----------
+    location : str
+        Path relative to the file, or absolute on another drive. Its characters are those of the
+        file's name, also where they cannot be printed.
+    track : TrackInfo
+    """
+
+    location: str
+    track: TrackInfo
+
+    @property
+    def uri(self) -> str:
+        """The location as a reference of RFC 3986."""
+        path = self.location.replace(os.sep, "/")
+        if os.path.isabs(self.location):
+            return "file://" + quote(os.fsencode(path if path.startswith("/") else f"/{path}"))
+        return quote(os.fsencode(path if ":" not in path.split("/")[0] else f"./{path}"))

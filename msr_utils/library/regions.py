@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -110,17 +111,40 @@ def probability(view: View, region: Region, rows: np.ndarray) -> np.ndarray:
     -------
     np.ndarray [shape=(n,), dtype=float64]
     """
-    result = np.ones(len(rows))
-    for target, side in (("valence", region.valence), ("arousal", region.arousal)):
-        if side == SCALE:
-            continue
-        mean, within, half = (
+    spread = {
+        target: tuple(
             view.numbers(f"{name}_{target}")[rows].astype(np.float64)
             for name in ("mean", "sd", "half_width")
         )
+        for target, side in (("valence", region.valence), ("arousal", region.arousal))
+        if side != SCALE
+    }
+    return np.broadcast_to(lies_in(region, spread), (len(rows),))
+
+
+def lies_in(region: Region, spread: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
+    """The same as `probability`, of tracks that need not be in a view.
+
+    Parameters
+    ----------
+    region : Region
+    spread : mapping of str to (mean, sd, half_width)
+        By target, each of shape (n,): mean and deviation of the curve, and half-width of the
+        model's interval. A target that may have any value is not read.
+
+    Returns
+    -------
+    np.ndarray [shape=(n,), dtype=float64]
+        A single 1 if both targets may have any value.
+    """
+    result: np.ndarray = np.ones(1)
+    for target, side in (("valence", region.valence), ("arousal", region.arousal)):
+        if side == SCALE:
+            continue
+        mean, within, half = spread[target]
         sigma = np.maximum(np.hypot(within, half / Z_COVERAGE), 1e-6)
         # Values are clipped to the scale, so its ends include all beyond.
         low = -np.inf if side[0] <= SCALE[0] else side[0]
         high = np.inf if side[1] >= SCALE[1] else side[1]
-        result *= ndtr((high - mean) / sigma) - ndtr((low - mean) / sigma)
+        result = result * (ndtr((high - mean) / sigma) - ndtr((low - mean) / sigma))
     return result

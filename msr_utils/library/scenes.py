@@ -1,29 +1,32 @@
 """Music for scenes: for each, the excerpts that follow its mood, and one choice for all of them.
 
-Scenes come from a CSV file with a header line and these columns, of which the last three may be
+Scenes come from a CSV file with a header line and these columns, of which the last two may be
 missing: ``start``, ``end`` (seconds, or m:ss, or h:mm:ss), ``mood`` (a word, or valence and arousal
-separated by a space), ``to`` (where the mood ends, if it moves) and ``label``.
+separated by a space, or a drawn arc, see `drawn.arc_of_text`), ``to`` (where the mood ends, if it
+moves) and ``label``. Or they come from the markers of an editor, see `markers`.
 """
 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
+from msr_utils.constants import FRAME_SECONDS, TARGETS
 from msr_utils.io import printable
 from msr_utils.library import filters as hard
 from msr_utils.library.arcs import Arc, Excerpt, arc_through, find_excerpts
+from msr_utils.library.drawn import DrawnArc, arc_of_text, even_arc, is_arc
+from msr_utils.library.drawn import mood_place as mood_place
 from msr_utils.library.filters import Filters, Removed
 from msr_utils.library.library import View
+from msr_utils.library.markers import READERS, Marked
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.shards import LibraryError
-from msr_utils.library.words import place
+from msr_utils.library.timecode import FPS
 
 CANDIDATES = 5
 """Candidates of each scene."""
@@ -32,6 +35,12 @@ GAP_WEIGHT = 0.5
 """How much a transition counts beside the fit, where one excerpt is chosen for each scene."""
 
 MUST_HAVE = ("start", "end", "mood")
+
+TO = ">"
+"""Between the places of a mood that moves, as in ``sad > calm``."""
+
+END_LABEL = "end"
+"""Name of a marker that only ends the one before it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,8 @@ class Scene:
     start_mood, end_mood : (float, float)
         Valence and arousal.
     label : str
+    drawn : DrawnArc, optional
+        The course between them, if it is not straight.
     """
 
     start_s: float
@@ -52,30 +63,15 @@ class Scene:
     start_mood: tuple[float, float]
     end_mood: tuple[float, float]
     label: str
+    drawn: DrawnArc | None = None
 
     @property
     def arc(self) -> Arc:
         """Its wanted course."""
         length = self.end_s - self.start_s
+        if self.drawn is not None:
+            return arc_through(self.drawn.stretched(length), self.label)
         return arc_through([(0.0, *self.start_mood), (length, *self.end_mood)], self.label)
-
-
-@dataclass(frozen=True)
-class CurveScene(Scene):
-    """A part of a film whose mood follows a drawn curve.
-
-    Parameters
-    ----------
-    points : tuple of (seconds, valence, arousal)
-        Seconds of the scene, from 0 to its end, rising.
-    """
-
-    points: tuple[tuple[float, float, float], ...] = ()
-
-    @property
-    def arc(self) -> Arc:
-        """Its wanted course."""
-        return arc_through(self.points, self.label)
 
 
 @dataclass(frozen=True)
@@ -140,14 +136,57 @@ class Soundtrack:
     removed: tuple[Removed, ...]
 
 
-def read_scenes(file: Path) -> list[Scene]:
-    """Read scenes from a CSV file, see this module's text.
+def read_scenes(file: Path, fps: float = FPS, timeline_start: str = "") -> list[Scene]:
+    """Read scenes from a CSV file, or from the markers of an editor; the suffix decides.
+
+    Parameters
+    ----------
+    file : Path
+        ``.txt`` (labels of Audacity), ``.edl``, ``.otio``; any other is read as CSV.
+    fps : float > 0
+        Frames per second of an EDL, which does not say it.
+    timeline_start : str
+        Timecode at which the film begins in an EDL, see `markers.read_edl`.
 
     Raises
     ------
     LibraryError
         If the file cannot be read, a column is missing, or a value is wrong. It names the line.
     """
+    reader = READERS.get(file.suffix.lower())
+    if reader is not None:
+        return _marked_scenes(reader(file, fps, timeline_start), file)
+    return _table_scenes(file)
+
+
+def _marked_scenes(marked: Sequence[Marked], file: Path) -> list[Scene]:
+    """Scenes of markers. One without a length lasts until the next one."""
+    scenes = []
+    ordered = sorted(marked, key=lambda one: one.start_s)
+    for n, one in enumerate(ordered, 1):
+        end = one.end_s
+        if end is None:
+            if one.label.strip().lower() == END_LABEL:
+                continue
+            end = ordered[n].start_s if n < len(ordered) else None
+        try:
+            if end is None:
+                raise LibraryError(
+                    f"library: the last marker has no length; add one called {END_LABEL!r} where "
+                    "it ends"
+                )
+            scenes.append(_scene_of(one.start_s, end, one.mood, one.label or f"scene {n}"))
+        except LibraryError as error:
+            reason = str(error).removeprefix("library: ")
+            where = f"{printable(file.name)}, marker {n} at {one.start_s:g} s"
+            raise LibraryError(f"library: {where}: {reason}") from error
+    if not scenes:
+        raise LibraryError(f"library: {printable(file.name)} has no scene")
+    return scenes
+
+
+def _table_scenes(file: Path) -> list[Scene]:
+    """Scenes of a CSV file."""
     try:
         with open(file, encoding="utf-8-sig", newline="") as opened:
             reader = csv.DictReader(opened, skipinitialspace=True)
@@ -265,32 +304,23 @@ def _distance(one: tuple[float, float], other: tuple[float, float]) -> float:
 
 def _scene(row: dict[str, str | None], number: int) -> Scene:
     start, end = (_seconds(row[name], name) for name in ("start", "end"))
+    mood, to = (row["mood"] or "").strip(), (row.get("to") or "").strip()
+    label = (row.get("label") or "").strip() or f"scene {number}"
+    return _scene_of(start, end, f"{mood} {TO} {to}" if to else mood, label)
+
+
+def _scene_of(start: float, end: float, mood: str, label: str) -> Scene:
+    """A scene by the text of its mood: a place, several places with `TO` between, or an arc."""
     if end - start < FRAME_SECONDS:
         raise LibraryError(
             f"library: the scene must end at least {FRAME_SECONDS:g} s after its start"
         )
-    begin = mood_place(row["mood"] or "")
-    to = (row.get("to") or "").strip()
-    label = (row.get("label") or "").strip() or f"scene {number}"
-    return Scene(start, end, begin, mood_place(to) if to else begin, label)
-
-
-def mood_place(text: str) -> tuple[float, float]:
-    """Valence and arousal of a word, or of two numbers separated by a space or a comma.
-
-    Raises
-    ------
-    LibraryError
-        If the word is unknown or a number lies outside of [-1, 1].
-    """
-    number = r"([+-]?(?:\d+\.?\d*|\.\d+))"
-    point = re.fullmatch(rf"\s*{number}\s*[,\s]\s*{number}\s*", text)
-    if point is None:
-        return place(text)
-    valence, arousal = float(point[1]), float(point[2])
-    if not all(SCALE[0] <= value <= SCALE[1] for value in (valence, arousal)):
-        raise LibraryError(f"library: {text.strip()!r}: valence and arousal lie in [-1, 1]")
-    return valence, arousal
+    if is_arc(mood):
+        arc = arc_of_text(mood)
+        return Scene(start, end, arc.start, arc.end, label, arc)
+    places = [mood_place(part) for part in mood.split(TO)]
+    drawn = even_arc(places) if len(places) > 2 else None
+    return Scene(start, end, places[0], places[-1], label, drawn)
 
 
 def _seconds(text: str | None, name: str) -> float:

@@ -1,8 +1,9 @@
-"""Tables of the catalogue, for SQLite now; no type or statement here is SQLite's own."""
+"""Tables of the catalogue, for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -42,8 +43,8 @@ tracks = Table(
     Column("id", Integer, primary_key=True),
     # Bytes: a name of a file need not be text.
     Column("path", LargeBinary, nullable=False, unique=True),
-    Column("size", Integer, nullable=False),
-    Column("mtime_ns", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False, default=""),
     Column("audio", Text, nullable=False, default=""),
     Column("state", Text, nullable=False),
@@ -95,6 +96,26 @@ shards = Table(
 )
 """Shards that count. A folder of arrays without a row here is left over, and removed."""
 
+shard_files = Table(
+    "shard_files",
+    metadata,
+    Column("shard", Text, primary_key=True),
+    Column("part", Text, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+"""Files of shards by the shard's name, where the catalogue is for many machines. Each machine keeps
+copies, which are mapped into memory. Without other machines, it stays empty."""
+
+queue = Table(
+    "queue",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("path", LargeBinary, nullable=False, unique=True),
+    Column("attempts", Integer, nullable=False, default=0),
+)
+"""Files that are to be looked at, where several machines write. A writer locks the row of the file
+that it works on; if it dies, the database frees the row. Else it stays empty."""
+
 hidden = Table(
     "hidden",
     metadata,
@@ -104,6 +125,18 @@ hidden = Table(
 )
 """Rows of shards that searches leave out. A dropped one is lost when its shard is merged. The
 others belong to files that are gone and may come back."""
+
+tagged = Table(
+    "tagged",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("track", Integer, nullable=False, index=True),
+    Column("path", LargeBinary, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+"""Files whose tags were written, and as JSON what our fields were before: what undo needs. An older
+library of this version has no such table; it is made when tags are written first."""
 
 runs = Table(
     "runs",

@@ -14,7 +14,7 @@ from msr_utils.io import printable
 from msr_utils.library import filters as hard
 from msr_utils.library.filters import Filters, Removed
 from msr_utils.library.library import View
-from msr_utils.library.numbers import SEGMENT_FRAMES
+from msr_utils.library.numbers import SEGMENT_FRAMES, interval
 from msr_utils.library.preferences import PreferenceModel, fit
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.regions import Region, probability
@@ -332,7 +332,7 @@ def _found(
         liked,
         None if model is None else _because(view, model, row),
         mean,
-        {t: (max(mean[t] - half[t], SCALE[0]), min(mean[t] + half[t], SCALE[1])) for t in TARGETS},
+        {t: interval(mean[t], half[t]) for t in TARGETS},
         float(view.numbers("certainty")[row]),
         None if query.region is None else closest_moment(view, row, query.region),
     )

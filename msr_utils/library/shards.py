@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -89,19 +91,40 @@ class Shard:
         ------
         OSError
         """
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+        write_files(folder, {name: partial(np.save, arr=getattr(self, name)) for name in FILES})
+
+
+def write_files(folder: Path, writers: Mapping[str, Callable[[BinaryIO], object]]) -> None:
+    """Write the files of a shard into a new folder: all files or no folder.
+
+    If another process has written the same shard meanwhile, its folder stays.
+
+    Parameters
+    ----------
+    folder : Path
+    writers : mapping
+        Name of an array, see `FILES` -> what writes its file.
+
+    Raises
+    ------
+    OSError
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+    try:
+        for name, write in writers.items():
+            with open(temporary / f"{name}.npy", "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.chmod(0o755)
         try:
-            for name in FILES:
-                with open(temporary / f"{name}.npy", "wb") as file:
-                    np.save(file, getattr(self, name))
-                    file.flush()
-                    os.fsync(file.fileno())
-            temporary.chmod(0o755)
             temporary.rename(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def open_shard(folder: Path) -> Shard:

@@ -19,8 +19,11 @@ Russell, J. A. (1980). A circumplex model of affect. *Journal of Personality and
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
-from msr_utils.library.regions import Region
+import numpy as np
+
+from msr_utils.library.regions import Region, lies_in
 from msr_utils.library.shards import LibraryError
 
 ANGLES = {
@@ -108,6 +111,26 @@ def words_region(words: str) -> Region:
     for other in regions[1:]:
         region = region.common(other)
     return region
+
+
+def fitting_word(spread: Mapping[str, Sequence[np.ndarray]], least: float) -> str:
+    """The word of Russell's that fits one track: of the probable ones, the nearest to its mean.
+
+    Parameters
+    ----------
+    spread : mapping of str to (mean, sd, half_width)
+        Of one track, see `msr_utils.library.regions.lies_in`.
+    least : float in (0, 1)
+        Least probability of lying in the word's region.
+
+    Returns
+    -------
+    str
+        Empty if no word is probable enough.
+    """
+    mean = [float(np.ravel(spread[target][0])[0]) for target in ("valence", "arousal")]
+    probable = [word for word in ANGLES if float(lies_in(word_region(word), spread)[0]) >= least]
+    return min(probable, key=lambda word: math.dist(place(word), mean), default="")
 
 
 def _side(coordinate: float) -> tuple[float, float]:

@@ -54,7 +54,8 @@ _REMOVED = [{"filter": "genre Drone", "tracks": 311}]
 ABOUT = {
     "tracks": 400, "files": {"analysed": 400, "unreadable": 1}, "model": "full",
     "writable": False, "words": [{"word": "calm", "valence": 0.36, "arousal": -0.35}],
-    "playlist_formats": ["m3u8", "xspf", "jspf", "csv"], "scene_formats": ["csv", "txt"],
+    "playlist_formats": ["m3u8", "xspf", "jspf", "csv"],
+    "scene_formats": ["csv", "txt", "otio", "edl"],
 }  # fmt: skip
 
 NAMES = {"names": ["Drone", "Noise"]}

@@ -12,6 +12,7 @@ import numpy as np
 from msr_utils.library.exports import PLAYLIST_FORMATS, SCENE_FORMATS, Entry
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.scenes import SceneMusic, Soundtrack, excerpt_from
+from msr_utils.library.timecode import FPS
 from serve.library.answers import file_answer
 from serve.library.content_types import CONTENT_TYPES, OTHER_TYPE
 from serve.library.scenes import wanted_scenes
@@ -47,7 +48,9 @@ def soundtrack_file(session: Session, options: dict[str, Any]) -> Answer:
     infos = {m.candidates[0].track.id: m.candidates[0].track for m in chosen if m.candidates}
     entries = {one.track.id: one for one in _entries(session, [*infos.values()])}
     with named("format"):
-        content = SCENE_FORMATS[suffix](Soundtrack(tuple(chosen), ()), entries)
+        content = SCENE_FORMATS[suffix](
+            Soundtrack(tuple(chosen), ()), entries, options["fps"] or FPS
+        )
     return file_answer(content, _content_type(suffix), f"{options['name']}{suffix}")
 
 

@@ -7,6 +7,9 @@ from typing import IO
 
 from serve.tasks import MAX_ANSWER_BYTES
 
+STORE_VARIABLE = "MSR_LIBRARY_STORE"
+"""Tells a process the URL of a database. It may have a password, so it is no argument."""
+
 LENGTH = struct.Struct("<I")
 
 

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 from threadpoolctl import threadpool_limits
 
-from serve.library.messages import read_message, write_message
+from serve.library.messages import STORE_VARIABLE, read_message, write_message
 from serve.library.session import Session
 
 
@@ -30,7 +30,7 @@ def main(folder: str) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Nothing else may be printed between answers.
     threadpool_limits(1)  # The products are small: cores that share one wait for each other.
-    session = Session(Path(folder))
+    session = Session(Path(folder), os.environ.get(STORE_VARIABLE, ""))
     questions: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read, args=(questions,), daemon=True).start()
     while True:

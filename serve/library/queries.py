@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 from msr_utils.constants import TARGETS
 from msr_utils.library import filters as hard
 from msr_utils.library import preferences as learned
+from msr_utils.library.drawn import DrawnArc, even_arc
 from msr_utils.library.exports import PLAYLIST_FORMATS, SCENE_FORMATS
 from msr_utils.library.filters import Filters
 from msr_utils.library.library import View
-from msr_utils.library.playlists import End, Playlist, make_playlist_through
+from msr_utils.library.playlists import ISO_HOLD, End, Playlist, make_playlist
 from msr_utils.library.preferences import LIKE, SKIP, value_of_stars
 from msr_utils.library.records import Preference, TrackInfo
 from msr_utils.library.regions import Region, point_region
@@ -202,15 +203,31 @@ def path(session: Session, options: dict[str, Any]) -> Answer:
     view = session.view
     stops = [_stop(session, view, n, stop) for n, stop in enumerate(options["stops"])]
     with named("path"):
-        playlist = make_playlist_through(
+        playlist = make_playlist(
             view,
-            stops,
+            stops[0],
+            stops[-1],
             options["minutes"],
             options["kind"],
             _filters(options["filters"]),
             options["spacing"],
+            course_through(stops, options["kind"]) if len(stops) > 2 else None,
         )
     return json_answer(playlist)
+
+
+def course_through(stops: Sequence[End], kind: str) -> DrawnArc:
+    """A course through places at constant speed; with ``iso`` it first stays where it begins."""
+    places = [stop.place for stop in stops]
+    lengths = np.hypot(*np.diff(places, axis=0).T)
+    if not lengths.any():
+        return even_arc(places)
+    hold = ISO_HOLD / (1 - ISO_HOLD) * float(lengths.sum()) if kind == "iso" else 0.0
+    points = [(0.0, *places[0])]
+    for length, place_ in zip([hold, *lengths], [places[0], *places[1:]], strict=True):
+        if length > 0:
+            points.append((points[-1][0] + float(length), *place_))
+    return DrawnArc(tuple(points))
 
 
 def _stop(session: Session, view: View, n: int, stop: dict[str, Any]) -> End:
@@ -325,7 +342,7 @@ def _tracks_between(view: View, rows: list[int], count: int) -> list[TrackInfo]:
     stops = [End(mean_of(view, row), "", row) for row in rows]
     minutes = max(count * typical, float(view.numbers("seconds")[rows].sum())) / 60
     with named("path"):
-        playlist: Playlist = make_playlist_through(view, stops, minutes)
+        playlist: Playlist = make_playlist(view, stops[0], stops[1], minutes)
     infos = [step.track for step in playlist.steps]
     kept = np.unique(np.linspace(0, len(infos) - 1, min(count, len(infos))).round().astype(int))
     return [infos[k] for k in kept]

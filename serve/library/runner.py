@@ -18,10 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from msr_utils import paths
 from msr_utils.audio.source import TimeLimitExceeded
 from serve.config import ConfigError, ServiceConfig
 from serve.lanes import busy
-from serve.library.messages import read_message, write_message
+from serve.library.messages import STORE_VARIABLE, read_message, write_message
 from serve.logs import log
 from serve.request_errors import RETRY_AFTER_S, Unavailable
 from serve.tasks import ERROR, Answer
@@ -31,6 +32,9 @@ MAX_PROCESSES = 2
 
 PACKAGES = ("mutagen", "sqlalchemy")
 """What the extra ``library`` brings."""
+
+STORE_PACKAGE = "psycopg"
+"""What a library in a database needs as well."""
 
 
 class QueryRunner(Protocol):
@@ -73,15 +77,22 @@ def open_runner(config: ServiceConfig) -> QueryRunner | None:
     ConfigError
         If a package is missing.
     """
-    if config.library is None:
+    if config.library is None and config.library_store is None:
         return None
-    missing = [name for name in PACKAGES if find_spec(name) is None]
+    needed = (*PACKAGES, STORE_PACKAGE) if config.library_store else PACKAGES
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise ConfigError(
             "library",
             f"needs the package {', '.join(missing)}; install msr-utils with its extra 'library'",
         )
-    return ProcessRunner(config) if config.workers else InlineRunner(config.library)
+    return ProcessRunner(config) if config.workers else InlineRunner(*_place(config))
+
+
+def _place(config: ServiceConfig) -> tuple[Path, str]:
+    """Folder of the library, and the URL of its database or empty text."""
+    store = config.library_store
+    return config.library or paths.LIBRARY, "" if store is None else store.get_secret_value()
 
 
 class InlineRunner:
@@ -90,10 +101,12 @@ class InlineRunner:
     Parameters
     ----------
     folder : Path
+    store : str
+        URL of a database; empty if all lies in the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, store: str = "") -> None:
+        self._place = folder, store
         self._session: Any = None
         self._lock = threading.Lock()
 
@@ -102,7 +115,7 @@ class InlineRunner:
         from serve.library.session import Session  # It loads what the front does without.
 
         with self._lock:
-            self._session = self._session or Session(self._folder)
+            self._session = self._session or Session(*self._place)
             return _checked(self._session.reply(kind, options))
 
     def close(self) -> None:
@@ -117,9 +130,11 @@ class QueryProcess:
     Parameters
     ----------
     folder : Path
+    store : str
+        URL of a database; empty if all lies in the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, store: str = "") -> None:
         code = (
             "import json, sys; folder, sys.path[:] = json.loads(sys.argv[1]); "
             "from serve.library.process import main; main(folder)"
@@ -130,6 +145,7 @@ class QueryProcess:
             [sys.executable, "-P", "-c", code, json.dumps([os.path.abspath(folder), path])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, STORE_VARIABLE: store},
         )
 
     @property
@@ -189,12 +205,11 @@ class ProcessRunner:
     Parameters
     ----------
     config : ServiceConfig
-        `library` is given.
+        A library is given.
     """
 
     def __init__(self, config: ServiceConfig) -> None:
-        assert config.library is not None, "a library is served"
-        self._folder = config.library
+        self._place = _place(config)
         self._config = config
         self._places = threading.Semaphore(MAX_PROCESSES)
         self._lock = threading.Lock()
@@ -224,7 +239,7 @@ class ProcessRunner:
     def _answer(self, message: bytes) -> Answer:
         process = self._idle_process()
         if process is None:
-            process = QueryProcess(self._folder)
+            process = QueryProcess(*self._place)
             with self._lock:
                 self._all.add(process)
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from msr_utils.library.scenes import CurveScene, Scene
+from msr_utils.library.drawn import DrawnArc
+from msr_utils.library.scenes import Scene
 from msr_utils.library.shards import LibraryError
 from msr_utils.library.words import place
 from serve.library.session import named
@@ -26,18 +27,17 @@ def wanted_scenes(given: list[dict[str, Any]]) -> list[tuple[Scene, dict[str, An
 
 
 def _scene(given: dict[str, Any], n: int) -> Scene:
-    scene: Scene
     start, end = given["start_s"], given["end_s"]
     label = given["label"] or f"scene {n + 1}"
+    drawn = None
     if given["curve"]:
         points = tuple((p["at_s"], p["valence"], p["arousal"]) for p in given["curve"])
-        scene = CurveScene(
-            start, end, points[0][1:], points[-1][1:], label, _whole(points, end - start)
-        )
+        drawn = DrawnArc(_whole(points, end - start))
+        first, last = drawn.start, drawn.end
     else:
         first = _mood(given["mood"])
         last = _mood(given["to"]) if given["to"] else first
-        scene = Scene(start, end, first, last, label)
+    scene = Scene(start, end, first, last, label, drawn)
     scene.arc  # noqa: B018  It raises if the scene is too short or its points are wrong.
     return scene
 

@@ -260,6 +260,16 @@ class FileQuery(Schema):
     name = Text(load_default="music", **described("Name of the file, without its ending."))
 
 
+class SoundtrackQuery(FileQuery):
+    """What file to write for an editor."""
+
+    fps = Float(
+        load_default=None,
+        validate=Range(1, 240),
+        **described("Frames of the film per second, for formats that count them; 24 by default."),
+    )
+
+
 class PlaylistBody(Schema):
     """Tracks of a file."""
 

@@ -37,10 +37,12 @@ class Session:
     Parameters
     ----------
     folder : Path
+    store : str
+        URL of a database; empty if all lies in the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, store: str = "") -> None:
+        self._place = folder, store
         self._library: Library | None = None
         self._view: View | None = None
         self._stamp: tuple[int | None, ...] = ()
@@ -55,7 +57,7 @@ class Session:
     def library(self) -> Library:
         """The library."""
         if self._library is None:
-            self._library = Library(self._folder)
+            self._library = Library(self._place[0], store=self._place[1])
         return self._library
 
     @property

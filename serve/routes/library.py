@@ -278,7 +278,7 @@ def playlist(query: dict[str, Any], options: dict[str, Any]) -> Response:
 
 
 @library.post("/soundtrack")
-@library.input(schemas.FileQuery, location="query", arg_name="query", unknown="raise")
+@library.input(schemas.SoundtrackQuery, location="query", arg_name="query", unknown="raise")
 @library.input(schemas.SoundtrackBody, **BODY)
 @documented(
     "saveSoundtrack",

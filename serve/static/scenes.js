@@ -475,7 +475,8 @@ $("save-scenes").replaceChildren(
           return one ? { ...wanted(scene), track: one.track.id, in_s: one.in_s } : wanted(scene);
         }),
       };
-      attempt(() => save("/soundtrack", { query: { format, name: film.name.slice(0, 200) }, body }, `${film.name}.${format}`));
+      const fps = $("film-fps").checkValidity() ? $("film-fps").value : "";
+      attempt(() => save("/soundtrack", { query: { format, fps, name: film.name.slice(0, 200) }, body }, `${film.name}.${format}`));
     });
     return button;
   }),

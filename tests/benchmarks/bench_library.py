@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from msr_utils.constants import FRAME_SECONDS
 from msr_utils.library import schema
 from msr_utils.library.catalogue import audio_key
-from msr_utils.library.library import SHARD_AT_MOST, Library
+from msr_utils.library.library import SHARD_AT_MOST, SHARED_SHARD_AT_MOST, Library
 from msr_utils.library.numbers import COLUMNS, SEGMENT_FRAMES, from_bytes, summarise_many, to_bytes
 from msr_utils.library.shards import Shard
 
@@ -102,10 +102,11 @@ def rows_of(shard: Shard, artists: int) -> Iterator[dict[str, object]]:
         }  # fmt: skip
 
 
-def random_library(folder: Path, tracks: int, seed: int = 0) -> Library:
+def random_library(folder: Path, tracks: int, seed: int = 0, store: str = "") -> Library:
     """Make a library of random tracks."""
     rng = np.random.default_rng(seed)
-    library = Library(folder, create=True)
+    library = Library(folder, create=True, store=store)
+    largest = SHARED_SHARD_AT_MOST if store else SHARD_AT_MOST
     artists = max(tracks // TRACKS_PER_ARTIST, 1)
     names = [(k, "artist", f"Artist {k}") for k in range(1, artists + 1)]
     names += [(artists + k, "genre", f"Genre {k}") for k in range(1, GENRES + 1)]
@@ -113,8 +114,8 @@ def random_library(folder: Path, tracks: int, seed: int = 0) -> Library:
         columns = ("id", "kind", "name")
         rows = [dict(zip(columns, row, strict=True), folded=row[2].casefold()) for row in names]
         connection.execute(sa.insert(schema.names), rows)
-    for first in range(1, tracks + 1, SHARD_AT_MOST):
-        shard = random_shard(rng, first, min(SHARD_AT_MOST, tracks + 1 - first), artists)
+    for first in range(1, tracks + 1, largest):
+        shard = random_shard(rng, first, min(largest, tracks + 1 - first), artists)
         with library.catalogue.engine.begin() as connection:
             connection.execute(sa.insert(schema.tracks), list(rows_of(shard, artists)))
         library.add_shard(shard)
@@ -147,7 +148,7 @@ def timed(call: Callable[[], object], repeats: int = 5) -> dict[str, float]:
     }
 
 
-def measure(folder: Path) -> dict[str, object]:
+def measure(folder: Path, store: str = "") -> dict[str, object]:
     """Open a library, ask it, and measure."""
     from msr_utils.library.arcs import Arc, arc_through, find_excerpts
     from msr_utils.library.filters import Filters
@@ -157,7 +158,7 @@ def measure(folder: Path) -> dict[str, object]:
     from msr_utils.library.words import word_region
 
     start = time.perf_counter()
-    view = Library(folder).view()
+    view = Library(folder, store=store).view()
     opened = time.perf_counter() - start
     region = point_region(0.3, 0.2)
     filtered = Filters(genre=("Genre 3", "Genre 4"), not_artist=("Artist 5",), year=(1980, None))
@@ -183,20 +184,22 @@ def measure(folder: Path) -> dict[str, object]:
 @click.command()
 @click.option("--tracks", default=1_000_000, show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), help="keep the library here")
+@click.option("--store", default="", help="PostgreSQL database; the folder then has copies")
 @click.option("--only-measure", is_flag=True, help="the library is in --folder already")
-def main(tracks: int, folder: Path | None, only_measure: bool) -> None:
+def main(tracks: int, folder: Path | None, store: str, only_measure: bool) -> None:
     """Make a random library and measure it."""
     if only_measure:
         assert folder is not None, "--only-measure needs --folder"
-        click.echo(json.dumps(measure(folder)))
+        click.echo(json.dumps(measure(folder, store)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = folder or Path(temporary) / "library"
         start = time.perf_counter()
-        random_library(folder, tracks).close()
+        random_library(folder, tracks, store=store).close()
         made = time.perf_counter() - start
         size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
         command = [sys.executable, __file__, "--folder", str(folder), "--only-measure"]
+        command += ["--store", store]
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)
         result = {"made_s": round(made, 1), "disk_mb": round(size), **json.loads(done.stdout)}
         click.echo(json.dumps(result, indent=2))

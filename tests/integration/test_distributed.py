@@ -25,11 +25,18 @@ from threadpoolctl import threadpool_limits
 from msr_utils.cli import main
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.corpora import load_corpus
+from msr_utils.features import cluster as clusters
 from msr_utils.features import cost as features_cost
 from msr_utils.features import distributed
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.distributed import DistributedError, TrackOutcome
+from msr_utils.inference.model import load
+from msr_utils.library import indexing
+from msr_utils.library.analysis import TrackTask
+from msr_utils.library.cluster import look_at_on_cluster
+from msr_utils.library.library import Library
+from msr_utils.library.shards import LibraryError
 from msr_utils.paths import PROJECT_ROOT
 
 CONFIG = FeatureConfig(blocks=("logmel", "logmel_sd"))
@@ -307,7 +314,7 @@ def test_a_cluster_that_cannot_do_the_work_is_refused(folder_corpus, tmp_path, m
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: soxr\nVersion: 0.0.1\n")
     with cluster(tmp_path / "dask") as dask:
         with monkeypatch.context() as patch:
-            patch.setattr(distributed, "SCHEDULER_TIMEOUT_S", 1)
+            patch.setattr(clusters, "SCHEDULER_TIMEOUT_S", 1)
             with pytest.raises(DistributedError, match=f"{dask.address} has no worker"):
                 compute(dask.address)
         two_threads = dask.worker("two", threads=2)
@@ -319,6 +326,44 @@ def test_a_cluster_that_cannot_do_the_work_is_refused(folder_corpus, tmp_path, m
         with pytest.raises(DistributedError, match=r"soxr on tcp://127\S+: 0\.0\.1, here"):
             compute(dask.address)
     assert not kept(tmp_path / "c")
+
+
+@pytest.mark.slow
+def test_a_library_is_the_same_from_a_cluster(tmp_path, monkeypatch):
+    model, music = load("light"), tmp_path / "music"
+    music.mkdir()
+    for n in range(4):
+        sf.write(music / f"{n:02d}.wav", tone(3, 200 + 20 * n, rate=8000), 8000, "PCM_U8")
+    (music / "bad.mp3").write_text("no music")
+    libraries = [Library(tmp_path / name, create=True) for name in ("cluster", "local")]
+    with cluster(tmp_path / "dask") as dask:
+        dask.worker("only")
+        report = indexing.add(libraries[0], model, [music], progress=False, scheduler=dask.address)
+    assert (report.counts["added"], report.counts["failed"]) == (4, 1)
+    indexing.add(libraries[1], model, [music], progress=False)
+    curves = []
+    for library in libraries:
+        view = library.view()
+        rows = np.arange(len(view))
+        named = sorted(zip([info.path for info in view.infos(rows)], rows, strict=True))
+        curves.append([(path, view.curve(int(row)).tolist()) for path, row in named])
+    assert len(curves[0]) == 4 and curves[0] == curves[1]
+    monkeypatch.setattr(clusters, "SCHEDULER_TIMEOUT_S", 1)
+    nowhere = {"scheduler": "tcp://127.0.0.1:1", "progress": False}
+    with pytest.raises(LibraryError, match="no Dask scheduler answers"):
+        indexing.rescan(libraries[0], model, **nowhere)
+    with pytest.raises(LibraryError, match="--jobs is for this machine"):
+        indexing.add(libraries[0], model, [music], jobs=2, **nowhere)
+    for library in libraries:
+        library.close()
+
+
+def test_a_file_at_which_all_workers_died_is_an_outcome(tmp_path, monkeypatch):
+    """Where Dask gives up: it gives None for such a task."""
+    given = [(TrackTask(tmp_path / "x.mp3"), None)]
+    monkeypatch.setattr("msr_utils.library.cluster.run_on_cluster", lambda *_: iter(given))
+    (outcome,) = look_at_on_cluster(load("light"), [], "tcp://127.0.0.1:1")
+    assert outcome.result == "failed" and "the process that analysed it died" in outcome.reason
 
 
 @pytest.mark.slow
@@ -346,7 +391,7 @@ def test_a_scheduler_that_dies_is_named_and_what_was_done_is_kept(tmp_path):
 
 @pytest.mark.parametrize("listens", [True, False])
 def test_no_scheduler_at_the_address_is_told_soon(folder_corpus, tmp_path, monkeypatch, listens):
-    monkeypatch.setattr(distributed, "SCHEDULER_TIMEOUT_S", 1)
+    monkeypatch.setattr(clusters, "SCHEDULER_TIMEOUT_S", 1)
     corpus = load_corpus("folder", folder_corpus)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -21,6 +21,7 @@ from toy_library import drawn_library
 
 from msr_utils.library.filters import Filters
 from msr_utils.library.library import Library
+from msr_utils.library.playlists import End
 from msr_utils.library.scenes import Scene, find_music
 from msr_utils.library.search import Query, find
 from msr_utils.library.words import word_region
@@ -163,6 +164,23 @@ def test_a_path_goes_through_its_stops(client):
     assert len(client.post(f"{URL}/path", json=words).json["steps"]) == 6
 
 
+def test_a_course_is_crossed_at_constant_speed():
+    from serve.library.queries import course_through
+
+    stops = [End(place, "") for place in ((-0.4, -0.2), (-0.4, 0.3), (-0.4, 0.3), (0.45, 0.1))]
+    straight = course_through(stops, "direct").course
+    share = 0.5 / (0.5 + np.hypot(0.85, 0.2))
+    np.testing.assert_allclose(
+        straight(np.array([0, share, 1])), [s.place for s in stops[::1] if s is not stops[2]]
+    )
+    np.testing.assert_allclose(straight(np.array(share / 2)), [-0.4, 0.05])
+    held = course_through(stops, "iso").course
+    assert tuple(held(np.array(0.29))) == stops[0].place
+    assert tuple(held(np.array(1.0))) == stops[-1].place
+    still = course_through([stops[0]] * 3, "direct").course
+    np.testing.assert_allclose(still(np.array([0, 0.4, 1])), [stops[0].place] * 3)
+
+
 def test_scenes_and_their_files(client, view):
     scenes = [
         {"start_s": 0, "end_s": 12, "mood": {"word": "sad"}, "to": {"word": "calm"}, "label": "A"},
@@ -175,7 +193,7 @@ def test_scenes_and_their_files(client, view):
     assert first == [(c.track.id, c.in_s) for c in expected.scenes[0].candidates]
     assert found[1]["candidates"][0]["predicted_end"][0] > 0.2
     # The values of the drawn points go on to both ends of the scene.
-    assert [point[0] for point in found[1]["scene"]["points"]] == [0, 5, 9, 20]
+    assert [point[0] for point in found[1]["scene"]["drawn"]["points"]] == [0, 5, 9, 20]
 
     best = found[1]["candidates"][0]
     chosen = [scenes[0], {**scenes[1], "track": best["track"]["id"], "in_s": best["in_s"]}]

@@ -153,7 +153,7 @@ def test_it_holds_every_bundle_and_the_page(wheel):
     assert len([name for name in wanted if name.endswith("card.json")]) >= 3
     assert wanted - held == set()
     tops = {name.partition("/")[0] for name in held if ".dist-info/" not in name}
-    assert tops == {"msr_utils", "serve"}
+    assert tops == {"beetsplug", "msr_utils", "serve"}
 
 
 @pytest.mark.parametrize("model", ["", "light", "lstm-tonal-vgmidi"])

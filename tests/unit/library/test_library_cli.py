@@ -72,6 +72,12 @@ def test_path_from_a_word_a_point_and_a_file(home):
     assert playlist["steps"][-1]["track"]["title"] == "Tone 2"
 
 
+def test_path_along_a_drawn_arc(home):
+    arc = "0:sad 1:0.2,0.3 2:sad"
+    text = run("path", "--arc", arc, "--minutes", 0.1, home=home)
+    assert "wanted (-0.44, -0.23)" in text
+
+
 def test_preferences_are_kept_listed_and_deleted(home):
     a, b = home / "music" / "a.flac", home / "music" / "b.flac"
     assert "like of 1 file noted for me" in run("rate", a, "--like", home=home)
@@ -102,6 +108,10 @@ def test_preferences_are_kept_listed_and_deleted(home):
         ),
         (["find", "--like", "nowhere.mp3"], 1, "nowhere.mp3 is not in it"),
         (["path", "--from", "sad", "--to", "0.5,7"], 1, "valence and arousal lie in [-1, 1]"),
+        (["path", "--from", "sad"], 2, "give --from and --to, or --arc alone"),
+        (["path", "--from", "sad", "--to", "calm", "--arc", "0:sad 1:calm"], 2, "or --arc alone"),
+        (["path", "--arc", "0:sad"], 1, "an arc needs two points or more"),
+        (["path", "--arc", "nowhere.csv"], 1, "cannot read an arc from nowhere.csv"),
         (["rate", "x.mp3", "--like", "--stars", "3"], 2, "give one of --like, --skip and --stars"),
         (["remove"], 2, "name files or folders"),
         (["add", "nowhere"], 1, "cannot list"),
@@ -117,6 +127,22 @@ def test_without_a_library_it_says_how_to_make_one(tmp_path):
         "find", "--words", "sad", home=tmp_path, code=1
     )
     assert "made with no model yet" not in run("status", home=tmp_path, code=1)
+
+
+def test_tag_prints_what_it_would_write_writes_and_undoes(home):
+    file = home / "music" / "a.flac"
+    text = run("tag", "--dry-run", "--only", file, home=home)
+    assert f"{file}: " in text and "MSR_MODEL light@" in text and "this was a dry run" in text
+    assert "written 1" in lines(text)
+    found = json.loads(run("tag", "--dry-run", "--json", home=home))
+    assert len(found["changes"]) == found["counts"]["written"] == 4
+    assert "written 1" in lines(run("tag", "--only", file, home=home))
+    assert "unchanged 4" in lines(run("add", home / "music", home=home, code=1))
+    file.chmod(0o444)
+    assert "is read-only" in run("tag", "--undo", home=home, code=1)
+    file.chmod(0o644)
+    assert "undone 1 their fields are as before" in lines(run("tag", "--undo", home=home))
+    assert "elsewhere is not in it" in run("tag", "--only", "elsewhere", home=home, code=1)
 
 
 def test_remove_leaves_the_music(home):
@@ -144,3 +170,9 @@ def test_scenes_get_candidates(home):
     assert text.count(" * ") == 2 and "gap" in text
     found = json.loads(run("scenes", table, "--json", home=home))
     assert [len(s["candidates"]) for s in found["scenes"]] == [3, 3]
+    timeline = home / "out.otio"
+    run("scenes", table, "--save", timeline, "--fps", 25, home=home)
+    assert json.loads(timeline.read_text("utf-8"))["OTIO_SCHEMA"] == "Timeline.1"
+    labels = home / "labels.txt"
+    labels.write_text("0\t2\tA: 0:sad 1:calm\n")
+    assert "0:00-0:02 A: (-0.44, -0.23) to (+0.36, -0.35)" in run("scenes", labels, home=home)

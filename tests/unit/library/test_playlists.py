@@ -10,9 +10,7 @@ from msr_utils.library.playlists import (
     ARTIST_SPACING,
     End,
     course,
-    course_through,
     make_playlist,
-    make_playlist_through,
 )
 from msr_utils.library.shards import LibraryError
 
@@ -106,24 +104,3 @@ def test_impossible_requests_are_refused(random_view):
         make_playlist(random_view, SAD, HAPPY, 0)
     with pytest.raises(LibraryError, match="no track passes"):
         make_playlist(random_view, SAD, HAPPY, 45, filters=Filters(year=(2100, None)))
-
-
-def test_a_course_through_several_places(random_view):
-    corner = End((-0.4, 0.3), "corner")
-    place = course_through("direct", (SAD, corner, HAPPY))
-    # At constant speed: the first leg is 0.5 long, the second one 0.873.
-    np.testing.assert_allclose(
-        place(np.array([0, 0.5 / 1.3732, 1])), [s.place for s in (SAD, corner, HAPPY)], atol=1e-3
-    )
-    np.testing.assert_allclose(place(np.array(0.18206)), [-0.4, 0.05], atol=1e-3)
-    held = course_through("iso", (SAD, corner, HAPPY))
-    assert tuple(held(np.array(0.25))) == SAD.place
-    same = course_through("direct", (SAD, SAD))
-    np.testing.assert_allclose(same(np.array([0, 0.4, 1])), [SAD.place] * 3)
-
-    playlist = make_playlist_through(random_view, (SAD, corner, HAPPY), 45)
-    wanted = np.array([step.wanted_start for step in playlist.steps])
-    assert np.hypot(*(wanted - corner.place).T).min() < 0.1
-    assert playlist.mean_distance < 0.15
-    with pytest.raises(LibraryError, match="two places"):
-        make_playlist_through(random_view, (SAD,), 45)

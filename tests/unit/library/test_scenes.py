@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from msr_utils.library.drawn import DrawnArc
 from msr_utils.library.filters import Filters
 from msr_utils.library.scenes import (
-    CurveScene,
     Scene,
     excerpt_from,
     find_music,
@@ -107,7 +107,7 @@ def test_a_table_that_is_not_there_is_named(tmp_path):
 
 def test_a_drawn_curve_is_followed(random_view):
     points = ((0.0, -0.2, 0.0), (10.0, 0.3, 0.2), (25.0, 0.0, 0.1))
-    drawn = CurveScene(100, 125, points[0][1:], points[-1][1:], "drawn", points)
+    drawn = Scene(100, 125, points[0][1:], points[-1][1:], "drawn", DrawnArc(points))
     assert len(drawn.arc) == 50
     assert drawn.arc.values[20] == pytest.approx([0.295, 0.1983], abs=1e-3)
     (music,) = find_music(random_view, [drawn], count=3).scenes

@@ -1,0 +1,167 @@
+"""Arcs that somebody draws: places of the plane at some times, straight between them.
+
+Times have any unit: an arc is stretched to the length of the scene or of the playlist.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from msr_utils.constants import SCALE
+from msr_utils.io import printable
+from msr_utils.library.shards import LibraryError
+from msr_utils.library.words import place as place_of_word
+
+COLUMNS = ("time", "valence", "arousal")
+"""Columns of a file with an arc."""
+
+Point = tuple[float, float, float]
+"""Time, valence, arousal."""
+
+
+@dataclass(frozen=True)
+class DrawnArc:
+    """An arc through points.
+
+    Parameters
+    ----------
+    points : tuple of (float, float, float)
+        Time, valence and arousal, at rising times; two or more.
+
+    Raises
+    ------
+    LibraryError
+        If times do not rise, or a value lies outside of [-1, 1].
+    """
+
+    points: tuple[Point, ...]
+
+    def __post_init__(self) -> None:
+        values = np.array(self.points, np.float64).reshape(-1, 3)
+        if len(values) < 2 or not (np.diff(values[:, 0]) > 0).all():
+            raise LibraryError("library: an arc needs two points or more, at rising times")
+        if not (np.abs(values[:, 1:]) <= SCALE[1]).all():
+            raise LibraryError("library: valence and arousal of an arc lie in [-1, 1]")
+
+    @property
+    def start(self) -> tuple[float, float]:
+        """Where it begins: valence, arousal."""
+        return self.points[0][1:]
+
+    @property
+    def end(self) -> tuple[float, float]:
+        """Where it ends."""
+        return self.points[-1][1:]
+
+    def stretched(self, seconds: float) -> list[Point]:
+        """The points with times from 0 to a length in seconds."""
+        first, last = self.points[0][0], self.points[-1][0]
+        return [((t - first) / (last - first) * seconds, v, a) for t, v, a in self.points]
+
+    @property
+    def course(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The place by the share of the time that has passed; see `playlists.course`."""
+        times, *columns = np.array(self.stretched(1.0)).T
+
+        def place(share: np.ndarray) -> np.ndarray:
+            return np.stack([np.interp(share, times, column) for column in columns], axis=-1)
+
+        return place
+
+
+def mood_place(text: str) -> tuple[float, float]:
+    """Valence and arousal of a word, or of two numbers separated by a space or a comma.
+
+    Raises
+    ------
+    LibraryError
+        If the word is unknown or a number lies outside of [-1, 1].
+    """
+    number = r"([+-]?(?:\d+\.?\d*|\.\d+))"
+    point = re.fullmatch(rf"\s*{number}\s*[,\s]\s*{number}\s*", text)
+    if point is None:
+        return place_of_word(text)
+    valence, arousal = float(point[1]), float(point[2])
+    if not all(SCALE[0] <= value <= SCALE[1] for value in (valence, arousal)):
+        raise LibraryError(f"library: {text.strip()!r}: valence and arousal lie in [-1, 1]")
+    return valence, arousal
+
+
+def is_arc(text: str) -> bool:
+    """Whether a text looks like the points of an arc, not like one place."""
+    return re.match(r"\s*\d+\.?\d*\s*:", text) is not None
+
+
+def arc_of_text(text: str) -> DrawnArc:
+    """An arc from ``time:place time:place ...``.
+
+    A place is a word, or valence and arousal separated by a comma.
+
+    Raises
+    ------
+    LibraryError
+
+    Examples
+    --------
+    >>> arc_of_text("0:-0.4,-0.2 3:0.1,0.3 4:calm").end
+    (0.36, -0.35)
+    """
+    points = []
+    for part in text.split():
+        time, colon, place = part.partition(":")
+        try:
+            seconds = float(time)
+        except ValueError:
+            colon = ""
+        if not colon:
+            raise LibraryError(
+                f"library: {part!r} is no point of an arc; write time:valence,arousal or time:word"
+            )
+        points.append((seconds, *mood_place(place)))
+    return DrawnArc(tuple(points))
+
+
+def read_arc(file: Path) -> DrawnArc:
+    """An arc from a CSV file with the columns time, valence and arousal.
+
+    Raises
+    ------
+    LibraryError
+        If the file cannot be read, a column is missing, or a value is wrong.
+    """
+    name = printable(file.name)
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened, skipinitialspace=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = f"cannot read an arc from {printable(str(file))}: {error}"
+        raise LibraryError(f"library: {reason}") from error
+    points: list[Point] = []
+    for n, row in enumerate(rows, 2):
+        cleaned = {(key or "").strip().lower(): value for key, value in row.items()}
+        points.append(_point(cleaned, f"{name}, line {n}"))
+    return DrawnArc(tuple(points))
+
+
+def _point(row: dict[str, str | None], where: str) -> Point:
+    values: list[float] = []
+    for column in COLUMNS:
+        try:
+            values.append(float(row.get(column) or ""))
+        except ValueError:
+            raise LibraryError(
+                f"library: {where}: {column} is {row.get(column)!r}; an arc has the columns "
+                f"{', '.join(COLUMNS)}, all numbers"
+            ) from None
+    return values[0], values[1], values[2]
+
+
+def even_arc(places: Sequence[tuple[float, float]]) -> DrawnArc:
+    """An arc through places at equal distances in time."""
+    return DrawnArc(tuple((float(n), *place) for n, place in enumerate(places)))
