@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import postgres
 import psutil
 import pytest
 import requests
 import soundfile as sf
-from needs import needs_linux
+from needs import needs_linux, needs_postgres
 from toy_library import drawn_library
 
 from msr_utils.library.filters import Filters
@@ -33,6 +34,7 @@ from serve.front import LIBRARY_BODY_BYTES
 from serve.library.messages import write_message
 from serve.library.runner import ProcessRunner, QueryProcess
 from serve.library.schemas import Filters as FiltersSchema
+from serve.library.schemas import FindQuery
 
 PROBLEM = "application/problem+json"
 TOKEN = "a token of the tests"
@@ -519,3 +521,31 @@ def test_a_process_ends_with_the_front(folder):
     process._process.wait(20)
     assert time.perf_counter() - began < 5
     process.close()
+
+
+@pytest.mark.slow
+@needs_postgres
+def test_a_library_of_many_machines_is_served(tmp_path):
+    with postgres.running() as url:
+        drawn_library(tmp_path, MEANS[:6], store=url).close()
+        config = ServiceConfig(
+            models_dir=MODELS_DIR, workers=1, library=tmp_path / "library", library_store=url
+        )
+        runner = ProcessRunner(config)
+        try:
+            about = json.loads(runner.ask("about", {"writable": True}).data)
+            assert about["tracks"] == 6
+            one = {"listener": "me", "track": 3, "kind": "like", "stars": None}
+            assert json.loads(runner.ask("prefer", one).data)["value"] == 1
+            said = json.loads(runner.ask("preferences", {"listener": "me"}).data)["preferences"]
+            assert said[0]["track"]["id"] == 3
+            query = FindQuery().load({"listener": "me"})
+            assert len(json.loads(runner.ask("find", query).data)["results"]) == 6
+        finally:
+            runner.close()
+    lost = ServiceConfig(
+        models_dir=MODELS_DIR, workers=0, default_model="light", library=tmp_path / "library",
+        library_store="postgresql+psycopg://msr:secret@127.0.0.1:1/nowhere",
+    )  # fmt: skip
+    detail = problem(create_app(lost).test_client().get(URL), 503, "library")
+    assert "secret" not in detail and "127.0.0.1" in detail

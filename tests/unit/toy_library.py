@@ -41,7 +41,7 @@ def write_music(folder: Path) -> Path:
 
 
 def drawn_library(
-    folder: Path, means: np.ndarray, seconds: float = 30.0, write_audio: bool = True
+    folder: Path, means: np.ndarray, seconds: float = 30.0, store: str = ""
 ) -> Library:
     """A library of tracks whose curves move slowly around given means: nothing is analysed.
 
@@ -53,20 +53,19 @@ def drawn_library(
         Valence and arousal.
     seconds : float
         Length of each track.
-    write_audio : bool
-        Write a tone for each.
+    store : str
+        URL of a database, as `Library` has it.
     """
     rng = np.random.default_rng(0)
-    made, music = Library(folder / "library", create=True), folder / "music"
+    made, music = Library(folder / "library", True, store), folder / "music"
     (music / "album").mkdir(parents=True)
     made.catalogue.add_root(str(music))
     made.catalogue.set_facts({"model_name": "light"})
     t = np.arange(int(seconds * 2))[:, None] / (seconds * 2)
     for n, mean in enumerate(means):
         path = music / "album" / f"tone {n:03d}.flac"
-        if write_audio:
-            level = 0.1 + 0.2 * (mean[1] + 1) / 2
-            sf.write(path, tone(seconds, 220 * 2 ** (n / 12 % 3), 8000, level), 8000)
+        level = 0.1 + 0.2 * (mean[1] + 1) / 2
+        sf.write(path, tone(seconds, 220 * 2 ** (n / 12 % 3), 8000, level), 8000)
         curve = np.clip(mean + 0.12 * np.sin(2 * np.pi * (t + rng.uniform(size=2))), -1, 1)
         genre = ("Drone", "Noise", "Tones & more")[n % 3]
         arrays = TrackArrays(
