@@ -30,6 +30,9 @@ from serve.tasks import ERROR, Answer
 MAX_PROCESSES = 2
 """Most processes. The second one starts when a question comes while the first one works."""
 
+WRITING = ("prefer", "forget")
+"""Questions that change something. They are asked once only."""
+
 PACKAGES = ("mutagen", "sqlalchemy")
 """What the extra ``library`` brings."""
 
@@ -232,12 +235,13 @@ class ProcessRunner:
         if not has_place:
             raise busy("the library has many questions to answer")
         try:
-            return _checked(self._answer(message))
+            return _checked(self._answer(message, repeatable=kind not in WRITING))
         finally:
             self._places.release()
 
-    def _answer(self, message: bytes) -> Answer:
+    def _answer(self, message: bytes, repeatable: bool) -> Answer:
         process = self._idle_process()
+        is_fresh = process is None
         if process is None:
             process = QueryProcess(*self._place)
             with self._lock:
@@ -246,6 +250,8 @@ class ProcessRunner:
             answer = process.ask(message, self._config.max_work_seconds)
         except (EOFError, OSError, ValueError) as error:
             self._bury(process)
+            if repeatable and not is_fresh:  # It may have died before it was asked.
+                return self._answer(message, repeatable)
             raise Unavailable(
                 f"the process that answered this question died; try again in {RETRY_AFTER_S} s"
             ) from error
