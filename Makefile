@@ -38,7 +38,7 @@ study: $(READY)
 PUBLISH = $(BIN)/msr run --edition published --jobs 2
 .PHONY: published
 published: $(READY)
-	$(BIN)/msr weights fetch
+	$(BIN)/msr weights fetch && $(BIN)/msr weights fetch jamendo_fcn
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi \
 		--experiment musicnn --experiment transformer-pretrained --experiment lstm-ablation
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi
