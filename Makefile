@@ -39,7 +39,7 @@ study: $(READY)
 PUBLISH = $(BIN)/msr run --edition published --jobs 2
 .PHONY: published
 published: $(READY)
-	$(BIN)/msr weights fetch
+	$(BIN)/msr weights fetch && $(BIN)/msr weights fetch jamendo_fcn
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi \
 		--experiment musicnn --experiment transformer-pretrained --experiment lstm-ablation
 	$(PUBLISH) --corpus folder --data $(DATA)/vgmidi
@@ -95,7 +95,7 @@ lock:
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \
 		--python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
-		--python-version 3.11 --extra serve --constraint requirements.lock pyproject.toml \
+		--python-version 3.11 --extra serve --extra library --constraint requirements.lock pyproject.toml \
 		-o serve/requirements.lock
 	$(PYTHON) -m msr_utils.study.conda_file
 

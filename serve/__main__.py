@@ -44,20 +44,24 @@ def _run(options: argparse.Namespace, launched: Launched | None) -> int:
     logs.configure()
     pool: Pool | None = None
     try:
-        config = ServiceConfig.from_env(models_dir=options.models, workers=options.workers)
+        config = ServiceConfig.from_env(
+            models_dir=options.models, workers=options.workers, library=options.library
+        )
         pool = make_pool(config, launched)
         # Another process loads the models while this one loads the web server.
         from serve.app import create_app
         from serve.server import make_server, share_heaps
+        from serve.service import service_of
 
         share_heaps()
-        server = make_server(create_app(config, pool), config, options.host, options.port)
+        app = create_app(config, pool)
+        server = make_server(app, config, options.host, options.port)
         host = f"[{options.host}]" if ":" in options.host else options.host
         print(f"Music Sentiment Recognition at http://{host}:{server.port}", flush=True)
         logs.reserve_stderr()
         server.start()
         logs.flush()
-        pool.close()  # Requests that still run end now: their tasks fail.
+        service_of(app).close()  # Requests that still run end now: their tasks fail.
         if server.is_busy:
             # Without workers, a thread may still be in a decoder or in a network. The interpreter
             # would crash on its way out.
@@ -97,6 +101,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, help="worker processes (one for each core)")
     parser.add_argument("--threads", type=int, dest="workers", help=argparse.SUPPRESS)  # until 0.3
     parser.add_argument("--models", type=Path, help="folder of the model bundles (serve/models)")
+    parser.add_argument("--library", type=Path, help="folder of a music library to serve as well")
     return parser
 
 

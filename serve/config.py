@@ -29,6 +29,9 @@ OLD_WORKERS = "MSR_THREADS"
 
 MIN_KEY_LENGTH = 16
 
+SECRETS = ("secret_key", "library_token", "library_store")
+"""Settings whose values are never shown."""
+
 
 class ConfigError(ValueError):
     """A setting that cannot be used.
@@ -69,6 +72,7 @@ def _split(value: object) -> object:
 
 
 Folder = Annotated[DirectoryPath, Allowed("an existing folder")]
+OptionalFolder = Annotated[DirectoryPath | None, Allowed("an existing folder")]
 Bytes = Annotated[int, Field(gt=0), Allowed("a whole number of bytes, greater than 0")]
 Count = Annotated[int, Field(gt=0), Allowed("a whole number greater than 0")]
 OptionalCount = Annotated[int | None, Field(gt=0), Allowed("a whole number greater than 0")]
@@ -95,6 +99,7 @@ SecretKey = Annotated[
     Field(min_length=MIN_KEY_LENGTH),
     Allowed(f"text of at least {MIN_KEY_LENGTH} characters"),
 ]
+StoreUrl = Annotated[SecretStr | None, Allowed("a URL such as postgresql+psycopg://user@host/db")]
 
 
 class ServiceConfig(BaseSettings):
@@ -155,6 +160,14 @@ class ServiceConfig(BaseSettings):
     secret_key : str, optional
         Key that signs the states of live audio. All processes that share the work need the same
         key. By default each process makes its own.
+    library : Path, optional
+        Folder of a music library, see `msr_utils.library`, which is served as well.
+    library_store : str, optional
+        URL of the PostgreSQL database of a library for many machines. The folder then keeps copies;
+        it need not be given.
+    library_token : str, optional
+        Whoever sends it as a bearer token may change what listeners said about tracks. By default
+        the library is read-only.
 
     Raises
     ------
@@ -184,6 +197,9 @@ class ServiceConfig(BaseSettings):
     allowed_hosts: HostNames = ()
     allowed_origins: Origins = ()
     secret_key: SecretKey = None
+    library: OptionalFolder = None
+    library_store: StoreUrl = None
+    library_token: SecretKey = None
 
     @property
     def threads(self) -> int:
@@ -229,5 +245,5 @@ def _config_error(errors: ValidationError, given: dict[str, Any]) -> ConfigError
     metadata = ServiceConfig.model_fields[name].metadata
     allowed = next((item.text for item in metadata if isinstance(item, Allowed)), error["msg"])
     # The value of a key must not reach the log.
-    value = "" if name == "secret_key" else f", not {str(error['input'])!r}"
+    value = "" if name in SECRETS else f", not {str(error['input'])!r}"
     return ConfigError(field, f"must be {allowed}{value}")

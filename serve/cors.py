@@ -30,8 +30,8 @@ def cors_headers(path: str, origin: str | None, allowed: Collection[str]) -> dic
         return vary
     return vary | {
         "Access-Control-Allow-Origin": "*" if "*" in allowed else origin,
-        "Access-Control-Allow-Methods": "GET, POST",
-        "Access-Control-Allow-Headers": "Content-Type, X-Request-ID",
+        "Access-Control-Allow-Methods": "GET, POST, DELETE",
+        "Access-Control-Allow-Headers": "Content-Type, X-Request-ID, Authorization",
         "Access-Control-Expose-Headers": "X-Request-ID, Retry-After",
         "Access-Control-Max-Age": str(PREFLIGHT_MAX_AGE_S),
     }

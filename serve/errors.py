@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from http import HTTPStatus
 
 import apiflask
@@ -25,6 +26,9 @@ from serve.problems import (
 from serve.request_errors import RETRY_AFTER_S
 from serve.service import current_service
 
+MAX_MESSAGES = 10
+"""Most fields that a problem names."""
+
 
 def add_error_handlers(app: APIFlask) -> None:
     """Add the error handlers to an application. The handler of the closest class is called."""
@@ -39,10 +43,13 @@ def add_error_handlers(app: APIFlask) -> None:
         app.register_error_handler(kind, handler)
 
 
-def _answer(problem: Problem) -> Response:
+def answer_problem(problem: Problem) -> Response:
+    """Answer the current request with a problem."""
     response = jsonify(problem.document(current_record().request_id))
     response.status_code = problem.status
     response.mimetype = PROBLEM_TYPE
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if problem.status in RETRY_STATUSES:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
@@ -50,13 +57,13 @@ def _answer(problem: Problem) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
-    return _answer(Problem(status, error.description or "", getattr(error, "field", None)))
+    return answer_problem(Problem(status, error.description or "", getattr(error, "field", None)))
 
 
 def _wrong_method(error: MethodNotAllowed) -> Response:
     allowed = ", ".join(sorted(error.valid_methods or []))
     detail = f"{request.method} is not allowed here; use {allowed}"
-    response = _answer(Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail))
+    response = answer_problem(Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail))
     response.headers["Allow"] = allowed
     return response
 
@@ -64,19 +71,36 @@ def _wrong_method(error: MethodNotAllowed) -> Response:
 def _not_found(error: NotFound) -> Response:
     # Flask's own text for an unknown path talks about typing in a browser.
     detail = f"there is nothing at {request.path}; /docs lists all addresses"
-    return _answer(Problem(HTTPStatus.NOT_FOUND, detail))
+    return answer_problem(Problem(HTTPStatus.NOT_FOUND, detail))
 
 
 def _body_too_large(error: RequestEntityTooLarge) -> Response:
-    return _answer(too_large(current_service().config.max_upload_bytes))
+    return answer_problem(too_large(current_service().config.max_upload_bytes))
 
 
 def _invalid_options(error: apiflask.HTTPError) -> Response:
-    wrong: dict[str, list[str]] = error.detail.get("query", {})
-    parts = [f"{name}: {' '.join(messages)}" for name, messages in wrong.items()]
-    field = next(iter(wrong), None)
-    return _answer(Problem(error.status_code, "; ".join(parts) or str(error.message), field))
+    wrong = [
+        (name, message)
+        for place in ("query", "json")
+        for name, message in _messages(error.detail.get(place, {}))
+    ][:MAX_MESSAGES]
+    parts = [f"{name}: {message}" if name else message for name, message in wrong]
+    field = next((name for name, _ in wrong if name), None)
+    return answer_problem(Problem(error.status_code, "; ".join(parts) or str(error.message), field))
+
+
+def _messages(wrong: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Fields and what is wrong with them; a field in a list or an object has a dotted name."""
+    if isinstance(wrong, dict):
+        for key, inner in wrong.items():
+            # What is wrong with an object as a whole.
+            whole = key in ("_schema", "_errors")
+            yield from _messages(inner, name if whole else f"{name}.{key}".lstrip("."))
+    elif isinstance(wrong, list):
+        yield name, " ".join(map(str, wrong))
+    else:
+        yield name, str(wrong)
 
 
 def _other(error: Exception) -> Response:
-    return _answer(explain(error, current_record().request_id))
+    return answer_problem(explain(error, current_record().request_id))

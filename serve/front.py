@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from serve.bridge import Environ, Receive, Send, WsgiApp, WsgiBridge
-from serve.config import ServiceConfig
+from serve.hosts import allowed_hosts
+from serve.library.paths import is_audio, is_library
+from serve.library.runner import MAX_PROCESSES
 from serve.logs import log
 from serve.problems import Problem, storage_error, too_large
 from serve.refusals import Refused, Refuser
@@ -65,13 +67,20 @@ OTHER_BYTES = 64 * 1024
 LIVE_LANE_BYTES = 64_000_000
 """Bytes of all chunks of live audio together, beside the uploads."""
 
+LIBRARY_BODY_BYTES = 256_000
+"""Largest body of a question to the library."""
+
+LIBRARY_LANE_BYTES = 16_000_000
+"""Bytes of all such bodies together."""
+
+AUDIO_THREADS = 4
+"""Threads that send audio of the library. Who reads slowly holds up these only."""
+
 PROBES = ("/healthz", "/readyz")
 """Routes that are answered whatever else happens, under any host name."""
 
 _NOT_PASSED_ON = {"content-type", "content-length", "transfer-encoding", "connection", "upgrade"}
 """Headers about this connection, or that WSGI has under other names."""
-
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass
@@ -132,6 +141,11 @@ class Front:
         self._hosts = allowed_hosts(config, host)
         self._bridge = WsgiBridge(app, config.threads + config.max_queue + SPARE_THREADS)
         self._pages = WsgiBridge(app, PAGE_THREADS)
+        self._library_bridge = self._audio_bridge = self._pages
+        if service.library is not None:
+            threads = MAX_PROCESSES + config.max_queue + SPARE_THREADS
+            self._library_bridge = WsgiBridge(app, threads)
+            self._audio_bridge = WsgiBridge(app, AUDIO_THREADS)
         self._disk = ThreadPoolExecutor(2, "disk")
         upload = config.max_upload_bytes + FORM_OVERHEAD_BYTES
         spool = max(config.max_spool_bytes, upload)
@@ -139,6 +153,8 @@ class Front:
         self._uploads = Lane("uploads", 2 * max_bodies, spool, max(spool // 2, upload))
         live = max(LIVE_LANE_BYTES, self._live_limit(""))
         self._live = Lane("live chunks", max_bodies, live, max(live // 2, self._live_limit("")))
+        room = LIBRARY_LANE_BYTES
+        self._questions = Lane("questions to the library", max_bodies, room, room // 2)
         self._stopped_at = math.inf
         self._drained_until = 0.0
         self.refuser = Refuser(service.metrics, config.allowed_origins)
@@ -150,7 +166,8 @@ class Front:
     @property
     def is_busy(self) -> bool:
         """True while the application works on a request."""
-        return bool(self._bridge.running or self._pages.running)
+        bridges = (self._bridge, self._pages, self._library_bridge, self._audio_bridge)
+        return any(bridge.running for bridge in bridges)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request (ASGI)."""
@@ -228,8 +245,21 @@ class Front:
                 "chunk",
             )
             return self._live, most, problem
+        if request.method == "POST" and is_library(request.path) and self.service.library:
+            problem = Problem(
+                413,
+                f"the body is larger than the limit of {LIBRARY_BODY_BYTES / 1000:g} kB; ask for "
+                "less at a time",
+            )
+            return self._questions, LIBRARY_BODY_BYTES, problem
         problem = Problem(413, f"{request.method} takes no body at this address")
         return None, OTHER_BYTES, problem
+
+    def _bridge_of(self, path: str, usual: WsgiBridge) -> WsgiBridge:
+        """The threads that answer a request; those of the library are its own."""
+        if is_library(path):
+            return self._audio_bridge if is_audio(path) else self._library_bridge
+        return usual
 
     def _live_limit(self, query: str) -> int:
         """Most bytes of a request with live audio: the longest chunk in its format, and a state."""
@@ -260,7 +290,9 @@ class Front:
             environ = make_environ(scope, request, io.BytesIO(), 0)
             if request.path in PROBES:
                 await self._pages.run_here(environ, send)
-            elif not await self._pages.run(environ, receive, send, lambda: None):
+                return
+            bridge = self._bridge_of(request.path, self._pages)
+            if not await bridge.run(environ, receive, send, lambda: None):
                 raise _failed()
             return
         lane.admit(request.client, request.length or 0)
@@ -271,7 +303,8 @@ class Front:
         except BaseException:
             body.close()
             raise
-        if not await self._bridge.run(environ, receive, send, body.close):
+        bridge = self._bridge_of(request.path, self._bridge)
+        if not await bridge.run(environ, receive, send, body.close):
             raise _failed()
 
     async def _receive(
@@ -378,34 +411,6 @@ class Front:
                     self._drained_until = max(self._drained_until, now) + duration
                     await asyncio.sleep(self._drained_until - now)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def allowed_hosts(config: ServiceConfig, host: str) -> frozenset[str] | None:
-    """Names that may stand in the header ``Host``; None for any.
-
-    A page of another site can point its own name at a loopback address and then call the service
-    of whoever opens it. That needs its own name in ``Host``.
-
-    Parameters
-    ----------
-    config : ServiceConfig
-    host : str
-        Address that the service listens on.
-    """
-    if "*" in config.allowed_hosts or not (config.allowed_hosts or is_loopback(host)):
-        return None
-    names = (*LOOPBACK_NAMES, *config.allowed_hosts)
-    if is_loopback(host):
-        names += (f"[{host}]" if ":" in host else host,)
-    return frozenset(name.lower().removesuffix(".") for name in names)
-
-
-def is_loopback(host: str) -> bool:
-    """True if only programs of the same machine reach this address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def make_environ(scope: dict[str, Any], request: Request, body: BinaryIO, n_bytes: int) -> Environ:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from serve.library.paths import is_audio
+
 _ALLOWED_FEATURES = {"autoplay": "(self)", "microphone": "(self)"}
 """Features of the browser that the page uses. It plays files and records."""
 
@@ -62,9 +64,9 @@ def security_headers(cors: bool) -> dict[str, str]:
 def cache_control(path: str, status: int) -> str:
     """How long an answer may be kept.
 
-    Pages and scripts may be kept, but the browser must ask whether they have changed. Nothing else
-    is kept: an answer depends on the upload, and a problem is of this moment.
+    Pages, scripts and audio of the library may be kept, but the browser must ask whether they have
+    changed. Nothing else is kept: an answer depends on the upload, and a problem is of this moment.
     """
-    if status < 400 and (path in _PAGES or path.startswith("/static/")):
+    if status < 400 and (path in _PAGES or path.startswith("/static/") or is_audio(path)):
         return "no-cache"
     return NO_STORE

@@ -131,8 +131,20 @@ PROBLEMS = {
             "file",
         ),
     ),
+    401: (
+        "The token is missing or wrong",
+        Problem(401, "this needs the token of the library: send 'Authorization: Bearer TOKEN'"),
+    ),
+    403: (
+        "Nobody may do this here",
+        Problem(
+            403,
+            "the library is read-only; start the service with MSR_LIBRARY_TOKEN and send that "
+            "token as 'Authorization: Bearer TOKEN'",
+        ),
+    ),
     404: (
-        "There is no such model",
+        "There is no such thing",
         Problem(404, "model: there is no model 'lstn'; choose from: lstm", "model"),
     ),
     408: (
@@ -155,8 +167,12 @@ PROBLEMS = {
             "second chunk on, the state of the previous answer as the text 'state'",
         ),
     ),
+    416: (
+        "The file has no such part",
+        Problem(416, "The server cannot provide the requested range."),
+    ),
     422: (
-        "The audio cannot be used, or the state cannot be continued",
+        "The content of the request cannot be used",
         Problem(
             422,
             f"file: not audio that can be decoded (unknown format); send {FORMAT_NAMES}",
@@ -311,6 +327,19 @@ def document_models(models: Catalogue) -> Callable[[Any], Any]:
             for parameter in operation["parameters"]:
                 if parameter["name"] in ("model", "name"):
                     parameter["schema"]["enum"] = names
+        _drop_empty_defaults(spec)
         return spec
 
     return complete
+
+
+def _drop_empty_defaults(part: Any) -> None:
+    """Leave out defaults that say nothing: null and empty text stand for a missing option."""
+    if isinstance(part, dict):
+        if part.get("default", 0) in (None, ""):
+            del part["default"]
+        for inner in part.values():
+            _drop_empty_defaults(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            _drop_empty_defaults(inner)

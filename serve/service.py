@@ -11,6 +11,7 @@ from flask import Flask, current_app
 
 from serve.catalogue import Catalogue
 from serve.config import ConfigError, ServiceConfig
+from serve.library.runner import QueryRunner, open_runner
 from serve.limits import PerClientLimiter
 from serve.logs import log
 from serve.metrics import Metrics
@@ -35,6 +36,8 @@ class Service:
         Limits the requests of each client.
     signer : StateSigner
         Signs the states of live audio.
+    library : QueryRunner, optional
+        Answers questions about the music library, if one is served.
     metrics : Metrics
     stopping : Event
         Set once the service is told to stop.
@@ -45,6 +48,7 @@ class Service:
     pool: Pool
     clients: PerClientLimiter
     signer: StateSigner
+    library: QueryRunner | None
     metrics: Metrics
     stopping: Event
 
@@ -70,6 +74,7 @@ class Service:
             log.warning("model left out: %s", reason)
         try:
             catalogue = Catalogue.of(pool.cards, config)
+            library = open_runner(config)
         except ConfigError:
             pool.close()
             raise
@@ -80,6 +85,7 @@ class Service:
             pool=pool,
             clients=PerClientLimiter(config.max_per_client),
             signer=StateSigner(key, config.max_state_seconds),
+            library=library,
             metrics=Metrics(pool),
             stopping=Event(),
         )
@@ -87,6 +93,8 @@ class Service:
     def close(self) -> None:
         """End the workers."""
         self.pool.close()
+        if self.library is not None:
+            self.library.close()
 
 
 def service_of(app: Flask) -> Service:

@@ -12,6 +12,7 @@ import click
 from msr_utils.cli.library import ANY_PATH, common, library, opened, plural
 from msr_utils.cli.predict import echo, echo_json
 from msr_utils.io import printable
+from msr_utils.library.records import LISTENER
 
 if TYPE_CHECKING:
     from msr_utils.library.drawn import DrawnArc
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from msr_utils.library.playlists import End, Playlist, Step
     from msr_utils.library.regions import Region
     from msr_utils.library.search import Answer, Found
-
-LISTENER = "me"
-"""Whose likes are meant, unless another name is given."""
 
 
 class RangeType(click.ParamType):

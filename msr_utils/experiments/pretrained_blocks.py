@@ -7,10 +7,11 @@ splits. The plain mean of these models is compared between sets.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from msr_utils.audio.decode import load
@@ -162,3 +163,16 @@ def costs(blocks: Sequence[str], audio_path: Path, repeats: int = 3) -> dict[str
                 times.append(time.process_time() - began)
             found[entry] = 1000 * min(times) / seconds
     return found
+
+
+def cost_table(found: Mapping[str, float]) -> pd.DataFrame:
+    """Readable table of `costs`."""
+    rows = [
+        {
+            "blocks": entry.replace(",", ", "),
+            "ms for a second of audio": f"{ms:.2f}",
+            "times as fast as real time": f"{1000 / ms:.0f}",
+        }
+        for entry, ms in found.items()
+    ]
+    return pd.DataFrame(rows).set_index("blocks")

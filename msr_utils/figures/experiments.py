@@ -15,6 +15,7 @@ from matplotlib.typing import ColorType
 from msr_utils.constants import FRAME_RATE_HZ
 from msr_utils.experiments.ablation_results import BASE, AblationResult
 from msr_utils.experiments.clip_scores import ClipScores, MetricEstimates
+from msr_utils.experiments.pretrained_blocks import BlockComparison
 from msr_utils.experiments.text_scores import AUDIO, CONSTANT, TextComparison
 from msr_utils.figures.marks import mark_estimate
 from msr_utils.metrics.estimate import Estimate
@@ -23,14 +24,16 @@ from msr_utils.metrics.scores import metric_title
 from msr_utils.style import COLOURS, GREY
 
 
-def clip_scores(results: ClipScores, ceiling: Mapping[str, float] | None) -> Figure:
+def clip_scores(
+    results: ClipScores | BlockComparison, ceiling: Mapping[str, float] | None
+) -> Figure:
     """Scores of models of whole clips with 95 % intervals.
 
     Parameters
     ----------
-    results : ClipScores
-        Quadrants: a panel for each metric, with a row for each model. Emotions: one panel for r,
-        with all models in the row of each emotion.
+    results : ClipScores or BlockComparison
+        Quadrants: a panel for each metric, with a row for each model or set of blocks. Emotions:
+        one panel for r, with all models in the row of each emotion.
     ceiling : mapping of emotion to r, optional
         Drawn as black bars. None for quadrants.
     """

@@ -13,6 +13,7 @@ from typing import Any
 from IPython.display import Markdown
 
 from msr_utils.constants import TARGETS
+from msr_utils.experiments.pretrained_blocks import HAND_MADE, TOGETHER
 from msr_utils.io import read_json
 from msr_utils.metrics.estimate import Estimate
 
@@ -245,6 +246,26 @@ def _clip_models(metrics: Metrics) -> list[str]:
     ]
 
 
+def _pretrained(metrics: Metrics) -> list[str]:
+    scores, above = metrics["scores"], metrics["above"]
+    metric = next(iter(next(iter(scores.values()))))
+    target = "mean" if "mean" in scores[HAND_MADE][metric] else "valence"
+    what = f"{metric} of {'the emotions' if target == 'mean' else target}"
+    sentences = [
+        f"{name[0].upper()}{name[1:]}: {what} {_estimate(rows[metric][target])}."
+        for name, rows in scores.items()
+        if name == HAND_MADE or name in metrics["networks"]
+    ]
+    added = {name: rows[metric][target] for name, rows in above.items() if TOGETHER in name}
+    for name, difference in added.items():
+        verdict = "" if _excludes_zero(difference) else ", which chance may explain"
+        sentences.append(
+            f"{name[0].upper()}{name[1:]} differs from hand-made by {_estimate(difference, '+.3f')}"
+            f"{verdict}."
+        )
+    return sentences
+
+
 def _raters(metrics: Metrics) -> list[str]:
     sentences = []
     for target, effect in metrics["effects"].items():
@@ -348,6 +369,7 @@ SENTENCES: dict[str, Callable[[Metrics], list[str]]] = {
     "05_errors": _errors,
     "05_robustness": _robustness,
     "05_clips": _clip_models,
+    "05_pretrained": _pretrained,
     "05_raters": _raters,
     "05_text": _text,
     "05_transfer": _transfer,

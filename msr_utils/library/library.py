@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import sqlalchemy as sa
 
-from msr_utils.inference.model import Model
 from msr_utils.library import schema
 from msr_utils.library.catalogue import BATCH, Catalogue, audio_key
 from msr_utils.library.numbers import COLUMNS, TrackArrays, from_bytes
@@ -27,6 +26,9 @@ from msr_utils.library.shards import (
     shard_of,
     write_files,
 )
+
+if TYPE_CHECKING:
+    from msr_utils.inference.model import Model  # Searches need no network.
 
 SHARDS = "shards"
 """Folder of the shards."""
@@ -277,6 +279,22 @@ class Library:
             ).scalar_one()
         return self._open(name).track(row)
 
+    def stamp(self) -> tuple[int | None, ...]:
+        """Numbers that change when searches would see something else. Until then, keep a view."""
+        shards, pending, hidden = schema.shards.c, schema.pending.c, schema.hidden.c
+        statement = sa.select(
+            *(
+                sa.select(value).scalar_subquery()
+                for value in (
+                    sa.func.count(shards.id), sa.func.max(shards.id),
+                    sa.func.count(pending.track), sa.func.sum(pending.track),
+                    sa.func.count(hidden.row), sa.func.sum(hidden.row),
+                )
+            )
+        )  # fmt: skip
+        with self.catalogue.connections.reading() as connection:
+            return tuple(connection.execute(statement).one())
+
     def view(self) -> View:
         """What searches see now. Later changes of the library do not change it."""
         with self.catalogue.connections.snapshot():
@@ -366,6 +384,11 @@ class View:
             parts = [shard.codes[k] for shard in self.shards]
             self._columns[kind] = _together(parts, np.int32)
         return self._columns[kind]
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Numbers of all tracks in the catalogue; (rows,) int64."""
+        return _together([shard.ids[0] for shard in self.shards], np.int64)
 
     @cached_property
     def audio_keys(self) -> np.ndarray:

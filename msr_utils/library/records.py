@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+LISTENER = "me"
+"""Whose likes are meant, unless another name is given."""
+
 
 @dataclass(frozen=True)
 class Known:

@@ -280,6 +280,24 @@ def _candidate(view: View, excerpt: Excerpt, info: TrackInfo, frames: int) -> Ca
     )
 
 
+def excerpt_from(view: View, scene: Scene, row: int, in_s: float) -> Candidate:
+    """The excerpt of a track that begins at a time, as a candidate for a scene.
+
+    Raises
+    ------
+    LibraryError
+        If the track ends before the scene does.
+    """
+    arc, start = scene.arc, round(in_s / FRAME_SECONDS)
+    (info,) = view.infos(np.array([row]))
+    curve = view.curve(row)[max(start, 0) : start + len(arc)]
+    if start < 0 or len(curve) < len(arc):
+        raise LibraryError(f"library: {info.name} from {in_s:g} s on is shorter than {scene.label}")
+    away = (curve - arc.values)[:, arc.targets]
+    distance = float(np.sqrt(np.square(away).mean()))
+    return _candidate(view, Excerpt(row, start, distance), info, len(arc))
+
+
 def _distance(one: tuple[float, float], other: tuple[float, float]) -> float:
     return float(np.hypot(one[0] - other[0], one[1] - other[1]))
 

@@ -46,6 +46,7 @@ def index() -> str:
     return render_template(
         "index.html",
         models=service.models,
+        library=service.library is not None,
         config=service.config,
         affect=affect,
         # A browser that does not know a suffix would not offer the file.

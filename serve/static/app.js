@@ -55,6 +55,10 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   hover(-depth);
   const files = [...event.dataTransfer.files];
+  if (document.body.dataset.tab && document.body.dataset.tab !== "predict") {
+    document.dispatchEvent(new CustomEvent("filesdropped", { detail: files }));
+    return;
+  }
   const slot = event.target.closest("[data-slot]")?.dataset.slot ?? "a";
   if (files.length > 2) showError("Two files at a time", new Error("Drop one file, or two to compare them."));
   else if (files.length === 2) files.forEach((file, i) => analyse(file, "ab"[i]));
@@ -530,7 +534,7 @@ $("listen").addEventListener("change", ({ target }) => {
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== " " || event.target.closest("button, a, input, select, summary, dialog, .scroll")) return;
-  if ($("result").hidden) return;
+  if (!$("result").getClientRects().length) return; // There is no result, or another tab is shown.
   event.preventDefault();
   toggle();
 });
@@ -590,6 +594,7 @@ const isDark = () => (document.documentElement.dataset.theme ? document.document
 function showTheme() {
   $("theme").setAttribute("aria-pressed", isDark());
   for (const chart of [curves, plane, intro]) chart.draw();
+  document.dispatchEvent(new Event("themechange"));
 }
 $("theme").addEventListener("click", () => {
   const theme = isDark() ? "light" : "dark";

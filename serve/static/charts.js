@@ -102,7 +102,7 @@ const veil = (colour, alpha) => colour.replace("rgb(", "rgba(").replace(")", `, 
 
 // ------------------------------------------------------------------ painters
 
-function write(context, colours, text, x, y, { align = "left", size = 12, weight = 400, colour = "quiet", halo = false } = {}) {
+export function write(context, colours, text, x, y, { align = "left", size = 12, weight = 400, colour = "quiet", halo = false } = {}) {
   context.font = `${weight} ${size}px ${colours.font}`;
   context.fillStyle = colours[colour];
   context.textAlign = align;
@@ -115,7 +115,7 @@ function write(context, colours, text, x, y, { align = "left", size = 12, weight
   context.fillText(text, x, y);
 }
 
-function stroke(context, points, colour, width, alpha = 1) {
+export function stroke(context, points, colour, width, alpha = 1) {
   context.save();
   Object.assign(context, { strokeStyle: colour, lineWidth: width, globalAlpha: alpha, lineJoin: "round", lineCap: "round" });
   context.beginPath();
@@ -236,7 +236,7 @@ export function paintTime(context, width, height, { tracks, start, end, range, c
   return place;
 }
 
-function fill(context, points, colour, alpha) {
+export function fill(context, points, colour, alpha) {
   context.save();
   context.globalAlpha = alpha;
   context.fillStyle = colour;
@@ -362,7 +362,7 @@ export function paintPlane(context, width, height, { tracks, range, colours }) {
 const glows = {};
 
 /** The plane in the colours of its feelings, transparent in the middle. */
-function glow(dark, range) {
+export function glow(dark, range) {
   const cells = 48;
   const key = `${dark} ${range}`;
   glows[key] ??= (() => {
@@ -392,7 +392,7 @@ export function sized(canvas, width, height, scale = devicePixelRatio) {
   return context;
 }
 
-class Chart {
+export class Chart {
   constructor(root) {
     this.root = root;
     [this.still, this.moving] = root.querySelectorAll("canvas");

@@ -15,7 +15,7 @@ export class Problem extends Error {
   }
 }
 
-const UNREACHED = { detail: "The service did not answer. Check that it is still running, then try again." };
+export const UNREACHED = { detail: "The service did not answer. Check that it is still running, then try again." };
 
 /** The detail as a sentence, without the name of the field: on the page there is only one. */
 function sentence(detail, field) {
@@ -23,7 +23,7 @@ function sentence(detail, field) {
   return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
-function readProblem(status, text, retryAfter) {
+export function readProblem(status, text, retryAfter) {
   try {
     return new Problem(JSON.parse(text), Number(retryAfter) || 0);
   } catch {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import mutagen
+import numpy as np
 import pytest
 import soundfile as sf
 from benchmarks.bench_library import random_library
@@ -13,6 +14,8 @@ from conftest import tone
 from msr_utils.inference.model import Model, load
 from msr_utils.library import indexing
 from msr_utils.library.library import Library, View
+from msr_utils.library.numbers import TrackArrays, summarise, to_bytes
+from msr_utils.library.tags import Tags
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +38,47 @@ def write_music(folder: Path) -> Path:
     (folder / "._a.flac").write_bytes(b"AppleDouble")
     (folder / ".hidden.flac").write_bytes((folder / "a.flac").read_bytes())
     return folder
+
+
+def drawn_library(
+    folder: Path, means: np.ndarray, seconds: float = 30.0, store: str = ""
+) -> Library:
+    """A library of tracks whose curves move slowly around given means: nothing is analysed.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets the folders ``library`` and ``music``.
+    means : np.ndarray [shape=(n, 2)]
+        Valence and arousal.
+    seconds : float
+        Length of each track.
+    store : str
+        URL of a database, as `Library` has it.
+    """
+    rng = np.random.default_rng(0)
+    made, music = Library(folder / "library", True, store), folder / "music"
+    (music / "album").mkdir(parents=True)
+    made.catalogue.add_root(str(music))
+    made.catalogue.set_facts({"model_name": "light"})
+    t = np.arange(int(seconds * 2))[:, None] / (seconds * 2)
+    for n, mean in enumerate(means):
+        path = music / "album" / f"tone {n:03d}.flac"
+        level = 0.1 + 0.2 * (mean[1] + 1) / 2
+        sf.write(path, tone(seconds, 220 * 2 ** (n / 12 % 3), 8000, level), 8000)
+        curve = np.clip(mean + 0.12 * np.sin(2 * np.pi * (t + rng.uniform(size=2))), -1, 1)
+        genre = ("Drone", "Noise", "Tones & more")[n % 3]
+        arrays = TrackArrays(
+            summarise(curve, {"valence": 0.28, "arousal": 0.3}, seconds, year=1990 + n % 30),
+            np.concatenate([mean, rng.normal(0, 0.2, 6)]).astype(np.float16),
+            to_bytes(curve),
+        )
+        values = {"path": str(path), "size": 1, "mtime_ns": n, "state": "analysed",
+                  "seconds": seconds, "audio": f"{n + 1:064x}"[::-1]}  # fmt: skip
+        artist, title = f"Artist {n // 4}", f"Tone {n}"
+        made.catalogue.put(values, Tags(artist, title, "Tones", genre, 1990 + n % 30), arrays)
+    made.pack()
+    return made
 
 
 @pytest.fixture

@@ -322,3 +322,23 @@ def stored(home) -> int:
             return connection.execute("select count(*) from tracks").fetchone()[0]
     except sqlite3.Error:
         return 0
+
+
+def test_the_stamp_changes_when_searches_see_something_else(added, songs, light):
+    seen, catalogue = {added.stamp()}, added.catalogue
+    view = added.view()
+    assert sorted(view.ids.tolist()) == [1, 2, 3, 4]
+    catalogue.prefer("me", view.infos(np.array([0]))[0].audio, "like", 1.0)
+    assert added.stamp() in seen
+    for change in (
+        lambda: catalogue.set_gone([2], gone=True),
+        lambda: catalogue.set_gone([2], gone=False),
+        lambda: catalogue.remove([3]),
+        lambda: (
+            (songs / "new.flac").write_bytes((songs / "a.flac").read_bytes())
+            and indexing.add(added, light, [songs], progress=False)
+        ),
+    ):
+        before = added.stamp()
+        change()
+        assert added.stamp() != before

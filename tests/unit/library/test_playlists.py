@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from msr_utils.library.filters import Filters
-from msr_utils.library.playlists import ARTIST_SPACING, End, course, make_playlist
+from msr_utils.library.playlists import (
+    ARTIST_SPACING,
+    End,
+    course,
+    make_playlist,
+)
 from msr_utils.library.shards import LibraryError
 
 pytest_plugins = ["toy_library"]

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from msr_utils.library.drawn import DrawnArc
 from msr_utils.library.filters import Filters
-from msr_utils.library.scenes import find_music, mood_place, read_scenes
+from msr_utils.library.scenes import (
+    Scene,
+    excerpt_from,
+    find_music,
+    mood_place,
+    read_scenes,
+)
 from msr_utils.library.shards import LibraryError
 from msr_utils.library.words import place
 
@@ -96,3 +103,23 @@ def test_a_table_that_is_not_there_is_named(tmp_path):
     with pytest.raises(LibraryError, match="cannot read scenes from .*nothing.csv"):
         read_scenes(tmp_path / "nothing.csv")
     assert mood_place("-.5 0.25") == (-0.5, 0.25)
+
+
+def test_a_drawn_curve_is_followed(random_view):
+    points = ((0.0, -0.2, 0.0), (10.0, 0.3, 0.2), (25.0, 0.0, 0.1))
+    drawn = Scene(100, 125, points[0][1:], points[-1][1:], "drawn", DrawnArc(points))
+    assert len(drawn.arc) == 50
+    assert drawn.arc.values[20] == pytest.approx([0.295, 0.1983], abs=1e-3)
+    (music,) = find_music(random_view, [drawn], count=3).scenes
+    straight = Scene(100, 125, drawn.start_mood, drawn.end_mood, "straight")
+    assert music.candidates != find_music(random_view, [straight], count=3).scenes[0].candidates
+
+    # Named again, an excerpt is the same candidate.
+    for one in music.candidates:
+        row = random_view.row_of(one.track.id)
+        again = excerpt_from(random_view, drawn, row, one.in_s)
+        assert again.distance == pytest.approx(one.distance, abs=1e-4)
+        assert (again.in_s, again.out_s) == (one.in_s, one.out_s)
+        assert again.predicted_end == one.predicted_end
+    with pytest.raises(LibraryError, match="shorter than drawn"):
+        excerpt_from(random_view, drawn, row, one.track.seconds - 20)

@@ -1,0 +1,83 @@
+"""Send audio files of the library in parts, as players ask for them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from http import HTTPStatus
+
+from flask import Response, request, send_file
+from werkzeug.datastructures import ContentRange
+
+from serve.library.content_types import OTHER_TYPE
+from serve.request_errors import RequestError
+
+MAX_RANGE_BYTES = 1_000_000
+"""Most bytes of a part. Players ask for the next one; a server may send less than was asked for
+(RFC 9110, section 15.3.7). So a slow player does not hold up a thread."""
+
+
+def send_audio(path: str, kind: str | None) -> Response:
+    """Answer the current request with a file, or with the part that it asks for.
+
+    Parameters
+    ----------
+    path : str
+        True path, from the index.
+    kind : str, optional
+        Content type. Anything but audio and video is sent as bytes that browsers do not show.
+
+    Raises
+    ------
+    RequestError
+        If the file is not there any more.
+    """
+    descriptor = _open(path)
+    found = os.fstat(descriptor)
+    file = os.fdopen(descriptor, "rb")
+    _shorten_range(found.st_size)
+    playable = kind is not None and kind.startswith(("audio/", "video/"))
+    try:
+        response = send_file(
+            file,
+            mimetype=kind if playable and kind is not None else OTHER_TYPE,
+            etag=f"{found.st_mtime_ns:x}-{found.st_size:x}",
+            last_modified=found.st_mtime,
+            conditional=False,  # It would not know the size of an open file.
+        )
+        response.content_length = found.st_size
+        response.make_conditional(
+            request.environ, accept_ranges=True, complete_length=found.st_size
+        )
+    except BaseException:
+        file.close()
+        raise
+    response.call_on_close(file.close)
+    return response
+
+
+def _open(path: str) -> int:
+    """Descriptor of a regular file."""
+    # Not blocking: a pipe may have taken the place of the file. O_BINARY is for Windows.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with suppress(OSError):
+        descriptor = os.open(path, flags)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    raise RequestError(
+        HTTPStatus.NOT_FOUND, "track", "its file cannot be read any more; call 'msr library rescan'"
+    )
+
+
+def _shorten_range(size: int) -> None:
+    """Let the request ask for at most `MAX_RANGE_BYTES`."""
+    wanted = request.range
+    if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        return
+    found: ContentRange | None = wanted.make_content_range(size)
+    if found is None or found.start is None or found.stop is None:
+        return
+    last = min(found.stop, found.start + MAX_RANGE_BYTES) - 1
+    request.environ["HTTP_RANGE"] = f"bytes={found.start}-{last}"

@@ -1,0 +1,254 @@
+"""Schemas of the library's answers. They describe what `serve.library.answers` makes."""
+
+from __future__ import annotations
+
+from apiflask import Schema
+from apiflask.fields import Boolean, Dict, Float, Integer, List, Nested, String
+
+from serve.schemas import described
+
+
+class Removed(Schema):
+    """What a filter removed."""
+
+    filter = String(required=True)
+    tracks = Integer(
+        required=True, **described("Tracks that passed the filters before it and not this one.")
+    )
+
+
+class Pair(Schema):
+    """Valence and arousal."""
+
+    valence = Float(required=True)
+    arousal = Float(required=True)
+
+
+class Ends(Schema):
+    """Ends of an interval of valence and of arousal."""
+
+    valence = List(Float(), required=True)
+    arousal = List(Float(), required=True)
+
+
+class QuadrantOfTrack(Schema):
+    """Quadrant of the means."""
+
+    name = String(required=True)
+    words = String(required=True)
+
+
+class TrackOut(Schema):
+    """A track."""
+
+    id = Integer(required=True)
+    name = String(required=True, **described("Artist and title, or the name of the file."))
+    artist = String(required=True)
+    title = String(required=True)
+    album = String(required=True)
+    genre = String(required=True)
+    year = Integer(required=True, allow_none=True)
+    tempo = Float(required=True, allow_none=True, **described("Of the tags."))
+    seconds = Float(required=True)
+    file = String(required=True, **described("Name of the file, without its folder."))
+    audio = String(required=True, **described("Path of the audio, below the service's address."))
+
+
+class PlacedTrack(TrackOut):
+    """A track and its place in the plane."""
+
+    predicted = Nested(Pair, required=True, **described("Means over the track."))
+    interval = Nested(Ends, required=True, **described("Intervals of the means."))
+    certainty = Float(required=True, **described("Probability that the quadrant is right."))
+    quadrant = Nested(QuadrantOfTrack, required=True)
+
+
+class TrackPage(Schema):
+    """Tracks in the order of their numbers."""
+
+    tracks = List(Nested(PlacedTrack), required=True)
+    next = String(required=True, allow_none=True, **described("Cursor of the next page."))
+    passing = Integer(required=True, **described("Tracks that pass the filters."))
+    removed = List(Nested(Removed), required=True)
+
+
+class TrackDetail(PlacedTrack):
+    """A track with its curve."""
+
+    start = Nested(Pair, required=True, **described("Means of its first `end_seconds`."))
+    end = Nested(Pair, required=True, **described("Means of its last `end_seconds`."))
+    end_seconds = Float(required=True)
+    share = Dict(required=True, **described("Share of the time in each quadrant."))
+    times_s = List(Float(), required=True)
+    valence = List(Float(), required=True)
+    arousal = List(Float(), required=True)
+
+
+class About(Schema):
+    """What is in the library, and what can be asked."""
+
+    tracks = Integer(required=True, **described("Tracks that searches see."))
+    files = Dict(required=True, **described("Number of files in each state."))
+    model = String(required=True, **described("Model that made the curves."))
+    writable = Boolean(required=True, **described("Whether a token allows changes."))
+    words = List(Dict(), required=True, **described("Mood words and their places."))
+    playlist_formats = List(String(), required=True)
+    scene_formats = List(String(), required=True)
+
+
+class NamesOut(Schema):
+    """Names of artists or genres."""
+
+    names = List(String(), required=True)
+
+
+class Map(Schema):
+    """Tracks as points of the plane, in columns of equal length."""
+
+    tracks = Integer(required=True, **described("Tracks in the library."))
+    passing = Integer(
+        required=True,
+        **described("Tracks that pass the filters. Of very many, a part is in the columns."),
+    )
+    id = List(Integer(), required=True)
+    valence = List(Float(), required=True)
+    arousal = List(Float(), required=True)
+    removed = List(Nested(Removed), required=True)
+
+
+class Found(Schema):
+    """A result and why it is one."""
+
+    track = Nested(TrackOut, required=True)
+    score = Float(required=True, **described("What results are ranked by."))
+    probability = Float(
+        required=True, allow_none=True, **described("Of lying at the wanted place.")
+    )
+    similarity = Float(required=True, allow_none=True, **described("To the examples, -1 to 1."))
+    preference = Float(required=True, allow_none=True, **described("Predicted, about -1 to 1."))
+    because = Dict(
+        required=True,
+        allow_none=True,
+        **described("The rated track that moved the preference most."),
+    )
+    predicted = Nested(Pair, required=True)
+    interval = Nested(Ends, required=True)
+    certainty = Float(required=True)
+    closest = Dict(
+        required=True,
+        allow_none=True,
+        **described("The ten seconds nearest to the wanted place."),
+    )
+
+
+class FindAnswer(Schema):
+    """Results, the best first. If few fit, there are few."""
+
+    results = List(Nested(Found), required=True)
+    wanted = Dict(required=True, allow_none=True, **described("The wanted region."))
+    confident = Integer(required=True)
+    less_confident = Integer(required=True, allow_none=True)
+    tracks = Integer(required=True)
+    removed = List(Nested(Removed), required=True)
+    versions_left_out = Integer(required=True, **described("Other versions of results."))
+    note = String(required=True, **described("Said if there are fewer results than asked for."))
+
+
+class StepOut(Schema):
+    """A track of a playlist. Places are valence and arousal."""
+
+    track = Nested(TrackOut, required=True)
+    start_s = Float(required=True)
+    wanted_start = List(Float(), required=True)
+    wanted_end = List(Float(), required=True)
+    predicted_start = List(Float(), required=True)
+    predicted_end = List(Float(), required=True)
+    gap = Float(required=True, **described("Distance from the end of the track before it."))
+
+
+class PlaylistOut(Schema):
+    """A playlist and how well it follows its course."""
+
+    steps = List(Nested(StepOut), required=True)
+    seconds = Float(required=True)
+    mean_distance = Float(required=True, **described("Of tracks from the course."))
+    mean_gap = Float(required=True)
+    removed = List(Nested(Removed), required=True)
+    notes = List(String(), required=True, **described("What is not as wanted."))
+
+
+class CandidateOut(Schema):
+    """An excerpt for a scene."""
+
+    track = Nested(TrackOut, required=True)
+    in_s = Float(required=True)
+    out_s = Float(required=True)
+    distance = Float(required=True, **described("Root mean squared, from the wanted course."))
+    predicted_start = List(Float(), required=True)
+    predicted_end = List(Float(), required=True)
+    half_width = List(Float(), required=True, **described("Of the model's intervals."))
+
+
+class SceneMusicOut(Schema):
+    """Candidates of a scene, the best first."""
+
+    scene = Dict(required=True)
+    candidates = List(Nested(CandidateOut), required=True)
+    chosen = Integer(
+        required=True,
+        allow_none=True,
+        **described("Place of the one that also fits the scenes around it."),
+    )
+    gap = Float(required=True, allow_none=True)
+
+
+class SoundtrackOut(Schema):
+    """Music for scenes."""
+
+    scenes = List(Nested(SceneMusicOut), required=True)
+    removed = List(Nested(Removed), required=True)
+
+
+class PreferenceOut(Schema):
+    """What a listener said about a track."""
+
+    track = Nested(
+        TrackOut, required=True, allow_none=True, **described("null if it is no longer there.")
+    )
+    kind = String(required=True)
+    value = Float(required=True, **described("From -1 to 1."))
+    at = String(required=True)
+
+
+class PreferencesOut(Schema):
+    """What a listener said, and what was learned from it."""
+
+    listener = String(required=True)
+    preferences = List(Nested(PreferenceOut), required=True)
+    mood_weights = Nested(
+        Pair,
+        required=True,
+        allow_none=True,
+        **described("Change of the predicted preference with one unit of valence and arousal."),
+    )
+
+
+class Noted(Schema):
+    """What was noted."""
+
+    listener = String(required=True)
+    track = Nested(TrackOut, required=True)
+    kind = String(required=True)
+    value = Float(required=True)
+
+
+class Forgotten(Schema):
+    """How many preferences were deleted."""
+
+    forgotten = Integer(required=True)
+
+
+class Subsonic(Schema):
+    """The envelope of OpenSubsonic, with ``sonicMatch``."""
+
+    envelope = Dict(required=True, data_key="subsonic-response")

@@ -1,0 +1,118 @@
+"""An open library, and what searches see of it now."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy.exc import DatabaseError
+
+from msr_utils.constants import TARGETS
+from msr_utils.library.library import Library, View
+from msr_utils.library.shards import LibraryError
+from serve.request_errors import RequestError
+from serve.tasks import ERROR, Answer
+
+CANNOT_READ = HTTPStatus.SERVICE_UNAVAILABLE
+"""Status of answers while the library cannot be read."""
+
+
+@contextmanager
+def named(field: str, status: int = HTTPStatus.UNPROCESSABLE_ENTITY) -> Iterator[None]:
+    """Say which field of the request an error of the library is about."""
+    try:
+        yield
+    except LibraryError as error:
+        raise RequestError(status, field, _text(error)) from error
+
+
+class Session:
+    """A library that is opened when it is first needed, and looked at again when it changed.
+
+    Parameters
+    ----------
+    folder : Path
+    store : str
+        URL of a database; empty if all lies in the folder.
+    """
+
+    def __init__(self, folder: Path, store: str = "") -> None:
+        self._place = folder, store
+        self._library: Library | None = None
+        self._view: View | None = None
+        self._stamp: tuple[int | None, ...] = ()
+
+    def close(self) -> None:
+        """Close the library."""
+        if self._library is not None:
+            self._library.close()
+        self._library = self._view = None
+
+    @property
+    def library(self) -> Library:
+        """The library."""
+        if self._library is None:
+            self._library = Library(self._place[0], store=self._place[1])
+        return self._library
+
+    @property
+    def view(self) -> View:
+        """What searches see. The same object, and its caches, until something changes."""
+        stamp = self.library.stamp()
+        if self._view is None or stamp != self._stamp:
+            self._view, self._stamp = self.library.view(), stamp
+        return self._view
+
+    def row(self, view: View, track: int, field: str = "track", status: int = 422) -> int:
+        """Row of a track.
+
+        Raises
+        ------
+        RequestError
+            If searches do not see a track with this number.
+        """
+        rows = np.flatnonzero(view.ids == track)
+        rows = rows[view.visible[rows]]
+        if not len(rows):
+            raise RequestError(status, field, f"the library has no track {track}")
+        return int(rows[0])
+
+    def reply(self, kind: str, options: dict[str, Any]) -> Answer:
+        """Answer a question. The answer is of the kind `ERROR` if it cannot be answered."""
+        from serve.library.queries import QUERIES
+
+        try:
+            return QUERIES[kind](self, options)
+        except RequestError as error:
+            return _failure(error)
+        except LibraryError as error:
+            # What depends on the request was named with its field; this is the library itself.
+            self.close()
+            return _failure(RequestError(CANNOT_READ, "library", _text(error)))
+        except DatabaseError as error:
+            self.close()
+            message = f"its catalogue cannot be read or written ({error.orig})"
+            return _failure(RequestError(CANNOT_READ, "library", message))
+        except Exception:
+            return Answer(ERROR, {"type": "", "message": traceback.format_exc()})
+
+
+def mean_of(view: View, row: int) -> tuple[float, float]:
+    """Mean valence and arousal of a track."""
+    valence, arousal = (float(view.numbers(f"mean_{target}")[row]) for target in TARGETS)
+    return valence, arousal
+
+
+def _text(error: LibraryError) -> str:
+    """What an error says, in the words of the API."""
+    return str(error).removeprefix("library: ").replace("--", "")
+
+
+def _failure(error: RequestError) -> Answer:
+    fields = {"status": error.status, "field": error.field, "message": error.message}
+    return Answer(ERROR, {"type": "RequestError", **fields})
