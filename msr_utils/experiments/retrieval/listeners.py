@@ -3,7 +3,7 @@
 The library's own preference model is fitted to some ratings of one listener and predicts the
 others. Emotify has answers of listeners to many tracks, but no names of listeners. Rows with the
 same age, gender and mother tongue are taken as one listener if there are enough of them and no
-track comes twice. Some of these may be several people. That can only hide what ratings tell.
+track comes twice. Some of these may be several people, which hides a part of what ratings tell.
 """
 
 from __future__ import annotations
