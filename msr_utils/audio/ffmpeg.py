@@ -74,24 +74,34 @@ packets, and FFmpeg would make room for all of them."""
 
 
 class _CheckedFile:
-    """A file for FFmpeg. Each read checks the deadline, so that no call can go on for ever."""
+    """A file for FFmpeg, with a position of its own.
+
+    FFmpeg goes on reading where it stopped, whatever else looks into the file meanwhile. Each read
+    checks the deadline, so that no call can go on for ever.
+    """
 
     def __init__(self, file: BinaryIO, deadline: Deadline) -> None:
         self._file, self._deadline = file, deadline
+        self._position = 0
 
     def read(self, size: int) -> bytes:
         self._deadline.check()
-        return self._file.read(size)
+        self._file.seek(self._position)
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._deadline.check()
         try:
-            return self._file.seek(offset, whence)
+            self._file.seek(self._position)
+            self._position = self._file.seek(offset, whence)
         except (OSError, OverflowError, ValueError):  # A header may state any position.
             return -1
+        return self._position
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._position
 
 
 class FFmpegReader:

@@ -92,15 +92,12 @@ def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, 
         return reader, container
     from msr_utils.audio.ffmpeg import FFmpegReader  # Most files do not need it.
 
-    file.seek(0)
     other = FFmpegReader(file, name, deadline)
-    position = file.tell()
     if container.demuxers and other.demuxer not in container.demuxers:
         # Other formats begin with an ID3 tag, or with the same sync bits.
         container = Container(simple=False)
     elif other.demuxer == "mp3" and container.seconds is None:
         container = examine_mp3(file, deadline)
-    file.seek(position)
     return other, container
 
 
@@ -191,7 +188,6 @@ def _open_soundfile(
     def by_ffmpeg() -> Reader:
         from msr_utils.audio.ffmpeg import FFmpegReader
 
-        file.seek(0)
         return FFmpegReader(file, name, deadline)
 
     return SoundFileReader(opened, name, by_ffmpeg)

@@ -332,6 +332,8 @@ FAULTS = [
     Case("noise.aac", edited("-c:a aac -f adts", "aac", in_the_middle(NOISE * 2, True)), 5.2, "damaged", exact=False),
     Case("offset.wav", LAVFI + '"aevalsrc=0.3:d=6" {out}', 6.0, "nothing to hear"),
     Case("opposite-in-part.wav", encode("-af \"aeval='val(0)|if(between(t,2,4),-val(0),val(0))':c=stereo\""), 6.0, r"cancel each other in the mono mix \(2 to 4 s\)", exact=False),
+    Case("first-packet.m4a", edited("-c:a aac -b:a 128k", "m4a", lambda d: d[:50] + b"U" * 300 + d[350:]), exact=False),
+    Case("cut-start.ac3", edited("-c:a ac3 -b:a 192k", "ac3", lambda d: d[1000:]), 5.95, exact=False),
     Case("rate-changes.mp3", joined(encode("-b:a 128k -write_xing 0").replace("{out}", "{dir}/a.mp3"), encode("-ar 32000 -b:a 64k -write_xing 0").replace("{out}", "{dir}/b.mp3"), files="{dir}/a.mp3 {dir}/b.mp3"), 12.1, exact=False),
 ]  # fmt: skip
 """Files that are not as they should be, and can be decoded nevertheless."""
@@ -377,6 +379,8 @@ WITHOUT_REFERENCE = (
     "contents.mp3",
     "radio.ogg",
     "noise.ac3",
+    # ffmpeg 5 stops at a damaged beginning.
+    "first-packet.m4a",
 )
 """Files of which ffmpeg gives something else."""
 
