@@ -1,4 +1,4 @@
-"""Streams without a container: AAC in ADTS frames, AC-3, E-AC-3, Layers I and II of MPEG audio.
+"""Rows of frames without a container: ADTS (AAC), AC-3, E-AC-3, DTS, Layers I and II of MPEG audio.
 
 Nothing states how long such a file is, and the frames bear no time. Only counting them shows where
 bytes lie that are no frame, and whether the end is missing.
@@ -6,7 +6,8 @@ bytes lie that are no frame, and whether the end is missing.
 References
 ----------
 ADTS: ISO/IEC 13818-7, section 6.2. AC-3 and E-AC-3: ETSI TS 102 366, sections 4.3 and E.1.2.
-Layers I and II: ISO/IEC 11172-3, section 2.4, and 13818-3.
+DTS: ETSI TS 102 114, sections 5.3 and 7.4. Layers I and II: ISO/IEC 11172-3, section 2.4, and
+13818-3.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from msr_utils.audio.chunks import read_at
-from msr_utils.audio.joined import after_tag
 from msr_utils.audio.mp3 import MAX_ATTEMPTS, Gap
 from msr_utils.audio.source import Deadline
+from msr_utils.audio.tags import after_tag
 
-HEADER_BYTES = 7
+HEADER_BYTES = 12
+"""Bytes of the longest header."""
+
+MIN_HEADER_BYTES = 7
 
 ADTS_RATES_HZ = (
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
@@ -49,11 +53,27 @@ MPEG_KBITS = {
 
 MPEG_RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000)}
 
+DTS_RATES_HZ = {
+    1: 8_000, 2: 16_000, 3: 32_000, 6: 11_025, 7: 22_050, 8: 44_100, 11: 12_000, 12: 24_000,
+    13: 48_000,
+}  # fmt: skip
+"""Sample rates of DTS by their codes."""
+
+DTS_SYNC = b"\x7f\xfe\x80\x01"
+DTS_EXTENSION = b"\x64\x58\x20\x25"
+MIN_DTS_BYTES = 96
+
 CHECK_EVERY = 1024
 """Frames between two looks at the clock."""
 
 SEARCH_BYTES = 1 << 16
 """Bytes read at a time where a next frame is searched."""
+
+SURE_FRAMES = 4
+"""So many frames that follow each other are no chance."""
+
+MAX_FIRST_ATTEMPTS = 1000
+"""Most places that are tried for a first frame."""
 
 
 class Frame(NamedTuple):
@@ -158,15 +178,48 @@ def count_stream(file: BinaryIO, start: int, size: int, deadline: Deadline) -> F
         n_bytes += frame.n_bytes
         seconds += frame.n_samples / frame.rate
     rest = size - position
-    complete = not 0 < rest < HEADER_BYTES
+    complete = not 0 < rest < MIN_HEADER_BYTES
     return Frames(seconds, n_bytes, tuple(gaps), complete, end, demuxers)
 
 
+def is_stream(file: BinaryIO, position: int, size: int) -> bool:
+    """Whether frames of a known stream begin at a position."""
+    return any(_follow(stream.read, file, position, size) for stream in STREAMS)
+
+
+def find_stream(file: BinaryIO, size: int) -> tuple[int, bool]:
+    """Find the first whole frame of a stream that begins with something else.
+
+    Returns
+    -------
+    position : int
+        0 if there is none near the start of the file.
+    cut : bool
+        True if the bytes before it may be the rest of a frame.
+    """
+    data = read_at(file, 0, SEARCH_BYTES, size)
+    for stream in STREAMS:
+        at = data.find(stream.sync, 1)
+        for _ in range(MAX_FIRST_ATTEMPTS):
+            if at < 0:
+                break
+            frame = stream.read(data[at : at + HEADER_BYTES])
+            if frame is not None and _follow(stream.read, file, at, size, SURE_FRAMES):
+                whole = stream.read(data[:HEADER_BYTES]) is not None
+                return at, not whole and at < 2 * frame.n_bytes
+            at = data.find(stream.sync, at + 1)
+    return 0, False
+
+
 def _follow(
-    read: Callable[[bytes], Frame | None], file: BinaryIO, position: int, size: int
+    read: Callable[[bytes], Frame | None],
+    file: BinaryIO,
+    position: int,
+    size: int,
+    count: int = 2,
 ) -> bool:
-    """Whether two frames follow each other, or one ends the file."""
-    for _ in range(2):
+    """Whether frames follow each other, or one ends the file."""
+    for _ in range(count):
         frame = read(read_at(file, position, HEADER_BYTES, size))
         if frame is None:
             return False
@@ -213,18 +266,18 @@ def _next_frame(
 
 def _adts(header: bytes) -> Frame | None:
     """A frame of AAC."""
-    if len(header) < HEADER_BYTES or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+    if len(header) < MIN_HEADER_BYTES or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
         return None
     length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
     rate = header[2] >> 2 & 15
-    if length < HEADER_BYTES or rate >= len(ADTS_RATES_HZ):
+    if length < MIN_HEADER_BYTES or rate >= len(ADTS_RATES_HZ):
         return None
     return Frame(length, 1024 * (1 + (header[6] & 3)), ADTS_RATES_HZ[rate])
 
 
 def _ac3(header: bytes) -> Frame | None:
     """A frame of AC-3 or E-AC-3."""
-    if len(header) < HEADER_BYTES or header[:2] != b"\x0b\x77":
+    if len(header) < MIN_HEADER_BYTES or header[:2] != b"\x0b\x77":
         return None
     rate, code = header[4] >> 6, header[4] & 0x3F
     if header[5] >> 3 > AC3_MAX_VERSION:
@@ -240,9 +293,24 @@ def _ac3(header: bytes) -> Frame | None:
     return Frame(2 * words, 1536, AC3_RATES_HZ[rate])
 
 
+def _dts(header: bytes) -> Frame | None:
+    """A frame of DTS, 16 bits a word and big-endian; or its extension, which has no samples."""
+    fields = int.from_bytes(header[4:12], "big")
+    if len(header) < HEADER_BYTES:
+        return None
+    if header[:4] == DTS_EXTENSION:
+        long = fields >> 53 & 1
+        return Frame((fields >> 21 & 0xFFFFF if long else fields >> 29 & 0xFFFF) + 1, 0, 1)
+    rate = DTS_RATES_HZ.get(fields >> 26 & 15)
+    length = (fields >> 36 & 0x3FFF) + 1
+    if header[:4] != DTS_SYNC or rate is None or length < MIN_DTS_BYTES:
+        return None
+    return Frame(length, 32 * ((fields >> 50 & 0x7F) + 1), rate)
+
+
 def _mpeg(header: bytes) -> Frame | None:
     """A frame of Layer I or II."""
-    if len(header) < HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+    if len(header) < MIN_HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
     bitrate, rate, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
@@ -257,5 +325,6 @@ def _mpeg(header: bytes) -> Frame | None:
 STREAMS = (
     _Stream(_adts, b"\xff", ("aac",)),
     _Stream(_ac3, b"\x0b\x77", ("ac3", "eac3")),
+    _Stream(_dts, DTS_SYNC, ("dts",)),
     _Stream(_mpeg, b"\xff", ("mp3",)),
 )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -69,8 +72,12 @@ PROBE_BYTES = 2_000_000
 memory than it has bytes."""
 
 MAX_ALLOCATION = 1 << 26
-"""Most bytes that FFmpeg may allocate at once. The index of a small file may state millions of
+"""Most bytes that FFmpeg may allocate at once for a small file. Its index may state millions of
 packets, and FFmpeg would make room for all of them."""
+
+INDEX_FACTOR = 2
+"""A large file may need this multiple of its size for its index: 24 bytes for each packet, which
+has at least 13 bytes where it is speech."""
 
 
 class _CheckedFile:
@@ -129,10 +136,24 @@ class FFmpegReader:
         self, file: BinaryIO, name: str, deadline: Deadline, without: int | None = None
     ) -> None:
         self._name, self._deadline = name, deadline
-        _limit_allocations()
+        self._file = file
+        with ExitStack() as resources:
+            resources.enter_context(_allocations().allowed(INDEX_FACTOR * file_size(file)))
+            self._container = self._open(file)
+            self._stream = self._best_stream(without)
+            self._resources = resources.pop_all()
+        coded = self._stream.codec_context.name
+        self._lossy = not coded.startswith(LOSSLESS)
+        self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
+        self._decoded_seconds = 0.0
+        self._failed_seconds = 0.0
+        self._ended_early = ""
+        self._following: FFmpegReader | None = None
+
+    def _open(self, file: BinaryIO) -> InputContainer:
         try:
-            self._container: InputContainer = av.open(
-                _CheckedFile(file, deadline),
+            return av.open(
+                _CheckedFile(file, self._deadline),
                 metadata_errors="replace",
                 mode="r",
                 options={
@@ -142,16 +163,7 @@ class FFmpegReader:
                 },
             )
         except (av.FFmpegError, ValueError) as error:
-            raise AudioError(f"{name}: {_refusal(file, error)}") from error
-        self._file = file
-        self._stream = self._best_stream(without)
-        coded = self._stream.codec_context.name
-        self._lossy = not coded.startswith(LOSSLESS)
-        self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
-        self._decoded_seconds = 0.0
-        self._failed_seconds = 0.0
-        self._ended_early = ""
-        self._following: FFmpegReader | None = None
+            raise AudioError(f"{self._name}: {_refusal(file, error)}") from error
 
     def _best_stream(self, without: int | None) -> Any:
         """The audio stream that a player would choose."""
@@ -264,6 +276,12 @@ class FFmpegReader:
         self._following = self._open_following(position)
         if self._following is not None:
             yield from self._following.blocks()
+        size = file_size(self._file)
+        if not self._decoded_seconds and self._stream.frames > size:
+            raise AudioError(
+                f"{self._name}: its index states {self._stream.frames} packets of sound, more than "
+                f"its {size} bytes can hold; copy or record it again"
+            )
 
     def _pauses(self, before: int, position: int | None) -> bool:
         """Whether a transport stream holds much else between two packets."""
@@ -336,21 +354,44 @@ class FFmpegReader:
     def close(self) -> None:
         """Free the decoder; the file stays open."""
         self._container.close()
+        self._resources.close()
         if self._following is not None:
             self._following.close()
 
 
-@functools.cache
-def _limit_allocations() -> None:
-    """Set FFmpeg's own limit (``av_max_alloc``), which PyAV does not hand on.
+class _Allocations:
+    """FFmpeg's limit of one allocation (``av_max_alloc``), which PyAV does not hand on.
 
-    The libraries lie beside PyAV in its wheels. Where a system's FFmpeg is used instead, its
-    limit stays as it is.
+    All files that are open share it. The libraries lie beside PyAV in its wheels. Where a system's
+    FFmpeg is used instead, its limit stays as it is.
     """
-    package = Path(av.__file__).parent
-    folders = (package.parent / "av.libs", package / ".dylibs", package)
-    for library in (file for folder in folders for file in folder.glob("*avutil*")):
-        ctypes.CDLL(str(library)).av_max_alloc(ctypes.c_size_t(MAX_ALLOCATION))
+
+    def __init__(self) -> None:
+        package = Path(av.__file__).parent
+        folders = (package.parent / "av.libs", package / ".dylibs", package)
+        files = [file for folder in folders for file in folder.glob("*avutil*")]
+        self._libraries = [ctypes.CDLL(str(file)) for file in files]
+        self._wanted: list[int] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def allowed(self, n_bytes: int) -> Iterator[None]:
+        """Allow an allocation of so many bytes, or of `MAX_ALLOCATION`, while a file is open."""
+        self._set(self._wanted.append, n_bytes)
+        try:
+            yield
+        finally:
+            self._set(self._wanted.remove, n_bytes)
+
+    def _set(self, change: Callable[[int], None], n_bytes: int) -> None:
+        with self._lock:
+            change(n_bytes)
+            limit = min(max([MAX_ALLOCATION, *self._wanted]), sys.maxsize)
+            for library in self._libraries:
+                library.av_max_alloc(ctypes.c_size_t(limit))
+
+
+_allocations = functools.cache(_Allocations)
 
 
 def _is_music(frame: Any) -> bool:

@@ -192,6 +192,16 @@ class _Window:
             self.data, self.at = self.data[self.at :] + more, 0
 
 
+def starts_with_frames(data: bytes) -> bool:
+    """Whether two frames of Layer III follow each other at the start of `data`."""
+    match = HEADER_START.match(data)
+    kind = KINDS.get((match[0][1] >> 3 & 3, match[0][2] >> 2 & 3)) if match else None
+    if match is None or kind is None:
+        return False
+    end = kind.lengths[match[0][1:]]
+    return data[end : end + 1] == b"\xff" and data[end + 1 : end + 3] in kind.lengths
+
+
 def after_tags(file: BinaryIO, deadline: Deadline) -> int:
     """Position of the first byte after tags."""
     window = _Window(file, deadline)

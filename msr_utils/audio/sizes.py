@@ -92,14 +92,25 @@ def _samples(chunks: Iterable[Chunk], name: bytes, size: int) -> Overrun | None:
 
 def _matroska(file: BinaryIO, size: int) -> Overrun | None:
     """The segment, the second element, holds all audio."""
-    length, position = _vint(file, 4, size)
-    if length is None:
-        return None
-    position += length
-    if read_at(file, position, 4, size) != b"\x18\x53\x80\x67":
-        return None
-    stated, position = _vint(file, position + 4, size)
+    stated, position = matroska_segment(file, 0, size)
     return None if stated is None else Overrun(size - position, stated, "its segment")
+
+
+def matroska_segment(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
+    """Stated size of the segment of a Matroska file, and the position of its content.
+
+    The size is None if it is unknown; the position is 0 if there is no segment.
+    """
+    length, position = _vint(file, start + 4, size)
+    if length is None or read_at(file, position + length, 4, size) != b"\x18\x53\x80\x67":
+        return None, 0
+    return _vint(file, position + length + 4, size)
+
+
+def matroska_end(file: BinaryIO, start: int, size: int) -> int | None:
+    """End of the Matroska file that begins at `start`; None if it is not stated."""
+    stated, position = matroska_segment(file, start, size)
+    return None if stated is None else position + stated
 
 
 def _vint(file: BinaryIO, position: int, size: int) -> tuple[int | None, int]:

@@ -126,6 +126,45 @@ def damaged_contents(data: bytes) -> bytes:
     return bytes(changed)
 
 
+def mp3_in_wav(edit: Callable[[bytes], bytes] = bytes) -> Callable[[Path, Path], None]:
+    """An MP3 of variable bit rate as the samples of a WAV file, as old recorders write it."""
+
+    def make(source: Path, out: Path) -> None:
+        mp3 = out.with_name("samples.mp3")
+        run(f"ffmpeg -v error -y -i {source} -q:a 2 -write_xing 0 -id3v2_version 0 {mp3}")
+        data = edit(mp3.read_bytes())
+        described = struct.pack("<HHIIHHHHIHHH", 0x55, 2, RATE, 16000, 1, 0, 12, 1, 2, 417, 1, 1393)
+        chunks = b"WAVEfmt " + struct.pack("<I", len(described)) + described
+        chunks += b"data" + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+        out.write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+
+    return make
+
+
+def large_id3(data: bytes) -> bytes:
+    """Add a tag of more than 1 MB in front, as with a cover."""
+    return b"ID3\3\0\0" + bytes((0, 0x50, 0, 0)) + b"JPEG\xab\xcd\x0b\xff" * 163_840 + data
+
+
+def stated(mark: bytes, offset: int, size: bytes) -> Callable[[bytes], bytes]:
+    """Replace the size that stands so many bytes behind a mark."""
+
+    def edit(data: bytes) -> bytes:
+        at = data.index(mark) + offset
+        return data[:at] + size + data[at + len(size) :]
+
+    return edit
+
+
+STALE = (
+    ("au", "", stated(b".snd", 8, struct.pack(">I", 400_000))),
+    ("caf", "", stated(b"data", 4, struct.pack(">q", 400_004))),
+    ("w64", "", stated(b"data\xf3", 16, struct.pack("<Q", 400_024))),
+    ("rf64", "-rf64 always -f wav", stated(b"ds64", 16, struct.pack("<Q", 400_000))),
+)
+"""Formats whose headers state a size -> options of ffmpeg, and the edit that makes it too small."""
+
+
 def joined_late(data: bytes) -> bytes:
     """An Ogg radio station: the pages of the headers, then what was on."""
     pages, at = [], 0
@@ -334,6 +373,17 @@ FAULTS = [
     Case("opposite-in-part.wav", encode("-af \"aeval='val(0)|if(between(t,2,4),-val(0),val(0))':c=stereo\""), 6.0, r"cancel each other in the mono mix \(2 to 4 s\)", exact=False),
     Case("first-packet.m4a", edited("-c:a aac -b:a 128k", "m4a", lambda d: d[:50] + b"U" * 300 + d[350:]), exact=False),
     Case("cut-start.ac3", edited("-c:a ac3 -b:a 192k", "ac3", lambda d: d[1000:]), 5.95, exact=False),
+    Case("vbr-in.wav", mp3_in_wav(), 6.03, exact=False),
+    Case("damaged-in.wav", mp3_in_wav(in_the_middle(NOISE, True)), 5.95, "are no audio; skipped", exact=False),
+    Case("half-in.wav", lambda source, out: mp3_in_wav()(source, out) or out.write_bytes(out.read_bytes()[:50_000]), 4.65, "bytes of samples are there", exact=False),
+    Case("cover.aac", edited("-c:a aac -f adts", "aac", large_id3), 6.04, exact=False),
+    Case("cover.ac3", edited("-c:a ac3", "ac3", large_id3), 6.03, exact=False),
+    Case("cover.dts", edited("-t 2 -c:a dca -strict -2 -f dts", "dts", large_id3), 2.0, exact=False),
+    Case("cover.amr", lambda source, out: encode_amr(source, out) or out.write_bytes(large_id3(out.read_bytes())), 6.0, exact=False),
+    Case("cut-start.dts", edited("-t 2 -c:a dca -strict -2 -f dts", "dts", lambda d: d[1000:]), 2.0, exact=False),
+    Case("noise-first.dts", edited("-t 2 -c:a dca -strict -2 -f dts", "dts", lambda d: NOISE * 6 + d), 2.0, "9600 bytes before its first frame are no audio", exact=False),
+    Case("half.dts", edited("-t 4 -c:a dca -strict -2 -f dts", "dts", lambda d: d[: len(d) // 2 + 300]), 2.0, "its last frame is not whole", exact=False),
+    *(Case(f"stale-size.{suffix}", edited(options, suffix, stale), 2.27, "states a wrong size: the last 6[0-9]{5} bytes", exact=False) for suffix, options, stale in STALE),
     Case("rate-changes.mp3", joined(encode("-b:a 128k -write_xing 0").replace("{out}", "{dir}/a.mp3"), encode("-ar 32000 -b:a 64k -write_xing 0").replace("{out}", "{dir}/b.mp3"), files="{dir}/a.mp3 {dir}/b.mp3"), 12.1, exact=False),
 ]  # fmt: skip
 """Files that are not as they should be, and can be decoded nevertheless."""
@@ -354,7 +404,7 @@ REFUSED = [
     Case("384k.wav", written(rate=384_000), None, "sample rate is 384000 Hz"),
     Case("384k.flac", encode("-c:a flac -ar 384000"), None, "sample rate is 384000 Hz"),
     Case("255-channels.wav", written(rate=8000, channels=255), None, "has 255 channels"),
-    Case("overstated-index.m4a", edited("-c:a aac", "m4a", overstated_index), None, "holds no audio samples"),
+    Case("overstated-index.m4a", edited("-c:a aac", "m4a", overstated_index), None, "its index states 200000000 packets of sound"),
     Case("unknown-codec.mkv", encode("-c:a g726 -ac 1 -ar 8000 -f matroska") , None, "coded as"),
     Case("half-alac.caf", edited("-c:a alac", "caf", lambda d: d[: len(d) // 2]), None, "the packet table at the end of a CAF file is missing"),
     Case("encrypted.mp4", encode("-t 1 -c:a aac -encryption_scheme cenc-aes-ctr -encryption_key 76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8"), None, "its sound is encrypted"),
@@ -381,6 +431,14 @@ WITHOUT_REFERENCE = (
     "noise.ac3",
     # ffmpeg 5 stops at a damaged beginning.
     "first-packet.m4a",
+    # ffmpeg 5 finds nothing behind so much that is no frame, and takes the stated size of AU for none.
+    "cover.aac",
+    "cover.ac3",
+    "cover.amr",
+    "cover.dts",
+    "noise-first.dts",
+    "stale-size.au",
+    "stale-size.w64",
 )
 """Files of which ffmpeg gives something else."""
 
@@ -437,8 +495,9 @@ def assert_decoded_whole(case: Case, path: Path) -> None:
     audio = AudioFile(path, sample_rate=None)
     samples = np.concatenate(list(audio))
     assert audio.facts.seconds == pytest.approx(case.seconds, abs=0.1)
-    expected, rate = reference(path)
-    if case.file not in WITHOUT_REFERENCE:
+    compared = case.file not in WITHOUT_REFERENCE
+    expected, rate = reference(path) if compared or case.exact else (samples, 0)
+    if compared:
         assert len(samples) == pytest.approx(len(expected), abs=FRAME)
         assert audio.facts.rate == rate
     if case.exact:
