@@ -22,8 +22,8 @@ from msr_utils.audio.chunks import (
     riff_chunks,
     w64_chunks,
 )
-from msr_utils.audio.elementary import count_stream, find_stream
-from msr_utils.audio.joined import begins_file, joined_files
+from msr_utils.audio.elementary import count_stream, find_stream, is_stream
+from msr_utils.audio.joined import begins_file, joined_files, part_behind
 from msr_utils.audio.mp3 import LOOKAHEAD_BYTES, Gap, after_tags, count_frames, starts_with_frames
 from msr_utils.audio.sizes import overrun
 from msr_utils.audio.source import Deadline, Defect, file_size
@@ -75,6 +75,9 @@ IEC 61937. Where music has them by chance, FFmpeg gives the same samples."""
 
 TAGS = (b"ID3", b"APETAGEX")
 """First bytes of tags before the first frame."""
+
+MAX_DEPTH = 8
+"""Parts of parts of a file are opened to this depth."""
 
 STREAM_CODES = (0x50, 0x55, 0x1600, 0x2000, 0x2001)
 """Codes of WAV for rows of frames: Layers I, II and III of MPEG audio, ADTS, AC-3 and DTS (RFC 2361
@@ -132,8 +135,9 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
         If it takes longer than the deadline allows.
     """
     head, size = file.read(12), file_size(file)
+    nested = getattr(file, "depth", 0) >= MAX_DEPTH
     parts, unread = joined_files(file, size, deadline)
-    if parts:
+    if parts and not nested:
         return _of_parts(parts, unread)
     if head.startswith(PCM_MAGICS) and head[8:] != b"AVI ":
         found = _examine_chunks(file, head, size)
@@ -142,12 +146,12 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
         found = _examine_ogg(file, deadline)
     elif head.startswith(TAGS) and (start := _tagged(file, size, deadline)):
         found = Container(simple=False, parts=((start, file_size(file)),))
-    elif head.startswith((*TAGS, b"\xff")):
+    elif head.startswith((*TAGS, b"\xff")) and not is_stream(file, 0, size):
         found = examine_mp3(file, deadline)
     elif not head.strip(b"\0"):
         found = _examine_zeros(file, deadline)
     else:
-        found = examine_frames(file, 0, deadline)
+        found = _examine_frames(file, deadline)
     missing = overrun(file, size)
     if missing is not None:
         what = f" of {missing.what}" if missing.what else ""
@@ -155,7 +159,7 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
         defect = Defect("cut short", f"the file is cut short: {cut}")
         found = replace(found, defects=(*found.defects, defect))
     file.seek(0)
-    return found
+    return replace(found, parts=()) if nested else found
 
 
 def _of_parts(parts: tuple[tuple[int, int], ...], unread: int) -> Container:
@@ -193,11 +197,13 @@ def _examine_zeros(file: BinaryIO, deadline: Deadline) -> Container:
 def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     """Count the frames of an MP3 file and tell what is wrong with it."""
     size = file_size(file)
-    if (end := before_tags(file, size)) < size - ID3V1_BYTES:
+    if size - (end := before_tags(file, size)) not in (0, ID3V1_BYTES):
         return Container(simple=False, parts=((0, end),))
     frames = count_frames(file, deadline)
     if frames is None:
-        return examine_frames(file, after_tags(file, deadline), deadline)
+        return Container(simple=False)
+    if parts := _behind_frames(file, size, frames.gaps, size - frames.trailing_bytes):
+        return Container(simple=False, parts=parts)
     seconds_per_byte = frames.all_seconds / max(frames.n_bytes, 1)
     defects = tuple(_gap_defects(frames.gaps, seconds_per_byte))
     return Container(
@@ -211,15 +217,17 @@ def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     )
 
 
-def examine_frames(file: BinaryIO, start: int, deadline: Deadline) -> Container:
-    """Count the frames of a stream without a container, from `start` on."""
+def _examine_frames(file: BinaryIO, deadline: Deadline) -> Container:
+    """Count the frames of a stream without a container."""
     size = file_size(file)
-    frames = count_stream(file, start, size, deadline)
+    frames = count_stream(file, 0, size, deadline)
     if frames is None:
         return Container(simple=False)
     if (end := before_tags(file, size)) < size:
         # FFmpeg would take the tag for the end of the last frame.
         return Container(simple=False, parts=((0, end),))
+    if parts := _behind_frames(file, size, frames.gaps, frames.end):
+        return Container(simple=False, parts=parts)
     defects = tuple(_gap_defects(frames.gaps, frames.seconds / max(frames.n_bytes, 1)))
     return Container(
         simple=False,
@@ -227,6 +235,15 @@ def examine_frames(file: BinaryIO, start: int, deadline: Deadline) -> Container:
         demuxers=frames.demuxers,
         defects=defects if frames.complete else (*defects, LAST_FRAME),
     )
+
+
+def _behind_frames(
+    file: BinaryIO, size: int, gaps: Sequence[Gap], end: int
+) -> tuple[tuple[int, int], ...]:
+    """Two parts if another file follows the frames, or stands between them; otherwise none."""
+    starts = [gap.start for gap in gaps if gap.time_s] + [end]
+    start = next((s for s in starts if part_behind(file, s, size) is not None), None)
+    return ((0, start), (part_behind(file, start, size) or start, size)) if start else ()
 
 
 def examine_damaged_start(file: BinaryIO) -> Container:
@@ -298,8 +315,11 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
     # Several streams may lie beside each other, as in a video.
     simple = len(page_numbers) == 1 and len(starts) == 1 and not late
     parts = tuple(zip(starts, [*starts[1:], position], strict=True)) if len(starts) > 1 else ()
+    size = file_size(file)
+    if ended and (behind := part_behind(file, position, size)) is not None:
+        return Container(simple=False, parts=(*(parts or ((0, position),)), (behind, size)))
     if ended:  # Tags or zeros may follow the end of the stream.
-        rest = file_size(file) - position
+        rest = size - position
         return Container(simple, parts=parts or (((0, position),) if rest else ()))
     cut = Defect("cut short", "the file is cut short: no page ends its stream")
     return Container(simple, defects=(cut,), parts=parts)
@@ -318,7 +338,7 @@ def _examine_chunks(file: BinaryIO, head: bytes, size: int) -> Container:
     if samples is None:
         return Container(simple=True)
     there = size - samples.content
-    known = 0 < samples.length < UNKNOWN_CHUNK_SIZE or head.startswith(LARGE_MAGICS)
+    known = 0 < samples.length < (1 << 62 if head.startswith(LARGE_MAGICS) else UNKNOWN_CHUNK_SIZE)
     defects: tuple[Defect, ...] = ()
     if there < samples.length:
         cut = f"{there} of {samples.length} bytes of samples are there"

@@ -169,7 +169,7 @@ def count_stream(file: BinaryIO, start: int, size: int, deadline: Deadline) -> F
             found, attempts = _next_frame(stream, file, position, size, attempts, deadline)
             if found is None:
                 break
-            gaps.append(Gap(seconds, found - position))
+            gaps.append(Gap(seconds, found - position, position))
             position = found
             continue
         if position + frame.n_bytes > size:
@@ -182,9 +182,9 @@ def count_stream(file: BinaryIO, start: int, size: int, deadline: Deadline) -> F
     return Frames(seconds, n_bytes, tuple(gaps), complete, end, demuxers)
 
 
-def is_stream(file: BinaryIO, position: int, size: int) -> bool:
-    """Whether frames of a known stream begin at a position."""
-    return any(_follow(stream.read, file, position, size) for stream in STREAMS)
+def is_stream(file: BinaryIO, position: int, size: int, count: int = 2) -> bool:
+    """Whether so many frames of a known stream follow each other from a position on."""
+    return any(_follow(stream.read, file, position, size, count) for stream in STREAMS)
 
 
 def find_stream(file: BinaryIO, size: int) -> tuple[int, bool]:

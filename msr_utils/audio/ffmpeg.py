@@ -22,6 +22,7 @@ from msr_utils.audio.formats import (
     FORMAT_NAMES,
     unreadable_format,
 )
+from msr_utils.audio.joined import find_file
 from msr_utils.audio.source import (
     MAX_CHANNELS,
     MAX_LOSSY_PEAK,
@@ -291,13 +292,20 @@ class FFmpegReader:
         return pause_s > PAUSE_S and position - before > MIN_FOLLOWING_BYTES
 
     def _open_following(self, position: int) -> FFmpegReader | None:
-        """Another stream that goes on behind the last packet, as in joined recordings of TV."""
-        size = file_size(self._file)
-        if self.demuxer != "mpegts" or size - position < MIN_FOLLOWING_BYTES:
+        """What goes on behind the last packet: a stream of joined recordings of TV, or a file."""
+        size, without = file_size(self._file), self._stream.id
+        if size - position < MIN_FOLLOWING_BYTES:
             return None
-        rest = cast(BinaryIO, FilePart(self._file, position, size))
+        start: int | None = None
+        if self.demuxer == "mpegts":
+            start = position
+        elif self.demuxer == "flac":  # its last packet goes to the end of the file
+            start, without = find_file(self._file, position, size), None
+        if start is None:
+            return None
+        rest = cast(BinaryIO, FilePart(self._file, start, size))
         try:
-            return FFmpegReader(rest, self._name, self._deadline, self._stream.id)
+            return FFmpegReader(rest, self._name, self._deadline, without)
         except AudioError:  # A picture may last longer than its sound.
             return None
 

@@ -11,6 +11,7 @@ WavPack: wavpack.com, WavPack 4 & 5 Binary File / Block Format.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable
 from typing import BinaryIO
@@ -28,7 +29,7 @@ from msr_utils.audio.chunks import (
     riff_chunks,
     w64_chunks,
 )
-from msr_utils.audio.elementary import is_stream
+from msr_utils.audio.elementary import SURE_FRAMES, is_stream
 from msr_utils.audio.mp3 import LOOKAHEAD_BYTES, starts_with_frames
 from msr_utils.audio.sizes import matroska_end
 from msr_utils.audio.source import Deadline
@@ -43,6 +44,10 @@ FIRST_BYTES = (
 )  # fmt: skip
 """First four bytes of formats that may follow another file."""
 
+SEARCH_BYTES = 1 << 18
+"""No frame of a format without a stated end has more bytes."""
+
+FRAME_START = re.compile(rb"\xff[\xe2-\xff]|\x0b\x77|\x7f\xfe\x80\x01")
 FRAME_STARTS = (b"\xff", b"\x0b\x77", b"\x7f\xfe")
 """First bytes of a frame of MPEG audio, AAC, AC-3 and DTS."""
 
@@ -98,6 +103,27 @@ def begins_file(file: BinaryIO, position: int, size: int) -> bool:
         return False
     frames = read_at(file, position, LOOKAHEAD_BYTES, size)
     return starts_with_frames(frames) or is_stream(file, position, size)
+
+
+def find_file(file: BinaryIO, start: int, size: int) -> int | None:
+    """Position of a file behind the last frame of another, which begins at `start`."""
+    data = read_at(file, start, SEARCH_BYTES, size)
+    starts = [data.find(magic, 1) for magic in (*FIRST_BYTES, *ID3_STARTS, b"#!AMR")]
+    starts.append(data.find(b"ftyp", 5) - 4)
+    found = [start + at for at in starts if at > 0]
+    for match in FRAME_START.finditer(data, 1):
+        at = start + match.start()
+        frames = data[match.start() : match.start() + SURE_FRAMES * LOOKAHEAD_BYTES]
+        if starts_with_frames(frames, SURE_FRAMES) or is_stream(file, at, size, SURE_FRAMES):
+            found.append(at)
+            break
+    return min(found, default=None)
+
+
+def part_behind(file: BinaryIO, end: int, size: int) -> int | None:
+    """Position of another file behind a row of frames and a tag; None if there is none."""
+    start = after_tag(file, end, size)
+    return start if 0 < start < size and begins_file(file, start, size) else None
 
 
 def _end(file: BinaryIO, start: int, size: int) -> int | None:

@@ -61,10 +61,13 @@ class Gap:
     time_s : float
         Length of the audio before them.
     n_bytes : int
+    start : int
+        Position in the file.
     """
 
     time_s: float
     n_bytes: int
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -192,14 +195,17 @@ class _Window:
             self.data, self.at = self.data[self.at :] + more, 0
 
 
-def starts_with_frames(data: bytes) -> bool:
-    """Whether two frames of Layer III follow each other at the start of `data`."""
+def starts_with_frames(data: bytes, count: int = 2) -> bool:
+    """Whether so many frames of Layer III follow each other at the start of `data`."""
     match = HEADER_START.match(data)
     kind = KINDS.get((match[0][1] >> 3 & 3, match[0][2] >> 2 & 3)) if match else None
-    if match is None or kind is None:
-        return False
-    end = kind.lengths[match[0][1:]]
-    return data[end : end + 1] == b"\xff" and data[end + 1 : end + 3] in kind.lengths
+    at = 0
+    for _ in range(count):
+        size = kind.lengths.get(data[at + 1 : at + 3]) if kind else None
+        if size is None or data[at : at + 1] != b"\xff":
+            return False
+        at += size
+    return True
 
 
 def after_tags(file: BinaryIO, deadline: Deadline) -> int:
@@ -235,7 +241,7 @@ def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
     kind = _find_frame(window, attempts)
     if kind is None:
         return None
-    gaps = [Gap(0.0, window.position - before)] if window.position > before else []
+    gaps = [Gap(0.0, window.position - before, before)] if window.position > before else []
     first = kind
     stated, added = _length_tag(window.data[window.at : window.at + 400])
     count, seconds, complete, uniform, n_bytes = 0, 0.0, True, True, 0
@@ -258,7 +264,7 @@ def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
             break
         found = _find_frame(window, attempts)
         if window.position > start and (found is not None or rest.strip(b"\0")):
-            gaps.append(Gap(seconds, window.position - start))
+            gaps.append(Gap(seconds, window.position - start, start))
         if found is None:
             complete = window.ended
             break

@@ -22,6 +22,9 @@ APE_BYTES = 32
 LYRICS_END_BYTES = 15
 """Bytes at the end of a Lyrics3v2 tag: its size in six digits, then ``LYRICS200``."""
 
+MAX_LYRICS_BYTES = 5100 + 20
+"""Most bytes of a Lyrics3 tag of version 1."""
+
 MAX_TRAILING_TAGS = 8
 
 
@@ -37,8 +40,8 @@ def after_tag(file: BinaryIO, position: int, size: int) -> int:
 def before_tags(file: BinaryIO, size: int) -> int:
     """Position of the first of the tags at the end of a file; its size if there is none.
 
-    ID3v1, Lyrics3v2 (id3.org), APEv2 and ID3v2 with a footer (id3.org: ID3v2.4, section 3.4) are
-    known. Decoders of rows of frames take their contents for frames.
+    ID3v1, Lyrics3, APEv2 and ID3v2 with a footer are known. Decoders of rows of frames take their
+    contents for frames.
     """
     end = size
     for _ in range(MAX_TRAILING_TAGS):
@@ -59,6 +62,9 @@ def _tag_before(file: BinaryIO, end: int) -> int:
     if foot.startswith(b"APETAGEX"):
         length, flags = struct.unpack("<I4xI", foot[12:24])
         return int(length) + (APE_BYTES if flags & 0x80000000 else 0)
+    if foot.endswith(b"LYRICSEND"):  # version 1, which states no size
+        text = read_at(file, max(end - MAX_LYRICS_BYTES, 0), min(MAX_LYRICS_BYTES, end), end)
+        return len(text) - at if (at := text.rfind(b"LYRICSBEGIN")) >= 0 else 0
     if foot.endswith(b"LYRICS200") and foot[-LYRICS_END_BYTES:-9].isdigit():
         return int(foot[-LYRICS_END_BYTES:-9]) + LYRICS_END_BYTES
     if foot[-10:-7] == b"3DI" and max(foot[-4:]) < 0x80:

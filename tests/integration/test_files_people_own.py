@@ -181,6 +181,8 @@ APE_TAG += struct.pack("<2I", 86, 0) + b"Title" + bytes(87) + APE_TAG.replace(b"
 
 NOISE = np.random.default_rng(0).bytes(1600)
 
+TAG = b"TAG" + b"Song".ljust(30, b"\0") + b"Artist".ljust(95, b"\0")
+
 
 def ape_tag(header: bool, after: bytes = b"") -> Callable[[bytes], bytes]:
     """Add an APEv2 tag with a cover of 20 KB at the end; its header is optional."""
@@ -348,6 +350,8 @@ FAULTS = [
     Case("mono-then-stereo.mp3", joined(encode("-ac 1 -b:a 96k -write_xing 0 -id3v2_version 0").replace("{out}", "{dir}/m.mp3"), encode("-b:a 128k -write_xing 0 -id3v2_version 0").replace("{out}", "{dir}/s.mp3"), files="{dir}/m.mp3 {dir}/s.mp3"), 12.06, exact=False),
     Case("bytes-behind.mp3", edited("-b:a 128k -write_xing 0", "mp3", lambda d: d + bytes(2000)), 6.03),
     Case("lyrics.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"LYRICSBEGIN" + b"la " * 2000 + b"006000LYRICS200")),
+    Case("old-lyrics.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"LYRICSBEGIN" + b"la \xff\xfb\x90d" * 700 + b"LYRICSEND" + TAG)),
+    Case("ape-short.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"Title\0APETAGEX" + struct.pack("<4I8x", 1000, 38, 1, 0))),
     Case("ape-end.mp3", edited("-b:a 128k", "mp3", ape_tag(True))),
     Case("ape-footer.mp3", edited("-q:a 2", "mp3", ape_tag(False, b"TAG" + bytes(125)))),
     Case("id3-end.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"ID3\4\0\x10\0\0\x0f\x50" + NOISE[:1000] * 2 + b"3DI\4\0\x10\0\0\x0f\x50")),
@@ -573,7 +577,41 @@ def test_files_that_follow_each_other_are_decoded_one_after_the_other(suffix, mu
     assert audio.warnings == ()
 
 
-TAG = b"TAG" + b"Song".ljust(30, b"\0") + b"Artist".ljust(95, b"\0")
+FOLLOWED = ("mp3", "flac", "ogg", "mka", "m4a", "wma", "wv", "caf", "aac", "ac3", "mp2", "wav")
+
+
+@pytest.fixture(scope="module")
+def short_files(music_file, tmp_path_factory) -> dict[str, bytes]:
+    """Files of half a second in several formats."""
+    folder = tmp_path_factory.mktemp("short")
+    for suffix in FOLLOWED:
+        path = folder / f"short.{suffix}"
+        run(
+            encode("-t 0.5 -id3v2_version 0" if suffix == "mp3" else "-t 0.5").format(
+                **{"in": music_file, "out": path}
+            )
+        )
+    return {suffix: (folder / f"short.{suffix}").read_bytes() for suffix in FOLLOWED}
+
+
+@pytest.mark.parametrize("suffix", FOLLOWED)
+def test_a_file_of_another_format_behind_the_end_is_decoded(suffix, short_files):
+    other = "aac" if suffix == "mp3" else "mp3"
+    first, second = (decode.load(io.BytesIO(short_files[name])) for name in (suffix, other))
+    audio = AudioFile(io.BytesIO(short_files[suffix] + short_files[other]))
+    both = np.concatenate(list(audio))
+    assert len(both) == pytest.approx(len(first) + len(second), abs=2)
+    inside = len(second) - 100  # The resampler goes on over the joint.
+    np.testing.assert_allclose(both[-inside:], second[-inside:], atol=1e-3)
+    assert not any("damaged" in warning for warning in audio.warnings)
+
+
+def test_files_of_many_formats_follow_each_other(short_files):
+    names = ("mp3", "wav", "m4a", "ogg", "aac", "wv", "mka")
+    seconds = sum(decode.inspect(io.BytesIO(short_files[name])).seconds for name in names)
+    facts = decode.inspect(io.BytesIO(b"".join(short_files[name] for name in names)))
+    assert facts.seconds == pytest.approx(seconds, abs=1e-6)
+    assert facts.defects == ()
 
 
 @pytest.mark.parametrize("suffix", [*TWICE, "flac", "opus", "mka", "aac", "ac3", "mp2"])
