@@ -423,7 +423,8 @@ def missing_index(file: BinaryIO) -> str:
     """
     size = file_size(file)
     head = read_at(file, 0, 8, size)
-    if head[4:] == b"ftyp" and all(box.name != b"moov" for box in mp4_boxes(file, 0, size)):
+    boxes = {box.name for box in mp4_boxes(file, 0, size)}  # QuickTime needs no ``ftyp``.
+    if (head[4:] == b"ftyp" or b"mdat" in boxes) and b"moov" not in boxes:
         return "the index at the end of an MP4 file"
     if head.startswith(b"caff"):
         found = {chunk.name: chunk for chunk in caf_chunks(file, 0, size)}

@@ -268,6 +268,7 @@ FORMATS = [
     Case("16.aif", encode("-f aiff")),
     Case("little-endian.aifc", encode("-c:a pcm_s16le -f aiff")),
     Case("float.aifc", encode("-c:a pcm_f32be -f aiff")),
+    Case("amiga.8svx", written(format="SVX"), 2.0, exact=False),
     Case("sun.au", encode("")),
     Case("mulaw.au", encode("-c:a pcm_mulaw")),
     Case("core.caf", encode("")),
@@ -412,6 +413,9 @@ REFUSED = [
     Case("unknown-codec.mkv", encode("-c:a g726 -ac 1 -ar 8000 -f matroska") , None, "coded as"),
     Case("half-alac.caf", edited("-c:a alac", "caf", lambda d: d[: len(d) // 2]), None, "the packet table at the end of a CAF file is missing"),
     Case("encrypted.mp4", encode("-t 1 -c:a aac -encryption_scheme cenc-aes-ctr -encryption_key 76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8"), None, "its sound is encrypted"),
+    Case("cut-old.mov", edited("-c:a pcm_s16le", "mov", lambda d: d.replace(b"ftyp", b"skip", 1)[: len(d) // 2]), None, "the index at the end of an MP4 file is missing"),
+    Case("flash.flv", encode("-c:a libmp3lame"), None, "is Flash video, which cannot be decoded here"),
+    Case("broadcast.mxf", LAVFI + "testsrc=d=1:r=25:s=64x48 -i {in} -ar 48000 -t 1 -c:v mpeg2video -c:a pcm_s16le {out}", None, "is MXF, which cannot be decoded here"),
     Case("dsd.dsf", raw(b"DSD " + bytes(5000)), None, "is DSD, which cannot be decoded here"),
     Case("midi.mid", raw(b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff/\0"), None, "not audio that can be decoded"),
 ]  # fmt: skip
