@@ -23,6 +23,7 @@ from msr_utils.audio.chunks import (
     w64_chunks,
 )
 from msr_utils.audio.elementary import count_stream, find_stream, is_stream
+from msr_utils.audio.endings import cut_unit
 from msr_utils.audio.joined import begins_file, joined_files, part_behind
 from msr_utils.audio.mp3 import LOOKAHEAD_BYTES, Gap, after_tags, count_frames, starts_with_frames
 from msr_utils.audio.sizes import overrun
@@ -152,6 +153,9 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
         found = _examine_zeros(file, deadline)
     else:
         found = _examine_frames(file, deadline)
+        if unit := cut_unit(file, size, deadline):
+            cut = Defect("cut short", f"the file is cut short: its last {unit} is not whole")
+            found = replace(found, defects=(*found.defects, cut))
     missing = overrun(file, size)
     if missing is not None:
         what = f" of {missing.what}" if missing.what else ""
@@ -228,11 +232,17 @@ def _examine_frames(file: BinaryIO, deadline: Deadline) -> Container:
         return Container(simple=False, parts=((0, end),))
     if parts := _behind_frames(file, size, frames.gaps, frames.end):
         return Container(simple=False, parts=parts)
-    defects = tuple(_gap_defects(frames.gaps, frames.seconds / max(frames.n_bytes, 1)))
+    if "amr" in frames.demuxers and frames.complete and frames.end < size:
+        text = f"{size - frames.end} bytes behind its last frame are no audio; skipped"
+        defect = Defect("damaged", f"the file is damaged: {text}")
+        return Container(simple=False, defects=(defect,), parts=((0, frames.end),))
+    seconds_per_byte = frames.seconds / max(frames.n_bytes, 1)
+    defects = tuple(_gap_defects(frames.gaps, seconds_per_byte))
     return Container(
         simple=False,
         seconds=frames.seconds,
         demuxers=frames.demuxers,
+        lost_seconds=sum(gap.n_bytes for gap in frames.gaps if gap.time_s) * seconds_per_byte,
         defects=defects if frames.complete else (*defects, LAST_FRAME),
     )
 
@@ -424,7 +434,8 @@ def missing_index(file: BinaryIO) -> str:
     size = file_size(file)
     head = read_at(file, 0, 8, size)
     boxes = {box.name for box in mp4_boxes(file, 0, size)}  # QuickTime needs no ``ftyp``.
-    if (head[4:] == b"ftyp" or b"mdat" in boxes) and b"moov" not in boxes:
+    whole = b"mdat" in boxes and b"moof" not in boxes
+    if (head[4:] == b"ftyp" or whole) and b"moov" not in boxes:
         return "the index at the end of an MP4 file"
     if head.startswith(b"caff"):
         found = {chunk.name: chunk for chunk in caf_chunks(file, 0, size)}

@@ -12,6 +12,8 @@ DTS: ETSI TS 102 114, sections 5.3 and 7.4. Layers I and II: ISO/IEC 11172-3, se
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
@@ -59,6 +61,10 @@ DTS_RATES_HZ = {
 }  # fmt: skip
 """Sample rates of DTS by their codes."""
 
+AMR_BYTES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 1, 1, 1, 1, 1, 1, 1)
+AMR_WB_BYTES = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 1, 1, 1, 1, 1, 1)
+"""Bytes of a frame by its type."""
+
 DTS_SYNC = b"\x7f\xfe\x80\x01"
 DTS_EXTENSION = b"\x64\x58\x20\x25"
 MIN_DTS_BYTES = 96
@@ -94,11 +100,13 @@ class Frame(NamedTuple):
 
 
 class _Stream(NamedTuple):
-    """A format: the reader of its headers, their first bytes, and FFmpeg's demuxers for it."""
+    """A format: the reader of its headers, how they begin, FFmpeg's demuxers for it, and
+    the number of frames in a row that are no chance."""
 
     read: Callable[[bytes], Frame | None]
-    sync: bytes
+    start: re.Pattern[bytes]
     demuxers: tuple[str, ...]
+    sure: int = 2
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ def count_stream(file: BinaryIO, start: int, size: int, deadline: Deadline) -> F
     ----------
     file : binary file
     start : int
-        Position of the first frame, in bytes.
+        Position of the first frame, in bytes, or of the mark that begins a file of AMR.
     size : int
         Size of the file in bytes.
     deadline : Deadline
@@ -151,6 +159,12 @@ def count_stream(file: BinaryIO, start: int, size: int, deadline: Deadline) -> F
         If it takes longer than the deadline allows.
     """
     stream = next((s for s in STREAMS if _follow(s.read, file, start, size)), None)
+    if start == 0 and stream is None:
+        mark, stream = next(
+            (found for found in SPEECH.items() if read_at(file, 0, 9, size).startswith(found[0])),
+            (b"", None),
+        )
+        start = len(mark)
     if stream is None:
         return None
     read, demuxers = stream.read, stream.demuxers
@@ -199,15 +213,12 @@ def find_stream(file: BinaryIO, size: int) -> tuple[int, bool]:
     """
     data = read_at(file, 0, SEARCH_BYTES, size)
     for stream in STREAMS:
-        at = data.find(stream.sync, 1)
-        for _ in range(MAX_FIRST_ATTEMPTS):
-            if at < 0:
-                break
+        for match in itertools.islice(stream.start.finditer(data, 1), MAX_FIRST_ATTEMPTS):
+            at = match.start()
             frame = stream.read(data[at : at + HEADER_BYTES])
             if frame is not None and _follow(stream.read, file, at, size, SURE_FRAMES):
                 whole = stream.read(data[:HEADER_BYTES]) is not None
                 return at, not whole and at < 2 * frame.n_bytes
-            at = data.find(stream.sync, at + 1)
     return 0, False
 
 
@@ -250,16 +261,12 @@ def _next_frame(
     while position < size:
         deadline.check()
         data = read_at(file, position, SEARCH_BYTES + HEADER_BYTES, size)
-        at = data.find(stream.sync)
-        while 0 <= at < SEARCH_BYTES:
-            frame = stream.read(data[at : at + HEADER_BYTES])
-            if frame is not None:
-                attempts -= 1
-                if attempts < 0:
-                    return None, attempts
-                if _follow(stream.read, file, position + at, size):
-                    return position + at, attempts
-            at = data.find(stream.sync, at + 1)
+        for match in stream.start.finditer(data, 0, SEARCH_BYTES + 3):
+            attempts -= 1
+            if attempts < 0:
+                return None, attempts
+            if _follow(stream.read, file, position + match.start(), size, stream.sure):
+                return position + match.start(), attempts
         position += SEARCH_BYTES
     return None, attempts
 
@@ -322,9 +329,39 @@ def _mpeg(header: bytes) -> Frame | None:
     return Frame(144 * bits // hz + padding, 1152, hz)
 
 
+def _amr(header: bytes) -> Frame | None:
+    """A frame of AMR. Zeros look like a damaged one."""
+    return _speech(header, AMR_BYTES)
+
+
+def _amr_wb(header: bytes) -> Frame | None:
+    """A frame of AMR-WB."""
+    return _speech(header, AMR_WB_BYTES)
+
+
+def _speech(header: bytes, lengths: tuple[int, ...]) -> Frame | None:
+    """A frame of 20 ms; the rate stands for any."""
+    if not header or header[0] & 0x83 or not (header[0] & 4 or any(header[1:])):
+        return None
+    return Frame(lengths[header[0] >> 3], 160, 8000)
+
+
 STREAMS = (
-    _Stream(_adts, b"\xff", ("aac",)),
-    _Stream(_ac3, b"\x0b\x77", ("ac3", "eac3")),
-    _Stream(_dts, DTS_SYNC, ("dts",)),
-    _Stream(_mpeg, b"\xff", ("mp3",)),
+    _Stream(_adts, re.compile(rb"\xff[\xf0\xf1\xf8\xf9]"), ("aac",)),
+    _Stream(_ac3, re.compile(rb"\x0b\x77"), ("ac3", "eac3")),
+    _Stream(_dts, re.compile(re.escape(DTS_SYNC)), ("dts",)),
+    _Stream(_mpeg, re.compile(rb"\xff[\xf4-\xf7\xfc-\xff][\x10-\xef]"), ("mp3",)),
 )
+
+SPEECH = {
+    b"#!AMR\n": _Stream(
+        _amr, re.compile(rb"[\x04\x0c\x14\x1c\x24\x2c\x34\x3c\x44\x7c]"), ("amr",), SURE_FRAMES
+    ),
+    b"#!AMR-WB\n": _Stream(
+        _amr_wb,
+        re.compile(rb"[\x04\x0c\x14\x1c\x24\x2c\x34\x3c\x44\x4c\x74\x7c]"),
+        ("amr",),
+        SURE_FRAMES,
+    ),
+}
+"""Formats that begin with a mark of their own."""

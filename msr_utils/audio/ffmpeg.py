@@ -52,6 +52,12 @@ MAX_FRAME_SAMPLES = 1 << 20
 EXACT_LENGTHS = ("flac", "mov", "matroska", "wv", "ape", "tta")
 """Demuxers whose stated length is exact. The others estimate it from the size of the file."""
 
+LOSSLESS_FILES = ("flac", "wv", "ape", "tta")
+"""Demuxers of files that hold each sample that they state."""
+
+MAX_ROUNDING_S = 0.01
+"""Lengths of the same samples differ by less."""
+
 MIN_FOLLOWING_BYTES = 1 << 14
 """Fewer bytes behind the last packet of a transport stream hold no other recording."""
 
@@ -61,6 +67,10 @@ recording may lie between them."""
 
 LOSSLESS = ("pcm_", "wavpack", "flac", "alac", "ape", "tta", "truehd", "mlp", "wmalossless")
 """First letters of FFmpeg's names of codecs that keep samples of any size."""
+
+CHECKED = ("flac", "tta")
+"""Codecs whose frames have a checksum that FFmpeg compares only if it is told to. A frame with a
+wrong one is left out. The checksums of AC-3 are not compared: not all encoders write them right."""
 
 MAX_PLANES = 7
 """Most planes of a frame that PyAV hands over. With more, it reads beyond the end of a table."""
@@ -145,6 +155,7 @@ class FFmpegReader:
             self._resources = resources.pop_all()
         coded = self._stream.codec_context.name
         self._lossy = not coded.startswith(LOSSLESS)
+        self._min_gap_s = MAX_ROUNDING_S if self.demuxer in LOSSLESS_FILES else MIN_GAP_S
         self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
         self._decoded_seconds = 0.0
         self._failed_seconds = 0.0
@@ -184,6 +195,8 @@ class FFmpegReader:
         if context.sample_rate and context.layout.nb_channels:
             check_format(context.sample_rate, context.layout.nb_channels, self._name)
         context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
+        if coded in CHECKED:
+            context.options = {**context.options, "err_detect": "crccheck+explode"}
         context.thread_count = 1  # Files are the unit of parallel work.
         return stream
 
@@ -268,7 +281,7 @@ class FFmpegReader:
                 time_s = frame.time
                 if time_s is None:
                     time_s = expected_s
-                elif expected_s is not None and time_s - expected_s > MIN_GAP_S:
+                elif expected_s is not None and time_s - expected_s > self._min_gap_s:
                     self._lost.append((expected_s, time_s - expected_s))
                 if time_s is not None:
                     expected_s = time_s + seconds
@@ -350,6 +363,11 @@ class FFmpegReader:
                     "damaged", f"the file is damaged: its end cannot be read ({self._ended_early})"
                 )
             )
+        if self.demuxer in LOSSLESS_FILES and self._following is None and not self._ended_early:
+            lacking_s = (self.stated_seconds or 0.0) - self._decoded_seconds - self.lost_seconds
+            if lacking_s > MAX_ROUNDING_S:
+                text = f"the file is cut short: its last {lacking_s:.2f} s are missing"
+                found.append(Defect("cut short", text))
         return found + (self._following.defects() if self._following is not None else [])
 
     def _all_came(self) -> bool:

@@ -16,6 +16,7 @@ from msr_utils.audio.chunks import (
     W64_DATA,
     Chunk,
     asf_objects,
+    au_chunks,
     caf_chunks,
     mp4_boxes,
     read_at,
@@ -71,6 +72,8 @@ def overrun(file: BinaryIO, size: int) -> Overrun | None:
         found = _samples(w64_chunks(file, 0, size), W64_DATA, size)
     elif head.startswith(b"caff"):
         found = _samples(caf_chunks(file, 0, size), b"data", size)
+    elif head.startswith(b".snd"):
+        found = _samples(au_chunks(file, 0, size), b"data", size)
     elif head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         found = Overrun(size - 8, int.from_bytes(head[4:8], "little"))
     elif head.startswith(b"\x1a\x45\xdf\xa3"):
@@ -101,10 +104,10 @@ def matroska_segment(file: BinaryIO, start: int, size: int) -> tuple[int | None,
 
     The size is None if it is unknown; the position is 0 if there is no segment.
     """
-    length, position = _vint(file, start + 4, size)
+    length, position = vint(file, start + 4, size)
     if length is None or read_at(file, position + length, 4, size) != b"\x18\x53\x80\x67":
         return None, 0
-    return _vint(file, position + length + 4, size)
+    return vint(file, position + length + 4, size)
 
 
 def matroska_end(file: BinaryIO, start: int, size: int) -> int | None:
@@ -113,7 +116,7 @@ def matroska_end(file: BinaryIO, start: int, size: int) -> int | None:
     return None if stated is None else position + stated
 
 
-def _vint(file: BinaryIO, position: int, size: int) -> tuple[int | None, int]:
+def vint(file: BinaryIO, position: int, size: int) -> tuple[int | None, int]:
     """A size of variable length, and the position behind it (RFC 8794, section 6).
 
     The size is None if it is unknown or damaged.

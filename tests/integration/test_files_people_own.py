@@ -219,6 +219,31 @@ def encode_amr(source: Path, out: Path) -> None:
         file.mux(stream.encode(None))
 
 
+def edited_amr(edit: Callable[[bytes], bytes]) -> Callable[[Path, Path], None]:
+    def make(source: Path, out: Path) -> None:
+        encode_amr(source, out)
+        out.write_bytes(edit(out.read_bytes()))
+
+    return make
+
+
+def piped_half(source: Path, out: Path) -> None:
+    """The first half of a stream whose segment has no stated size."""
+    run(f"ffmpeg -v error -y -i {source} -c:a libopus -f webm - | cat > {out}")
+    data = out.read_bytes()
+    out.write_bytes(data[: len(data) // 2 + 11])
+
+
+HALF = (
+    ("loas", "-c:a aac -f latm", 3.0, "frame"),
+    ("ts", "-c:a mp2 -f mpegts", 3.0, "packet"),
+    ("m2ts", "-c:a ac3 -f mpegts -mpegts_m2ts_mode 1", 3.0, "packet"),
+    ("vob", "-c:a ac3 -f vob", 3.0, "packet"),
+    ("mpg", "-c:a mp2 -f mpeg", 3.0, "packet"),
+)
+"""Suffix, options of ffmpeg, seconds of the first half, and what is not whole at its end."""
+
+
 def overstated_index(data: bytes) -> bytes:
     """An MP4 whose index states 200 million packets of one byte."""
     changed = bytearray(data)
@@ -384,11 +409,18 @@ FAULTS = [
     Case("cover.aac", edited("-c:a aac -f adts", "aac", large_id3), 6.04, exact=False),
     Case("cover.ac3", edited("-c:a ac3", "ac3", large_id3), 6.03, exact=False),
     Case("cover.dts", edited("-t 2 -c:a dca -strict -2 -f dts", "dts", large_id3), 2.0, exact=False),
-    Case("cover.amr", lambda source, out: encode_amr(source, out) or out.write_bytes(large_id3(out.read_bytes())), 6.0, exact=False),
+    Case("cover.amr", edited_amr(large_id3), 6.0, exact=False),
+    Case("half.amr", edited_amr(lambda d: d[: len(d) // 2 + 11]), 3.0, "its last frame is not whole", exact=False),
     Case("cut-start.dts", edited("-t 2 -c:a dca -strict -2 -f dts", "dts", lambda d: d[1000:]), 2.0, exact=False),
     Case("noise-first.dts", edited("-t 2 -c:a dca -strict -2 -f dts", "dts", lambda d: NOISE * 6 + d), 2.0, "9600 bytes before its first frame are no audio", exact=False),
     Case("half.dts", edited("-t 4 -c:a dca -strict -2 -f dts", "dts", lambda d: d[: len(d) // 2 + 300]), 2.0, "its last frame is not whole", exact=False),
     *(Case(f"stale-size.{suffix}", edited(options, suffix, stale), 2.27, "states a wrong size: the last 6[0-9]{5} bytes", exact=False) for suffix, options, stale in STALE),
+    *(Case(f"half.{suffix}", edited(options, suffix, lambda d: d[: len(d) // 2 + 11]), seconds, f"its last {unit} is not whole", exact=False) for suffix, options, seconds, unit in HALF),
+    Case("half-piped.webm", piped_half, 3.0, "its last block is not whole", exact=False),
+    Case("last-frame.flac", edited("-c:a flac", "flac", lambda d: d[:-2000]), 5.9, r"its last 0\.[01]\d s are missing", exact=False),
+    Case("last-samples.au", edited("", "au", lambda d: d[:-20_000]), 5.9, "bytes of samples are there", exact=False),
+    Case("zeros-behind.amr", edited_amr(lambda d: d + bytes(20_000)), 6.0, "20000 bytes behind its last frame are no audio", exact=False),
+    Case("set-bits-inside.aac", edited("-c:a aac -f adts", "aac", in_the_middle(b"\xff" * 3_000_000, False)), 4.4, "3000000 bytes after", exact=False),
     Case("rate-changes.mp3", joined(encode("-b:a 128k -write_xing 0").replace("{out}", "{dir}/a.mp3"), encode("-ar 32000 -b:a 64k -write_xing 0").replace("{out}", "{dir}/b.mp3"), files="{dir}/a.mp3 {dir}/b.mp3"), 12.1, exact=False),
 ]  # fmt: skip
 """Files that are not as they should be, and can be decoded nevertheless."""
@@ -445,6 +477,8 @@ WITHOUT_REFERENCE = (
     "cover.amr",
     "cover.dts",
     "noise-first.dts",
+    "zeros-behind.amr",
+    "set-bits-inside.aac",
     "stale-size.au",
     "stale-size.w64",
 )
