@@ -25,7 +25,14 @@ from msr_utils.audio.chunks import (
 from msr_utils.audio.elementary import count_stream, find_stream, is_stream
 from msr_utils.audio.endings import cut_unit
 from msr_utils.audio.joined import begins_file, joined_files, part_behind
-from msr_utils.audio.mp3 import LOOKAHEAD_BYTES, Gap, after_tags, count_frames, starts_with_frames
+from msr_utils.audio.mp3 import (
+    LOOKAHEAD_BYTES,
+    Gap,
+    after_tags,
+    count_frames,
+    free_format_seconds,
+    starts_with_frames,
+)
 from msr_utils.audio.sizes import overrun
 from msr_utils.audio.source import Deadline, Defect, file_size
 from msr_utils.audio.tags import ID3V1_BYTES, after_tag, before_tags
@@ -146,7 +153,7 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
         file.seek(0)
         found = _examine_ogg(file, deadline)
     elif head.startswith(TAGS) and (start := _tagged(file, size, deadline)):
-        found = Container(simple=False, parts=((start, file_size(file)),))
+        found = Container(simple=False, parts=((start, size),))
     elif head.startswith((*TAGS, b"\xff")) and not is_stream(file, 0, size):
         found = examine_mp3(file, deadline)
     elif not head.strip(b"\0"):
@@ -154,8 +161,8 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
     else:
         found = _examine_frames(file, deadline)
         if unit := cut_unit(file, size, deadline):
-            cut = Defect("cut short", f"the file is cut short: its last {unit} is not whole")
-            found = replace(found, defects=(*found.defects, cut))
+            text = f"the file is cut short: its last {unit} is not whole"
+            found = replace(found, defects=(*found.defects, Defect("cut short", text)))
     missing = overrun(file, size)
     if missing is not None:
         what = f" of {missing.what}" if missing.what else ""
@@ -204,8 +211,9 @@ def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     if size - (end := before_tags(file, size)) not in (0, ID3V1_BYTES):
         return Container(simple=False, parts=((0, end),))
     frames = count_frames(file, deadline)
-    if frames is None:
-        return Container(simple=False)
+    if frames is None:  # FFmpeg cannot decode the free format.
+        free_s = free_format_seconds(file, deadline)
+        return Container(simple=free_s is not None, seconds=free_s)
     if parts := _behind_frames(file, size, frames.gaps, size - frames.trailing_bytes):
         return Container(simple=False, parts=parts)
     seconds_per_byte = frames.all_seconds / max(frames.n_bytes, 1)

@@ -279,6 +279,8 @@ class FFmpegReader:
                     self._failed_seconds += seconds
                     continue
                 time_s = frame.time
+                if expected_s is None and self._failed_seconds and self._min_gap_s < MIN_GAP_S:
+                    expected_s = 0.0  # The first frame could not be decoded.
                 if time_s is None:
                     time_s = expected_s
                 elif expected_s is not None and time_s - expected_s > self._min_gap_s:
@@ -352,7 +354,8 @@ class FFmpegReader:
         if len(named) > MAX_NAMED_GAPS:
             more = f"{len(named) - MAX_NAMED_GAPS} more; {self.lost_seconds:.2f} s in all"
             named[MAX_NAMED_GAPS:] = [more]
-        if not named and self._failed_seconds > MIN_GAP_S:
+        missing_s = self._missing_seconds()
+        if not named and self._failed_seconds > MIN_GAP_S and missing_s <= MAX_ROUNDING_S:
             named = [f"{self._failed_seconds:.2f} s"]  # the container has no time stamps
         if named:
             skipped = f"what could not be decoded was skipped ({', '.join(named)})"
@@ -363,12 +366,17 @@ class FFmpegReader:
                     "damaged", f"the file is damaged: its end cannot be read ({self._ended_early})"
                 )
             )
-        if self.demuxer in LOSSLESS_FILES and self._following is None and not self._ended_early:
-            lacking_s = (self.stated_seconds or 0.0) - self._decoded_seconds - self.lost_seconds
-            if lacking_s > MAX_ROUNDING_S:
-                text = f"the file is cut short: its last {lacking_s:.2f} s are missing"
-                found.append(Defect("cut short", text))
+        if missing_s > MAX_ROUNDING_S and self._following is None and not self._ended_early:
+            text = f"the file is cut short: its last {missing_s:.2f} s are missing"
+            found.append(Defect("cut short", text))
         return found + (self._following.defects() if self._following is not None else [])
+
+    def _missing_seconds(self) -> float:
+        """What a lossless file lacks at its end."""
+        if self.demuxer not in LOSSLESS_FILES:
+            return 0.0
+        gaps_s = sum(length for _, length in self._gaps())
+        return (self.stated_seconds or 0.0) - self._decoded_seconds - gaps_s
 
     def _all_came(self) -> bool:
         """Whether the stated length was decoded, so that a tag or zeros follow the end."""

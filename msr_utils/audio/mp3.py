@@ -163,6 +163,18 @@ HEADER_START = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]")
 """First bytes of a header of Layer III. The bit rate is neither free nor invalid."""
 
 
+FREE_START = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x00-\x0f]")
+"""First bytes of a header of Layer III that states no bit rate (free format)."""
+
+FREE_FRAMES = 8
+"""So many frames of one length that follow each other are no chance."""
+
+MIN_FREE_BYTES = 96
+"""Shorter frames are no music. libsndfile would search long in a file that is made of them."""
+
+FREE_BYTES = 1 << 16
+
+
 class _Window:
     """Part of a file that moves forward; `data[at]` is the byte at the current position."""
 
@@ -213,6 +225,36 @@ def after_tags(file: BinaryIO, deadline: Deadline) -> int:
     window = _Window(file, deadline)
     _skip_tags(window, first=True)
     return window.position
+
+
+def free_format_seconds(file: BinaryIO, deadline: Deadline) -> float | None:
+    """Length of an MP3 file in free format, from its size; None for other files.
+
+    All its frames have the same length, to one byte of padding.
+    """
+    window = _Window(file, deadline)
+    _skip_tags(window, first=True)
+    data = window.data[window.at : window.at + FREE_BYTES]
+    if not FREE_START.match(data):
+        return None
+    kind = KINDS.get((data[1] >> 3 & 3, data[2] >> 2 & 3))
+    starts = {
+        match.start()
+        for match in FREE_START.finditer(data)
+        if match[0][1] == data[1] and match[0][2] & 0xFC == data[2] & 0xFC
+    }
+    n_bytes = file_size(file) - window.position
+    for length in (start for start in sorted(starts) if start >= MIN_FREE_BYTES):
+        position = 0
+        for _ in range(FREE_FRAMES):
+            padded = position + length + 1
+            position = padded if padded in starts else padded - 1
+            if position not in starts:
+                break
+        else:
+            mean = position / FREE_FRAMES
+            return n_bytes / mean * kind.frame_samples / kind.rate if kind else None
+    return None
 
 
 def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:

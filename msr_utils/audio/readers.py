@@ -204,11 +204,11 @@ def _open_soundfile(
     except (sf.LibsndfileError, TypeError):
         return None
     found_s = opened.frames / opened.samplerate
+    if not container.demuxers:
+        return SoundFileReader(opened, name)
     if container.seconds is not None and found_s < container.seconds - COUNT_TOLERANCE_S:
         opened.close()
         return None
-    if not container.demuxers:
-        return SoundFileReader(opened, name)
 
     def by_ffmpeg() -> Reader:
         from msr_utils.audio.ffmpeg import FFmpegReader

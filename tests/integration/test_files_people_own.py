@@ -219,6 +219,20 @@ def encode_amr(source: Path, out: Path) -> None:
         file.mux(stream.encode(None))
 
 
+def free_format(data: bytes) -> bytes:
+    """MP3 of 128 kbit/s and 48 kHz whose headers state no bit rate."""
+    changed = bytearray(data)
+    for at in range(0, len(data), 384):
+        changed[at + 2] &= 0x0F
+    return bytes(changed)
+
+
+def flip(data: bytes) -> bytes:
+    """Change one bit in the middle."""
+    half = len(data) // 2
+    return data[:half] + bytes([data[half] ^ 4]) + data[half + 1 :]
+
+
 def edited_amr(edit: Callable[[bytes], bytes]) -> Callable[[Path, Path], None]:
     def make(source: Path, out: Path) -> None:
         encode_amr(source, out)
@@ -417,6 +431,9 @@ FAULTS = [
     *(Case(f"stale-size.{suffix}", edited(options, suffix, stale), 2.27, "states a wrong size: the last 6[0-9]{5} bytes", exact=False) for suffix, options, stale in STALE),
     *(Case(f"half.{suffix}", edited(options, suffix, lambda d: d[: len(d) // 2 + 11]), seconds, f"its last {unit} is not whole", exact=False) for suffix, options, seconds, unit in HALF),
     Case("half-piped.webm", piped_half, 3.0, "its last block is not whole", exact=False),
+    Case("free-format.mp3", edited("-ar 48000 -b:a 128k -write_xing 0 -id3v2_version 0", "mp3", free_format), 6.04, exact=False),
+    Case("flipped-bit.flac", edited("-c:a flac", "flac", flip), 5.9, "what could not be decoded was skipped", exact=False),
+    Case("flipped-bit.tta", edited("-c:a tta", "tta", flip), 4.96, "what could not be decoded was skipped", exact=False),
     Case("last-frame.flac", edited("-c:a flac", "flac", lambda d: d[:-2000]), 5.9, r"its last 0\.[01]\d s are missing", exact=False),
     Case("last-samples.au", edited("", "au", lambda d: d[:-20_000]), 5.9, "bytes of samples are there", exact=False),
     Case("zeros-behind.amr", edited_amr(lambda d: d + bytes(20_000)), 6.0, "20000 bytes behind its last frame are no audio", exact=False),
@@ -478,6 +495,10 @@ WITHOUT_REFERENCE = (
     "cover.dts",
     "noise-first.dts",
     "zeros-behind.amr",
+    # It does not decode the free format, and keeps frames with a wrong checksum.
+    "free-format.mp3",
+    "flipped-bit.flac",
+    "flipped-bit.tta",
     "set-bits-inside.aac",
     "stale-size.au",
     "stale-size.w64",
