@@ -252,8 +252,8 @@ class AudioFile:
         elif stated_s is not None and self._seconds - stated_s > CUT_SECONDS:
             yield Defect("header", text)
         found = reader.defects()
-        if 0.0 < reader.lost_seconds <= container.lost_seconds:
-            # The decoder met the stretches that are named already.
+        if container.lost_seconds and (counted_s or np.inf) - self._seconds <= CUT_SECONDS:
+            # All frames came, so the decoder skipped only what is named already.
             found = [defect for defect in found if defect.kind != "damaged"]
         for defect in (*container.defects, *found):
             # The seconds say more than how the container ends.

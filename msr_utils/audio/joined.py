@@ -150,9 +150,11 @@ def _end(file: BinaryIO, start: int, size: int) -> int | None:
         end = matroska_end(file, start, size) or start
     elif head[4:8] == b"ftyp":
         end = _mp4_end(file, start, size)
+    if end == start:
+        return None
     for _ in range(2):
         end = after_tag(file, end, size)
-    return end if end > start and begins_file(file, end, size) else None
+    return end if begins_file(file, end, size) else None
 
 
 def _next_start(

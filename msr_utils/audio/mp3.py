@@ -166,8 +166,11 @@ HEADER_START = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]")
 FREE_START = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x00-\x0f]")
 """First bytes of a header of Layer III that states no bit rate (free format)."""
 
-FREE_FRAMES = 8
-"""So many frames of one length that follow each other are no chance."""
+MAX_FREE_REST = 128
+"""Most bytes behind the last frame: libsndfile reads over a tag of this size."""
+
+CHECK_EVERY = 1024
+"""Frames between two looks at the clock."""
 
 MIN_FREE_BYTES = 96
 """Shorter frames are no music. libsndfile would search long in a file that is made of them."""
@@ -228,33 +231,37 @@ def after_tags(file: BinaryIO, deadline: Deadline) -> int:
 
 
 def free_format_seconds(file: BinaryIO, deadline: Deadline) -> float | None:
-    """Length of an MP3 file in free format, from its size; None for other files.
+    """Length of an undamaged MP3 file in free format; None for other files.
 
     All its frames have the same length, to one byte of padding.
     """
     window = _Window(file, deadline)
     _skip_tags(window, first=True)
-    data = window.data[window.at : window.at + FREE_BYTES]
-    if not FREE_START.match(data):
+    start, data = window.position, window.data[window.at : window.at + FREE_BYTES]
+    kind = KINDS.get((data[1] >> 3 & 3, data[2] >> 2 & 3)) if FREE_START.match(data) else None
+    following = (match.start() for match in FREE_START.finditer(data, 1))
+    length = next((at for at in following if _same_free(data[at:], data)), 0)
+    if kind is None or length < MIN_FREE_BYTES:
         return None
-    kind = KINDS.get((data[1] >> 3 & 3, data[2] >> 2 & 3))
-    starts = {
-        match.start()
-        for match in FREE_START.finditer(data)
-        if match[0][1] == data[1] and match[0][2] & 0xFC == data[2] & 0xFC
-    }
-    n_bytes = file_size(file) - window.position
-    for length in (start for start in sorted(starts) if start >= MIN_FREE_BYTES):
-        position = 0
-        for _ in range(FREE_FRAMES):
-            padded = position + length + 1
-            position = padded if padded in starts else padded - 1
-            if position not in starts:
-                break
-        else:
-            mean = position / FREE_FRAMES
-            return n_bytes / mean * kind.frame_samples / kind.rate if kind else None
-    return None
+    position, size, count = start, file_size(file), 0
+    while position + length <= size:
+        if count % CHECK_EVERY == 0:
+            deadline.check()
+        count += 1
+        file.seek(position + length - 1)
+        near = file.read(5)  # The first frame may have a byte of padding, or the others.
+        found = next((k for k in range(3) if _same_free(near[k:], data)), None)
+        if found is None:
+            position += length
+            break
+        position += length - 1 + found
+    whole = size - position <= MAX_FREE_REST
+    return count * kind.frame_samples / kind.rate if whole else None
+
+
+def _same_free(header: bytes, first: bytes) -> bool:
+    """Whether a frame of free format is of the same recording as another."""
+    return len(header) > 2 and header[:2] == first[:2] and header[2] & 0xFC == first[2] & 0xFC
 
 
 def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:

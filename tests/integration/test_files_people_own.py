@@ -436,6 +436,7 @@ FAULTS = [
     Case("flipped-bit.tta", edited("-c:a tta", "tta", flip), 4.96, "what could not be decoded was skipped", exact=False),
     Case("last-frame.flac", edited("-c:a flac", "flac", lambda d: d[:-2000]), 5.9, r"its last 0\.[01]\d s are missing", exact=False),
     Case("last-samples.au", edited("", "au", lambda d: d[:-20_000]), 5.9, "bytes of samples are there", exact=False),
+    Case("tag-inside.mp3", edited("-b:a 128k -write_xing 0 -id3v2_version 0", "mp3", in_the_middle(large_id3(b"")[:30_000].replace(b"\0\x50\0\0", b"\0\1\x6a\x26", 1), False)), 5.95, r"\A[^;]*; [^;]*\n?\Z", exact=False),
     Case("zeros-behind.amr", edited_amr(lambda d: d + bytes(20_000)), 6.0, "20000 bytes behind its last frame are no audio", exact=False),
     Case("set-bits-inside.aac", edited("-c:a aac -f adts", "aac", in_the_middle(b"\xff" * 3_000_000, False)), 4.4, "3000000 bytes after", exact=False),
     Case("rate-changes.mp3", joined(encode("-b:a 128k -write_xing 0").replace("{out}", "{dir}/a.mp3"), encode("-ar 32000 -b:a 64k -write_xing 0").replace("{out}", "{dir}/b.mp3"), files="{dir}/a.mp3 {dir}/b.mp3"), 12.1, exact=False),
