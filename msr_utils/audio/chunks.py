@@ -3,8 +3,9 @@
 References
 ----------
 WAV and AVI: Microsoft, Multimedia Programming Interface (RIFF). AIFF: Apple, Audio Interchange
-File Format. RF64: EBU Tech 3306. W64: Sony Wave64. CAF: Apple, Core Audio Format. MP4: ISO/IEC
-14496-12, section 4.2. ASF (WMA): Microsoft, Advanced Systems Format, section 2.
+File Format. AU: Sun, Audio File Format. RF64: EBU Tech 3306. W64: Sony Wave64. CAF: Apple, Core
+Audio Format. MP4: ISO/IEC 14496-12, section 4.2. ASF (WMA): Microsoft, Advanced Systems Format,
+section 2.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ MAX_STEPS = 100_000
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
 ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+
+UNKNOWN_AU_SIZE = 0xFFFFFFFF
+"""Programs that write AU to a pipe state this size."""
 
 MP4_BOXES = frozenset(
     b"ftyp moov mdat moof free skip wide meta mfra sidx ssix styp uuid pnot prft emsg pdin "
@@ -134,6 +138,15 @@ def caf_chunks(file: BinaryIO, start: int, size: int) -> Iterator[Chunk]:
         return Chunk(name, position, content, length, content + length)
 
     return _walk(header, start + 8)
+
+
+def au_chunks(file: BinaryIO, start: int, size: int) -> Iterator[Chunk]:
+    """The samples of an AU file, as a chunk; none if their size is not stated."""
+    head = read_at(file, start, 12, size)
+    offset, length = struct.unpack(">II", head[4:12]) if len(head) == 12 else (0, UNKNOWN_AU_SIZE)
+    if length != UNKNOWN_AU_SIZE:
+        content = start + int(offset)
+        yield Chunk(b"data", start, content, int(length), content + int(length))
 
 
 def mp4_boxes(file: BinaryIO, start: int, size: int) -> Iterator[Chunk]:

@@ -15,29 +15,42 @@ from typing import BinaryIO
 from msr_utils.audio.chunks import (
     W64_DATA,
     Chunk,
+    au_chunks,
     caf_chunks,
     mp4_boxes,
     read_at,
     riff_chunks,
     w64_chunks,
 )
-from msr_utils.audio.elementary import count_stream
-from msr_utils.audio.joined import ID3V1_BYTES, after_tag, before_tags, joined_files
-from msr_utils.audio.mp3 import Gap, after_tags, count_frames
+from msr_utils.audio.elementary import count_stream, find_stream, is_stream
+from msr_utils.audio.endings import cut_unit
+from msr_utils.audio.joined import begins_file, joined_files, part_behind
+from msr_utils.audio.mp3 import (
+    LOOKAHEAD_BYTES,
+    Gap,
+    after_tags,
+    count_frames,
+    free_format_seconds,
+    starts_with_frames,
+)
 from msr_utils.audio.sizes import overrun
 from msr_utils.audio.source import Deadline, Defect, file_size
+from msr_utils.audio.tags import ID3V1_BYTES, after_tag, before_tags
 
 UNKNOWN_CHUNK_SIZE = 0x7FFF0000
 """Programs that write to a pipe cannot know the size of the samples. They state 0, or a size from
 here on."""
 
-SAMPLE_CHUNKS = (b"data", b"SSND")
-"""Names of the chunk that holds the samples of WAV and AIFF."""
+SAMPLE_CHUNKS = (b"data", b"SSND", W64_DATA)
+"""Names of the chunk that holds the samples."""
 
 CHUNK_MAGICS = (b"RIFF", b"RIFX", b"FORM")
 """First bytes of WAV and AIFF."""
 
-PCM_MAGICS = (*CHUNK_MAGICS, b"RF64", b"riff", b".snd", b"caff")
+LARGE_MAGICS = (b"RF64", b"riff", b"caff")
+"""First bytes of RF64, W64 and CAF. They state sizes in 64 bits."""
+
+PCM_MAGICS = (*CHUNK_MAGICS, *LARGE_MAGICS, b".snd")
 """First bytes of WAV, AIFF, RF64, W64, AU and CAF. Their samples lie in one piece."""
 
 MAX_NAMED_GAPS = 3
@@ -71,8 +84,12 @@ IEC 61937. Where music has them by chance, FFmpeg gives the same samples."""
 TAGS = (b"ID3", b"APETAGEX")
 """First bytes of tags before the first frame."""
 
-TAGGED_MAGICS = (*PCM_MAGICS, b"wvpk", b"fLaC", b"OggS", b"TTA1", b"MAC ")
-"""First bytes of files before which some programs write an ID3 tag, as only MP3 has it."""
+MAX_DEPTH = 8
+"""Parts of parts of a file are opened to this depth."""
+
+STREAM_CODES = (0x50, 0x55, 0x1600, 0x2000, 0x2001)
+"""Codes of WAV for rows of frames: Layers I, II and III of MPEG audio, ADTS, AC-3 and DTS (RFC 2361
+and Microsoft's ``mmreg.h``)."""
 
 LAST_FRAME = Defect("cut short", "the file is cut short: its last frame is not whole")
 
@@ -126,25 +143,26 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
         If it takes longer than the deadline allows.
     """
     head, size = file.read(12), file_size(file)
+    nested = getattr(file, "depth", 0) >= MAX_DEPTH
     parts, unread = joined_files(file, size, deadline)
-    if parts:
+    if parts and not nested:
         return _of_parts(parts, unread)
     if head.startswith(PCM_MAGICS) and head[8:] != b"AVI ":
-        chunks = head.startswith(CHUNK_MAGICS)
-        found = _examine_chunks(file) if chunks else Container(simple=True)
-        if head.startswith(b"riff") and (end := _w64_end(file, size)) < size:
-            found = Container(simple=False, parts=((0, end),))
+        found = _examine_chunks(file, head, size)
     elif head.startswith(b"OggS"):
         file.seek(0)
         found = _examine_ogg(file, deadline)
-    elif head.startswith(TAGS) and (start := _tagged(file, deadline)):
-        found = Container(simple=False, parts=((start, file_size(file)),))
-    elif head.startswith((*TAGS, b"\xff")):
+    elif head.startswith(TAGS) and (start := _tagged(file, size, deadline)):
+        found = Container(simple=False, parts=((start, size),))
+    elif head.startswith((*TAGS, b"\xff")) and not is_stream(file, 0, size):
         found = examine_mp3(file, deadline)
     elif not head.strip(b"\0"):
         found = _examine_zeros(file, deadline)
     else:
-        found = _examine_frames(file, 0, deadline)
+        found = _examine_frames(file, deadline)
+        if unit := cut_unit(file, size, deadline):
+            text = f"the file is cut short: its last {unit} is not whole"
+            found = replace(found, defects=(*found.defects, Defect("cut short", text)))
     missing = overrun(file, size)
     if missing is not None:
         what = f" of {missing.what}" if missing.what else ""
@@ -152,7 +170,7 @@ def examine(file: BinaryIO, deadline: Deadline) -> Container:
         defect = Defect("cut short", f"the file is cut short: {cut}")
         found = replace(found, defects=(*found.defects, defect))
     file.seek(0)
-    return found
+    return replace(found, parts=()) if nested else found
 
 
 def _of_parts(parts: tuple[tuple[int, int], ...], unread: int) -> Container:
@@ -161,11 +179,14 @@ def _of_parts(parts: tuple[tuple[int, int], ...], unread: int) -> Container:
     return Container(simple=False, defects=(rest,) if unread else (), parts=parts)
 
 
-def _tagged(file: BinaryIO, deadline: Deadline) -> int:
-    """Position of a file of another format behind a tag; 0 if none is there."""
+def _tagged(file: BinaryIO, size: int, deadline: Deadline) -> int:
+    """Position of a file of another format than MP3 behind a tag; 0 if none is there.
+
+    FFmpeg looks for it only near the start of the file, and not in all formats.
+    """
     start = after_tags(file, deadline)
-    file.seek(start)
-    return start if file.read(4) in TAGGED_MAGICS else 0
+    mp3 = starts_with_frames(read_at(file, start, LOOKAHEAD_BYTES, size))
+    return start if start and not mp3 and begins_file(file, start, size) else 0
 
 
 def _examine_zeros(file: BinaryIO, deadline: Deadline) -> Container:
@@ -187,11 +208,14 @@ def _examine_zeros(file: BinaryIO, deadline: Deadline) -> Container:
 def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     """Count the frames of an MP3 file and tell what is wrong with it."""
     size = file_size(file)
-    if (end := before_tags(file, size)) < size - ID3V1_BYTES:
+    if size - (end := before_tags(file, size)) not in (0, ID3V1_BYTES):
         return Container(simple=False, parts=((0, end),))
     frames = count_frames(file, deadline)
-    if frames is None:
-        return _examine_frames(file, after_tags(file, deadline), deadline)
+    if frames is None:  # FFmpeg cannot decode the free format.
+        free_s = free_format_seconds(file, deadline)
+        return Container(simple=free_s is not None, seconds=free_s)
+    if parts := _behind_frames(file, size, frames.gaps, size - frames.trailing_bytes):
+        return Container(simple=False, parts=parts)
     seconds_per_byte = frames.all_seconds / max(frames.n_bytes, 1)
     defects = tuple(_gap_defects(frames.gaps, seconds_per_byte))
     return Container(
@@ -205,22 +229,49 @@ def examine_mp3(file: BinaryIO, deadline: Deadline) -> Container:
     )
 
 
-def _examine_frames(file: BinaryIO, start: int, deadline: Deadline) -> Container:
+def _examine_frames(file: BinaryIO, deadline: Deadline) -> Container:
     """Count the frames of a stream without a container."""
     size = file_size(file)
-    frames = count_stream(file, start, size, deadline)
+    frames = count_stream(file, 0, size, deadline)
     if frames is None:
         return Container(simple=False)
     if (end := before_tags(file, size)) < size:
         # FFmpeg would take the tag for the end of the last frame.
         return Container(simple=False, parts=((0, end),))
-    defects = tuple(_gap_defects(frames.gaps, frames.seconds / max(frames.n_bytes, 1)))
+    if parts := _behind_frames(file, size, frames.gaps, frames.end):
+        return Container(simple=False, parts=parts)
+    if "amr" in frames.demuxers and frames.complete and frames.end < size:
+        text = f"{size - frames.end} bytes behind its last frame are no audio; skipped"
+        defect = Defect("damaged", f"the file is damaged: {text}")
+        return Container(simple=False, defects=(defect,), parts=((0, frames.end),))
+    seconds_per_byte = frames.seconds / max(frames.n_bytes, 1)
+    defects = tuple(_gap_defects(frames.gaps, seconds_per_byte))
     return Container(
         simple=False,
         seconds=frames.seconds,
         demuxers=frames.demuxers,
+        lost_seconds=sum(gap.n_bytes for gap in frames.gaps if gap.time_s) * seconds_per_byte,
         defects=defects if frames.complete else (*defects, LAST_FRAME),
     )
+
+
+def _behind_frames(
+    file: BinaryIO, size: int, gaps: Sequence[Gap], end: int
+) -> tuple[tuple[int, int], ...]:
+    """Two parts if another file follows the frames, or stands between them; otherwise none."""
+    starts = [gap.start for gap in gaps if gap.time_s] + [end]
+    start = next((s for s in starts if part_behind(file, s, size) is not None), None)
+    return ((0, start), (part_behind(file, start, size) or start, size)) if start else ()
+
+
+def examine_damaged_start(file: BinaryIO) -> Container:
+    """Find the first whole frame of a stream that begins within a frame, or with other bytes."""
+    size = file_size(file)
+    start, cut = find_stream(file, size)
+    if not start:
+        return Container(simple=False)
+    defects = () if cut else tuple(_gap_defects((Gap(0.0, start),), 0.0))
+    return Container(simple=False, defects=defects, parts=((start, size),))
 
 
 def _gap_defects(gaps: Sequence[Gap], seconds_per_byte: float) -> Iterator[Defect]:
@@ -282,8 +333,11 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
     # Several streams may lie beside each other, as in a video.
     simple = len(page_numbers) == 1 and len(starts) == 1 and not late
     parts = tuple(zip(starts, [*starts[1:], position], strict=True)) if len(starts) > 1 else ()
+    size = file_size(file)
+    if ended and (behind := part_behind(file, position, size)) is not None:
+        return Container(simple=False, parts=(*(parts or ((0, position),)), (behind, size)))
     if ended:  # Tags or zeros may follow the end of the stream.
-        rest = file_size(file) - position
+        rest = size - position
         return Container(simple, parts=parts or (((0, position),) if rest else ()))
     cut = Defect("cut short", "the file is cut short: no page ends its stream")
     return Container(simple, defects=(cut,), parts=parts)
@@ -295,25 +349,53 @@ def _ogg_checksum(page: bytes) -> int:
     return int(f"{reflected:032b}"[::-1], 2)
 
 
-def _examine_chunks(file: BinaryIO) -> Container:
+def _examine_chunks(file: BinaryIO, head: bytes, size: int) -> Container:
     """Compare the stated size of the chunk of samples with the bytes that are there."""
-    size = file_size(file)
-    chunks = riff_chunks(file, 0, size)
+    chunks = _chunks(file, head, size)
     samples = next((chunk for chunk in chunks if chunk.name in SAMPLE_CHUNKS), None)
     if samples is None:
         return Container(simple=True)
     there = size - samples.content
+    known = 0 < samples.length < (1 << 62 if head.startswith(LARGE_MAGICS) else UNKNOWN_CHUNK_SIZE)
+    defects: tuple[Defect, ...] = ()
     if there < samples.length:
-        cut = Defect(
-            "cut short",
-            f"the file is cut short: {there} of {samples.length} bytes of samples are there",
-        )
-        return Container(True, defects=(cut,) if samples.length < UNKNOWN_CHUNK_SIZE else ())
-    if _is_bitstream(file, samples, size):
-        return Container(simple=False)  # FFmpeg finds out what it is.
-    if not samples.length:  # libsndfile reads nothing of such a chunk
-        return Container(simple=there == 0)
-    return Container(True, defects=tuple(_after_samples(file, samples, chunks, size)))
+        cut = f"{there} of {samples.length} bytes of samples are there"
+        if known and head.startswith(CHUNK_MAGICS):  # `overrun` compares the others
+            defects = (Defect("cut short", f"the file is cut short: {cut}"),)
+    elif known:
+        defects = tuple(_after_samples(file, samples, chunks, size))
+    end = min(samples.content + samples.length, size) if known else size
+    if _stream_code(file, head, size) in STREAM_CODES:
+        # libsndfile stops at a length that it guesses, and at the first damage.
+        return Container(False, defects=defects, parts=((samples.content, end),))
+    if head.startswith(b"riff") and (last := _w64_end(file, size)) < size:
+        return Container(simple=False, defects=defects, parts=((0, last),))
+    if head.startswith(CHUNK_MAGICS) and there >= samples.length:
+        if _is_bitstream(file, samples, size):
+            return Container(simple=False)  # FFmpeg finds out what it is.
+        if not samples.length:  # libsndfile reads nothing of such a chunk
+            return Container(simple=there == 0)
+    return Container(True, defects=defects)
+
+
+def _chunks(file: BinaryIO, head: bytes, size: int) -> Iterator[Chunk]:
+    """Chunks of a file whose samples lie in one piece."""
+    if head.startswith(b"riff"):
+        return w64_chunks(file, 0, size)
+    if head.startswith(b"caff"):
+        return caf_chunks(file, 0, size)
+    if head.startswith(b".snd"):
+        return au_chunks(file, 0, size)
+    return riff_chunks(file, 0, size)
+
+
+def _stream_code(file: BinaryIO, head: bytes, size: int) -> int:
+    """The code of the coding of a WAV file; 0 for other files."""
+    if not head.startswith((b"RIFF", b"RF64")):
+        return 0
+    described = next((c for c in riff_chunks(file, 0, size) if c.name == b"fmt "), None)
+    code = read_at(file, described.content, 2, size) if described else b""
+    return int.from_bytes(code, "little")
 
 
 def _after_samples(
@@ -322,8 +404,7 @@ def _after_samples(
     """Tell if more samples follow those that are read, as after a wrong size."""
     position = samples.end
     for chunk in chunks:
-        odd = chunk.name in SAMPLE_CHUNKS or not chunk.name.strip(b" ").isalnum()
-        if odd and after_tag(file, chunk.start, size) == chunk.start and chunk.name[:3] != b"ID3":
+        if not _is_chunk(chunk) and after_tag(file, chunk.start, size) == chunk.start:
             break
         position = chunk.end
     rest = size - position
@@ -333,12 +414,20 @@ def _after_samples(
         )
 
 
+def _is_chunk(chunk: Chunk) -> bool:
+    """Whether a chunk behind the samples is one, and not more samples."""
+    if len(chunk.name) > 4:
+        return chunk.name.startswith(b"list") or chunk.name[4:] == W64_DATA[4:]
+    name = chunk.name.strip(b" ")
+    return name[:3] == b"ID3" or name.isalnum() and chunk.name not in SAMPLE_CHUNKS
+
+
 def _w64_end(file: BinaryIO, size: int) -> int:
     """End of the last chunk of a W64 file. libsndfile takes a tag behind it for samples."""
     end = size
     behind = False
     for chunk in w64_chunks(file, 0, size):
-        if behind and not chunk.name.startswith(b"list") and chunk.name[4:] != W64_DATA[4:]:
+        if behind and not _is_chunk(chunk):
             break
         behind = behind or chunk.name == W64_DATA
         end = chunk.end if behind else size
@@ -352,7 +441,9 @@ def missing_index(file: BinaryIO) -> str:
     """
     size = file_size(file)
     head = read_at(file, 0, 8, size)
-    if head[4:] == b"ftyp" and all(box.name != b"moov" for box in mp4_boxes(file, 0, size)):
+    boxes = {box.name for box in mp4_boxes(file, 0, size)}  # QuickTime needs no ``ftyp``.
+    whole = b"mdat" in boxes and b"moof" not in boxes
+    if (head[4:] == b"ftyp" or whole) and b"moov" not in boxes:
         return "the index at the end of an MP4 file"
     if head.startswith(b"caff"):
         found = {chunk.name: chunk for chunk in caf_chunks(file, 0, size)}

@@ -251,7 +251,11 @@ class AudioFile:
             yield Defect("cut short", f"{text}; the file is cut short")
         elif stated_s is not None and self._seconds - stated_s > CUT_SECONDS:
             yield Defect("header", text)
-        for defect in (*container.defects, *reader.defects()):
+        found = reader.defects()
+        if container.lost_seconds and (counted_s or np.inf) - self._seconds <= CUT_SECONDS:
+            # All frames came, so the decoder skipped only what is named already.
+            found = [defect for defect in found if defect.kind != "damaged"]
+        for defect in (*container.defects, *found):
             # The seconds say more than how the container ends.
             if not (defect.kind == "cut short" and lacking_s > CUT_SECONDS):
                 yield defect

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -19,6 +22,7 @@ from msr_utils.audio.formats import (
     FORMAT_NAMES,
     unreadable_format,
 )
+from msr_utils.audio.joined import find_file
 from msr_utils.audio.source import (
     MAX_CHANNELS,
     MAX_LOSSY_PEAK,
@@ -48,6 +52,12 @@ MAX_FRAME_SAMPLES = 1 << 20
 EXACT_LENGTHS = ("flac", "mov", "matroska", "wv", "ape", "tta")
 """Demuxers whose stated length is exact. The others estimate it from the size of the file."""
 
+LOSSLESS_FILES = ("flac", "wv", "ape", "tta")
+"""Demuxers of files that hold each sample that they state."""
+
+MAX_ROUNDING_S = 0.01
+"""Lengths of the same samples differ by less."""
+
 MIN_FOLLOWING_BYTES = 1 << 14
 """Fewer bytes behind the last packet of a transport stream hold no other recording."""
 
@@ -57,6 +67,10 @@ recording may lie between them."""
 
 LOSSLESS = ("pcm_", "wavpack", "flac", "alac", "ape", "tta", "truehd", "mlp", "wmalossless")
 """First letters of FFmpeg's names of codecs that keep samples of any size."""
+
+CHECKED = ("flac", "tta")
+"""Codecs whose frames have a checksum that FFmpeg compares only if it is told to. A frame with a
+wrong one is left out. The checksums of AC-3 are not compared: not all encoders write them right."""
 
 MAX_PLANES = 7
 """Most planes of a frame that PyAV hands over. With more, it reads beyond the end of a table."""
@@ -69,29 +83,43 @@ PROBE_BYTES = 2_000_000
 memory than it has bytes."""
 
 MAX_ALLOCATION = 1 << 26
-"""Most bytes that FFmpeg may allocate at once. The index of a small file may state millions of
+"""Most bytes that FFmpeg may allocate at once for a small file. Its index may state millions of
 packets, and FFmpeg would make room for all of them."""
+
+INDEX_FACTOR = 2
+"""A large file may need this multiple of its size for its index: 24 bytes for each packet, which
+has at least 13 bytes where it is speech."""
 
 
 class _CheckedFile:
-    """A file for FFmpeg. Each read checks the deadline, so that no call can go on for ever."""
+    """A file for FFmpeg, with a position of its own.
+
+    FFmpeg goes on reading where it stopped, whatever else looks into the file meanwhile. Each read
+    checks the deadline, so that no call can go on for ever.
+    """
 
     def __init__(self, file: BinaryIO, deadline: Deadline) -> None:
         self._file, self._deadline = file, deadline
+        self._position = 0
 
     def read(self, size: int) -> bytes:
         self._deadline.check()
-        return self._file.read(size)
+        self._file.seek(self._position)
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._deadline.check()
         try:
-            return self._file.seek(offset, whence)
+            self._file.seek(self._position)
+            self._position = self._file.seek(offset, whence)
         except (OSError, OverflowError, ValueError):  # A header may state any position.
             return -1
+        return self._position
 
     def tell(self) -> int:
-        return self._file.tell()
+        return self._position
 
 
 class FFmpegReader:
@@ -119,10 +147,25 @@ class FFmpegReader:
         self, file: BinaryIO, name: str, deadline: Deadline, without: int | None = None
     ) -> None:
         self._name, self._deadline = name, deadline
-        _limit_allocations()
+        self._file = file
+        with ExitStack() as resources:
+            resources.enter_context(_allocations().allowed(INDEX_FACTOR * file_size(file)))
+            self._container = self._open(file)
+            self._stream = self._best_stream(without)
+            self._resources = resources.pop_all()
+        coded = self._stream.codec_context.name
+        self._lossy = not coded.startswith(LOSSLESS)
+        self._min_gap_s = MAX_ROUNDING_S if self.demuxer in LOSSLESS_FILES else MIN_GAP_S
+        self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
+        self._decoded_seconds = 0.0
+        self._failed_seconds = 0.0
+        self._ended_early = ""
+        self._following: FFmpegReader | None = None
+
+    def _open(self, file: BinaryIO) -> InputContainer:
         try:
-            self._container: InputContainer = av.open(
-                _CheckedFile(file, deadline),
+            return av.open(
+                _CheckedFile(file, self._deadline),
                 metadata_errors="replace",
                 mode="r",
                 options={
@@ -132,16 +175,7 @@ class FFmpegReader:
                 },
             )
         except (av.FFmpegError, ValueError) as error:
-            raise AudioError(f"{name}: {_refusal(file, error)}") from error
-        self._file = file
-        self._stream = self._best_stream(without)
-        coded = self._stream.codec_context.name
-        self._lossy = not coded.startswith(LOSSLESS)
-        self._lost: list[tuple[float, float]] = []  # (start in s, length in s)
-        self._decoded_seconds = 0.0
-        self._failed_seconds = 0.0
-        self._ended_early = ""
-        self._following: FFmpegReader | None = None
+            raise AudioError(f"{self._name}: {_refusal(file, error)}") from error
 
     def _best_stream(self, without: int | None) -> Any:
         """The audio stream that a player would choose."""
@@ -161,6 +195,8 @@ class FFmpegReader:
         if context.sample_rate and context.layout.nb_channels:
             check_format(context.sample_rate, context.layout.nb_channels, self._name)
         context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
+        if coded in CHECKED:
+            context.options = {**context.options, "err_detect": "crccheck+explode"}
         context.thread_count = 1  # Files are the unit of parallel work.
         return stream
 
@@ -243,9 +279,11 @@ class FFmpegReader:
                     self._failed_seconds += seconds
                     continue
                 time_s = frame.time
+                if expected_s is None and self._failed_seconds and self._min_gap_s < MIN_GAP_S:
+                    expected_s = 0.0  # The first frame could not be decoded.
                 if time_s is None:
                     time_s = expected_s
-                elif expected_s is not None and time_s - expected_s > MIN_GAP_S:
+                elif expected_s is not None and time_s - expected_s > self._min_gap_s:
                     self._lost.append((expected_s, time_s - expected_s))
                 if time_s is not None:
                     expected_s = time_s + seconds
@@ -254,6 +292,12 @@ class FFmpegReader:
         self._following = self._open_following(position)
         if self._following is not None:
             yield from self._following.blocks()
+        size = file_size(self._file)
+        if not self._decoded_seconds and self._stream.frames > size:
+            raise AudioError(
+                f"{self._name}: its index states {self._stream.frames} packets of sound, more than "
+                f"its {size} bytes can hold; copy or record it again"
+            )
 
     def _pauses(self, before: int, position: int | None) -> bool:
         """Whether a transport stream holds much else between two packets."""
@@ -263,13 +307,20 @@ class FFmpegReader:
         return pause_s > PAUSE_S and position - before > MIN_FOLLOWING_BYTES
 
     def _open_following(self, position: int) -> FFmpegReader | None:
-        """Another stream that goes on behind the last packet, as in joined recordings of TV."""
-        size = file_size(self._file)
-        if self.demuxer != "mpegts" or size - position < MIN_FOLLOWING_BYTES:
+        """What goes on behind the last packet: a stream of joined recordings of TV, or a file."""
+        size, without = file_size(self._file), self._stream.id
+        if size - position < MIN_FOLLOWING_BYTES:
             return None
-        rest = cast(BinaryIO, FilePart(self._file, position, size))
+        start: int | None = None
+        if self.demuxer == "mpegts":
+            start = position
+        elif self.demuxer == "flac":  # its last packet goes to the end of the file
+            start, without = find_file(self._file, position, size), None
+        if start is None:
+            return None
+        rest = cast(BinaryIO, FilePart(self._file, start, size))
         try:
-            return FFmpegReader(rest, self._name, self._deadline, self._stream.id)
+            return FFmpegReader(rest, self._name, self._deadline, without)
         except AudioError:  # A picture may last longer than its sound.
             return None
 
@@ -303,7 +354,8 @@ class FFmpegReader:
         if len(named) > MAX_NAMED_GAPS:
             more = f"{len(named) - MAX_NAMED_GAPS} more; {self.lost_seconds:.2f} s in all"
             named[MAX_NAMED_GAPS:] = [more]
-        if not named and self._failed_seconds > MIN_GAP_S:
+        missing_s = self._missing_seconds()
+        if not named and self._failed_seconds > MIN_GAP_S and missing_s <= MAX_ROUNDING_S:
             named = [f"{self._failed_seconds:.2f} s"]  # the container has no time stamps
         if named:
             skipped = f"what could not be decoded was skipped ({', '.join(named)})"
@@ -314,7 +366,17 @@ class FFmpegReader:
                     "damaged", f"the file is damaged: its end cannot be read ({self._ended_early})"
                 )
             )
+        if missing_s > MAX_ROUNDING_S and self._following is None and not self._ended_early:
+            text = f"the file is cut short: its last {missing_s:.2f} s are missing"
+            found.append(Defect("cut short", text))
         return found + (self._following.defects() if self._following is not None else [])
+
+    def _missing_seconds(self) -> float:
+        """What a lossless file lacks at its end."""
+        if self.demuxer not in LOSSLESS_FILES:
+            return 0.0
+        gaps_s = sum(length for _, length in self._gaps())
+        return (self.stated_seconds or 0.0) - self._decoded_seconds - gaps_s
 
     def _all_came(self) -> bool:
         """Whether the stated length was decoded, so that a tag or zeros follow the end."""
@@ -326,21 +388,44 @@ class FFmpegReader:
     def close(self) -> None:
         """Free the decoder; the file stays open."""
         self._container.close()
+        self._resources.close()
         if self._following is not None:
             self._following.close()
 
 
-@functools.cache
-def _limit_allocations() -> None:
-    """Set FFmpeg's own limit (``av_max_alloc``), which PyAV does not hand on.
+class _Allocations:
+    """FFmpeg's limit of one allocation (``av_max_alloc``), which PyAV does not hand on.
 
-    The libraries lie beside PyAV in its wheels. Where a system's FFmpeg is used instead, its
-    limit stays as it is.
+    All files that are open share it. The libraries lie beside PyAV in its wheels. Where a system's
+    FFmpeg is used instead, its limit stays as it is.
     """
-    package = Path(av.__file__).parent
-    folders = (package.parent / "av.libs", package / ".dylibs", package)
-    for library in (file for folder in folders for file in folder.glob("*avutil*")):
-        ctypes.CDLL(str(library)).av_max_alloc(ctypes.c_size_t(MAX_ALLOCATION))
+
+    def __init__(self) -> None:
+        package = Path(av.__file__).parent
+        folders = (package.parent / "av.libs", package / ".dylibs", package)
+        files = [file for folder in folders for file in folder.glob("*avutil*")]
+        self._libraries = [ctypes.CDLL(str(file)) for file in files]
+        self._wanted: list[int] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def allowed(self, n_bytes: int) -> Iterator[None]:
+        """Allow an allocation of so many bytes, or of `MAX_ALLOCATION`, while a file is open."""
+        self._set(self._wanted.append, n_bytes)
+        try:
+            yield
+        finally:
+            self._set(self._wanted.remove, n_bytes)
+
+    def _set(self, change: Callable[[int], None], n_bytes: int) -> None:
+        with self._lock:
+            change(n_bytes)
+            limit = min(max([MAX_ALLOCATION, *self._wanted]), sys.maxsize)
+            for library in self._libraries:
+                library.av_max_alloc(ctypes.c_size_t(limit))
+
+
+_allocations = functools.cache(_Allocations)
 
 
 def _is_music(frame: Any) -> bool:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from msr_utils.audio.formats import AUDIO_SUFFIXES, UNREADABLE_SUFFIXES
+from msr_utils.audio.joined import begins_file
+from msr_utils.audio.source import file_size
 from msr_utils.io import printable, shown_name
 
 HIDDEN_NAMES = ("__MACOSX",)
@@ -184,16 +186,19 @@ class _Scan:
             reason = f"cannot be opened ({error.strerror})"
             if entry.is_symlink() and isinstance(error, FileNotFoundError):
                 reason = "broken link"
-            return Entry(path, relative, State.UNREADABLE, reason, audio)
+            # A folder that is too deep holds files that nobody has seen.
+            folder = _is_real_folder(entry)
+            return Entry(path, relative, State.UNREADABLE, reason, audio or folder)
         if stat.S_ISDIR(mode):
             return None
         if not stat.S_ISREG(mode):
             kind = KINDS.get(stat.S_IFMT(mode), "something else")
             return Entry(path, relative, State.UNREADABLE, f"{kind}, not a file", audio)
-        if known := UNREADABLE_SUFFIXES.get(os.path.splitext(entry.name)[1].lower()):
+        known = UNREADABLE_SUFFIXES.get(os.path.splitext(entry.name)[1].lower())
+        if known and not _has_other_format(path):
             reason = f"{known} cannot be decoded here; convert it, for instance to FLAC"
             return Entry(path, relative, State.FAILED, reason, may_be_audio=True)
-        if not audio:
+        if not audio and not known:
             return Entry(path, relative, State.NOT_AUDIO, suffix_of(entry.name))
         return Entry(path, relative, may_be_audio=True)
 
@@ -201,6 +206,15 @@ class _Scan:
 def suffix_of(name: str) -> str:
     """Suffix of a file in lower case, or words for none."""
     return printable(os.path.splitext(name)[1].lower()) or "no suffix"
+
+
+def _has_other_format(path: Path) -> bool:
+    """Whether a file is of a known format, whatever its suffix says."""
+    try:
+        with open(path, "rb") as file:
+            return begins_file(file, 0, file_size(file))
+    except OSError:  # The decoder tells why.
+        return True
 
 
 def _is_real_folder(entry: os.DirEntry[str]) -> bool:

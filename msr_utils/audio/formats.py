@@ -7,7 +7,7 @@ SUFFIXES = {
     "Ogg": (".ogg", ".oga", ".opus", ".spx", ".ogv"),
     "FLAC": (".flac", ".fla"),
     "WAV": (".wav", ".wave", ".rf64", ".w64", ".bwf"),
-    "AIFF": (".aif", ".aiff", ".aifc"),
+    "AIFF": (".aif", ".aiff", ".aifc", ".8svx"),
     "MP4": (
         ".m4a", ".mp4", ".m4b", ".m4r", ".m4v", ".m4p", ".mov", ".3gp", ".3g2", ".qt", ".f4v",
     ),
@@ -41,14 +41,17 @@ UNREADABLE_SUFFIXES = {
     ".oma": "ATRAC", ".dff": "DSD", ".dsf": "DSD", ".mpc": "Musepack", ".mp+": "Musepack",
     ".mpp": "Musepack", ".ofr": "OptimFROG", ".ra": "RealAudio", ".rm": "RealMedia",
     ".shn": "Shorten", ".tak": "TAK", ".thd": "Dolby TrueHD", ".voc": "Creative Voice",
-    ".sd2": "Sound Designer II", ".8svx": "8SVX", ".gsm": "raw GSM", ".vox": "raw ADPCM",
+    ".sd2": "Sound Designer II", ".gsm": "raw GSM", ".vox": "raw ADPCM",
+    ".flv": "Flash video", ".mxf": "MXF", ".nut": "NUT", ".wtv": "Windows Recorded TV",
 }  # fmt: skip
 """Suffixes of audio that cannot be decoded here -> name of the format."""
 
 UNREADABLE_MAGICS = {
     b"DSD ": "DSD", b"FRM8": "DSD", b"MPCK": "Musepack", b"MP+": "Musepack", b"OFR ": "OptimFROG",
     b".RMF": "RealMedia", b".ra\xfd": "RealAudio", b"ajkg": "Shorten", b"tBaK": "TAK",
-    b"Creative Voice": "Creative Voice",
+    b"Creative Voice": "Creative Voice", b"FLV\1": "Flash video", b"\x06\x0e\x2b\x34": "MXF",
+    b"nut/multimedia": "NUT", b"\xb7\xd8\x00\x20\x37\x49\xda\x11": "Windows Recorded TV",
+    b"NIST_1A": "NIST Sphere", b".SoX": "SoX",
 }  # fmt: skip
 """First bytes of audio that cannot be decoded here -> name of the format."""
 

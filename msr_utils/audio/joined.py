@@ -1,17 +1,17 @@
 """Files that follow each other in one file, as ``cat a.wav b.wav > both.wav`` makes them.
 
-Decoders stop at the end that the first file states. MP3, Ogg, MPEG and other rows of frames are not
-meant here: decoders read them to the end.
+Decoders stop at the end that the first file states. MP3, Ogg, MPEG and other rows of frames have no
+such end: decoders read on, and what follows a row is found where its frames are counted.
 
 References
 ----------
-See `msr_utils.audio.chunks`. AU: Sun, Audio File Format. TTA: true-audio.com, TTA1 format.
-WavPack: wavpack.com, WavPack 4 & 5 Binary File / Block Format. APEv2: Hydrogenaudio, APEv2
-specification.
+See `msr_utils.audio.chunks`. TTA: true-audio.com, TTA1 format.
+WavPack: wavpack.com, WavPack 4 & 5 Binary File / Block Format.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable
 from typing import BinaryIO
@@ -22,13 +22,18 @@ from msr_utils.audio.chunks import (
     W64_DATA,
     Chunk,
     asf_objects,
+    au_chunks,
     caf_chunks,
     mp4_boxes,
     read_at,
     riff_chunks,
     w64_chunks,
 )
+from msr_utils.audio.elementary import SURE_FRAMES, is_stream
+from msr_utils.audio.mp3 import LOOKAHEAD_BYTES, starts_with_frames
+from msr_utils.audio.sizes import matroska_end
 from msr_utils.audio.source import Deadline
+from msr_utils.audio.tags import after_tag
 
 MAX_PARTS = 1000
 """Most files in one."""
@@ -39,22 +44,18 @@ FIRST_BYTES = (
 )  # fmt: skip
 """First four bytes of formats that may follow another file."""
 
-ID3V1_BYTES = 128
-ENHANCED_BYTES = 227
-"""Bytes of an enhanced tag (``TAG+``), which stands before ID3v1."""
+SEARCH_BYTES = 1 << 18
+"""No frame of a format without a stated end has more bytes."""
 
-APE_BYTES = 32
-"""Bytes of the header and of the footer of an APEv2 tag."""
+FRAME_START = re.compile(rb"\xff[\xe2-\xff]|\x0b\x77|\x7f\xfe\x80\x01")
+FRAME_STARTS = (b"\xff", b"\x0b\x77", b"\x7f\xfe")
+"""First bytes of a frame of MPEG audio, AAC, AC-3 and DTS."""
 
-LYRICS_END_BYTES = 15
-"""Bytes at the end of a Lyrics3v2 tag: its size in six digits, then ``LYRICS200``."""
-
-MAX_TRAILING_TAGS = 8
+ID3_STARTS = (b"ID3\2", b"ID3\3", b"ID3\4")
+"""First bytes of a tag before MP3 and others. A chunk of WAV is named ``ID3`` and a space."""
 
 TTA_FRAME_S = 256 / 245
 """Length of a frame of TTA in s."""
-
-UNKNOWN_AU_SIZE = 0xFFFFFFFF
 
 
 def joined_files(
@@ -93,47 +94,36 @@ def joined_files(
     return tuple(zip(starts[:MAX_PARTS], ends, strict=True)), size - ends[-1]
 
 
-def after_tag(file: BinaryIO, position: int, size: int) -> int:
-    """Position behind a tag (ID3v1 or APEv2) that begins at `position`; the same if none does."""
-    head = read_at(file, position, 32, size)
-    if head.startswith(b"APETAGEX") and len(head) == 32:
-        length, flags = struct.unpack("<I4xI", head[12:24])
-        return position + int(length) + (32 if flags & 0x80000000 else 0)
-    return position + ID3V1_BYTES if head.startswith(b"TAG") else position
+def begins_file(file: BinaryIO, position: int, size: int) -> bool:
+    """Whether a file of a known format begins at a position."""
+    head = read_at(file, position, 16, size)
+    if head.startswith((*FIRST_BYTES, *ID3_STARTS, b"#!AMR")) or head[4:8] == b"ftyp":
+        return True
+    if not head.startswith(FRAME_STARTS):
+        return False
+    frames = read_at(file, position, LOOKAHEAD_BYTES, size)
+    return starts_with_frames(frames) or is_stream(file, position, size)
 
 
-def before_tags(file: BinaryIO, size: int) -> int:
-    """Position of the first of the tags at the end of a file; its size if there is none.
-
-    ID3v1, Lyrics3v2 (id3.org), APEv2 and ID3v2 with a footer (id3.org: ID3v2.4, section 3.4) are
-    known. Decoders of rows of frames take their contents for frames.
-    """
-    end = size
-    for _ in range(MAX_TRAILING_TAGS):
-        length = _tag_before(file, end)
-        if not 0 < length <= end:
+def find_file(file: BinaryIO, start: int, size: int) -> int | None:
+    """Position of a file behind the last frame of another, which begins at `start`."""
+    data = read_at(file, start, SEARCH_BYTES, size)
+    starts = [data.find(magic, 1) for magic in (*FIRST_BYTES, *ID3_STARTS, b"#!AMR")]
+    starts.append(data.find(b"ftyp", 5) - 4)
+    found = [start + at for at in starts if at > 0]
+    for match in FRAME_START.finditer(data, 1):
+        at = start + match.start()
+        frames = data[match.start() : match.start() + SURE_FRAMES * LOOKAHEAD_BYTES]
+        if starts_with_frames(frames, SURE_FRAMES) or is_stream(file, at, size, SURE_FRAMES):
+            found.append(at)
             break
-        end -= length
-    return end
+    return min(found, default=None)
 
 
-def _tag_before(file: BinaryIO, end: int) -> int:
-    """Bytes of the tag that ends at `end`; 0 if none does."""
-    if read_at(file, max(end - ID3V1_BYTES, 0), 3, end) == b"TAG":
-        return ID3V1_BYTES
-    if read_at(file, max(end - ENHANCED_BYTES, 0), 4, end) == b"TAG+":
-        return ENHANCED_BYTES
-    foot = read_at(file, max(end - APE_BYTES, 0), APE_BYTES, end)
-    if foot.startswith(b"APETAGEX"):
-        length, flags = struct.unpack("<I4xI", foot[12:24])
-        return int(length) + (APE_BYTES if flags & 0x80000000 else 0)
-    if foot.endswith(b"LYRICS200") and foot[-LYRICS_END_BYTES:-9].isdigit():
-        return int(foot[-LYRICS_END_BYTES:-9]) + LYRICS_END_BYTES
-    if foot[-10:-7] == b"3DI" and max(foot[-4:]) < 0x80:
-        return (
-            sum(byte << shift for byte, shift in zip(foot[-4:], (21, 14, 7, 0), strict=True)) + 20
-        )
-    return 0
+def part_behind(file: BinaryIO, end: int, size: int) -> int | None:
+    """Position of another file behind a row of frames and a tag; None if there is none."""
+    start = after_tag(file, end, size)
+    return start if 0 < start < size and begins_file(file, start, size) else None
 
 
 def _end(file: BinaryIO, start: int, size: int) -> int | None:
@@ -142,47 +132,53 @@ def _end(file: BinaryIO, start: int, size: int) -> int | None:
     if head[:4] in (b"RIFF", b"RIFX", b"FORM", b"RF64"):
         if head[8:12] == b"AVI ":
             return None  # FFmpeg reads on.
-        return _next_start(riff_chunks(file, start, size), (b"data", b"SSND"))
+        return _next_start(file, size, riff_chunks(file, start, size), (b"data", b"SSND"))
     if head[:4] == b"riff":
-        return _next_start(w64_chunks(file, start, size), (W64_DATA,))
+        return _next_start(file, size, w64_chunks(file, start, size), (W64_DATA,))
     if head[:4] == b"caff":
-        return _next_start(caf_chunks(file, start, size), (b"data",))
+        return _next_start(file, size, caf_chunks(file, start, size), (b"data",))
     if head == ASF_HEADER:
-        objects = asf_objects(file, start, size)
-        return next((o.start for o in objects if o.name == ASF_HEADER and o.start > start), None)
-    if head[4:8] == b"ftyp":
-        return _second_ftyp(file, start, size)
+        return _next_start(file, size, asf_objects(file, start, size), (ASF_HEADER,))
     if head[:4] == b"wvpk":
         return _wavpack_end(file, start, size)
     end = start
-    if head[:4] == b".snd" and len(head) >= 12:
-        offset, length = struct.unpack(">II", head[4:12])
-        end = start if length == UNKNOWN_AU_SIZE else start + int(offset) + int(length)
+    if head[:4] == b".snd":
+        end = next((samples.end for samples in au_chunks(file, start, size)), start)
     elif head[:4] == b"TTA1":
         end = _tta_end(file, start, size)
+    elif head[:4] == b"\x1a\x45\xdf\xa3":
+        end = matroska_end(file, start, size) or start
+    elif head[4:8] == b"ftyp":
+        end = _mp4_end(file, start, size)
+    if end == start:
+        return None
     for _ in range(2):
         end = after_tag(file, end, size)
-    return end if end > start and read_at(file, end, 4, size) in FIRST_BYTES else None
+    return end if begins_file(file, end, size) else None
 
 
-def _next_start(chunks: Iterable[Chunk], samples: tuple[bytes, ...]) -> int | None:
+def _next_start(
+    file: BinaryIO, size: int, chunks: Iterable[Chunk], samples: tuple[bytes, ...]
+) -> int | None:
     """The first chunk behind the samples that is the beginning of another file."""
     behind = False
     for chunk in chunks:
-        if behind and chunk.name[:4] in FIRST_BYTES:
+        if behind and begins_file(file, chunk.start, size):
             return chunk.start
         behind = behind or chunk.name in samples
     return None
 
 
-def _second_ftyp(file: BinaryIO, start: int, size: int) -> int | None:
-    """MP4: a second box ``ftyp`` behind the index and the samples."""
+def _mp4_end(file: BinaryIO, start: int, size: int) -> int:
+    """MP4: the last box, or a second box ``ftyp`` behind the index and the samples."""
     seen: set[bytes] = set()
+    end = start
     for box in mp4_boxes(file, start, size):
         if box.name == b"ftyp" and {b"moov", b"mdat"} <= seen:
             return box.start
         seen.add(box.name)
-    return None
+        end = box.end
+    return end if {b"moov", b"mdat"} <= seen else start
 
 
 def _wavpack_end(file: BinaryIO, start: int, size: int) -> int | None:
@@ -193,7 +189,7 @@ def _wavpack_end(file: BinaryIO, start: int, size: int) -> int | None:
         if not head.startswith(b"wvpk"):
             behind = after_tag(file, position, size)
             if behind == position:
-                return None
+                return position if begins_file(file, position, size) else None
             position, later = behind, True
             continue
         if len(head) < 20:

@@ -61,10 +61,13 @@ class Gap:
     time_s : float
         Length of the audio before them.
     n_bytes : int
+    start : int
+        Position in the file.
     """
 
     time_s: float
     n_bytes: int
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,21 @@ HEADER_START = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x10-\xef]")
 """First bytes of a header of Layer III. The bit rate is neither free nor invalid."""
 
 
+FREE_START = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb][\x00-\x0f]")
+"""First bytes of a header of Layer III that states no bit rate (free format)."""
+
+MAX_FREE_REST = 128
+"""Most bytes behind the last frame: libsndfile reads over a tag of this size."""
+
+CHECK_EVERY = 1024
+"""Frames between two looks at the clock."""
+
+MIN_FREE_BYTES = 96
+"""Shorter frames are no music. libsndfile would search long in a file that is made of them."""
+
+FREE_BYTES = 1 << 16
+
+
 class _Window:
     """Part of a file that moves forward; `data[at]` is the byte at the current position."""
 
@@ -192,11 +210,58 @@ class _Window:
             self.data, self.at = self.data[self.at :] + more, 0
 
 
+def starts_with_frames(data: bytes, count: int = 2) -> bool:
+    """Whether so many frames of Layer III follow each other at the start of `data`."""
+    match = HEADER_START.match(data)
+    kind = KINDS.get((match[0][1] >> 3 & 3, match[0][2] >> 2 & 3)) if match else None
+    at = 0
+    for _ in range(count):
+        size = kind.lengths.get(data[at + 1 : at + 3]) if kind else None
+        if size is None or data[at : at + 1] != b"\xff":
+            return False
+        at += size
+    return True
+
+
 def after_tags(file: BinaryIO, deadline: Deadline) -> int:
     """Position of the first byte after tags."""
     window = _Window(file, deadline)
     _skip_tags(window, first=True)
     return window.position
+
+
+def free_format_seconds(file: BinaryIO, deadline: Deadline) -> float | None:
+    """Length of an undamaged MP3 file in free format; None for other files.
+
+    All its frames have the same length, to one byte of padding.
+    """
+    window = _Window(file, deadline)
+    _skip_tags(window, first=True)
+    start, data = window.position, window.data[window.at : window.at + FREE_BYTES]
+    kind = KINDS.get((data[1] >> 3 & 3, data[2] >> 2 & 3)) if FREE_START.match(data) else None
+    following = (match.start() for match in FREE_START.finditer(data, 1))
+    length = next((at for at in following if _same_free(data[at:], data)), 0)
+    if kind is None or length < MIN_FREE_BYTES:
+        return None
+    position, size, count = start, file_size(file), 0
+    while position + length <= size:
+        if count % CHECK_EVERY == 0:
+            deadline.check()
+        count += 1
+        file.seek(position + length - 1)
+        near = file.read(5)  # The first frame may have a byte of padding, or the others.
+        found = next((k for k in range(3) if _same_free(near[k:], data)), None)
+        if found is None:
+            position += length
+            break
+        position += length - 1 + found
+    whole = size - position <= MAX_FREE_REST
+    return count * kind.frame_samples / kind.rate if whole else None
+
+
+def _same_free(header: bytes, first: bytes) -> bool:
+    """Whether a frame of free format is of the same recording as another."""
+    return len(header) > 2 and header[:2] == first[:2] and header[2] & 0xFC == first[2] & 0xFC
 
 
 def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
@@ -225,7 +290,7 @@ def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
     kind = _find_frame(window, attempts)
     if kind is None:
         return None
-    gaps = [Gap(0.0, window.position - before)] if window.position > before else []
+    gaps = [Gap(0.0, window.position - before, before)] if window.position > before else []
     first = kind
     stated, added = _length_tag(window.data[window.at : window.at + 400])
     count, seconds, complete, uniform, n_bytes = 0, 0.0, True, True, 0
@@ -248,7 +313,7 @@ def count_frames(file: BinaryIO, deadline: Deadline) -> Mp3Frames | None:
             break
         found = _find_frame(window, attempts)
         if window.position > start and (found is not None or rest.strip(b"\0")):
-            gaps.append(Gap(seconds, window.position - start))
+            gaps.append(Gap(seconds, window.position - start, start))
         if found is None:
             complete = window.ended
             break

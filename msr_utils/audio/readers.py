@@ -16,7 +16,13 @@ from typing import BinaryIO, Protocol, cast
 import numpy as np
 import soundfile as sf
 
-from msr_utils.audio.container import UNKNOWN_CHUNK_SIZE, Container, examine, examine_mp3
+from msr_utils.audio.container import (
+    UNKNOWN_CHUNK_SIZE,
+    Container,
+    examine,
+    examine_damaged_start,
+    examine_mp3,
+)
 from msr_utils.audio.source import (
     MAX_LOSSY_PEAK,
     AudioError,
@@ -34,6 +40,9 @@ MAX_BLOCK_VALUES = 2**20
 
 COUNT_TOLERANCE_S = 0.06
 """libsndfile is trusted with an MP3 file if it finds the counted length, to two frames."""
+
+FRAME_DEMUXERS = ("aac", "ac3", "dts", "eac3", "mp3")
+"""FFmpeg's names of formats without a container."""
 
 MAX_NAMED_DEFECTS = 10
 """Most defects of parts that are named one by one."""
@@ -83,25 +92,38 @@ def open_reader(file: BinaryIO, name: str, deadline: Deadline) -> tuple[Reader, 
     """
     container = examine(file, deadline)
     if len(container.parts) == 1:  # Something that is no audio stands before or behind it.
-        part = cast(BinaryIO, FilePart(file, *container.parts[0]))
-        inside, inner = open_reader(part, name, deadline)
-        return inside, replace(inner, defects=(*container.defects, *inner.defects))
+        return _open_part(file, container, name, deadline)
     if container.parts:
         return PartsReader(file, container.parts, name, deadline), container
     if container.simple and (reader := _open_soundfile(file, name, container, deadline)):
         return reader, container
     from msr_utils.audio.ffmpeg import FFmpegReader  # Most files do not need it.
 
-    file.seek(0)
-    other = FFmpegReader(file, name, deadline)
-    position = file.tell()
+    try:
+        other = FFmpegReader(file, name, deadline)
+    except AudioError:
+        if (damaged := examine_damaged_start(file)).parts:
+            return _open_part(file, damaged, name, deadline)
+        raise
     if container.demuxers and other.demuxer not in container.demuxers:
         # Other formats begin with an ID3 tag, or with the same sync bits.
-        container = Container(simple=False)
-    elif other.demuxer == "mp3" and container.seconds is None:
+        return other, Container(simple=False)
+    if other.demuxer == "mp3" and container.seconds is None:
         container = examine_mp3(file, deadline)
-    file.seek(position)
+    counted = container.demuxers or other.demuxer not in FRAME_DEMUXERS
+    if not counted and (damaged := examine_damaged_start(file)).parts:
+        other.close()
+        return _open_part(file, damaged, name, deadline)
     return other, container
+
+
+def _open_part(
+    file: BinaryIO, container: Container, name: str, deadline: Deadline
+) -> tuple[Reader, Container]:
+    """Open the only part of a file that is audio."""
+    part = cast(BinaryIO, FilePart(file, *container.parts[0]))
+    inside, inner = open_reader(part, name, deadline)
+    return inside, replace(inner, defects=(*container.defects, *inner.defects))
 
 
 class PartsReader:
@@ -182,16 +204,15 @@ def _open_soundfile(
     except (sf.LibsndfileError, TypeError):
         return None
     found_s = opened.frames / opened.samplerate
+    if not container.demuxers:
+        return SoundFileReader(opened, name)
     if container.seconds is not None and found_s < container.seconds - COUNT_TOLERANCE_S:
         opened.close()
         return None
-    if not container.demuxers:
-        return SoundFileReader(opened, name)
 
     def by_ffmpeg() -> Reader:
         from msr_utils.audio.ffmpeg import FFmpegReader
 
-        file.seek(0)
         return FFmpegReader(file, name, deadline)
 
     return SoundFileReader(opened, name, by_ffmpeg)

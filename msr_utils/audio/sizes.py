@@ -16,6 +16,7 @@ from msr_utils.audio.chunks import (
     W64_DATA,
     Chunk,
     asf_objects,
+    au_chunks,
     caf_chunks,
     mp4_boxes,
     read_at,
@@ -71,6 +72,8 @@ def overrun(file: BinaryIO, size: int) -> Overrun | None:
         found = _samples(w64_chunks(file, 0, size), W64_DATA, size)
     elif head.startswith(b"caff"):
         found = _samples(caf_chunks(file, 0, size), b"data", size)
+    elif head.startswith(b".snd"):
+        found = _samples(au_chunks(file, 0, size), b"data", size)
     elif head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         found = Overrun(size - 8, int.from_bytes(head[4:8], "little"))
     elif head.startswith(b"\x1a\x45\xdf\xa3"):
@@ -92,17 +95,28 @@ def _samples(chunks: Iterable[Chunk], name: bytes, size: int) -> Overrun | None:
 
 def _matroska(file: BinaryIO, size: int) -> Overrun | None:
     """The segment, the second element, holds all audio."""
-    length, position = _vint(file, 4, size)
-    if length is None:
-        return None
-    position += length
-    if read_at(file, position, 4, size) != b"\x18\x53\x80\x67":
-        return None
-    stated, position = _vint(file, position + 4, size)
+    stated, position = matroska_segment(file, 0, size)
     return None if stated is None else Overrun(size - position, stated, "its segment")
 
 
-def _vint(file: BinaryIO, position: int, size: int) -> tuple[int | None, int]:
+def matroska_segment(file: BinaryIO, start: int, size: int) -> tuple[int | None, int]:
+    """Stated size of the segment of a Matroska file, and the position of its content.
+
+    The size is None if it is unknown; the position is 0 if there is no segment.
+    """
+    length, position = vint(file, start + 4, size)
+    if length is None or read_at(file, position + length, 4, size) != b"\x18\x53\x80\x67":
+        return None, 0
+    return vint(file, position + length + 4, size)
+
+
+def matroska_end(file: BinaryIO, start: int, size: int) -> int | None:
+    """End of the Matroska file that begins at `start`; None if it is not stated."""
+    stated, position = matroska_segment(file, start, size)
+    return None if stated is None else position + stated
+
+
+def vint(file: BinaryIO, position: int, size: int) -> tuple[int | None, int]:
     """A size of variable length, and the position behind it (RFC 8794, section 6).
 
     The size is None if it is unknown or damaged.

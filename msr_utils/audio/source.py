@@ -222,6 +222,11 @@ class FilePart(io.RawIOBase):
         Positions in bytes.
     name : str
         Its name in messages.
+
+    Attributes
+    ----------
+    depth : int
+        1 for a part of a file, 2 for a part of a part, and so on.
     """
 
     def __init__(
@@ -229,6 +234,7 @@ class FilePart(io.RawIOBase):
     ) -> None:
         self._file, self._start, self._size = file, start, end - start
         self._position = 0
+        self.depth: int = getattr(file, "depth", 0) + 1
         self.name = name
 
     def readable(self) -> bool:

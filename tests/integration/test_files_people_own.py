@@ -126,6 +126,45 @@ def damaged_contents(data: bytes) -> bytes:
     return bytes(changed)
 
 
+def mp3_in_wav(edit: Callable[[bytes], bytes] = bytes) -> Callable[[Path, Path], None]:
+    """An MP3 of variable bit rate as the samples of a WAV file, as old recorders write it."""
+
+    def make(source: Path, out: Path) -> None:
+        mp3 = out.with_name("samples.mp3")
+        run(f"ffmpeg -v error -y -i {source} -q:a 2 -write_xing 0 -id3v2_version 0 {mp3}")
+        data = edit(mp3.read_bytes())
+        described = struct.pack("<HHIIHHHHIHHH", 0x55, 2, RATE, 16000, 1, 0, 12, 1, 2, 417, 1, 1393)
+        chunks = b"WAVEfmt " + struct.pack("<I", len(described)) + described
+        chunks += b"data" + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+        out.write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+
+    return make
+
+
+def large_id3(data: bytes) -> bytes:
+    """Add a tag of more than 1 MB in front, as with a cover."""
+    return b"ID3\3\0\0" + bytes((0, 0x50, 0, 0)) + b"JPEG\xab\xcd\x0b\xff" * 163_840 + data
+
+
+def stated(mark: bytes, offset: int, size: bytes) -> Callable[[bytes], bytes]:
+    """Replace the size that stands so many bytes behind a mark."""
+
+    def edit(data: bytes) -> bytes:
+        at = data.index(mark) + offset
+        return data[:at] + size + data[at + len(size) :]
+
+    return edit
+
+
+STALE = (
+    ("au", "", stated(b".snd", 8, struct.pack(">I", 400_000))),
+    ("caf", "", stated(b"data", 4, struct.pack(">q", 400_004))),
+    ("w64", "", stated(b"data\xf3", 16, struct.pack("<Q", 400_024))),
+    ("rf64", "-rf64 always -f wav", stated(b"ds64", 16, struct.pack("<Q", 400_000))),
+)
+"""Formats whose headers state a size -> options of ffmpeg, and the edit that makes it too small."""
+
+
 def joined_late(data: bytes) -> bytes:
     """An Ogg radio station: the pages of the headers, then what was on."""
     pages, at = [], 0
@@ -141,6 +180,8 @@ APE_TAG += struct.pack("<2I", 86, 0) + b"Title" + bytes(87) + APE_TAG.replace(b"
 """A tag as MP3 players of the nineties wrote it, at the start of a file."""
 
 NOISE = np.random.default_rng(0).bytes(1600)
+
+TAG = b"TAG" + b"Song".ljust(30, b"\0") + b"Artist".ljust(95, b"\0")
 
 
 def ape_tag(header: bool, after: bytes = b"") -> Callable[[bytes], bytes]:
@@ -176,6 +217,45 @@ def encode_amr(source: Path, out: Path) -> None:
             for part in resampler.resample(frame):
                 file.mux(stream.encode(part))
         file.mux(stream.encode(None))
+
+
+def free_format(data: bytes) -> bytes:
+    """MP3 of 128 kbit/s and 48 kHz whose headers state no bit rate."""
+    changed = bytearray(data)
+    for at in range(0, len(data), 384):
+        changed[at + 2] &= 0x0F
+    return bytes(changed)
+
+
+def flip(data: bytes) -> bytes:
+    """Change one bit in the middle."""
+    half = len(data) // 2
+    return data[:half] + bytes([data[half] ^ 4]) + data[half + 1 :]
+
+
+def edited_amr(edit: Callable[[bytes], bytes]) -> Callable[[Path, Path], None]:
+    def make(source: Path, out: Path) -> None:
+        encode_amr(source, out)
+        out.write_bytes(edit(out.read_bytes()))
+
+    return make
+
+
+def piped_half(source: Path, out: Path) -> None:
+    """The first half of a stream whose segment has no stated size."""
+    run(f"ffmpeg -v error -y -i {source} -c:a libopus -f webm - | cat > {out}")
+    data = out.read_bytes()
+    out.write_bytes(data[: len(data) // 2 + 11])
+
+
+HALF = (
+    ("loas", "-c:a aac -f latm", 3.0, "frame"),
+    ("ts", "-c:a mp2 -f mpegts", 3.0, "packet"),
+    ("m2ts", "-c:a ac3 -f mpegts -mpegts_m2ts_mode 1", 3.0, "packet"),
+    ("vob", "-c:a ac3 -f vob", 3.0, "packet"),
+    ("mpg", "-c:a mp2 -f mpeg", 3.0, "packet"),
+)
+"""Suffix, options of ffmpeg, seconds of the first half, and what is not whole at its end."""
 
 
 def overstated_index(data: bytes) -> bytes:
@@ -227,6 +307,7 @@ FORMATS = [
     Case("16.aif", encode("-f aiff")),
     Case("little-endian.aifc", encode("-c:a pcm_s16le -f aiff")),
     Case("float.aifc", encode("-c:a pcm_f32be -f aiff")),
+    Case("amiga.8svx", written(format="SVX"), 2.0, exact=False),
     Case("sun.au", encode("")),
     Case("mulaw.au", encode("-c:a pcm_mulaw")),
     Case("core.caf", encode("")),
@@ -309,6 +390,8 @@ FAULTS = [
     Case("mono-then-stereo.mp3", joined(encode("-ac 1 -b:a 96k -write_xing 0 -id3v2_version 0").replace("{out}", "{dir}/m.mp3"), encode("-b:a 128k -write_xing 0 -id3v2_version 0").replace("{out}", "{dir}/s.mp3"), files="{dir}/m.mp3 {dir}/s.mp3"), 12.06, exact=False),
     Case("bytes-behind.mp3", edited("-b:a 128k -write_xing 0", "mp3", lambda d: d + bytes(2000)), 6.03),
     Case("lyrics.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"LYRICSBEGIN" + b"la " * 2000 + b"006000LYRICS200")),
+    Case("old-lyrics.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"LYRICSBEGIN" + b"la \xff\xfb\x90d" * 700 + b"LYRICSEND" + TAG)),
+    Case("ape-short.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"Title\0APETAGEX" + struct.pack("<4I8x", 1000, 38, 1, 0))),
     Case("ape-end.mp3", edited("-b:a 128k", "mp3", ape_tag(True))),
     Case("ape-footer.mp3", edited("-q:a 2", "mp3", ape_tag(False, b"TAG" + bytes(125)))),
     Case("id3-end.mp3", edited("-b:a 128k", "mp3", lambda d: d + b"ID3\4\0\x10\0\0\x0f\x50" + NOISE[:1000] * 2 + b"3DI\4\0\x10\0\0\x0f\x50")),
@@ -332,6 +415,30 @@ FAULTS = [
     Case("noise.aac", edited("-c:a aac -f adts", "aac", in_the_middle(NOISE * 2, True)), 5.2, "damaged", exact=False),
     Case("offset.wav", LAVFI + '"aevalsrc=0.3:d=6" {out}', 6.0, "nothing to hear"),
     Case("opposite-in-part.wav", encode("-af \"aeval='val(0)|if(between(t,2,4),-val(0),val(0))':c=stereo\""), 6.0, r"cancel each other in the mono mix \(2 to 4 s\)", exact=False),
+    Case("first-packet.m4a", edited("-c:a aac -b:a 128k", "m4a", lambda d: d[:50] + b"U" * 300 + d[350:]), exact=False),
+    Case("cut-start.ac3", edited("-c:a ac3 -b:a 192k", "ac3", lambda d: d[1000:]), 5.95, exact=False),
+    Case("vbr-in.wav", mp3_in_wav(), 6.03, exact=False),
+    Case("damaged-in.wav", mp3_in_wav(in_the_middle(NOISE, True)), 5.95, "are no audio; skipped", exact=False),
+    Case("half-in.wav", lambda source, out: mp3_in_wav()(source, out) or out.write_bytes(out.read_bytes()[:50_000]), 4.65, "bytes of samples are there", exact=False),
+    Case("cover.aac", edited("-c:a aac -f adts", "aac", large_id3), 6.04, exact=False),
+    Case("cover.ac3", edited("-c:a ac3", "ac3", large_id3), 6.03, exact=False),
+    Case("cover.dts", edited("-t 2 -c:a dca -strict -2 -f dts", "dts", large_id3), 2.0, exact=False),
+    Case("cover.amr", edited_amr(large_id3), 6.0, exact=False),
+    Case("half.amr", edited_amr(lambda d: d[: len(d) // 2 + 11]), 3.0, "its last frame is not whole", exact=False),
+    Case("cut-start.dts", edited("-t 2 -c:a dca -strict -2 -f dts", "dts", lambda d: d[1000:]), 2.0, exact=False),
+    Case("noise-first.dts", edited("-t 2 -c:a dca -strict -2 -f dts", "dts", lambda d: NOISE * 6 + d), 2.0, "9600 bytes before its first frame are no audio", exact=False),
+    Case("half.dts", edited("-t 4 -c:a dca -strict -2 -f dts", "dts", lambda d: d[: len(d) // 2 + 300]), 2.0, "its last frame is not whole", exact=False),
+    *(Case(f"stale-size.{suffix}", edited(options, suffix, stale), 2.27, "states a wrong size: the last 6[0-9]{5} bytes", exact=False) for suffix, options, stale in STALE),
+    *(Case(f"half.{suffix}", edited(options, suffix, lambda d: d[: len(d) // 2 + 11]), seconds, f"its last {unit} is not whole", exact=False) for suffix, options, seconds, unit in HALF),
+    Case("half-piped.webm", piped_half, 3.0, "its last block is not whole", exact=False),
+    Case("free-format.mp3", edited("-ar 48000 -b:a 128k -write_xing 0 -id3v2_version 0", "mp3", free_format), 6.04, exact=False),
+    Case("flipped-bit.flac", edited("-c:a flac", "flac", flip), 5.9, "what could not be decoded was skipped", exact=False),
+    Case("flipped-bit.tta", edited("-c:a tta", "tta", flip), 4.96, "what could not be decoded was skipped", exact=False),
+    Case("last-frame.flac", edited("-c:a flac", "flac", lambda d: d[:-2000]), 5.9, r"its last 0\.[01]\d s are missing", exact=False),
+    Case("last-samples.au", edited("", "au", lambda d: d[:-20_000]), 5.9, "bytes of samples are there", exact=False),
+    Case("tag-inside.mp3", edited("-b:a 128k -write_xing 0 -id3v2_version 0", "mp3", in_the_middle(large_id3(b"")[:30_000].replace(b"\0\x50\0\0", b"\0\1\x6a\x26", 1), False)), 5.95, r"\A[^;]*; [^;]*\n?\Z", exact=False),
+    Case("zeros-behind.amr", edited_amr(lambda d: d + bytes(20_000)), 6.0, "20000 bytes behind its last frame are no audio", exact=False),
+    Case("set-bits-inside.aac", edited("-c:a aac -f adts", "aac", in_the_middle(b"\xff" * 3_000_000, False)), 4.4, "3000000 bytes after", exact=False),
     Case("rate-changes.mp3", joined(encode("-b:a 128k -write_xing 0").replace("{out}", "{dir}/a.mp3"), encode("-ar 32000 -b:a 64k -write_xing 0").replace("{out}", "{dir}/b.mp3"), files="{dir}/a.mp3 {dir}/b.mp3"), 12.1, exact=False),
 ]  # fmt: skip
 """Files that are not as they should be, and can be decoded nevertheless."""
@@ -352,10 +459,13 @@ REFUSED = [
     Case("384k.wav", written(rate=384_000), None, "sample rate is 384000 Hz"),
     Case("384k.flac", encode("-c:a flac -ar 384000"), None, "sample rate is 384000 Hz"),
     Case("255-channels.wav", written(rate=8000, channels=255), None, "has 255 channels"),
-    Case("overstated-index.m4a", edited("-c:a aac", "m4a", overstated_index), None, "holds no audio samples"),
+    Case("overstated-index.m4a", edited("-c:a aac", "m4a", overstated_index), None, "its index states 200000000 packets of sound"),
     Case("unknown-codec.mkv", encode("-c:a g726 -ac 1 -ar 8000 -f matroska") , None, "coded as"),
     Case("half-alac.caf", edited("-c:a alac", "caf", lambda d: d[: len(d) // 2]), None, "the packet table at the end of a CAF file is missing"),
     Case("encrypted.mp4", encode("-t 1 -c:a aac -encryption_scheme cenc-aes-ctr -encryption_key 76a6c65c5ea762046bd749a2e632ccbb -encryption_kid a7e61c373e219033c21091fa607bf3b8"), None, "its sound is encrypted"),
+    Case("cut-old.mov", edited("-c:a pcm_s16le", "mov", lambda d: d.replace(b"ftyp", b"skip", 1)[: len(d) // 2]), None, "the index at the end of an MP4 file is missing"),
+    Case("flash.flv", encode("-c:a libmp3lame"), None, "is Flash video, which cannot be decoded here"),
+    Case("broadcast.mxf", LAVFI + "testsrc=d=1:r=25:s=64x48 -i {in} -ar 48000 -t 1 -c:v mpeg2video -c:a pcm_s16le {out}", None, "is MXF, which cannot be decoded here"),
     Case("dsd.dsf", raw(b"DSD " + bytes(5000)), None, "is DSD, which cannot be decoded here"),
     Case("midi.mid", raw(b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff/\0"), None, "not audio that can be decoded"),
 ]  # fmt: skip
@@ -377,6 +487,22 @@ WITHOUT_REFERENCE = (
     "contents.mp3",
     "radio.ogg",
     "noise.ac3",
+    # ffmpeg 5 stops at a damaged beginning.
+    "first-packet.m4a",
+    # ffmpeg 5 finds nothing behind so much that is no frame, and takes the stated size of AU for none.
+    "cover.aac",
+    "cover.ac3",
+    "cover.amr",
+    "cover.dts",
+    "noise-first.dts",
+    "zeros-behind.amr",
+    # It does not decode the free format, and keeps frames with a wrong checksum.
+    "free-format.mp3",
+    "flipped-bit.flac",
+    "flipped-bit.tta",
+    "set-bits-inside.aac",
+    "stale-size.au",
+    "stale-size.w64",
 )
 """Files of which ffmpeg gives something else."""
 
@@ -433,8 +559,9 @@ def assert_decoded_whole(case: Case, path: Path) -> None:
     audio = AudioFile(path, sample_rate=None)
     samples = np.concatenate(list(audio))
     assert audio.facts.seconds == pytest.approx(case.seconds, abs=0.1)
-    expected, rate = reference(path)
-    if case.file not in WITHOUT_REFERENCE:
+    compared = case.file not in WITHOUT_REFERENCE
+    expected, rate = reference(path) if compared or case.exact else (samples, 0)
+    if compared:
         assert len(samples) == pytest.approx(len(expected), abs=FRAME)
         assert audio.facts.rate == rate
     if case.exact:
@@ -510,7 +637,41 @@ def test_files_that_follow_each_other_are_decoded_one_after_the_other(suffix, mu
     assert audio.warnings == ()
 
 
-TAG = b"TAG" + b"Song".ljust(30, b"\0") + b"Artist".ljust(95, b"\0")
+FOLLOWED = ("mp3", "flac", "ogg", "mka", "m4a", "wma", "wv", "caf", "aac", "ac3", "mp2", "wav")
+
+
+@pytest.fixture(scope="module")
+def short_files(music_file, tmp_path_factory) -> dict[str, bytes]:
+    """Files of half a second in several formats."""
+    folder = tmp_path_factory.mktemp("short")
+    for suffix in FOLLOWED:
+        path = folder / f"short.{suffix}"
+        run(
+            encode("-t 0.5 -id3v2_version 0" if suffix == "mp3" else "-t 0.5").format(
+                **{"in": music_file, "out": path}
+            )
+        )
+    return {suffix: (folder / f"short.{suffix}").read_bytes() for suffix in FOLLOWED}
+
+
+@pytest.mark.parametrize("suffix", FOLLOWED)
+def test_a_file_of_another_format_behind_the_end_is_decoded(suffix, short_files):
+    other = "aac" if suffix == "mp3" else "mp3"
+    first, second = (decode.load(io.BytesIO(short_files[name])) for name in (suffix, other))
+    audio = AudioFile(io.BytesIO(short_files[suffix] + short_files[other]))
+    both = np.concatenate(list(audio))
+    assert len(both) == pytest.approx(len(first) + len(second), abs=2)
+    inside = len(second) - 100  # The resampler goes on over the joint.
+    np.testing.assert_allclose(both[-inside:], second[-inside:], atol=1e-3)
+    assert not any("damaged" in warning for warning in audio.warnings)
+
+
+def test_files_of_many_formats_follow_each_other(short_files):
+    names = ("mp3", "wav", "m4a", "ogg", "aac", "wv", "mka")
+    seconds = sum(decode.inspect(io.BytesIO(short_files[name])).seconds for name in names)
+    facts = decode.inspect(io.BytesIO(b"".join(short_files[name] for name in names)))
+    assert facts.seconds == pytest.approx(seconds, abs=1e-6)
+    assert facts.defects == ()
 
 
 @pytest.mark.parametrize("suffix", [*TWICE, "flac", "opus", "mka", "aac", "ac3", "mp2"])

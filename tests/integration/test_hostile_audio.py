@@ -95,6 +95,10 @@ ATTACKS = {
         encoded("sine=d=0.4 -c:a libvorbis", "mka"), b"\x1f\x43\xb6\x75\x80"
     ),
     "MP3 frames that are no frames": repeated(b"", b"\xff\xfb\x90"),
+    "MP3 frames of three bytes": repeated(b"", b"\xff\xfb\x00"),
+    "two frames, then another file": repeated(
+        b"", 2 * (b"\xff\xfb\x90\x64" + bytes(413)) + b".snd" + struct.pack(">II", 24, 0)
+    ),
     "only sync bytes": repeated(b"", b"\xff"),
     "only tags": repeated(b"", b"ID3\x04\0\0\0\0\0\0"),
     "AAC frames of eight bytes": repeated(b"", b"\xff\xf1\x50\x80\x01\x1f\xfc\x00"),

@@ -241,6 +241,34 @@ def test_without_rights(unprivileged, light):
         assert (done.exit_code, words in done.stderr) == (1, True), done.output
 
 
+@needs_posix
+def test_a_folder_that_is_too_deep_is_a_failure(tmp_path, monkeypatch):
+    root = tmp_path / "music"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    for _ in range(25):  # more than the 4096 bytes that a path may have
+        os.mkdir("d" * 200)
+        os.chdir("d" * 200)
+    write("song.wav")
+    (found,) = scan(root)
+    assert found.state == State.UNREADABLE and found.may_be_audio
+    assert "cannot be opened" in found.reason
+
+
+def test_a_suffix_does_not_decide_what_a_file_is(tmp_path):
+    write(tmp_path / "tone.mpc")
+    (tmp_path / "old.mpc").write_bytes(b"MPCK" + bytes(100))
+    (tmp_path / "video.flv").write_bytes(b"FLV\1\5" + bytes(100))
+    sf.write(tmp_path / "amiga.8svx", tone(1.0), 22_050, format="SVX")
+    found = {entry.file: (entry.state, entry.may_be_audio) for entry in scan(tmp_path)}
+    assert found == {
+        "amiga.8svx": (None, True),
+        "old.mpc": (State.FAILED, True),
+        "tone.mpc": (None, True),
+        "video.flv": (State.FAILED, True),
+    }
+
+
 def test_an_output_folder_within_is_not_searched(tmp_path, light):
     write(tmp_path / "a.wav")
     for _ in range(2):
