@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from msr_utils.audio import tags
 from msr_utils.audio.chunks import (
     W64_DATA,
     Chunk,
@@ -240,10 +241,13 @@ def _examine_frames(file: BinaryIO, deadline: Deadline) -> Container:
         return Container(simple=False, parts=((0, end),))
     if parts := _behind_frames(file, size, frames.gaps, frames.end):
         return Container(simple=False, parts=parts)
-    if "amr" in frames.demuxers and frames.complete and frames.end < size:
-        text = f"{size - frames.end} bytes behind its last frame are no audio; skipped"
-        defect = Defect("damaged", f"the file is damaged: {text}")
-        return Container(simple=False, defects=(defect,), parts=((0, frames.end),))
+    rest = size - frames.end
+    if frames.complete and rest:  # FFmpeg would take it for the end of the last frame.
+        heard = rest > MIN_UNREAD_BYTES or "amr" in frames.demuxers
+        told = heard and tags.after_tags(file, frames.end, size) < size
+        text = f"the file is damaged: {rest} bytes behind its last frame are no audio; skipped"
+        junk = (Defect("damaged", text),) if told else ()
+        return Container(simple=False, defects=junk, parts=((0, frames.end),))
     seconds_per_byte = frames.seconds / max(frames.n_bytes, 1)
     defects = tuple(_gap_defects(frames.gaps, seconds_per_byte))
     return Container(

@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple
 from msr_utils.audio.chunks import read_at
 from msr_utils.audio.mp3 import MAX_ATTEMPTS, Gap
 from msr_utils.audio.source import Deadline
-from msr_utils.audio.tags import after_tag
+from msr_utils.audio.tags import after_tag, id3_bytes
 
 HEADER_BYTES = 12
 """Bytes of the longest header."""
@@ -242,10 +242,8 @@ def _follow(
 
 def _after_tags(file: BinaryIO, position: int, header: bytes, size: int) -> int:
     """Position behind a tag between frames, as broadcasters and programs write them."""
-    if header.startswith(b"ID3"):
-        tag = read_at(file, position, 10, size)
-        if len(tag) == 10 and max(tag[6:]) < 128:
-            return position + 10 + (tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9])
+    if length := id3_bytes(header):
+        return position + length
     return after_tag(file, position, size)
 
 

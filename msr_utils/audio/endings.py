@@ -49,18 +49,22 @@ def cut_unit(file: BinaryIO, size: int, deadline: Deadline) -> str:
         If it takes longer than the deadline allows.
     """
     head = read_at(file, 0, 512, size)
-    tail = read_at(file, max(size - TAIL_BYTES, 0), TAIL_BYTES, size)
     if LOAS_START.match(head):
-        return "frame" if _loas_is_cut(tail) else ""
+        return "frame" if _loas_is_cut(_tail(file, size)) else ""
     if head.startswith(PACK):
-        return "packet" if _program_is_cut(tail) else ""
+        return "packet" if _program_is_cut(_tail(file, size)) else ""
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return "block" if _matroska_is_cut(file, size, deadline) else ""
     for at, packet in PACKET_BYTES.items():
         if head[at : at + 1] == head[at + packet : at + packet + 1] == b"\x47":
             rest = size % packet
-            return "packet" if rest and tail[-rest:][at : at + 1] in (b"", b"\x47") else ""
+            sync = read_at(file, size - rest + at, 1, size)
+            return "packet" if rest and sync in (b"", b"\x47") else ""
     return ""
+
+
+def _tail(file: BinaryIO, size: int) -> bytes:
+    return read_at(file, max(size - TAIL_BYTES, 0), TAIL_BYTES, size)
 
 
 def _loas_is_cut(tail: bytes) -> bool:
@@ -100,8 +104,8 @@ def _matroska_is_cut(file: BinaryIO, size: int, deadline: Deadline) -> bool:
         if position >= size:
             break
         first = read_at(file, position, 4, size)
-        if not first or first[0] < 0x10:
-            return False
+        if not first or not (first[0] >> 4 == 1 or first[0] >= 0xA0):
+            return False  # No element of a segment or of a cluster begins so.
         length, content = vint(file, position + 9 - first[0].bit_length(), size)
         if length is None and first != CLUSTER:
             return content >= size

@@ -33,7 +33,7 @@ from msr_utils.audio.elementary import SURE_FRAMES, is_stream
 from msr_utils.audio.mp3 import LOOKAHEAD_BYTES, starts_with_frames
 from msr_utils.audio.sizes import matroska_end
 from msr_utils.audio.source import Deadline
-from msr_utils.audio.tags import after_tag
+from msr_utils.audio.tags import after_tag, after_tags
 
 MAX_PARTS = 1000
 """Most files in one."""
@@ -97,8 +97,10 @@ def joined_files(
 def begins_file(file: BinaryIO, position: int, size: int) -> bool:
     """Whether a file of a known format begins at a position."""
     head = read_at(file, position, 16, size)
-    if head.startswith((*FIRST_BYTES, *ID3_STARTS, b"#!AMR")) or head[4:8] == b"ftyp":
+    if head.startswith((*FIRST_BYTES, b"#!AMR")) or head[4:8] == b"ftyp":
         return True
+    if head.startswith(ID3_STARTS):  # It may also be a tag at the end.
+        return after_tags(file, position, size) < size
     if not head.startswith(FRAME_STARTS):
         return False
     frames = read_at(file, position, LOOKAHEAD_BYTES, size)

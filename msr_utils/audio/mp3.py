@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from msr_utils.audio.source import Deadline, file_size
+from msr_utils.audio.tags import id3_bytes
 
 WINDOW_BYTES = 1 << 20
 """Bytes read at a time."""
@@ -361,8 +362,7 @@ def _count_row(window: _Window, kind: _Kind, mono: bool) -> tuple[int, bool]:
 def _skip_tags(window: _Window, first: bool = False) -> bool:
     """Go behind tags before frames; False if there is none.
 
-    ID3v2 (id3.org: ID3v2.4, section 3.1) is known, and before the first frame APEv2 (Hydrogenaudio:
-    APEv2 specification).
+    ID3v2 is known, and before the first frame APEv2.
     """
     skipped = False
     for _ in range(MAX_TAGS):
@@ -372,11 +372,10 @@ def _skip_tags(window: _Window, first: bool = False) -> bool:
             window.at += 32 + int.from_bytes(tag[12:16], "little")
             skipped = True
             continue
-        tag = tag[:10]
-        if not tag.startswith(b"ID3") or len(tag) < 10 or max(tag[6:]) > 127:
+        length = id3_bytes(tag)
+        if not length:
             return skipped
-        size = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
-        window.at += 10 + size + (10 if tag[5] & 0x10 else 0)
+        window.at += length
         skipped = True
     return skipped
 

@@ -30,11 +30,30 @@ MAX_TRAILING_TAGS = 8
 
 def after_tag(file: BinaryIO, position: int, size: int) -> int:
     """Position behind a tag (ID3v1 or APEv2) that begins at `position`; the same if none does."""
-    head = read_at(file, position, 32, size)
-    if head.startswith(b"APETAGEX") and len(head) == 32:
+    head = read_at(file, position, APE_BYTES, size)
+    if head.startswith(b"APETAGEX") and len(head) == APE_BYTES:
         length, flags = struct.unpack("<I4xI", head[12:24])
-        return position + int(length) + (32 if flags & 0x80000000 else 0)
+        return position + int(length) + (APE_BYTES if flags & 0x80000000 else 0)
     return position + ID3V1_BYTES if head.startswith(b"TAG") else position
+
+
+def after_tags(file: BinaryIO, position: int, size: int) -> int:
+    """Position behind all tags (ID3v1, ID3v2 and APEv2) that begin at `position`."""
+    for _ in range(MAX_TRAILING_TAGS):
+        length = id3_bytes(read_at(file, position, 10, size))
+        behind = position + length if length else after_tag(file, position, size)
+        if behind == position:
+            break
+        position = behind
+    return position
+
+
+def id3_bytes(head: bytes) -> int:
+    """Bytes of the ID3v2 tag with these first 10 bytes; 0 if it is none."""
+    if len(head) < 10 or not head.startswith(b"ID3") or max(head[6:10]) > 127:
+        return 0
+    size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+    return 10 + size + (10 if head[5] & 0x10 else 0)
 
 
 def before_tags(file: BinaryIO, size: int) -> int:

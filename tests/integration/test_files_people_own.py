@@ -179,6 +179,8 @@ APE_TAG = b"APETAGEX" + struct.pack("<4I8x", 2000, 32 + 100, 1, 0xA0000000)
 APE_TAG += struct.pack("<2I", 86, 0) + b"Title" + bytes(87) + APE_TAG.replace(b"\xa0", b"\x80")
 """A tag as MP3 players of the nineties wrote it, at the start of a file."""
 
+ID3_TAG = b"ID3\3\0\0\0\0\x20\0" + bytes(4096)
+
 NOISE = np.random.default_rng(0).bytes(1600)
 
 TAG = b"TAG" + b"Song".ljust(30, b"\0") + b"Artist".ljust(95, b"\0")
@@ -679,7 +681,7 @@ def test_a_tag_behind_the_end_is_no_damage(suffix, music_file, tmp_path):
     path = tmp_path / f"one.{suffix}"
     run(encode(f"-t 1 {TWICE.get(suffix, '')}").format(**{"in": music_file, "out": path}))
     expected = decode.load(path)
-    path.write_bytes(path.read_bytes() + TAG)
+    path.write_bytes(path.read_bytes() + ID3_TAG + TAG)
     audio = AudioFile(path)
     np.testing.assert_array_equal(np.concatenate(list(audio)), expected)
     assert audio.warnings == ()
