@@ -31,6 +31,17 @@ from msr_utils.study.plan import Run
 FEATURES = "logmel,loudness"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_settings():
+    """Fewer trees and fewer settings to choose from: the same code in less time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(clip_models.EXTRA_TREES, "n_estimators", 100)
+        patch.setattr(clip_models, "RIDGE_ALPHAS", (10.0, 1000.0))
+        patch.setattr(clip_models, "KERNEL_ALPHAS", (0.1, 1.0))
+        patch.setattr(clip_models, "KERNEL_GAMMAS", (0.1, 0.6))
+        yield
+
+
 def write_clips(root, quadrants, hz, level, groups):
     """A folder corpus of one-second tones with a quadrant each."""
     (root / "audio").mkdir(parents=True)
