@@ -33,7 +33,7 @@ from msr_utils.paths import CACHE_DIR
 HAND_MADE = "hand-made"
 """Name of the blocks that need no pretrained network."""
 
-TOGETHER = " + "
+SEPARATOR = " + "
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def block_sets(hand_made: str, networks: Sequence[str]) -> dict[str, str]:
     """
     sets = {HAND_MADE: hand_made}
     sets |= {network: network for network in networks}
-    sets |= {HAND_MADE + TOGETHER + network: f"{hand_made},{network}" for network in networks}
+    sets |= {HAND_MADE + SEPARATOR + network: f"{hand_made},{network}" for network in networks}
     if len(networks) > 1:
-        sets[TOGETHER.join([HAND_MADE, *networks])] = ",".join([hand_made, *networks])
+        sets[SEPARATOR.join([HAND_MADE, *networks])] = ",".join([hand_made, *networks])
     return sets
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from IPython.display import Markdown
 
 from msr_utils.constants import TARGETS
-from msr_utils.experiments.pretrained_blocks import HAND_MADE, TOGETHER
+from msr_utils.experiments.pretrained_blocks import HAND_MADE, SEPARATOR
 from msr_utils.io import read_json
 from msr_utils.metrics.estimate import Estimate
 
@@ -237,10 +237,14 @@ def _clip_models(metrics: Metrics) -> list[str]:
         for metric, targets in metrics["above_logmel"].items()
         for target, score in targets.items()
     }
-    distinct = [name for name, score in above.items() if _excludes_zero(score)]
+    better = [
+        name
+        for name, score in above.items()
+        if _excludes_zero(score) and (score["value"] < 0) == name.startswith("rmse")
+    ]
     return [
-        f"In {len(distinct)} of {len(above)} comparisons, the mean of the models differs from "
-        "ridge on log-mel by an interval that excludes zero.",
+        f"The mean of the models is better than ridge on log-mel in {len(better)} of "
+        f"{len(above)} comparisons, by intervals of the difference that exclude zero.",
         "The gap between the best row and the ceiling is what these features, or so few clips, "
         "do not explain.",
     ]
@@ -250,17 +254,18 @@ def _pretrained(metrics: Metrics) -> list[str]:
     scores, above = metrics["scores"], metrics["above"]
     metric = next(iter(next(iter(scores.values()))))
     target = "mean" if "mean" in scores[HAND_MADE][metric] else "valence"
-    what = f"{metric} of {'the emotions' if target == 'mean' else target}"
-    sentences = [
-        f"{name[0].upper()}{name[1:]}: {what} {_estimate(rows[metric][target])}."
-        for name, rows in scores.items()
-        if name == HAND_MADE or name in metrics["networks"]
-    ]
-    added = {name: rows[metric][target] for name, rows in above.items() if TOGETHER in name}
-    for name, difference in added.items():
-        verdict = "" if _excludes_zero(difference) else ", which chance may explain"
+    name = {"auc": "AUC", "r": "mean r"}[metric]
+    what = f"{name} of {'the emotions' if target == 'mean' else target}"
+    alone = [name for name in scores if name == HAND_MADE or name in metrics["networks"]]
+    shown = "; ".join(f"{name} {_estimate(scores[name][metric][target])}" for name in alone)
+    sentences = [f"Each alone, the blocks reach this {what}: {shown}."]
+    for name, rows in above.items():
+        difference = rows[metric][target]
+        if SEPARATOR not in name:
+            continue
+        verdict = "" if _excludes_zero(difference) else ": this is no clear gain"
         sentences.append(
-            f"{name[0].upper()}{name[1:]} differs from hand-made by {_estimate(difference, '+.3f')}"
+            f"The set {name} differs from {HAND_MADE} alone by {_estimate(difference, '+.3f')}"
             f"{verdict}."
         )
     return sentences
@@ -350,7 +355,8 @@ def _service(metrics: Metrics) -> list[str]:
     return [
         f"Of {len(answers)} documented requests, {fine} were answered and {len(answers) - fine} "
         "were refused on purpose, with the reason.",
-        "The intervals of a curve are wide where the music is unlike the training data.",
+        "The intervals of a curve have one width. On music unlike the training data, they cover "
+        "less than they say.",
     ]
 
 

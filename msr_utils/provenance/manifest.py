@@ -196,9 +196,13 @@ def check(manifest: Manifest, root: Path = PROJECT_ROOT) -> Check:
     for name, recorded in manifest.outputs.items():
         path = root / name[1:] if name.startswith("/") else manifest.folder / name
         if not path.is_file():
-            (local if recorded.get("local") else missing).append(name)
+            may_lack = any(fnmatch(name, pattern) for pattern in LOCAL) and name not in VOUCHED
+            (local if may_lack else missing).append(name)
         elif sha256_file(path) != recorded["sha256"]:
             altered.append(name)
+    known = manifest.content.get("results")
+    if known is not None and RESULTS not in altered and results_hash(manifest.folder) != known:
+        altered.append(RESULTS)
     unrecorded = [name for name in _files(manifest.folder) if name not in manifest.outputs]
     altered += [name for name in unrecorded if name in VOUCHED]
     unrecorded = [name for name in unrecorded if name not in VOUCHED]

@@ -35,8 +35,8 @@ CHECKED = (
     "The run was made with earlier code, which was moved, renamed or rewritten since. A migration "
     "then wrote the identities of the present code, parameters, packages and data into its "
     "manifest, and ran nothing. Checked: the numbers in metrics.json are those of the last commit, "
-    "and the corpus has the hash that the run recorded. Not checked: that the present code gives "
-    "these numbers. null stands for what could not be known."
+    "and corpora, bundles and other files have the hashes that the run recorded. Not checked: that "
+    "the present code gives these numbers. null stands for what could not be known."
 )
 
 
@@ -68,6 +68,30 @@ def committed(path: Path) -> Any:
     return json.loads(done.stdout)
 
 
+def recorded_files(content: dict[str, Any]) -> dict[str, str | None]:
+    """Hashes of data, bundles and other files that a manifest tells of, by parameter."""
+    inputs = content.get("inputs", {})
+    files = inputs.get("files", {})
+    return {**files, "data_dir": inputs["data"]} if "data" in inputs else dict(files)
+
+
+def same_files(
+    folder: Path, recorded: dict[str, str | None], now: dict[str, str | None]
+) -> dict[str, str | None]:
+    """The hashes of today. Where a file is not here, what was recorded is kept.
+
+    Raises
+    ------
+    StudyError
+        If a file is another one than was recorded.
+    """
+    for name, known in recorded.items():
+        today = now.get(name)
+        if name in now and None not in (known, today) and known != today:
+            raise StudyError(f"{folder}: was made from another {name} than there is now")
+    return {name: recorded.get(name) if value is None else value for name, value in now.items()}
+
+
 def migrate(folder: Path, shelf: Standings) -> str:
     """Write one manifest anew.
 
@@ -90,9 +114,7 @@ def migrate(folder: Path, shelf: Standings) -> str:
     run = shelf.runs[name]
     now, presentation = shelf.now(name)
     old = recorded.content
-    data = old.get("inputs", {}).get("data", now["files"].get("data_dir"))
-    if now["files"].get("data_dir", data) != data:
-        raise StudyError(f"{folder}: was made from other data than lie at its data_dir now")
+    now["files"] = same_files(folder, recorded_files(old), now["files"])
     kept = old.get("migrated_from") or {key: old[key] for key in OLD if key in old}
     content = {
         "format": manifest.FORMAT,

@@ -68,6 +68,17 @@ def graph() -> dict[str, set[str]]:
     return {name: imports(tree, set(trees)) - {name} for name, tree in trees.items()}
 
 
+def test_imports_name_their_package():
+    """A relative import would be no arrow in this picture."""
+    relative = [
+        f"{name}:{node.lineno}"
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
 def test_no_import_goes_against_the_stream(graph):
     def place(module: str) -> int:
         return STREAM.index(module.split(".")[1]) if "." in module else -1

@@ -27,6 +27,7 @@ from msr_utils.study.inputs import (
     changed,
     state_of,
 )
+from msr_utils.study.migrate_manifests import recorded_files, same_files
 from msr_utils.study.plan import StudyError
 from msr_utils.study.verification import failed, standings, verify
 
@@ -100,6 +101,33 @@ def test_an_edited_number_is_found(edition):
     assert done.exit_code == 1
     assert "altered             published/vgmidi/lstm-valence/metrics.json" in done.output
     assert "2 runs: " in done.output
+
+
+def test_numbers_are_hashed_twice(edition):
+    """An edited number is found even if its file's hash was edited too, or it was called local."""
+    run = edition / "vgmidi" / "lstm-valence"
+    results = read_json(run / "metrics.json")
+    results["test"]["pooled"]["r"]["value"] = 0.99
+    write_json(run / "metrics.json", results)
+    content = read_json(run / "manifest.json")
+    outputs = manifest.hash_outputs(run)
+    write_json(run / "manifest.json", content | {"outputs": outputs})
+    assert manifest.check(manifest.read(run)).altered == ("metrics.json",)
+    outputs["metrics.json"]["local"] = outputs["history.csv"]["local"] = True
+    write_json(run / "manifest.json", content | {"outputs": outputs})
+    for name in ("metrics.json", "history.csv"):
+        (run / name).unlink()
+    assert {"metrics.json", "history.csv"} <= set(manifest.check(manifest.read(run)).missing)
+
+
+def test_a_migration_refuses_other_files_and_forgets_none(tmp_path):
+    content = {"inputs": {"files": {"data_dir": "a", "bundles": "b", "gone": "c"}}}
+    recorded = recorded_files(content)
+    now = {"data_dir": "a", "bundles": None, "new": "d"}
+    assert same_files(tmp_path, recorded, now) == {"data_dir": "a", "bundles": "b", "new": "d"}
+    with pytest.raises(StudyError, match="was made from another data_dir than there is now"):
+        same_files(tmp_path, recorded, now | {"data_dir": "z"})
+    assert recorded_files({"inputs": {"data": "a"}}) == {"data_dir": "a"}
 
 
 def test_results_without_a_manifest_are_a_failure(edition):
