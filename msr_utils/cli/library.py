@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import click
 
 from msr_utils import paths
-from msr_utils.cli.predict import INTERRUPTED, echo, echo_json
+from msr_utils.cli.predict import ANY_PATH, INTERRUPTED, echo, echo_json
 
 if TYPE_CHECKING:
     from msr_utils.inference.model import Model
     from msr_utils.library.indexing import Listed, RunReport
     from msr_utils.library.library import Library
-
-ANY_PATH = click.Path(path_type=Path, readable=False)
 
 KINDS = {
     "added": "",

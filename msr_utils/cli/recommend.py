@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from msr_utils.cli.library import ANY_PATH, common, library, opened, plural
-from msr_utils.cli.predict import echo, echo_json
+from msr_utils.cli.library import common, library, opened, plural
+from msr_utils.cli.predict import ANY_PATH, echo, echo_json
 from msr_utils.io import printable
 from msr_utils.library.records import LISTENER
 

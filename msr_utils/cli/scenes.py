@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from msr_utils.cli.library import ANY_PATH, common, opened, plural
-from msr_utils.cli.predict import echo, echo_json
+from msr_utils.cli.library import common, opened, plural
+from msr_utils.cli.predict import ANY_PATH, echo, echo_json
 from msr_utils.cli.recommend import clock, filtering, filters_of, library, shown
 
 if TYPE_CHECKING:

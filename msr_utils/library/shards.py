@@ -23,6 +23,19 @@ class LibraryError(RuntimeError):
     """A library that cannot be read or written, or a request that it cannot answer."""
 
 
+def absolute_path(path: str | Path) -> str:
+    """An absolute path.
+
+    Raises
+    ------
+    LibraryError
+        If the path is empty. To Python that is the working folder, which nobody named.
+    """
+    if not os.fspath(path):
+        raise LibraryError("library: a path is empty; write . for the working folder")
+    return os.path.abspath(path)
+
+
 @dataclass(frozen=True)
 class Shard:
     """Arrays of n tracks. Of an open shard they are mapped, not read.

@@ -188,6 +188,8 @@ def test_remove_forgets_files_folders_and_what_is_gone(added, songs, light):
     assert sorted(tracks(added)) == ["Tone 1", "Tone 2", "Tone 3"]
     with pytest.raises(LibraryError, match="elsewhere is not in it"):
         indexing.remove(added, [songs / "elsewhere"])
+    with pytest.raises(LibraryError, match="a path is empty"):
+        indexing.remove(added, [""])
     assert (songs / "b.flac").exists()
 
 

@@ -115,6 +115,10 @@ def test_preferences_are_kept_listed_and_deleted(home):
         (["rate", "x.mp3", "--like", "--stars", "3"], 2, "give one of --like, --skip and --stars"),
         (["remove"], 2, "name files or folders"),
         (["add", "nowhere"], 1, "cannot list"),
+        (["add", ""], 2, "the path is empty"),
+        (["remove", ""], 2, "the path is empty"),
+        (["tag", "--only", ""], 2, "the path is empty"),
+        (["path", "--from", "sad", "--to", "calm", "--save", ""], 2, "the path is empty"),
     ],
 )
 def test_wrong_requests_are_one_line(home, arguments, code, words):
