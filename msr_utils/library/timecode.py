@@ -17,6 +17,12 @@ FPS = 24.0
 START_SECONDS = 3600
 """Timecode at which films begin: that of Resolve and of most others, 01:00:00:00."""
 
+MAX_SCENE_SECONDS = 3600
+"""Longest scene, and longest arc that is searched for. Each half second of it takes memory."""
+
+MAX_FILM_SECONDS = 100_000
+"""Latest end of a scene in a film."""
+
 DROPPED = {30: 2, 60: 4}
 """Whole rate -> numbers that drop-frame timecode leaves out in nine of ten minutes."""
 

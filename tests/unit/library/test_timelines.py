@@ -165,6 +165,11 @@ def test_markers_of_a_timeline_become_scenes(tmp_path):
     # 5 s into a clip that begins at 10 s of the film.
     assert (chase.start_s, chase.end_s, chase.label) == (15, 21, "Chase")
     assert (chase.start_mood, chase.end_mood) == (place("tense"), place("calm"))
+    for length, words in ((1e9, "at most 3600 s"), (float("inf"), "must be finite")):
+        timeline.tracks.markers[0].marked_range = span(0, length)
+        otio.adapters.write_to_file(timeline, str(file))
+        with pytest.raises(LibraryError, match=f"film.otio, marker 1 at 0 s: .*{words}"):
+            read_scenes(file)
 
 
 def test_what_we_write_can_be_marked_again(added, soundtrack, tmp_path):
@@ -187,6 +192,13 @@ def test_what_we_write_can_be_marked_again(added, soundtrack, tmp_path):
         ("x.txt", "0\t5\tA: purple\n", "x.txt, marker 1 at 0 s: the word 'purple' is unknown"),
         ("x.txt", "0\t0\tsad\n", "the last marker has no length; add one called 'end'"),
         ("x.txt", "", "x.txt has no scene"),
+        ("x.txt", "0\tnan\tsad\n", "x.txt, line 1: no label of Audacity"),
+        ("x.txt", "0\t1e9\tsad\n", "x.txt, marker 1 at 0 s: the scene is 1e.09 s long"),
+        (
+            "x.edl",
+            "001 001 V C 0 0 01:00:00:00 01:00:01:00\n |C:Blue |M:sad |D:" + "9" * 400,
+            "x.edl, line 2: the marker is inf s long; at most 3600 s",
+        ),
         (
             "x.edl",
             "001 001 V C 0 0 01:00:00:30 01:00:01:00\n",
