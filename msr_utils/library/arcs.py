@@ -110,10 +110,10 @@ def arc_through(points: Sequence[tuple[float, float | None, float | None]], labe
         some points only, or the arc has no whole frame or is longer than `MAX_SCENE_SECONDS`.
     """
     times = np.array([point[0] for point in points], np.float64)
-    if len(points) < 2 or not (np.diff(times) > 0).all():
-        raise LibraryError("library: an arc needs two points or more, at rising times")
     if not np.isfinite(times).all():
         raise LibraryError("library: the times of an arc must be finite numbers")
+    if len(points) < 2 or not (np.diff(times) > 0).all():
+        raise LibraryError("library: an arc needs two points or more, at rising times")
     if times[-1] - times[0] > MAX_SCENE_SECONDS:
         raise LibraryError(f"library: an arc may last at most {MAX_SCENE_SECONDS} s")
     length = int(round((times[-1] - times[0]) * FRAME_RATE_HZ))

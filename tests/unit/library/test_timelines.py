@@ -252,6 +252,8 @@ def test_an_arc_comes_from_a_table(tmp_path):
         ("0:sad x:calm", "'x:calm' is no point of an arc"),
         ("0:sad 1:0.2,3", "lie in"),
         ("0:sad 1:purple", "the word 'purple' is unknown"),
+        ("0:sad 1e309:happy", "must be finite"),
+        ("0:sad nan:happy", "must be finite"),
     ],
 )
 def test_wrong_arcs_say_what_is_wrong(text, words):
@@ -260,9 +262,15 @@ def test_wrong_arcs_say_what_is_wrong(text, words):
 
 
 def test_a_wrong_table_names_the_line(tmp_path):
-    (tmp_path / "x.csv").write_text("time,valence\n0,1\n")
-    with pytest.raises(LibraryError, match="x.csv, line 2: arousal is None"):
-        read_arc(tmp_path / "x.csv")
+    table = "time,valence,arousal\n0,0.1,0.1\n"
+    for text, words in (
+        ("time,valence\n0,1\n", "x.csv, line 2: arousal is None"),
+        (table + "inf,0.1,0.1\n", "x.csv, line 3: time is 'inf'"),
+        (table + "0,0.1,0.1\n", "x.csv: an arc needs two points or more, at rising times"),
+    ):
+        (tmp_path / "x.csv").write_text(text)
+        with pytest.raises(LibraryError, match=words):
+            read_arc(tmp_path / "x.csv")
 
 
 def test_a_playlist_follows_a_drawn_arc(random_view):
