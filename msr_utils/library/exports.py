@@ -52,9 +52,8 @@ def save_playlist(catalogue: Catalogue, playlist: Playlist, file: Path) -> None:
     Raises
     ------
     LibraryError
-        If the suffix is unknown, or a name cannot be written in this format.
-    OSError
-        If the file cannot be written.
+        If the suffix is unknown, a name cannot be written in this format, or the file cannot be
+        written.
     """
     write = _format(file, PLAYLIST_FORMATS)
     entries = _entries(catalogue, [step.track for step in playlist.steps], file)
@@ -76,7 +75,7 @@ def save_soundtrack(
 
     Raises
     ------
-    LibraryError, OSError
+    LibraryError
         As `save_playlist`.
     """
     write = _format(file, SCENE_FORMATS)
@@ -229,5 +228,11 @@ def _format(file: Path, formats: Mapping[str, Writer]) -> Writer:
 
 
 def _save(file: Path, content: bytes) -> None:
-    with atomic_path(file) as temporary:
-        temporary.write_bytes(content)
+    try:
+        with atomic_path(file) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise LibraryError(
+            f"library: cannot save as {printable(str(file))}: {error.strerror or error}; choose "
+            "another folder"
+        ) from error

@@ -129,6 +129,19 @@ def test_wrong_requests_are_one_line(home, arguments, code, words):
     assert words in text and "Traceback" not in text
 
 
+def test_places_that_cannot_be_written_are_one_line(home, tmp_path):
+    blocked = home / "music" / "notes.txt" / "mood.m3u8"  # a file, not a folder
+    assert blocked.parent.is_file()
+    course = ["path", "--from", "sad", "--to", "calm", "--minutes", 0.1]
+    text = run(*course, "--save", blocked, home=home, code=1)
+    assert "mood.m3u8: " in text and "choose another folder" in text and text.count("\n") == 1
+    (tmp_path / "library").write_bytes(b"")
+    text = run("add", home / "music", home=tmp_path, code=1)
+    assert "is a file, not a folder; name another one with --library" in text
+    text = run("add", home / "music", home=tmp_path / "library", code=1)
+    assert "cannot write" in text and text.count("\n") == 1
+
+
 def test_without_a_library_it_says_how_to_make_one(tmp_path):
     assert "make one with 'msr library add FOLDER'" in run(
         "find", "--words", "sad", home=tmp_path, code=1
