@@ -154,7 +154,7 @@ def open_shard(folder: Path) -> Shard:
         try:
             # A plain view of the mapped file: slices of a memmap are slow to make.
             arrays[name] = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             # An empty array cannot be mapped.
             try:
                 arrays[name] = np.load(file, allow_pickle=False)
