@@ -38,7 +38,8 @@ __all__ = ["library"]
     "--timeline-start",
     default="",
     metavar="TIMECODE",
-    help="where the film begins in an .edl; 01:00:00:00, unless a marker lies before it",
+    help="where the film begins in an .edl that is read, and in an .edl or .otio that is saved; "
+    "01:00:00:00, unless a marker lies before it",
 )
 @common
 def scenes(
@@ -68,7 +69,7 @@ def scenes(
     with opened(library_dir) as lib:
         found = find_music(lib.view(), wanted, filters_of(filters), count)
         if save is not None:
-            save_soundtrack(lib.catalogue, found, save, fps)
+            save_soundtrack(lib.catalogue, found, save, fps, timeline_start)
     if as_json:
         echo_json(plain(found))
     else:

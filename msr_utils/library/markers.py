@@ -17,7 +17,7 @@ from typing import Any
 from msr_utils.io import printable
 from msr_utils.library.drawn import is_arc
 from msr_utils.library.shards import LibraryError
-from msr_utils.library.timecode import MAX_SCENE_SECONDS, START_SECONDS, check_fps, timecode_frames
+from msr_utils.library.timecode import MAX_SCENE_SECONDS, check_fps, start_frame, timecode_frames
 
 MARKER = re.compile(r"^(?P<note>.*?)\s*\|C:[^|]*\|M:(?P<name>.*?)\s*\|D:(?P<length>\d+)\s*$")
 """Second line of a marker in an EDL of Resolve."""
@@ -109,10 +109,8 @@ def read_edl(file: Path, fps: float, timeline_start: str) -> list[Marked]:
                 reason = str(error).removeprefix("library: ")
                 where = f"{printable(file.name)}, line {n}"
                 raise LibraryError(f"library: {where}: {reason}") from error
-    start = START_SECONDS * round(fps)
-    if timeline_start:
-        start = timecode_frames(timeline_start, fps)
-    elif any(first < start for first, *_ in found):
+    start = start_frame(timeline_start, fps)
+    if not timeline_start and any(first < start for first, *_ in found):
         start = 0
     return [
         Marked(

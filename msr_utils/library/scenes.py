@@ -27,7 +27,13 @@ from msr_utils.library.library import View
 from msr_utils.library.markers import READERS, Marked
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.shards import LibraryError
-from msr_utils.library.timecode import FPS, MAX_FILM_SECONDS, MAX_SCENE_SECONDS
+from msr_utils.library.timecode import (
+    FPS,
+    MAX_FILM_SECONDS,
+    MAX_SCENE_SECONDS,
+    check_fps,
+    start_frame,
+)
 
 CANDIDATES = 5
 """Candidates of each scene."""
@@ -153,7 +159,10 @@ def read_scenes(file: Path, fps: float = FPS, timeline_start: str = "") -> list[
     ------
     LibraryError
         If the file cannot be read, a column is missing, or a value is wrong. It names the line.
+        If the rate or the timecode is wrong.
     """
+    check_fps(fps)
+    start_frame(timeline_start, fps)  # Also where it is used only to save, it must be a timecode.
     reader = READERS.get(file.suffix.lower())
     if reader is not None:
         return _marked_scenes(reader(file, fps, timeline_start), file)

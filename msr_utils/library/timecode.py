@@ -65,6 +65,19 @@ def timecode_frames(text: str, fps: float) -> int:
     return number - DROPPED.get(whole, 0) * (minutes - minutes // 10)
 
 
+def start_frame(timeline_start: str, fps: float) -> int:
+    """Number of the frame at which a film begins: of a timecode, or `START_SECONDS` if it is empty.
+
+    Raises
+    ------
+    LibraryError
+        If the text is no timecode of this rate.
+    """
+    if timeline_start:
+        return timecode_frames(timeline_start, fps)
+    return START_SECONDS * round(fps)
+
+
 def check_fps(fps: float) -> None:
     """Refuse a rate that no film has.
 

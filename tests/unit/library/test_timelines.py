@@ -17,7 +17,7 @@ from msr_utils.library.filters import Filters
 from msr_utils.library.playlists import End, make_playlist
 from msr_utils.library.scenes import find_music, read_scenes
 from msr_utils.library.shards import LibraryError
-from msr_utils.library.timecode import timecode, timecode_frames
+from msr_utils.library.timecode import frames, timecode, timecode_frames
 from msr_utils.library.words import place
 
 pytest_plugins = ["toy_library"]
@@ -85,6 +85,20 @@ def test_markers_for_resolve_are_read_by_another_reader(added, soundtrack, tmp_p
     assert comments[0].endswith("|C:ResolveColorBlue |M:A / B: é |D:50")
     assert comments[0].startswith("Artist ") and " - Tone " in comments[0]
     assert comments[3] == "no music |C:ResolveColorBlue |M:too long |D:22350"
+
+
+def test_the_film_begins_where_it_is_told_to(added, soundtrack, tmp_path):
+    first = soundtrack.scenes[0].scene.start_s
+    for start, hours in (("", 1), ("10:00:00:00", 10)):
+        save_soundtrack(added.catalogue, soundtrack, tmp_path / "x.edl", 25, start)
+        at = timecode(frames(3600 * hours + first, 25), 25)
+        assert f" {at} " in (tmp_path / "x.edl").read_text("utf-8").splitlines()[3]
+        save_soundtrack(added.catalogue, soundtrack, tmp_path / "x.otio", 25, start)
+        read = otio.adapters.read_from_file(str(tmp_path / "x.otio"))
+        assert read.global_start_time.to_seconds() == 3600 * hours
+    (tmp_path / "x.csv").write_text("start,end,mood\n0,5,sad\n")
+    with pytest.raises(LibraryError, match="'ten' is no timecode"):
+        read_scenes(tmp_path / "x.csv", 25, "ten")
 
 
 def test_a_rate_that_no_film_has_is_refused(added, soundtrack, tmp_path):
