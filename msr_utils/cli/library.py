@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import click
 
 from msr_utils import paths
-from msr_utils.cli.predict import INTERRUPTED, echo, echo_json
+from msr_utils.cli.commands import REFUSALS, refusal
+from msr_utils.cli.predict import ANY_PATH, INTERRUPTED, echo, echo_json
 
 if TYPE_CHECKING:
     from msr_utils.inference.model import Model
     from msr_utils.library.indexing import Listed, RunReport
     from msr_utils.library.library import Library
-
-ANY_PATH = click.Path(path_type=Path, readable=False)
 
 KINDS = {
     "added": "",
@@ -98,6 +97,11 @@ def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Re
                 f"library: its catalogue cannot be read or written ({reason}); what was finished "
                 "is kept"
             ) from error
+        except OSError as error:
+            # Without a name it is no file's: a closed pipe, for one.
+            if error.filename is None or error.errno in REFUSALS:
+                raise
+            raise click.ClickException(refusal(error, "library")) from error
 
     return checked
 

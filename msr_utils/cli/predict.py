@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 """Names of standard input."""
 
-ANY_PATH = click.Path(path_type=Path, readable=False)
+
+class PathType(click.Path):
+    """A path that is not empty: to Python, an empty one is the working folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the path is empty; write . for the working folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+ANY_PATH = PathType(path_type=Path, readable=False)
 """A path. That it cannot be read is not a wrong command: the exit code is 1."""
 
 MAX_SHOWN = 50

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from msr_utils.cli.library import ANY_PATH, common, library, opened, plural
-from msr_utils.cli.predict import echo, echo_json
+from msr_utils.cli.library import common, library, opened, plural
+from msr_utils.cli.predict import ANY_PATH, echo, echo_json
 from msr_utils.io import printable
 from msr_utils.library.records import LISTENER
 
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
     from msr_utils.library.playlists import End, Playlist, Step
     from msr_utils.library.regions import Region
     from msr_utils.library.search import Answer, Found
+
+
+class NumberRange(click.FloatRange):
+    """A number in a range. NaN passes the comparisons of `click.FloatRange`."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number {self._describe_range()}", param, ctx)
+        return number
 
 
 class RangeType(click.ParamType):
@@ -61,7 +74,7 @@ def filtering(command: Any) -> Any:
         click.option("--tempo", type=RANGE, default=ANY_RANGE, help="of the tags, in BPM"),
         click.option(
             "--certainty",
-            type=click.FloatRange(0, 1),
+            type=NumberRange(0, 1),
             default=0.0,
             help="least probability that the quadrant of a track's mean is right",
         ),
@@ -332,14 +345,15 @@ def shown(place: tuple[float, float]) -> str:
 
 @library.command()
 @click.argument("files", nargs=-1, required=True, type=ANY_PATH)
-@click.option("--like", "kind", flag_value="like", help="you like it")
-@click.option("--skip", "kind", flag_value="skip", help="you skip it")
-@click.option("--stars", type=click.FloatRange(1, 5), help="1 to 5")
+@click.option("--like", is_flag=True, help="you like it")
+@click.option("--skip", is_flag=True, help="you skip it")
+@click.option("--stars", type=NumberRange(1, 5), help="1 to 5")
 @click.option("--for", "listener", default=LISTENER, show_default=True, help="name of the listener")
 @common
 def rate(
     files: tuple[Path, ...],
-    kind: str | None,
+    like: bool,
+    skip: bool,
     stars: float | None,
     listener: str,
     library_dir: Path,
@@ -351,12 +365,12 @@ def rate(
     """
     from msr_utils.library.preferences import LIKE, SKIP, value_of_stars
 
-    if (kind is None) == (stars is None):
+    if like + skip + (stars is not None) != 1:
         raise click.UsageError("give one of --like, --skip and --stars")
-    value = {"like": LIKE, "skip": SKIP}.get(kind or "", 0.0)
     if stars is not None:
         kind, value = "rating", value_of_stars(stars)
-    assert kind is not None  # one of both was given
+    else:
+        kind, value = ("like", LIKE) if like else ("skip", SKIP)
     with opened(library_dir) as lib:
         for audio in [_audio(lib, file) for file in files]:
             lib.catalogue.prefer(listener, audio, kind, value)

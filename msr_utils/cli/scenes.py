@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from msr_utils.cli.library import ANY_PATH, common, opened, plural
-from msr_utils.cli.predict import echo, echo_json
+from msr_utils.cli.library import common, opened, plural
+from msr_utils.cli.predict import ANY_PATH, echo, echo_json
 from msr_utils.cli.recommend import clock, filtering, filters_of, library, shown
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ __all__ = ["library"]
     "--timeline-start",
     default="",
     metavar="TIMECODE",
-    help="where the film begins in an .edl; 01:00:00:00, unless a marker lies before it",
+    help="where the film begins in an .edl that is read, and in an .edl or .otio that is saved; "
+    "01:00:00:00, unless a marker lies before it",
 )
 @common
 def scenes(
@@ -68,7 +69,7 @@ def scenes(
     with opened(library_dir) as lib:
         found = find_music(lib.view(), wanted, filters_of(filters), count)
         if save is not None:
-            save_soundtrack(lib.catalogue, found, save, fps)
+            save_soundtrack(lib.catalogue, found, save, fps, timeline_start)
     if as_json:
         echo_json(plain(found))
     else:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from msr_utils.cli.library import ANY_PATH, common, listed_lines, opened
-from msr_utils.cli.predict import INTERRUPTED, echo, echo_json
+from msr_utils.cli.library import common, listed_lines, opened
+from msr_utils.cli.predict import ANY_PATH, INTERRUPTED, echo, echo_json
 from msr_utils.cli.scenes import library
 
 if TYPE_CHECKING:

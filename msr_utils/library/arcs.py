@@ -29,6 +29,7 @@ from msr_utils.constants import FRAME_RATE_HZ, SCALE
 from msr_utils.library.library import View
 from msr_utils.library.numbers import LEVELS, SEGMENT_FRAMES, from_bytes
 from msr_utils.library.shards import LibraryError, Shard
+from msr_utils.library.timecode import MAX_SCENE_SECONDS
 
 SHORTEST_BOUNDED = 2 * SEGMENT_FRAMES - 1
 """An excerpt of so many frames, 19.5 s, holds a whole segment wherever it begins."""
@@ -105,12 +106,16 @@ def arc_through(points: Sequence[tuple[float, float | None, float | None]], labe
     Raises
     ------
     LibraryError
-        If times do not rise, a value lies outside of [-1, 1] or is missing in some points only, or
-        the arc has no whole frame.
+        If times are not finite or do not rise, a value lies outside of [-1, 1] or is missing in
+        some points only, or the arc has no whole frame or is longer than `MAX_SCENE_SECONDS`.
     """
     times = np.array([point[0] for point in points], np.float64)
+    if not np.isfinite(times).all():
+        raise LibraryError("library: the times of an arc must be finite numbers")
     if len(points) < 2 or not (np.diff(times) > 0).all():
         raise LibraryError("library: an arc needs two points or more, at rising times")
+    if times[-1] - times[0] > MAX_SCENE_SECONDS:
+        raise LibraryError(f"library: an arc may last at most {MAX_SCENE_SECONDS} s")
     length = int(round((times[-1] - times[0]) * FRAME_RATE_HZ))
     if length < 1:
         raise LibraryError("library: an arc must be at least half a second long")

@@ -51,7 +51,7 @@ class Catalogue:
     Raises
     ------
     LibraryError
-        If there is no library, or another version of this package made it.
+        If there is no library, its folder is a file, or another version of this package made it.
     """
 
     def __init__(self, folder: Path, create: bool = False, store: str = "") -> None:
@@ -59,6 +59,11 @@ class Catalogue:
         self.folder, self.engine = connections.folder, connections.engine
         try:
             if create:
+                if self.folder.exists() and not self.folder.is_dir():
+                    raise LibraryError(
+                        f"library: {printable(str(self.folder))} is a file, not a folder; name "
+                        "another one with --library"
+                    )
                 self.folder.mkdir(parents=True, exist_ok=True)
                 connections.make_tables()
                 with connections.as_one():

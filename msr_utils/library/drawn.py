@@ -6,6 +6,7 @@ Times have any unit: an arc is stretched to the length of the scene or of the pl
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,14 +38,17 @@ class DrawnArc:
     Raises
     ------
     LibraryError
-        If times do not rise, or a value lies outside of [-1, 1].
+        If times are not finite or do not rise, or a value lies outside of [-1, 1].
     """
 
     points: tuple[Point, ...]
 
     def __post_init__(self) -> None:
         values = np.array(self.points, np.float64).reshape(-1, 3)
-        if len(values) < 2 or not (np.diff(values[:, 0]) > 0).all():
+        times = [float(time) for time in values[:, 0]]
+        if not all(map(math.isfinite, times)) or times and math.isinf(times[-1] - times[0]):
+            raise LibraryError("library: the times of an arc must be finite numbers")
+        if len(times) < 2 or not (np.diff(times) > 0).all():
             raise LibraryError("library: an arc needs two points or more, at rising times")
         if not (np.abs(values[:, 1:]) <= SCALE[1]).all():
             raise LibraryError("library: valence and arousal of an arc lie in [-1, 1]")
@@ -146,7 +150,10 @@ def read_arc(file: Path) -> DrawnArc:
     for n, row in enumerate(rows, 2):
         cleaned = {(key or "").strip().lower(): value for key, value in row.items()}
         points.append(_point(cleaned, f"{name}, line {n}"))
-    return DrawnArc(tuple(points))
+    try:
+        return DrawnArc(tuple(points))
+    except LibraryError as error:
+        raise LibraryError(f"library: {name}: {str(error).removeprefix('library: ')}") from error
 
 
 def _point(row: dict[str, str | None], where: str) -> Point:
@@ -154,10 +161,12 @@ def _point(row: dict[str, str | None], where: str) -> Point:
     for column in COLUMNS:
         try:
             values.append(float(row.get(column) or ""))
+            if not math.isfinite(values[-1]):
+                raise ValueError
         except ValueError:
             raise LibraryError(
                 f"library: {where}: {column} is {row.get(column)!r}; an arc has the columns "
-                f"{', '.join(COLUMNS)}, all numbers"
+                f"{', '.join(COLUMNS)}, all finite numbers"
             ) from None
     return values[0], values[1], values[2]
 

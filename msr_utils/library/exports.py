@@ -37,7 +37,11 @@ class SceneWriter(Protocol):
     """Writes the chosen excerpts of scenes."""
 
     def __call__(
-        self, soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS
+        self,
+        soundtrack: Soundtrack,
+        entries: Mapping[int, Entry],
+        fps: float = FPS,
+        timeline_start: str = "",
     ) -> bytes:
         """Content of a file."""
 
@@ -52,9 +56,8 @@ def save_playlist(catalogue: Catalogue, playlist: Playlist, file: Path) -> None:
     Raises
     ------
     LibraryError
-        If the suffix is unknown, or a name cannot be written in this format.
-    OSError
-        If the file cannot be written.
+        If the suffix is unknown, a name cannot be written in this format, or the file cannot be
+        written.
     """
     write = _format(file, PLAYLIST_FORMATS)
     entries = _entries(catalogue, [step.track for step in playlist.steps], file)
@@ -62,7 +65,11 @@ def save_playlist(catalogue: Catalogue, playlist: Playlist, file: Path) -> None:
 
 
 def save_soundtrack(
-    catalogue: Catalogue, soundtrack: Soundtrack, file: Path, fps: float = FPS
+    catalogue: Catalogue,
+    soundtrack: Soundtrack,
+    file: Path,
+    fps: float = FPS,
+    timeline_start: str = "",
 ) -> None:
     """Write the chosen excerpts of scenes. The suffix decides, see `SCENE_FORMATS`.
 
@@ -73,16 +80,18 @@ def save_soundtrack(
     file : Path
     fps : float > 0
         Frames of the film per second, for the formats that count frames.
+    timeline_start : str
+        Timecode at which the film begins, for the same formats; one hour if it is empty.
 
     Raises
     ------
-    LibraryError, OSError
+    LibraryError
         As `save_playlist`.
     """
     write = _format(file, SCENE_FORMATS)
     tracks = [m.candidates[m.chosen].track for m in soundtrack.scenes if m.chosen is not None]
     entries = {entry.track.id: entry for entry in _entries(catalogue, tracks, file)}
-    _save(file, write(soundtrack, entries, fps))
+    _save(file, write(soundtrack, entries, fps, timeline_start))
 
 
 def check_suffix(file: Path, scenes: bool = False) -> None:
@@ -165,7 +174,12 @@ def _csv(entries: Sequence[Entry]) -> bytes:
     return _table([["file", "artist", "title", "seconds"], *rows])
 
 
-def _scenes_csv(soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS) -> bytes:
+def _scenes_csv(
+    soundtrack: Soundtrack,
+    entries: Mapping[int, Entry],
+    fps: float = FPS,
+    timeline_start: str = "",
+) -> bytes:
     rows = [["scene", "start_s", "end_s", "file", "in_s", "out_s", "distance"]]
     for music in soundtrack.scenes:
         scene = music.scene
@@ -182,7 +196,12 @@ def _scenes_csv(soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float
     return _table(rows)
 
 
-def _labels(soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS) -> bytes:
+def _labels(
+    soundtrack: Soundtrack,
+    entries: Mapping[int, Entry],
+    fps: float = FPS,
+    timeline_start: str = "",
+) -> bytes:
     """Audacity's labels: start, end and text, separated by tabs."""
     lines = []
     for music in soundtrack.scenes:
@@ -229,5 +248,11 @@ def _format(file: Path, formats: Mapping[str, Writer]) -> Writer:
 
 
 def _save(file: Path, content: bytes) -> None:
-    with atomic_path(file) as temporary:
-        temporary.write_bytes(content)
+    try:
+        with atomic_path(file) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise LibraryError(
+            f"library: cannot save as {printable(str(file))}: {error.strerror or error}; choose "
+            "another folder"
+        ) from error

@@ -69,8 +69,12 @@ def apply(view: View, filters: Filters) -> tuple[np.ndarray, tuple[Removed, ...]
     Raises
     ------
     LibraryError
-        If no track has an artist or a genre that is named.
+        If no track has an artist or a genre that is named, or the certainty is no probability.
     """
+    if not 0 <= filters.certainty <= 1:
+        raise LibraryError(
+            f"library: --certainty must lie between 0 and 1, not {filters.certainty:g}"
+        )
     mask = view.visible.copy()
     left = int(mask.sum())
     removed = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from msr_utils.library.runs import MAX_LISTED as MAX_LISTED
 from msr_utils.library.runs import Listed as Listed
 from msr_utils.library.runs import Run
 from msr_utils.library.runs import RunReport as RunReport
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import LibraryError, absolute_path
 from msr_utils.library.sharing import Queue, SharedRun
 
 JOBS_OR_SCHEDULER = "library: --jobs is for this machine; a Dask cluster has its own workers"
@@ -58,8 +57,8 @@ def add(
     Raises
     ------
     LibraryError
-        If the model is another one, another process writes the library, or the scheduler cannot be
-        used.
+        If a path is empty, the model is another one, another process writes the library, or the
+        scheduler cannot be used.
     FolderError
         If a folder cannot be listed. Nothing is done then.
     """
@@ -67,7 +66,7 @@ def add(
         raise ValueError(f"jobs: must be at least 1, not {jobs}")
     if jobs > 1 and scheduler != LOCAL:
         raise LibraryError(JOBS_OR_SCHEDULER)
-    paths = list(dict.fromkeys(os.path.abspath(folder) for folder in folders))
+    paths = list(dict.fromkeys(absolute_path(folder) for folder in folders))
     scanned = {path: scan(Path(path)) for path in paths}
     connections = library.catalogue.connections
     with connections.one_of_many():
@@ -138,12 +137,13 @@ def remove(library: Library, paths: Iterable[str | Path], gone: bool = False) ->
     Raises
     ------
     LibraryError
-        If a path is not in the library, or another process writes it.
+        If a path is empty or not in the library, or another process writes it.
     """
     catalogue = library.catalogue
+    wanted = [absolute_path(path) for path in paths]
     with catalogue.one_writer():
         ids: set[int] = set()
-        for path in (os.path.abspath(p) for p in paths):
+        for path in wanted:
             file = catalogue.known_file(path)
             inside = [known.id for known in catalogue.known(path).values()]
             inside += [] if file is None else [file.id]

@@ -7,6 +7,7 @@ the note has the mood.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from msr_utils.io import printable
 from msr_utils.library.drawn import is_arc
 from msr_utils.library.shards import LibraryError
-from msr_utils.library.timecode import START_SECONDS, check_fps, timecode_frames
+from msr_utils.library.timecode import MAX_SCENE_SECONDS, check_fps, start_frame, timecode_frames
 
 MARKER = re.compile(r"^(?P<note>.*?)\s*\|C:[^|]*\|M:(?P<name>.*?)\s*\|D:(?P<length>\d+)\s*$")
 """Second line of a marker in an EDL of Resolve."""
@@ -47,7 +48,7 @@ def read_labels(file: Path, fps: float, timeline_start: str) -> list[Marked]:
     Raises
     ------
     LibraryError
-        If the file cannot be read, or a line is no label.
+        If the file cannot be read, or a line is no label with finite times.
     """
     found = []
     for n, line in enumerate(_text(file).splitlines(), 1):
@@ -56,6 +57,8 @@ def read_labels(file: Path, fps: float, timeline_start: str) -> list[Marked]:
         parts = line.split("\t", 2)
         try:
             start, end = float(parts[0]), float(parts[1])
+            if not (math.isfinite(start) and math.isfinite(end)):
+                raise ValueError
         except (ValueError, IndexError):
             raise LibraryError(
                 f"library: {printable(file.name)}, line {n}: no label of Audacity; it has start, "
@@ -80,7 +83,7 @@ def read_edl(file: Path, fps: float, timeline_start: str) -> list[Marked]:
     Raises
     ------
     LibraryError
-        If the file cannot be read, or a timecode is wrong. It names the line.
+        If the file cannot be read, a timecode is wrong, or a marker is too long. It names the line.
     """
     check_fps(fps)
     at: int | None = None
@@ -91,7 +94,13 @@ def read_edl(file: Path, fps: float, timeline_start: str) -> list[Marked]:
         if marker is not None and at is not None:
             name, note = marker["name"].strip(), marker["note"].strip()
             label, mood = (name, note) if note else _split(name)
-            found.append((at, int(marker["length"]), label, mood))
+            length = float(marker["length"])  # infinite, if it has very many digits
+            if length > MAX_SCENE_SECONDS * fps:
+                raise LibraryError(
+                    f"library: {printable(file.name)}, line {n}: the marker is {length / fps:g} s "
+                    f"long; at most {MAX_SCENE_SECONDS} s are possible"
+                )
+            found.append((at, int(length), label, mood))
             at = None
         elif len(words) >= 8 and words[0].isdigit():
             try:
@@ -100,10 +109,8 @@ def read_edl(file: Path, fps: float, timeline_start: str) -> list[Marked]:
                 reason = str(error).removeprefix("library: ")
                 where = f"{printable(file.name)}, line {n}"
                 raise LibraryError(f"library: {where}: {reason}") from error
-    start = START_SECONDS * round(fps)
-    if timeline_start:
-        start = timecode_frames(timeline_start, fps)
-    elif any(first < start for first, *_ in found):
+    start = start_frame(timeline_start, fps)
+    if not timeline_start and any(first < start for first, *_ in found):
         start = 0
     return [
         Marked(

@@ -50,6 +50,9 @@ FAR = 0.3
 """A beginning or an end farther than this from the course is said. Half-widths of intervals are
 about as wide."""
 
+MAX_MINUTES = 7 * 24 * 60
+"""Longest playlist: a week."""
+
 KINDS = ("direct", "iso")
 """Courses: at constant speed, or first staying where the listener is."""
 
@@ -207,7 +210,7 @@ def make_playlist(
     ----------
     view : View
     start, end : End
-    minutes : float > 0
+    minutes : float > 0, at most `MAX_MINUTES`
         The playlist is about so long: within half of its last track.
     kind : str
         One of `KINDS`.
@@ -223,8 +226,10 @@ def make_playlist(
     LibraryError
         If no track is left, or a parameter is out of range.
     """
-    if not minutes > 0:
-        raise LibraryError(f"library: --minutes must be positive, not {minutes:g}")
+    if not 0 < minutes <= MAX_MINUTES:
+        raise LibraryError(
+            f"library: --minutes must be positive and at most {MAX_MINUTES}, not {minutes:g}"
+        )
     place = course(kind, start, end) if drawn is None else drawn.course
     mask, removed = hard.apply(view, filters or Filters())
     total = minutes * 60

@@ -15,6 +15,7 @@ import numpy as np
 from msr_utils.library.catalogue import audio_key
 from msr_utils.library.library import View
 from msr_utils.library.records import Preference
+from msr_utils.library.shards import LibraryError
 from msr_utils.library.similarity import similarity_of
 
 PENALTY = 1.0
@@ -32,7 +33,15 @@ LIKE, SKIP = 1.0, -1.0
 
 
 def value_of_stars(stars: float) -> float:
-    """Stars from 1 to 5 as a value in [-1, 1]."""
+    """Stars from 1 to 5 as a value in [-1, 1].
+
+    Raises
+    ------
+    LibraryError
+        If there are fewer or more stars, or they are no number.
+    """
+    if not 1 <= stars <= 5:
+        raise LibraryError(f"library: stars must lie between 1 and 5, not {stars:g}")
     return (stars - 3) / 2
 
 

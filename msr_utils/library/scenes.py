@@ -9,6 +9,7 @@ moves) and ``label``. Or they come from the markers of an editor, see `markers`.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,13 @@ from msr_utils.library.library import View
 from msr_utils.library.markers import READERS, Marked
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.shards import LibraryError
-from msr_utils.library.timecode import FPS
+from msr_utils.library.timecode import (
+    FPS,
+    MAX_FILM_SECONDS,
+    MAX_SCENE_SECONDS,
+    check_fps,
+    start_frame,
+)
 
 CANDIDATES = 5
 """Candidates of each scene."""
@@ -152,7 +159,10 @@ def read_scenes(file: Path, fps: float = FPS, timeline_start: str = "") -> list[
     ------
     LibraryError
         If the file cannot be read, a column is missing, or a value is wrong. It names the line.
+        If the rate or the timecode is wrong.
     """
+    check_fps(fps)
+    start_frame(timeline_start, fps)  # Also where it is used only to save, it must be a timecode.
     reader = READERS.get(file.suffix.lower())
     if reader is not None:
         return _marked_scenes(reader(file, fps, timeline_start), file)
@@ -311,9 +321,20 @@ def _scene(row: dict[str, str | None], number: int) -> Scene:
 
 def _scene_of(start: float, end: float, mood: str, label: str) -> Scene:
     """A scene by the text of its mood: a place, several places with `TO` between, or an arc."""
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise LibraryError("library: start and end of a scene must be finite numbers")
     if end - start < FRAME_SECONDS:
         raise LibraryError(
             f"library: the scene must end at least {FRAME_SECONDS:g} s after its start"
+        )
+    if end - start > MAX_SCENE_SECONDS:
+        raise LibraryError(
+            f"library: the scene is {end - start:g} s long; at most {MAX_SCENE_SECONDS} s are "
+            "possible: divide it"
+        )
+    if end > MAX_FILM_SECONDS:
+        raise LibraryError(
+            f"library: the scene ends at {end:g} s; a film has at most {MAX_FILM_SECONDS} s"
         )
     if is_arc(mood):
         arc = arc_of_text(mood)
@@ -330,6 +351,6 @@ def _seconds(text: str | None, name: str) -> float:
         values = [float(part) for part in parts]
     except ValueError:
         values = []
-    if not 1 <= len(values) <= 3 or any(value < 0 for value in values):
+    if not 1 <= len(values) <= 3 or not all(0 <= v < math.inf for v in values):
         raise LibraryError(f"library: {name} is {text!r}; write seconds, m:ss or h:mm:ss")
     return sum(value * 60.0**n for n, value in enumerate(reversed(values)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from msr_utils.library.numbers import SEGMENT_FRAMES, interval
 from msr_utils.library.preferences import PreferenceModel, fit
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.regions import Region, probability
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import LibraryError, absolute_path
 from msr_utils.library.similarity import similarity_of
 
 CONFIDENT = 0.5
@@ -173,7 +172,7 @@ def row_of_file(view: View, file: str | Path) -> int:
     LibraryError
         If the library does not have the file, or has no curve of it.
     """
-    path = os.path.abspath(file)
+    path = absolute_path(file)
     known = view.catalogue.known_file(path)
     row = None if known is None else view.row_of(known.id)
     if row is None:

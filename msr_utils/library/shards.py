@@ -23,6 +23,19 @@ class LibraryError(RuntimeError):
     """A library that cannot be read or written, or a request that it cannot answer."""
 
 
+def absolute_path(path: str | Path) -> str:
+    """An absolute path.
+
+    Raises
+    ------
+    LibraryError
+        If the path is empty. To Python that is the working folder, which nobody named.
+    """
+    if not os.fspath(path):
+        raise LibraryError("library: a path is empty; write . for the working folder")
+    return os.path.abspath(path)
+
+
 @dataclass(frozen=True)
 class Shard:
     """Arrays of n tracks. Of an open shard they are mapped, not read.
@@ -141,7 +154,7 @@ def open_shard(folder: Path) -> Shard:
         try:
             # A plain view of the mapped file: slices of a memmap are slow to make.
             arrays[name] = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             # An empty array cannot be mapped.
             try:
                 arrays[name] = np.load(file, allow_pickle=False)

@@ -36,7 +36,7 @@ from msr_utils.library.indexing import MAX_LISTED, Listed
 from msr_utils.library.library import Library
 from msr_utils.library.moods import TrackMood, track_mood
 from msr_utils.library.records import Known
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import LibraryError, absolute_path
 from msr_utils.library.tag_fields import MOOD, FieldFile, UnwritableTags
 
 PREFIX = ".msr-tag-"
@@ -123,7 +123,7 @@ def write_tags(
     Raises
     ------
     LibraryError
-        If a path of `only` is not in the library, or another process writes it.
+        If a path of `only` is empty or not in the library, or another process writes it.
     """
     report = TagReport()
     model = library.catalogue.facts().get("model", "")
@@ -160,7 +160,7 @@ def undo_tags(
     catalogue = library.catalogue
     with catalogue.one_writer():
         schema.tagged.create(catalogue.engine, checkfirst=True)
-        bases = [os.path.abspath(path) for path in only]
+        bases = [absolute_path(path) for path in only]
         with catalogue.connections.reading() as connection:
             rows = connection.execute(sa.select(schema.tagged).order_by(schema.tagged.c.id.desc()))
             records = rows.all()
@@ -181,7 +181,7 @@ def _tracks(library: Library, only: Sequence[str | Path]) -> list[Known]:
     """Tracks whose files are there, in the order of their paths."""
     catalogue = library.catalogue
     found: dict[str, Known] = {}
-    for base in map(os.path.abspath, only or catalogue.roots()):
+    for base in map(absolute_path, only or catalogue.roots()):
         inside = catalogue.known(base)
         file = catalogue.known_file(base)
         if file is not None:

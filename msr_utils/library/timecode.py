@@ -17,6 +17,12 @@ FPS = 24.0
 START_SECONDS = 3600
 """Timecode at which films begin: that of Resolve and of most others, 01:00:00:00."""
 
+MAX_SCENE_SECONDS = 3600
+"""Longest scene, and longest arc that is searched for. Each half second of it takes memory."""
+
+MAX_FILM_SECONDS = 100_000
+"""Latest end of a scene in a film."""
+
 DROPPED = {30: 2, 60: 4}
 """Whole rate -> numbers that drop-frame timecode leaves out in nine of ten minutes."""
 
@@ -57,6 +63,19 @@ def timecode_frames(text: str, fps: float) -> int:
     if found[4] == ":":
         return number
     return number - DROPPED.get(whole, 0) * (minutes - minutes // 10)
+
+
+def start_frame(timeline_start: str, fps: float) -> int:
+    """Number of the frame at which a film begins: of a timecode, or `START_SECONDS` if it is empty.
+
+    Raises
+    ------
+    LibraryError
+        If the text is no timecode of this rate.
+    """
+    if timeline_start:
+        return timecode_frames(timeline_start, fps)
+    return START_SECONDS * round(fps)
 
 
 def check_fps(fps: float) -> None:

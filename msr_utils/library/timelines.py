@@ -17,7 +17,7 @@ from typing import Any
 from msr_utils.io import printable
 from msr_utils.library.records import Entry
 from msr_utils.library.scenes import Candidate, SceneMusic, Soundtrack
-from msr_utils.library.timecode import FPS, START_SECONDS, check_fps, frames, timecode
+from msr_utils.library.timecode import FPS, check_fps, frames, start_frame, timecode
 
 Json = dict[str, Any]
 
@@ -25,15 +25,21 @@ Json = dict[str, Any]
 # ------------------------------------------------------------------------------ EDL
 
 
-def edl(soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS) -> bytes:
+def edl(
+    soundtrack: Soundtrack,
+    entries: Mapping[int, Entry],
+    fps: float = FPS,
+    timeline_start: str = "",
+) -> bytes:
     """Scenes as markers in the form that Resolve writes and reads.
 
     In Resolve: Timelines > Import > Timeline Markers from EDL. A marker has the scene's label, its
-    length, and the chosen music as its note.
+    length, and the chosen music as its note. The film begins at the timecode `timeline_start`, or
+    at one hour if that is empty.
     """
     check_fps(fps)
     lines = ["TITLE: Music for scenes", "FCM: NON-DROP FRAME", ""]
-    start = START_SECONDS * round(fps)
+    start = start_frame(timeline_start, fps)
     for n, music in enumerate(soundtrack.scenes, 1):
         scene = music.scene
         first = frames(scene.start_s, fps)
@@ -61,7 +67,12 @@ def _choice(music: SceneMusic) -> Candidate | None:
 # ------------------------------------------------------------------------------ OpenTimelineIO
 
 
-def otio(soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS) -> bytes:
+def otio(
+    soundtrack: Soundtrack,
+    entries: Mapping[int, Entry],
+    fps: float = FPS,
+    timeline_start: str = "",
+) -> bytes:
     """Scenes as a timeline: the chosen excerpts as clips of audio tracks, the scenes as markers.
 
     Scenes that overlap lie in several tracks. A clip has the scene's length, or what the track has
@@ -91,7 +102,7 @@ def otio(soundtrack: Soundtrack, entries: Mapping[int, Entry], fps: float = FPS)
     ]
     markers = [_marker(music, fps) for music in soundtrack.scenes]
     stack = {"children": children, "source_range": None, "markers": markers}
-    start = _time(START_SECONDS * round(fps), fps)
+    start = _time(start_frame(timeline_start, fps), fps)
     timeline = {
         "OTIO_SCHEMA": "Timeline.1",
         "name": "Music for scenes",

@@ -105,6 +105,8 @@ def test_an_arc_goes_through_its_points():
     [
         ([(0, 0.1, 0.1)], "two points or more"),
         ([(5, 0.1, 0.1), (5, 0.2, 0.1)], "at rising times"),
+        ([(0, 0.1, 0.1), (float("inf"), 0.2, 0.1)], "must be finite"),
+        ([(0, 0.1, 0.1), (3601, 0.2, 0.1)], "at most 3600 s"),
         ([(0, 0.1, 0.1), (0.2, 0.2, 0.1)], "at least half a second"),
         ([(0, 0.1, None), (9, None, None)], "valence must be given in all points"),
         ([(0, 2, None), (9, 0, None)], "valence of an arc must lie in"),

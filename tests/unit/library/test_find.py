@@ -268,6 +268,8 @@ def test_the_last_word_counts(random_view):
     catalogue = random_view.catalogue
     catalogue.prefer("twice", "ab", "like", 1.0)
     catalogue.prefer("twice", "ab", "rating", preferences.value_of_stars(2))
+    with pytest.raises(LibraryError, match="between 1 and 5"):
+        preferences.value_of_stars(float("nan"))
     catalogue.prefer("other", "ab", "skip", -1.0)
     assert [(p.kind, p.value) for p in catalogue.preferences("twice")] == [("rating", -0.5)]
     assert catalogue.forget("twice") == 1

@@ -188,6 +188,8 @@ def test_remove_forgets_files_folders_and_what_is_gone(added, songs, light):
     assert sorted(tracks(added)) == ["Tone 1", "Tone 2", "Tone 3"]
     with pytest.raises(LibraryError, match="elsewhere is not in it"):
         indexing.remove(added, [songs / "elsewhere"])
+    with pytest.raises(LibraryError, match="a path is empty"):
+        indexing.remove(added, [""])
     assert (songs / "b.flac").exists()
 
 
@@ -272,9 +274,10 @@ def test_two_writers_do_not_meet(added, songs, light):
 
 def test_a_damaged_library_says_so(added):
     (shard,) = (added.folder / SHARDS).iterdir()
-    (shard / "curve.npy").write_bytes(b"nothing")
-    with pytest.raises(LibraryError, match="curve.npy is missing or damaged"):
-        added.view()
+    for content in (b"nothing", b""):
+        (shard / "curve.npy").write_bytes(content)
+        with pytest.raises(LibraryError, match="curve.npy is missing or damaged"):
+            added.view()
     added.close()
     (added.folder / FILE).write_bytes(b"no database" * 1000)
     with pytest.raises(LibraryError, match="cannot be used .*not a database"):

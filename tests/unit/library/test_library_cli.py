@@ -113,13 +113,33 @@ def test_preferences_are_kept_listed_and_deleted(home):
         (["path", "--arc", "0:sad"], 1, "an arc needs two points or more"),
         (["path", "--arc", "nowhere.csv"], 1, "cannot read an arc from nowhere.csv"),
         (["rate", "x.mp3", "--like", "--stars", "3"], 2, "give one of --like, --skip and --stars"),
+        (["rate", "x.mp3", "--like", "--skip"], 2, "give one of --like, --skip and --stars"),
+        (["rate", "x.mp3", "--stars", "nan"], 2, "'nan' is no number 1<=x<=5"),
+        (["find", "--words", "sad", "--certainty", "nan"], 2, "'nan' is no number 0<=x<=1"),
         (["remove"], 2, "name files or folders"),
         (["add", "nowhere"], 1, "cannot list"),
+        (["add", ""], 2, "the path is empty"),
+        (["remove", ""], 2, "the path is empty"),
+        (["tag", "--only", ""], 2, "the path is empty"),
+        (["path", "--from", "sad", "--to", "calm", "--save", ""], 2, "the path is empty"),
     ],
 )
 def test_wrong_requests_are_one_line(home, arguments, code, words):
     text = run(*arguments, home=home, code=code)
     assert words in text and "Traceback" not in text
+
+
+def test_places_that_cannot_be_written_are_one_line(home, tmp_path):
+    blocked = home / "music" / "notes.txt" / "mood.m3u8"  # a file, not a folder
+    assert blocked.parent.is_file()
+    course = ["path", "--from", "sad", "--to", "calm", "--minutes", 0.1]
+    text = run(*course, "--save", blocked, home=home, code=1)
+    assert "mood.m3u8: " in text and "choose another folder" in text and text.count("\n") == 1
+    (tmp_path / "library").write_bytes(b"")
+    text = run("add", home / "music", home=tmp_path, code=1)
+    assert "is a file, not a folder; name another one with --library" in text
+    text = run("add", home / "music", home=tmp_path / "library", code=1)
+    assert "cannot write" in text and text.count("\n") == 1
 
 
 def test_without_a_library_it_says_how_to_make_one(tmp_path):

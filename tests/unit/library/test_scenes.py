@@ -90,6 +90,11 @@ def test_a_scene_longer_than_all_tracks_has_no_music(added, table):
         ("start,end,mood\n0,10,0.3 4\n", "line 2: '0.3 4': valence and arousal lie in"),
         ("start,end,mood\n10,5,sad\n", "line 2: the scene must end at least 0.5 s after"),
         ("start,end,mood\n5\n", "line 2: end is None"),
+        ("start,end,mood\n0,1e9,sad\n", "line 2: the scene is 1e.09 s long; at most 3600 s"),
+        ("start,end,mood\n0,1e308,sad\n", "line 2: the scene is 1e.308 s long"),
+        ("start,end,mood\n0,1e309,sad\n", "line 2: end is '1e309'"),
+        ("start,end,mood\nnan,5,sad\n", "line 2: start is 'nan'"),
+        ("start,end,mood\n100000,100005,sad\n", "line 2: the scene ends at 100005 s"),
     ],
 )
 def test_wrong_tables_name_the_line(tmp_path, text, words):

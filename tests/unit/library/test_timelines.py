@@ -17,7 +17,7 @@ from msr_utils.library.filters import Filters
 from msr_utils.library.playlists import End, make_playlist
 from msr_utils.library.scenes import find_music, read_scenes
 from msr_utils.library.shards import LibraryError
-from msr_utils.library.timecode import timecode, timecode_frames
+from msr_utils.library.timecode import frames, timecode, timecode_frames
 from msr_utils.library.words import place
 
 pytest_plugins = ["toy_library"]
@@ -85,6 +85,20 @@ def test_markers_for_resolve_are_read_by_another_reader(added, soundtrack, tmp_p
     assert comments[0].endswith("|C:ResolveColorBlue |M:A / B: é |D:50")
     assert comments[0].startswith("Artist ") and " - Tone " in comments[0]
     assert comments[3] == "no music |C:ResolveColorBlue |M:too long |D:22350"
+
+
+def test_the_film_begins_where_it_is_told_to(added, soundtrack, tmp_path):
+    first = soundtrack.scenes[0].scene.start_s
+    for start, hours in (("", 1), ("10:00:00:00", 10)):
+        save_soundtrack(added.catalogue, soundtrack, tmp_path / "x.edl", 25, start)
+        at = timecode(frames(3600 * hours + first, 25), 25)
+        assert f" {at} " in (tmp_path / "x.edl").read_text("utf-8").splitlines()[3]
+        save_soundtrack(added.catalogue, soundtrack, tmp_path / "x.otio", 25, start)
+        read = otio.adapters.read_from_file(str(tmp_path / "x.otio"))
+        assert read.global_start_time.to_seconds() == 3600 * hours
+    (tmp_path / "x.csv").write_text("start,end,mood\n0,5,sad\n")
+    with pytest.raises(LibraryError, match="'ten' is no timecode"):
+        read_scenes(tmp_path / "x.csv", 25, "ten")
 
 
 def test_a_rate_that_no_film_has_is_refused(added, soundtrack, tmp_path):
@@ -165,6 +179,11 @@ def test_markers_of_a_timeline_become_scenes(tmp_path):
     # 5 s into a clip that begins at 10 s of the film.
     assert (chase.start_s, chase.end_s, chase.label) == (15, 21, "Chase")
     assert (chase.start_mood, chase.end_mood) == (place("tense"), place("calm"))
+    for length, words in ((1e9, "at most 3600 s"), (float("inf"), "must be finite")):
+        timeline.tracks.markers[0].marked_range = span(0, length)
+        otio.adapters.write_to_file(timeline, str(file))
+        with pytest.raises(LibraryError, match=f"film.otio, marker 1 at 0 s: .*{words}"):
+            read_scenes(file)
 
 
 def test_what_we_write_can_be_marked_again(added, soundtrack, tmp_path):
@@ -187,6 +206,13 @@ def test_what_we_write_can_be_marked_again(added, soundtrack, tmp_path):
         ("x.txt", "0\t5\tA: purple\n", "x.txt, marker 1 at 0 s: the word 'purple' is unknown"),
         ("x.txt", "0\t0\tsad\n", "the last marker has no length; add one called 'end'"),
         ("x.txt", "", "x.txt has no scene"),
+        ("x.txt", "0\tnan\tsad\n", "x.txt, line 1: no label of Audacity"),
+        ("x.txt", "0\t1e9\tsad\n", "x.txt, marker 1 at 0 s: the scene is 1e.09 s long"),
+        (
+            "x.edl",
+            "001 001 V C 0 0 01:00:00:00 01:00:01:00\n |C:Blue |M:sad |D:" + "9" * 400,
+            "x.edl, line 2: the marker is inf s long; at most 3600 s",
+        ),
         (
             "x.edl",
             "001 001 V C 0 0 01:00:00:30 01:00:01:00\n",
@@ -240,6 +266,8 @@ def test_an_arc_comes_from_a_table(tmp_path):
         ("0:sad x:calm", "'x:calm' is no point of an arc"),
         ("0:sad 1:0.2,3", "lie in"),
         ("0:sad 1:purple", "the word 'purple' is unknown"),
+        ("0:sad 1e309:happy", "must be finite"),
+        ("0:sad nan:happy", "must be finite"),
     ],
 )
 def test_wrong_arcs_say_what_is_wrong(text, words):
@@ -248,9 +276,15 @@ def test_wrong_arcs_say_what_is_wrong(text, words):
 
 
 def test_a_wrong_table_names_the_line(tmp_path):
-    (tmp_path / "x.csv").write_text("time,valence\n0,1\n")
-    with pytest.raises(LibraryError, match="x.csv, line 2: arousal is None"):
-        read_arc(tmp_path / "x.csv")
+    table = "time,valence,arousal\n0,0.1,0.1\n"
+    for text, words in (
+        ("time,valence\n0,1\n", "x.csv, line 2: arousal is None"),
+        (table + "inf,0.1,0.1\n", "x.csv, line 3: time is 'inf'"),
+        (table + "0,0.1,0.1\n", "x.csv: an arc needs two points or more, at rising times"),
+    ):
+        (tmp_path / "x.csv").write_text(text)
+        with pytest.raises(LibraryError, match=words):
+            read_arc(tmp_path / "x.csv")
 
 
 def test_a_playlist_follows_a_drawn_arc(random_view):
