@@ -8,12 +8,7 @@ is given the place of one of Russell's words: that is our choice, not a publishe
 An angle says nothing about strength. The place of a word is `STRENGTH` from the centre, and its
 region reaches `REACH` to each side, and to the edge of the plane where it faces it. Both are our
 choice: predicted means seldom lie farther out. The chapter on search by mood measures how many
-<<<<<<< HEAD
 tracks found by a word of the circle have its quadrant. For other words this was not measured.
-=======
-tracks found by a word of the circle have its quadrant. For the other words this has not been
-measured.
->>>>>>> fixcli
 
 References
 ----------
