@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hmac
+import io
 import mimetypes
 import os
 from http import HTTPStatus
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, request
+from flask import Response, request, send_file
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from serve.audio_files import send_audio
@@ -67,11 +68,17 @@ def ask(kind: str, options: dict[str, Any]) -> Answer:
 def reply(kind: str, options: dict[str, Any]) -> Response:
     """The answer to a question as that to the request."""
     answer = ask(kind, options)
-    response = Response(answer.data, content_type=answer.fields["type"])
-    if "name" in answer.fields:
-        response.headers.set(
-            "Content-Disposition", "attachment", filename=_file_name(answer.fields["name"])
-        )
+    if "name" not in answer.fields:
+        return Response(answer.data, content_type=answer.fields["type"])
+    # It writes names outside of ASCII as RFC 6266 says: headers cannot hold them as they are.
+    response = send_file(
+        io.BytesIO(answer.data),
+        as_attachment=True,
+        download_name=_file_name(answer.fields["name"]),
+        conditional=False,
+        etag=False,
+    )
+    response.content_type = answer.fields["type"]
     return response
 
 

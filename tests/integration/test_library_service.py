@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import postgres
@@ -29,6 +31,7 @@ from msr_utils.library.words import word_region
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 from serve.app import create_app
 from serve.audio_files import MAX_RANGE_BYTES
+from serve.bridge import Answer
 from serve.config import ConfigError, ServiceConfig
 from serve.front import LIBRARY_BODY_BYTES
 from serve.library.messages import write_message
@@ -223,6 +226,26 @@ def test_playlists_are_relative_to_the_folder_of_the_music(client):
     assert "m3u8" in problem(unknown, 422, "format")
     odd = client.post(f'{URL}/playlist?format=csv&name=../a"b', json={"tracks": [3]})
     assert "/" not in odd.headers["Content-Disposition"].partition("filename")[2].replace("''", "")
+
+
+@pytest.mark.parametrize("name", ["音楽", "🎵", "more…", "Café – list"])
+def test_files_may_have_any_name(client, name):
+    for path, body in (("playlist", {"tracks": [3]}), ("soundtrack", {"scenes": [SCENE]})):
+        query = {"format": "csv", "name": name}
+        answer = client.post(f"{URL}/{path}", query_string=query, json=body)
+        assert answer.status_code == 200 and answer.mimetype == "text/csv"
+        said = answer.headers["Content-Disposition"]
+        assert said.isascii() and said.startswith("attachment")
+        assert f"filename*=UTF-8''{quote(name)}.csv" in said
+        assert int(answer.headers["Content-Length"]) == len(answer.data) > 20
+
+
+def test_no_header_stops_an_answer():
+    loop = asyncio.new_event_loop()
+    answer = Answer(loop, lambda: None)
+    answer.start("200 OK", [("X-Name", "音 é")])
+    loop.close()
+    assert answer.headers == [(b"X-Name", b"? \xe9")]
 
 
 def test_opensubsonic_has_its_shapes(client):
