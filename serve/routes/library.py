@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hmac
 import io
+import json
 import mimetypes
 import os
+import sys
 from http import HTTPStatus
 from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request, send_file
-from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
 
 from serve.audio_files import send_audio
 from serve.library import answer_schemas as answers
@@ -55,6 +57,20 @@ def too_deep(error: RecursionError) -> Response:
     from serve.problems import Problem
 
     return answer_problem(Problem(HTTPStatus.BAD_REQUEST, "the JSON is nested too deeply"))
+
+
+@library.before_request
+def check_digits() -> None:
+    """Refuse JSON with a whole number of more digits than Python reads."""
+    if not request.is_json:
+        return
+    try:
+        json.loads(request.get_data())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return  # The parser of the route says what is wrong.
+    except ValueError:
+        most = sys.get_int_max_str_digits()
+        raise BadRequest(f"the JSON has a whole number of more than {most} digits") from None
 
 
 def ask(kind: str, options: dict[str, Any]) -> Answer:
@@ -210,7 +226,7 @@ def audio(track: int) -> Response:
 def _number(track: int) -> int:
     """The number of a track, if it can be one."""
     if track > schemas.MAX_TRACK:
-        raise RequestError(HTTPStatus.NOT_FOUND, "track", f"the library has no track {track:.3g}")
+        raise RequestError(HTTPStatus.NOT_FOUND, "track", "the library has no track of such a high number")
     return track
 
 

@@ -295,6 +295,20 @@ def test_words_artists_and_tracks_that_are_not_there(client):
         problem(client.get(f"{URL}/{path}"), 404)
 
 
+def test_numbers_of_thousands_of_digits(client):
+    for digits in (23, 4000, 5000):
+        for end in ("", "/audio"):
+            detail = problem(client.get(f"{URL}/tracks/{'1' * digits}{end}"), 404)
+            assert "e+" not in detail
+        body = f'{{"tracks": [{"1" * digits}]}}'
+        answer = client.post(
+            f"{URL}/playlist?format=csv", data=body, content_type="application/json"
+        )
+        assert ("4300 digits" in problem(answer, 400)) == (digits == 5000)
+        problem(client.get(f"{URL}/find?like={'1' * digits}"), 400, "like.0")
+        problem(client.get(f"{URL}/find?words=calm&limit={'1' * digits}"), 400, "limit")
+
+
 SCENE = {"start_s": 0, "end_s": 10, "mood": {"word": "calm"}}
 BAD_BODIES = {
     ("path", '{"stops": [{"word": "sad"}]}'): "stops",
