@@ -18,7 +18,7 @@ MAX_RANGE_BYTES = 1_000_000
 (RFC 9110, section 15.3.7). So a slow player does not hold up a thread."""
 
 
-def send_audio(path: str, kind: str | None) -> Response:
+def send_audio(path: str, kind: str | None, indexed: tuple[int, int]) -> Response:
     """Answer the current request with a file, or with the part that it asks for.
 
     Parameters
@@ -27,13 +27,15 @@ def send_audio(path: str, kind: str | None) -> Response:
         True path, from the index.
     kind : str, optional
         Content type. Anything but audio and video is sent as bytes that browsers do not show.
+    indexed : tuple of int
+        Size in bytes and time of modification in ns, as the index has them.
 
     Raises
     ------
     RequestError
-        If the file is not there any more.
+        If the file is not there any more, or if it has changed.
     """
-    descriptor = _open(path)
+    descriptor = _open(path, indexed)
     found = os.fstat(descriptor)
     file = os.fdopen(descriptor, "rb")
     _shorten_range(found.st_size)
@@ -57,17 +59,25 @@ def send_audio(path: str, kind: str | None) -> Response:
     return response
 
 
-def _open(path: str) -> int:
-    """Descriptor of a regular file."""
+def _open(path: str, indexed: tuple[int, int]) -> int:
+    """Descriptor of the regular file that was indexed.
+
+    Links are followed. What they lead to now must be what was indexed: otherwise a link that took
+    the place of a track would open any file of this machine.
+    """
     # Not blocking: a pipe may have taken the place of the file. O_BINARY is for Windows.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    reason = "cannot be read any more"
     with suppress(OSError):
         descriptor = os.open(path, flags)
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return descriptor
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            if (found.st_size, found.st_mtime_ns) == indexed:
+                return descriptor
+            reason = "has changed since it was indexed"
         os.close(descriptor)
     raise RequestError(
-        HTTPStatus.NOT_FOUND, "track", "its file cannot be read any more; call 'msr library rescan'"
+        HTTPStatus.NOT_FOUND, "track", f"its file {reason}; call 'msr library rescan'"
     )
 
 

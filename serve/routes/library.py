@@ -216,17 +216,21 @@ def track(track: int) -> Response:
 def audio(track: int) -> Response:
     """Get the audio of a track.
 
-    Only files of the library are sent. With a `Range` header, a part is sent, of at most 1 MB.
+    Only files of the library are sent, and only while they are as they were indexed. With a
+    `Range` header, a part is sent, of at most 1 MB.
     """
-    path = os.fsdecode(ask("audio", {"track": _number(track)}).data)
+    answer = ask("audio", {"track": _number(track)})
+    path = os.fsdecode(answer.data)
     kind, _ = mimetypes.guess_type(path)
-    return send_audio(path, kind)
+    return send_audio(path, kind, (answer.fields["size"], answer.fields["mtime_ns"]))
 
 
 def _number(track: int) -> int:
     """The number of a track, if it can be one."""
     if track > schemas.MAX_TRACK:
-        raise RequestError(HTTPStatus.NOT_FOUND, "track", "the library has no track of such a high number")
+        raise RequestError(
+            HTTPStatus.NOT_FOUND, "track", "the library has no track of such a high number"
+        )
     return track
 
 

@@ -19,9 +19,11 @@ import psutil
 import pytest
 import requests
 import soundfile as sf
+import sqlalchemy as sa
 from needs import needs_linux, needs_postgres
 from toy_library import drawn_library
 
+from msr_utils.library import schema
 from msr_utils.library.filters import Filters
 from msr_utils.library.library import Library
 from msr_utils.library.playlists import End
@@ -46,6 +48,18 @@ URL = "/v1/library"
 MEANS = np.array([(v, a) for v in np.linspace(-0.6, 0.6, 6) for a in np.linspace(-0.6, 0.6, 4)])
 
 
+def note_files(made: Library) -> None:
+    """Note in a catalogue what size and time its files have."""
+    with made.catalogue.connections.writing() as connection:
+        for path in made.catalogue.known(made.catalogue.roots()[0]):
+            found = os.stat(path)
+            connection.execute(
+                sa.update(schema.tracks)
+                .where(schema.tracks.c.path == os.fsencode(path))
+                .values(size=found.st_size, mtime_ns=found.st_mtime_ns)
+            )
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A library of 24 tracks with audio, and one long file."""
@@ -54,6 +68,7 @@ def folder(tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, 1_300_000).astype(np.float32)
     sf.write(folder / "music" / "album" / "tone 000.flac", noise, 44_100)
+    note_files(made)
     made.close()
     return folder
 
@@ -430,16 +445,34 @@ def test_audio_comes_in_parts(client, folder):
 
 
 def test_only_files_of_the_index_are_sent(tmp_path):
-    drawn_library(tmp_path, MEANS[:3]).close()
+    made = drawn_library(tmp_path, MEANS[:6])
     music = tmp_path / "music" / "album"
+    kept = music.parent / "kept.flac"
+    (music / "tone 005.flac").rename(kept)
+    links = hasattr(os, "symlink") and os.name != "nt"
+    if links:  # A link to a file that is unchanged since it was indexed.
+        (music / "tone 005.flac").symlink_to(kept)
+    else:
+        kept.rename(music / "tone 005.flac")
+    made.close()
     (music / "tone 000.flac").unlink()
     (music / "tone 001.flac").unlink()
     (music / "tone 001.flac").mkdir()
     (music / "tone 002.flac").rename(music / "tone 002.html")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not for clients")
+    (music / "tone 003.flac").unlink()
+    if links:
+        (music / "tone 003.flac").symlink_to(secret)
+    else:
+        secret.rename(music / "tone 003.flac")
+    os.utime(music / "tone 004.flac", ns=(1, 10**18))
     client = app_of(tmp_path).test_client()
-    for number in (1, 2, 3):
+    for number in range(1, 6):
         detail = problem(client.get(f"{URL}/tracks/{number}/audio"), 404, "track")
         assert "rescan" in detail and str(tmp_path) not in detail
+        assert ("changed since" in detail) == (number in (4, 5))
+    assert client.get(f"{URL}/tracks/6/audio").data.startswith(b"fLaC")
 
 
 # ------------------------------------------------------------------------------ over HTTP
