@@ -8,7 +8,6 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from flask import Response, request, send_file
-from werkzeug.datastructures import ContentRange
 
 from serve.library.content_types import OTHER_TYPE
 from serve.request_errors import RequestError
@@ -38,7 +37,7 @@ def send_audio(path: str, kind: str | None, indexed: tuple[int, int]) -> Respons
     descriptor = _open(path, indexed)
     found = os.fstat(descriptor)
     file = os.fdopen(descriptor, "rb")
-    _shorten_range(found.st_size)
+    _prepare_range(found.st_size)
     playable = kind is not None and kind.startswith(("audio/", "video/"))
     try:
         response = send_file(
@@ -81,13 +80,19 @@ def _open(path: str, indexed: tuple[int, int]) -> int:
     )
 
 
-def _shorten_range(size: int) -> None:
-    """Let the request ask for at most `MAX_RANGE_BYTES`."""
+def _prepare_range(size: int) -> None:
+    """Let the request ask for at most `MAX_RANGE_BYTES`, or for no part.
+
+    What RFC 9110, section 14.2, lets a server ignore is ignored: other units, several parts, and
+    what cannot be read. The whole file is the answer then.
+    """
     wanted = request.range
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        request.environ.pop("HTTP_RANGE", None)
         return
-    found: ContentRange | None = wanted.make_content_range(size)
-    if found is None or found.start is None or found.stop is None:
-        return
-    last = min(found.stop, found.start + MAX_RANGE_BYTES) - 1
-    request.environ["HTTP_RANGE"] = f"bytes={found.start}-{last}"
+    start, stop = wanted.ranges[0]
+    if start < 0:  # The last bytes: all of them if the file has fewer.
+        start = max(0, size + start)
+    last = min(size if stop is None else stop, start + MAX_RANGE_BYTES) - 1
+    if start < size:
+        request.environ["HTTP_RANGE"] = f"bytes={start}-{last}"
