@@ -376,6 +376,20 @@ def test_a_folder_without_an_index_or_a_package(tmp_path, monkeypatch):
         ServiceConfig.from_env(library=tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(("name", "value"), [("codes", None), ("curve", np.float32(1))])
+def test_a_damaged_shard_is_named(tmp_path, name, value):
+    drawn_library(tmp_path, MEANS[:1], seconds=5).close()
+    (file,) = (tmp_path / "library").rglob(f"{name}.npy")
+    file.write_bytes(b"")
+    if value is not None:
+        np.save(file, value)
+    client = app_of(tmp_path).test_client()
+    for path in ("", "/find?words=calm", "/map", "/tracks", "/tracks/1/audio"):
+        detail = problem(client.get(URL + path), 503, "library")
+        assert "damaged" in detail and "add the music again" in detail
+        assert value is not None or "codes.npy" in detail
+
+
 # ------------------------------------------------------------------------------ preferences
 
 
