@@ -29,6 +29,8 @@ from msr_utils.library.library import Library
 from msr_utils.library.playlists import End
 from msr_utils.library.scenes import Scene, find_music
 from msr_utils.library.search import Query, find
+from msr_utils.library.shards import LibraryError
+from msr_utils.library.timecode import check_fps
 from msr_utils.library.words import word_region
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 from serve.app import create_app
@@ -38,8 +40,8 @@ from serve.config import ConfigError, ServiceConfig
 from serve.front import LIBRARY_BODY_BYTES
 from serve.library.messages import write_message
 from serve.library.runner import ProcessRunner, QueryProcess
+from serve.library.schemas import FPS_RANGE, FindQuery
 from serve.library.schemas import Filters as FiltersSchema
-from serve.library.schemas import FindQuery
 
 PROBLEM = "application/problem+json"
 TOKEN = "a token of the tests"
@@ -229,6 +231,22 @@ def test_scenes_and_their_files(client, view):
         f"{URL}/soundtrack?format=csv", json={"scenes": [{**chosen[1], "in_s": 25}]}
     )
     assert "shorter" in problem(wrong, 422, "scenes.0.track")
+
+
+def test_one_range_of_frame_rates(client):
+    page, document = client.get("/").text, client.get("/openapi.json").json
+    assert 'id="film-fps" type="number" min="1" max="99"' in page
+    parameters = document["paths"][f"{URL}/soundtrack"]["post"]["parameters"]
+    (fps,) = (each["schema"] for each in parameters if each["name"] == "fps")
+    assert (fps["minimum"], fps["maximum"]) == FPS_RANGE
+    for rate, status in ((1, 200), (99, 200), (0.9, 400), (100, 400), (240, 400)):
+        query = {"format": "edl", "fps": rate}
+        answer = client.post(f"{URL}/soundtrack", query_string=query, json={"scenes": [SCENE]})
+        assert answer.status_code == status
+        if status == 400:
+            problem(answer, 400, "fps")
+            with pytest.raises(LibraryError, match="between 1 and 99"):
+                check_fps(rate)
 
 
 def test_playlists_are_relative_to_the_folder_of_the_music(client):
