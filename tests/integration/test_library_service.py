@@ -583,6 +583,13 @@ def test_limits_and_parts_over_http(server, folder):
         assert part.status_code == 206 and 0 < len(part.content) <= MAX_RANGE_BYTES
         taken += part.content
     assert taken == content
+    named = requests.post(
+        f"{url}{URL}/playlist", params={"format": "csv", "name": "音楽"},
+        json={"tracks": [3]}, timeout=10,
+    )  # fmt: skip
+    assert named.status_code == 200 and "UTF-8''%E9" in named.headers["Content-Disposition"]
+    digits = requests.get(f"{url}{URL}/tracks/{'1' * 4000}/audio", timeout=10)
+    assert (digits.status_code, digits.headers["Content-Type"]) == (404, PROBLEM)
     like = {"track": 2, "kind": "like"}
     noted = requests.post(f"{url}{URL}/preferences", json=like, headers=HOLDER, timeout=10)
     assert noted.status_code == 200
