@@ -8,7 +8,6 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from flask import Response, request, send_file
-from werkzeug.datastructures import ContentRange
 
 from serve.library.content_types import OTHER_TYPE
 from serve.request_errors import RequestError
@@ -18,7 +17,7 @@ MAX_RANGE_BYTES = 1_000_000
 (RFC 9110, section 15.3.7). So a slow player does not hold up a thread."""
 
 
-def send_audio(path: str, kind: str | None) -> Response:
+def send_audio(path: str, kind: str | None, indexed: tuple[int, int]) -> Response:
     """Answer the current request with a file, or with the part that it asks for.
 
     Parameters
@@ -27,16 +26,18 @@ def send_audio(path: str, kind: str | None) -> Response:
         True path, from the index.
     kind : str, optional
         Content type. Anything but audio and video is sent as bytes that browsers do not show.
+    indexed : tuple of int
+        Size in bytes and time of modification in ns, as the index has them.
 
     Raises
     ------
     RequestError
-        If the file is not there any more.
+        If the file is not there any more, or if it has changed.
     """
-    descriptor = _open(path)
+    descriptor = _open(path, indexed)
     found = os.fstat(descriptor)
     file = os.fdopen(descriptor, "rb")
-    _shorten_range(found.st_size)
+    _prepare_range(found.st_size)
     playable = kind is not None and kind.startswith(("audio/", "video/"))
     try:
         response = send_file(
@@ -57,27 +58,41 @@ def send_audio(path: str, kind: str | None) -> Response:
     return response
 
 
-def _open(path: str) -> int:
-    """Descriptor of a regular file."""
+def _open(path: str, indexed: tuple[int, int]) -> int:
+    """Descriptor of the regular file that was indexed.
+
+    Links are followed. What they lead to now must be what was indexed: otherwise a link that took
+    the place of a track would open any file of this machine.
+    """
     # Not blocking: a pipe may have taken the place of the file. O_BINARY is for Windows.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    reason = "cannot be read any more"
     with suppress(OSError):
         descriptor = os.open(path, flags)
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return descriptor
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            if (found.st_size, found.st_mtime_ns) == indexed:
+                return descriptor
+            reason = "has changed since it was indexed"
         os.close(descriptor)
     raise RequestError(
-        HTTPStatus.NOT_FOUND, "track", "its file cannot be read any more; call 'msr library rescan'"
+        HTTPStatus.NOT_FOUND, "track", f"its file {reason}; call 'msr library rescan'"
     )
 
 
-def _shorten_range(size: int) -> None:
-    """Let the request ask for at most `MAX_RANGE_BYTES`."""
+def _prepare_range(size: int) -> None:
+    """Let the request ask for at most `MAX_RANGE_BYTES`, or for no part.
+
+    What RFC 9110, section 14.2, lets a server ignore is ignored: other units, several parts, and
+    what cannot be read. The whole file is the answer then.
+    """
     wanted = request.range
     if wanted is None or wanted.units != "bytes" or len(wanted.ranges) != 1:
+        request.environ.pop("HTTP_RANGE", None)
         return
-    found: ContentRange | None = wanted.make_content_range(size)
-    if found is None or found.start is None or found.stop is None:
-        return
-    last = min(found.stop, found.start + MAX_RANGE_BYTES) - 1
-    request.environ["HTTP_RANGE"] = f"bytes={found.start}-{last}"
+    start, stop = wanted.ranges[0]
+    if start < 0:  # The last bytes: all of them if the file has fewer.
+        start = max(0, size + start)
+    last = min(size if stop is None else stop, start + MAX_RANGE_BYTES) - 1
+    if start < size:
+        request.environ["HTTP_RANGE"] = f"bytes={start}-{last}"

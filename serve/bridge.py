@@ -60,7 +60,8 @@ class Answer:
         """WSGI's ``start_response``."""
         self.status = int(status.split(" ", 1)[0])
         self.headers = [
-            (name.encode("latin-1"), value.encode("latin-1"))
+            # A letter that a header cannot hold becomes "?". An answer must not fail because of it.
+            (name.encode("latin-1"), value.encode("latin-1", "replace"))
             for name, value in headers
             if name.lower() != "date"  # The server sends it with every answer.
         ]

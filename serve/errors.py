@@ -12,6 +12,7 @@ from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
     NotFound,
+    RequestedRangeNotSatisfiable,
     RequestEntityTooLarge,
 )
 
@@ -37,6 +38,7 @@ def add_error_handlers(app: APIFlask) -> None:
         (MethodNotAllowed, _wrong_method),
         (NotFound, _not_found),
         (RequestEntityTooLarge, _body_too_large),
+        (RequestedRangeNotSatisfiable, _outside_of_file),
         (apiflask.HTTPError, _invalid_options),
         (Exception, _other),
     ):
@@ -76,6 +78,13 @@ def _not_found(error: NotFound) -> Response:
 
 def _body_too_large(error: RequestEntityTooLarge) -> Response:
     return answer_problem(too_large(current_service().config.max_upload_bytes))
+
+
+def _outside_of_file(error: RequestedRangeNotSatisfiable) -> Response:
+    response = _http_error(error)
+    if error.length is not None:
+        response.headers["Content-Range"] = f"{error.units} */{error.length}"
+    return response
 
 
 def _invalid_options(error: apiflask.HTTPError) -> Response:

@@ -12,7 +12,7 @@ import numpy as np
 from msr_utils.library.exports import PLAYLIST_FORMATS, SCENE_FORMATS, Entry
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.scenes import SceneMusic, Soundtrack, excerpt_from
-from msr_utils.library.timecode import FPS
+from msr_utils.library.timecode import FPS, check_fps
 from serve.library.answers import file_answer
 from serve.library.content_types import CONTENT_TYPES, OTHER_TYPE
 from serve.library.scenes import wanted_scenes
@@ -35,6 +35,9 @@ def playlist_file(session: Session, options: dict[str, Any]) -> Answer:
 def soundtrack_file(session: Session, options: dict[str, Any]) -> Answer:
     """The choices for scenes as a file."""
     suffix = _suffix(options["format"], SCENE_FORMATS)
+    fps = options["fps"] or FPS
+    with named("fps"):
+        check_fps(fps)
     view, chosen = session.view, []
     for n, (scene, given) in enumerate(wanted_scenes(options["scenes"])):
         if given["track"] is None:
@@ -48,9 +51,7 @@ def soundtrack_file(session: Session, options: dict[str, Any]) -> Answer:
     infos = {m.candidates[0].track.id: m.candidates[0].track for m in chosen if m.candidates}
     entries = {one.track.id: one for one in _entries(session, [*infos.values()])}
     with named("format"):
-        content = SCENE_FORMATS[suffix](
-            Soundtrack(tuple(chosen), ()), entries, options["fps"] or FPS
-        )
+        content = SCENE_FORMATS[suffix](Soundtrack(tuple(chosen), ()), entries, fps)
     return file_answer(content, _content_type(suffix), f"{options['name']}{suffix}")
 
 

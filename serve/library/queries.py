@@ -143,10 +143,14 @@ def track(session: Session, options: dict[str, Any]) -> Answer:
 
 
 def audio_file(session: Session, options: dict[str, Any]) -> Answer:
-    """True path of a track's file, for the front: it is not passed on."""
-    session.row(session.view, options["track"], status=HTTPStatus.NOT_FOUND)
-    path = session.library.catalogue.paths([options["track"]])[options["track"]]
-    return Answer(DONE, {}, os.fsencode(path))
+    """True path of a track's file, for the front: it is not passed on. With size and time."""
+    track, catalogue = options["track"], session.library.catalogue
+    session.row(session.view, track, status=HTTPStatus.NOT_FOUND)
+    known = catalogue.known_track(track)
+    if known is None:  # It was removed since the view was made.
+        raise RequestError(HTTPStatus.NOT_FOUND, "track", f"the library has no track {track}")
+    path = catalogue.paths([track])[track]
+    return Answer(DONE, {"size": known.size, "mtime_ns": known.mtime_ns}, os.fsencode(path))
 
 
 # ------------------------------------------------------------------------------ search

@@ -28,6 +28,10 @@ MAX_IDS = 1000
 MAX_TEXT = 200
 MAX_NAMES = 20
 
+FPS_RANGE = (1, 99)
+"""Frames per second. `msr_utils.library.timecode.check_fps` refuses others, but it loads more than
+the front may."""
+
 KINDS = ("direct", "iso")
 PREFERENCES = ("like", "skip", "rating")
 
@@ -265,7 +269,7 @@ class SoundtrackQuery(FileQuery):
 
     fps = Float(
         load_default=None,
-        validate=Range(1, 240),
+        validate=Range(*FPS_RANGE),
         **described("Frames of the film per second, for formats that count them; 24 by default."),
     )
 

@@ -21,6 +21,9 @@ from serve.tasks import ERROR, Answer
 CANNOT_READ = HTTPStatus.SERVICE_UNAVAILABLE
 """Status of answers while the library cannot be read."""
 
+DAMAGED = (EOFError, IndexError, MemoryError, OSError, OverflowError, TypeError, ValueError)
+"""What NumPy raises for arrays of a shard that are cut off or overwritten, by the damage."""
+
 
 @contextmanager
 def named(field: str, status: int = HTTPStatus.UNPROCESSABLE_ENTITY) -> Iterator[None]:
@@ -65,8 +68,22 @@ class Session:
         """What searches see. The same object, and its caches, until something changes."""
         stamp = self.library.stamp()
         if self._view is None or stamp != self._stamp:
-            self._view, self._stamp = self.library.view(), stamp
+            try:
+                self._view = self.library.view()
+            except DAMAGED as error:
+                raise LibraryError(self._damage(error)) from error
+            self._stamp = stamp
         return self._view
+
+    def _damage(self, error: BaseException) -> str:
+        """What is wrong with the index, after its arrays could not be opened."""
+        files = sorted(self._place[0].rglob("*.npy"))
+        empty = [str(file.relative_to(self._place[0])) for file in files if not file.stat().st_size]
+        what = f"empty: {', '.join(empty)}" if empty else str(error)
+        return (
+            f"library: a shard of its index is damaged ({what}); delete the library's folder and "
+            "add the music again"
+        )
 
     def row(self, view: View, track: int, field: str = "track", status: int = 422) -> int:
         """Row of a track.

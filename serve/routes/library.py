@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hmac
+import io
+import json
 import mimetypes
 import os
+import sys
 from http import HTTPStatus
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, request
-from werkzeug.exceptions import Forbidden, Unauthorized
+from flask import Response, request, send_file
+from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
 
 from serve.audio_files import send_audio
 from serve.library import answer_schemas as answers
@@ -56,6 +59,20 @@ def too_deep(error: RecursionError) -> Response:
     return answer_problem(Problem(HTTPStatus.BAD_REQUEST, "the JSON is nested too deeply"))
 
 
+@library.before_request
+def check_digits() -> None:
+    """Refuse JSON with a whole number of more digits than Python reads."""
+    if not request.is_json:
+        return
+    try:
+        json.loads(request.get_data())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return  # The parser of the route says what is wrong.
+    except ValueError:
+        most = sys.get_int_max_str_digits()
+        raise BadRequest(f"the JSON has a whole number of more than {most} digits") from None
+
+
 def ask(kind: str, options: dict[str, Any]) -> Answer:
     """Ask the library, within the limit on this client's requests."""
     service = current_service()
@@ -67,11 +84,17 @@ def ask(kind: str, options: dict[str, Any]) -> Answer:
 def reply(kind: str, options: dict[str, Any]) -> Response:
     """The answer to a question as that to the request."""
     answer = ask(kind, options)
-    response = Response(answer.data, content_type=answer.fields["type"])
-    if "name" in answer.fields:
-        response.headers.set(
-            "Content-Disposition", "attachment", filename=_file_name(answer.fields["name"])
-        )
+    if "name" not in answer.fields:
+        return Response(answer.data, content_type=answer.fields["type"])
+    # It writes names outside of ASCII as RFC 6266 says: headers cannot hold them as they are.
+    response = send_file(
+        io.BytesIO(answer.data),
+        as_attachment=True,
+        download_name=_file_name(answer.fields["name"]),
+        conditional=False,
+        etag=False,
+    )
+    response.content_type = answer.fields["type"]
     return response
 
 
@@ -193,17 +216,21 @@ def track(track: int) -> Response:
 def audio(track: int) -> Response:
     """Get the audio of a track.
 
-    Only files of the library are sent. With a `Range` header, a part is sent, of at most 1 MB.
+    Only files of the library are sent, and only while they are as they were indexed. With a
+    `Range` header, a part is sent, of at most 1 MB.
     """
-    path = os.fsdecode(ask("audio", {"track": _number(track)}).data)
+    answer = ask("audio", {"track": _number(track)})
+    path = os.fsdecode(answer.data)
     kind, _ = mimetypes.guess_type(path)
-    return send_audio(path, kind)
+    return send_audio(path, kind, (answer.fields["size"], answer.fields["mtime_ns"]))
 
 
 def _number(track: int) -> int:
     """The number of a track, if it can be one."""
     if track > schemas.MAX_TRACK:
-        raise RequestError(HTTPStatus.NOT_FOUND, "track", f"the library has no track {track:.3g}")
+        raise RequestError(
+            HTTPStatus.NOT_FOUND, "track", "the library has no track of such a high number"
+        )
     return track
 
 

@@ -11,6 +11,7 @@ from markupsafe import escape
 
 from msr_utils.affect import AXIS_ENDS, QUADRANTS
 from msr_utils.audio.formats import AUDIO_SUFFIXES, FORMAT_NAMES
+from serve.library.schemas import FPS_RANGE
 from serve.openapi import EXAMPLE_HOST
 from serve.service import current_service
 
@@ -49,6 +50,7 @@ def index() -> str:
         library=service.library is not None,
         config=service.config,
         affect=affect,
+        fps_range=FPS_RANGE,
         # A browser that does not know a suffix would not offer the file.
         accepted=",".join(("audio/*", "video/*", *AUDIO_SUFFIXES)),
         formats=FORMAT_NAMES,

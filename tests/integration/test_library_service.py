@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import postgres
@@ -17,30 +19,47 @@ import psutil
 import pytest
 import requests
 import soundfile as sf
+import sqlalchemy as sa
 from needs import needs_linux, needs_postgres
 from toy_library import drawn_library
 
+from msr_utils.library import schema
 from msr_utils.library.filters import Filters
 from msr_utils.library.library import Library
 from msr_utils.library.playlists import End
 from msr_utils.library.scenes import Scene, find_music
 from msr_utils.library.search import Query, find
+from msr_utils.library.shards import LibraryError
+from msr_utils.library.timecode import check_fps
 from msr_utils.library.words import word_region
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 from serve.app import create_app
 from serve.audio_files import MAX_RANGE_BYTES
+from serve.bridge import Answer
 from serve.config import ConfigError, ServiceConfig
 from serve.front import LIBRARY_BODY_BYTES
 from serve.library.messages import write_message
 from serve.library.runner import ProcessRunner, QueryProcess
+from serve.library.schemas import FPS_RANGE, FindQuery
 from serve.library.schemas import Filters as FiltersSchema
-from serve.library.schemas import FindQuery
 
 PROBLEM = "application/problem+json"
 TOKEN = "a token of the tests"
 HOLDER = {"Authorization": f"Bearer {TOKEN}"}
 URL = "/v1/library"
 MEANS = np.array([(v, a) for v in np.linspace(-0.6, 0.6, 6) for a in np.linspace(-0.6, 0.6, 4)])
+
+
+def note_files(made: Library) -> None:
+    """Note in a catalogue what size and time its files have."""
+    with made.catalogue.connections.writing() as connection:
+        for path in made.catalogue.known(made.catalogue.roots()[0]):
+            found = os.stat(path)
+            connection.execute(
+                sa.update(schema.tracks)
+                .where(schema.tracks.c.path == os.fsencode(path))
+                .values(size=found.st_size, mtime_ns=found.st_mtime_ns)
+            )
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +70,7 @@ def folder(tmp_path_factory) -> Path:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, 1_300_000).astype(np.float32)
     sf.write(folder / "music" / "album" / "tone 000.flac", noise, 44_100)
+    note_files(made)
     made.close()
     return folder
 
@@ -213,6 +233,22 @@ def test_scenes_and_their_files(client, view):
     assert "shorter" in problem(wrong, 422, "scenes.0.track")
 
 
+def test_one_range_of_frame_rates(client):
+    page, document = client.get("/").text, client.get("/openapi.json").json
+    assert 'id="film-fps" type="number" min="1" max="99"' in page
+    parameters = document["paths"][f"{URL}/soundtrack"]["post"]["parameters"]
+    (fps,) = (each["schema"] for each in parameters if each["name"] == "fps")
+    assert (fps["minimum"], fps["maximum"]) == FPS_RANGE
+    for rate, status in ((1, 200), (99, 200), (0.9, 400), (100, 400), (240, 400)):
+        query = {"format": "edl", "fps": rate}
+        answer = client.post(f"{URL}/soundtrack", query_string=query, json={"scenes": [SCENE]})
+        assert answer.status_code == status
+        if status == 400:
+            problem(answer, 400, "fps")
+            with pytest.raises(LibraryError, match="between 1 and 99"):
+                check_fps(rate)
+
+
 def test_playlists_are_relative_to_the_folder_of_the_music(client):
     for name in client.get(URL).json["playlist_formats"]:
         answer = client.post(f"{URL}/playlist?format={name}", json={"tracks": [3, 1]})
@@ -223,6 +259,26 @@ def test_playlists_are_relative_to_the_folder_of_the_music(client):
     assert "m3u8" in problem(unknown, 422, "format")
     odd = client.post(f'{URL}/playlist?format=csv&name=../a"b', json={"tracks": [3]})
     assert "/" not in odd.headers["Content-Disposition"].partition("filename")[2].replace("''", "")
+
+
+@pytest.mark.parametrize("name", ["音楽", "🎵", "more…", "Café – list"])
+def test_files_may_have_any_name(client, name):
+    for path, body in (("playlist", {"tracks": [3]}), ("soundtrack", {"scenes": [SCENE]})):
+        query = {"format": "csv", "name": name}
+        answer = client.post(f"{URL}/{path}", query_string=query, json=body)
+        assert answer.status_code == 200 and answer.mimetype == "text/csv"
+        said = answer.headers["Content-Disposition"]
+        assert said.isascii() and said.startswith("attachment")
+        assert f"filename*=UTF-8''{quote(name)}.csv" in said
+        assert int(answer.headers["Content-Length"]) == len(answer.data) > 20
+
+
+def test_no_header_stops_an_answer():
+    loop = asyncio.new_event_loop()
+    answer = Answer(loop, lambda: None)
+    answer.start("200 OK", [("X-Name", "音 é")])
+    loop.close()
+    assert answer.headers == [(b"X-Name", b"? \xe9")]
 
 
 def test_opensubsonic_has_its_shapes(client):
@@ -270,6 +326,20 @@ def test_words_artists_and_tracks_that_are_not_there(client):
         problem(client.get(f"{URL}/{path}"), 404, "track")
     for path in ("tracks/-1", "tracks/../../etc/passwd", "tracks/1/audio/..", "nothing"):
         problem(client.get(f"{URL}/{path}"), 404)
+
+
+def test_numbers_of_thousands_of_digits(client):
+    for digits in (23, 4000, 5000):
+        for end in ("", "/audio"):
+            detail = problem(client.get(f"{URL}/tracks/{'1' * digits}{end}"), 404)
+            assert "e+" not in detail
+        body = f'{{"tracks": [{"1" * digits}]}}'
+        answer = client.post(
+            f"{URL}/playlist?format=csv", data=body, content_type="application/json"
+        )
+        assert ("4300 digits" in problem(answer, 400)) == (digits == 5000)
+        problem(client.get(f"{URL}/find?like={'1' * digits}"), 400, "like.0")
+        problem(client.get(f"{URL}/find?words=calm&limit={'1' * digits}"), 400, "limit")
 
 
 SCENE = {"start_s": 0, "end_s": 10, "mood": {"word": "calm"}}
@@ -322,6 +392,20 @@ def test_a_folder_without_an_index_or_a_package(tmp_path, monkeypatch):
         app_of(tmp_path)
     with pytest.raises(ConfigError, match="existing folder"):
         ServiceConfig.from_env(library=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("name", "value"), [("codes", None), ("curve", np.float32(1))])
+def test_a_damaged_shard_is_named(tmp_path, name, value):
+    drawn_library(tmp_path, MEANS[:1], seconds=5).close()
+    (file,) = (tmp_path / "library").rglob(f"{name}.npy")
+    file.write_bytes(b"")
+    if value is not None:
+        np.save(file, value)
+    client = app_of(tmp_path).test_client()
+    for path in ("", "/find?words=calm", "/map", "/tracks", "/tracks/1/audio"):
+        detail = problem(client.get(URL + path), 503, "library")
+        assert "damaged" in detail and "add the music again" in detail
+        assert value is not None or "codes.npy" in detail
 
 
 # ------------------------------------------------------------------------------ preferences
@@ -385,24 +469,52 @@ def test_audio_comes_in_parts(client, folder):
     last = client.get(path, headers={"Range": "bytes=-10"})
     assert last.data == content[-10:]
     assert client.head(path).headers["Content-Length"] == str(total)
-    for wrong in (f"bytes={total}-", "bytes=5-1"):
-        assert client.get(path, headers={"Range": wrong}).status_code in (200, 416)
-    problem(client.get(path, headers={"Range": f"bytes={total}-"}), 416)
+    for ignored in ("bytes=5-1", "items=0-5", "bytes=0-5,10-15", "bytes", f"bytes={'1' * 5000}-"):
+        answer = client.get(path, headers={"Range": ignored})
+        assert (answer.status_code, answer.data) == (200, content), ignored
+        assert "Content-Range" not in answer.headers
+    long = client.get(path, headers={"Range": f"bytes=-{total + 5}"})
+    assert (long.status_code, long.data) == (206, content[:MAX_RANGE_BYTES])
+    for outside in (f"bytes={total}-", f"bytes={total + 5}-{total + 9}"):
+        refused = client.get(path, headers={"Range": outside})
+        problem(refused, 416)
+        assert refused.headers["Content-Range"] == f"bytes */{total}"
     kept = client.get(path, headers={"If-None-Match": whole.headers["ETag"]})
     assert kept.status_code == 304
 
 
 def test_only_files_of_the_index_are_sent(tmp_path):
-    drawn_library(tmp_path, MEANS[:3]).close()
+    made = drawn_library(tmp_path, MEANS[:6])
     music = tmp_path / "music" / "album"
+    kept = music.parent / "kept.flac"
+    (music / "tone 005.flac").rename(kept)
+    links = hasattr(os, "symlink") and os.name != "nt"
+    if links:  # A link to a file that is unchanged since it was indexed.
+        (music / "tone 005.flac").symlink_to(kept)
+    else:
+        kept.rename(music / "tone 005.flac")
+    made.close()
     (music / "tone 000.flac").unlink()
     (music / "tone 001.flac").unlink()
     (music / "tone 001.flac").mkdir()
     (music / "tone 002.flac").rename(music / "tone 002.html")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("not for clients")
+    (music / "tone 003.flac").unlink()
+    if links:
+        (music / "tone 003.flac").symlink_to(secret)
+    else:
+        secret.rename(music / "tone 003.flac")
+    os.utime(music / "tone 004.flac", ns=(1, 10**18))
     client = app_of(tmp_path).test_client()
-    for number in (1, 2, 3):
+    for number in range(1, 6):
         detail = problem(client.get(f"{URL}/tracks/{number}/audio"), 404, "track")
         assert "rescan" in detail and str(tmp_path) not in detail
+        assert ("changed since" in detail) == (number in (4, 5))
+    whole = client.get(f"{URL}/tracks/6/audio").data
+    assert whole.startswith(b"fLaC") and len(whole) < MAX_RANGE_BYTES
+    suffix = client.get(f"{URL}/tracks/6/audio", headers={"Range": f"bytes=-{len(whole) + 9}"})
+    assert suffix.data == whole
 
 
 # ------------------------------------------------------------------------------ over HTTP
@@ -471,6 +583,13 @@ def test_limits_and_parts_over_http(server, folder):
         assert part.status_code == 206 and 0 < len(part.content) <= MAX_RANGE_BYTES
         taken += part.content
     assert taken == content
+    named = requests.post(
+        f"{url}{URL}/playlist", params={"format": "csv", "name": "音楽"},
+        json={"tracks": [3]}, timeout=10,
+    )  # fmt: skip
+    assert named.status_code == 200 and "UTF-8''%E9" in named.headers["Content-Disposition"]
+    digits = requests.get(f"{url}{URL}/tracks/{'1' * 4000}/audio", timeout=10)
+    assert (digits.status_code, digits.headers["Content-Type"]) == (404, PROBLEM)
     like = {"track": 2, "kind": "like"}
     noted = requests.post(f"{url}{URL}/preferences", json=like, headers=HOLDER, timeout=10)
     assert noted.status_code == 200

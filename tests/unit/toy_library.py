@@ -73,8 +73,9 @@ def drawn_library(
             np.concatenate([mean, rng.normal(0, 0.2, 6)]).astype(np.float16),
             to_bytes(curve),
         )
-        values = {"path": str(path), "size": 1, "mtime_ns": n, "state": "analysed",
-                  "seconds": seconds, "audio": f"{n + 1:064x}"[::-1]}  # fmt: skip
+        found = path.stat()
+        values = {"path": str(path), "size": found.st_size, "mtime_ns": found.st_mtime_ns,
+                  "state": "analysed", "seconds": seconds, "audio": f"{n + 1:064x}"[::-1]}  # fmt: skip
         artist, title = f"Artist {n // 4}", f"Tone {n}"
         made.catalogue.put(values, Tags(artist, title, "Tones", genre, 1990 + n % 30), arrays)
     made.pack()
