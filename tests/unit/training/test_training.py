@@ -374,9 +374,12 @@ def test_long_tracks_are_predicted_in_windows_the_model_can_take():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
-    [{"activation": "relu"}, {"dropout": 0.3}, {"norm": "batch"}, {"norm": "layer"},
-     {"bidirectional": True}, {"joint": True}, {"units": (8, 6)}],
-)  # fmt: skip
+    [{"dropout": 0.3}, {"norm": "batch"}, {"bidirectional": True}, {"joint": True}]
+    + [
+        pytest.param(change, marks=pytest.mark.extended)
+        for change in ({"activation": "relu"}, {"norm": "layer"}, {"units": (8, 6)})
+    ],
+)
 def test_every_kind_of_lstm_learns_the_rule(tmp_path, change):
     sequences = toy_sequences(24)
     splits = make_splits(sequences, 3)[:1]
