@@ -27,9 +27,9 @@ import numpy as np
 
 from msr_utils.constants import FRAME_RATE_HZ, SCALE
 from msr_utils.library.library import View
+from msr_utils.library.limits import MAX_SCENE_SECONDS
 from msr_utils.library.numbers import LEVELS, SEGMENT_FRAMES, from_bytes
 from msr_utils.library.shards import LibraryError, Shard
-from msr_utils.library.timecode import MAX_SCENE_SECONDS
 
 SHORTEST_BOUNDED = 2 * SEGMENT_FRAMES - 1
 """An excerpt of so many frames, 19.5 s, holds a whole segment wherever it begins."""

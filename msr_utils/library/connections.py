@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ MAKE_LOCK, WRITE_LOCK = 7_310_001, 7_310_002
 BUSY = "library: another 'msr library' command is writing it; wait until it ends"
 
 
-class Connections:
+class Connections(ABC):
     """Connections to a database.
 
     Parameters
@@ -102,6 +103,7 @@ class Connections:
         """Let this thread see the database as it is now, where writers are many."""
         yield
 
+    @abstractmethod
     def lock(self, connection: sa.Connection) -> None:
         """Wait until no other transaction writes."""
 
@@ -109,16 +111,16 @@ class Connections:
         """Make the tables that are not there."""
         schema.metadata.create_all(self.engine)
 
+    @abstractmethod
     def made(self) -> bool:
         """Whether there are tables."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trouble(self, error: sa.exc.DatabaseError) -> str:
         """What to do about an error when the library is opened."""
-        raise NotImplementedError
 
-    @contextmanager
-    def one_writer(self) -> Iterator[None]:
+    @abstractmethod
+    def one_writer(self) -> AbstractContextManager[None]:
         """Keep other commands that write out until the block ends, or this process does.
 
         Raises
@@ -126,8 +128,6 @@ class Connections:
         LibraryError
             If another one writes.
         """
-        raise NotImplementedError
-        yield
 
     @contextmanager
     def one_of_many(self) -> Iterator[None]:
@@ -149,6 +149,9 @@ class SQLite(Connections):
         engine = sa.create_engine(sa.URL.create("sqlite", database=str(self._file)))
         event.listen(engine, "connect", _set_up)
         super().__init__(engine, printable(str(folder)), folder)
+
+    def lock(self, connection: sa.Connection) -> None:
+        """Nothing: SQLite itself lets one transaction write at a time."""
 
     def made(self) -> bool:
         return self._file.is_file()

@@ -16,8 +16,9 @@ from typing import Any
 
 from msr_utils.io import printable
 from msr_utils.library.drawn import is_arc
+from msr_utils.library.limits import MAX_SCENE_SECONDS
 from msr_utils.library.shards import LibraryError
-from msr_utils.library.timecode import MAX_SCENE_SECONDS, check_fps, start_frame, timecode_frames
+from msr_utils.library.timecode import check_fps, start_frame, timecode_frames
 
 MARKER = re.compile(r"^(?P<note>.*?)\s*\|C:[^|]*\|M:(?P<name>.*?)\s*\|D:(?P<length>\d+)\s*$")
 """Second line of a marker in an EDL of Resolve."""

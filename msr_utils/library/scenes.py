@@ -24,13 +24,12 @@ from msr_utils.library.drawn import DrawnArc, arc_of_text, even_arc, is_arc
 from msr_utils.library.drawn import mood_place as mood_place
 from msr_utils.library.filters import Filters, Removed
 from msr_utils.library.library import View
+from msr_utils.library.limits import MAX_FILM_SECONDS, MAX_SCENE_SECONDS
 from msr_utils.library.markers import READERS, Marked
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.shards import LibraryError
 from msr_utils.library.timecode import (
     FPS,
-    MAX_FILM_SECONDS,
-    MAX_SCENE_SECONDS,
     check_fps,
     start_frame,
 )

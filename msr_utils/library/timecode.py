@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 
+from msr_utils.library.limits import FPS_RANGE
 from msr_utils.library.shards import LibraryError
 
 FPS = 24.0
@@ -16,12 +17,6 @@ FPS = 24.0
 
 START_SECONDS = 3600
 """Timecode at which films begin: that of Resolve and of most others, 01:00:00:00."""
-
-MAX_SCENE_SECONDS = 3600
-"""Longest scene, and longest arc that is searched for. Each half second of it takes memory."""
-
-MAX_FILM_SECONDS = 100_000
-"""Latest end of a scene in a film."""
 
 DROPPED = {30: 2, 60: 4}
 """Whole rate -> numbers that drop-frame timecode leaves out in nine of ten minutes."""
@@ -85,5 +80,6 @@ def check_fps(fps: float) -> None:
     ------
     LibraryError
     """
-    if not (math.isfinite(fps) and 1 <= fps < 99.5):
-        raise LibraryError(f"library: --fps must lie between 1 and 99, not {fps:g}")
+    low, high = FPS_RANGE
+    if not (math.isfinite(fps) and low <= fps < high + 0.5):
+        raise LibraryError(f"library: --fps must lie between {low} and {high}, not {fps:g}")

@@ -12,6 +12,7 @@ from marshmallow import ValidationError, validates_schema
 
 from msr_utils.constants import SCALE
 from msr_utils.io import UNPRINTABLE
+from msr_utils.library.limits import FPS_RANGE, MAX_FILM_SECONDS, MAX_SCENE_SECONDS
 from msr_utils.library.records import LISTENER
 from serve.schemas import described
 
@@ -21,16 +22,10 @@ MAX_TRACK = 2**53
 MAX_MINUTES = 600
 MAX_STOPS = 200
 MAX_SCENES = 50
-MAX_SCENE_SECONDS = 3600
-MAX_FILM_SECONDS = 100_000
 MAX_POINTS = 500
 MAX_IDS = 1000
 MAX_TEXT = 200
 MAX_NAMES = 20
-
-FPS_RANGE = (1, 99)
-"""Frames per second. `msr_utils.library.timecode.check_fps` refuses others, but it loads more than
-the front may."""
 
 KINDS = ("direct", "iso")
 PREFERENCES = ("like", "skip", "rating")

@@ -11,7 +11,7 @@ from markupsafe import escape
 
 from msr_utils.affect import AXIS_ENDS, QUADRANTS
 from msr_utils.audio.formats import AUDIO_SUFFIXES, FORMAT_NAMES
-from serve.library.schemas import FPS_RANGE
+from msr_utils.library.limits import FPS_RANGE
 from serve.openapi import EXAMPLE_HOST
 from serve.service import current_service
 

@@ -26,6 +26,7 @@ from toy_library import drawn_library
 from msr_utils.library import schema
 from msr_utils.library.filters import Filters
 from msr_utils.library.library import Library
+from msr_utils.library.limits import FPS_RANGE
 from msr_utils.library.playlists import End
 from msr_utils.library.scenes import Scene, find_music
 from msr_utils.library.search import Query, find
@@ -40,8 +41,8 @@ from serve.config import ConfigError, ServiceConfig
 from serve.front import LIBRARY_BODY_BYTES
 from serve.library.messages import write_message
 from serve.library.runner import ProcessRunner, QueryProcess
-from serve.library.schemas import FPS_RANGE, FindQuery
 from serve.library.schemas import Filters as FiltersSchema
+from serve.library.schemas import FindQuery
 
 PROBLEM = "application/problem+json"
 TOKEN = "a token of the tests"
