@@ -19,6 +19,7 @@ from msr_utils.book.edition import (
     chapters,
     notebook_of,
     refuse_altered,
+    refuse_lost,
     run_minutes,
     titles,
 )
@@ -36,6 +37,7 @@ from msr_utils.paths import (
     SERVICE_SPEED,
 )
 from msr_utils.provenance.manifest import read as read_manifest
+from msr_utils.provenance.measurements import MeasurementError, figures
 
 BENCHMARK_ROWS = (
     "decode",
@@ -91,6 +93,7 @@ class EditionResults:
                 raise BookError(
                     f"run {name!r} is missing in {corpus_dir.name}; run 'make study' first"
                 )
+        refuse_lost(corpus_dir.parent)
         self.corpus_dir = corpus_dir
         self.chapters = chapters(corpus_dir)
         self.pages = {
@@ -231,10 +234,10 @@ class EditionResults:
             "citation": yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8")),
             "url": os.environ.get("BOOK_URL", ""),
             "audio_formats": SUFFIXES,
-            "processors": read_json(PROCESSORS) if PROCESSORS.is_file() else None,
-            "rehearsal": read_json(REHEARSAL) if REHEARSAL.is_file() else None,
-            "service_speed": read_json(SERVICE_SPEED) if SERVICE_SPEED.is_file() else None,
-            "file_speed": read_json(FILE_SPEED) if FILE_SPEED.is_file() else None,
+            "processors": measured(PROCESSORS),
+            "rehearsal": measured(REHEARSAL),
+            "service_speed": measured(SERVICE_SPEED),
+            "file_speed": measured(FILE_SPEED),
             **benchmark_facts(),
         }
 
@@ -261,14 +264,28 @@ def model_cards(models: Path = MODELS_DIR) -> list[str]:
     return [re.sub(r"^#", "##", text, flags=re.MULTILINE) for text in texts]
 
 
+def measured(path: Path) -> Any:
+    """Figures of a benchmark; None where nothing has been measured yet.
+
+    Raises
+    ------
+    BookError
+        If they are not those that were measured.
+    """
+    try:
+        return figures(path)
+    except MeasurementError as error:
+        raise BookError(str(error)) from error
+
+
 def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
     """What the prose may name of ``make bench``'s figures.
 
     Dashes stand where nothing has been measured yet.
     """
-    if not path.is_file():
+    results = measured(path)
+    if results is None:
         return {**dict.fromkeys(BENCHMARK_FACTS, "–"), "bench_table": "Not measured yet."}
-    results = read_json(path)
     million = results["million"]
     rows = [
         f"| {row['name']} | {row['best']:.0f} |"
