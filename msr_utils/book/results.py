@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from msr_utils.book.edition import (
 )
 from msr_utils.book.service_recording import RecordedRequest
 from msr_utils.io import read_json
+from msr_utils.metrics.estimate import MISSING, Estimate
 from msr_utils.metrics.reliability import CEILING
 from msr_utils.paths import (
     BENCHMARK,
@@ -119,8 +121,8 @@ class EditionResults:
 
     def interval(self, model: str, target: str, metric: str) -> str:
         """The 95 % interval of a pooled score."""
-        bounds = self.bounds(model, target, metric)
-        return " to ".join(_number(v, _places(metric)) for v in bounds) if bounds else "–"
+        row = self.evaluation["rows"][target].get(model)
+        return Estimate.from_json(row["pooled"][metric]).interval(_spec(metric)) if row else MISSING
 
     def bounds(self, model: str, target: str, metric: str) -> tuple[float, float] | None:
         """As `interval`, unformatted."""
@@ -164,7 +166,7 @@ class EditionResults:
         lines, scored = [], False
         for run in self.chapters[notebook]:
             pooled = read_json(run / "metrics.json").get("test", {}).get("pooled", {})
-            cells = [_with_interval(pooled.get(metric), metric) for metric in ("rmse", "r")]
+            cells = [in_prose(pooled.get(metric), _spec(metric)) for metric in ("rmse", "r")]
             link = f"[{self.titles[run]}]({Path(self.pages[run]).name})"
             lines.append([link, *cells])
             scored = scored or bool(pooled)
@@ -211,6 +213,7 @@ class EditionResults:
                  "links", "recorded_request", "assert_claim")  # fmt: skip
         return {
             **{name: getattr(self, name) for name in names},
+            "in_prose": in_prose,
             "edition": self.corpus_dir.parent.name,
             "corpus": data["corpus"],
             "corpus_title": data["title"],
@@ -309,15 +312,17 @@ def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
     }
 
 
-def _with_interval(score: dict[str, float] | None, metric: str) -> str:
-    if not score:
-        return "–"
-    value, low, high = (_number(score.get(k), _places(metric)) for k in ("value", "low", "high"))
-    return value if low == "–" else f"{value} ({low} to {high})"
+def in_prose(score: Mapping[str, Any] | None, spec: str = "z.3f") -> str:
+    """A score as sentences have it, such as "0.25 (0.10 to 0.40)"."""
+    return Estimate.from_json(score).in_prose(spec) if score else MISSING
+
+
+def _spec(metric: str) -> str:
+    return f"z.{_places(metric)}f"  # z: no minus before a zero
 
 
 def _number(value: float | None, places: int) -> str:
-    return "–" if value is None else f"{value:z.{places}f}"  # z: no minus before a zero
+    return MISSING if value is None else f"{value:z.{places}f}"
 
 
 def _places(metric: str) -> int:

@@ -49,5 +49,5 @@ def computed_on() -> dict[str, object]:
     threads. Two machines that share a cache then read only what either would have computed.
     """
     own = processor()
-    kernels = sorted({str(library["kernel"]) for library in own["blas"]})  # type: ignore[attr-defined]
-    return {"instructions": own["instructions"], "kernels": kernels, "threads": threads()}
+    kernels = sorted({library.kernel for library in own.blas})
+    return {"instructions": own.instructions, "kernels": kernels, "threads": threads()}

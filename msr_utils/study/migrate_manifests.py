@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def migrate(folder: Path, shelf: Standings) -> str:
     run = shelf.runs[name]
     now, presentation = shelf.now(name)
     old = recorded.content
-    now["files"] = same_files(folder, recorded_files(old), now["files"])
+    now = replace(now, files=same_files(folder, recorded_files(old), now.files))
     kept = old.get("migrated_from") or {key: old[key] for key in OLD if key in old}
     content = {
         "format": manifest.FORMAT,
@@ -133,7 +134,7 @@ def migrate(folder: Path, shelf: Standings) -> str:
     if sha256_file(file) != before:
         raise StudyError(f"{file}: changed while it was looked at")
     found = manifest.check(manifest.read(folder))
-    unknown = [k for k, v in now["files"].items() if v is None]
+    unknown = [k for k, v in now.files.items() if v is None]
     return (
         f"{len(content['outputs'])} files, metrics.json {before[:12]}"
         + (f", unknown: {', '.join(unknown)}" if unknown else "")

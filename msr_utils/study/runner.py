@@ -145,7 +145,7 @@ class _Book(Standings):
             "wall_s": wall_s,
             **({"computed": computed} if computed else {}),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            **environment(),
+            **vars(environment()),
         }
         write_json(folder / manifest.MANIFEST, content)
         edition_index.add(folder.parents[1], [f"{folder.parent.name}/{name}"])

@@ -359,7 +359,7 @@ def machine() -> dict:
     if info.is_file():
         models = [x.split(":")[1] for x in info.read_text().splitlines() if "model name" in x]
         cpu = models[0].strip() if models else cpu
-    return {"cpu": cpu or "unknown", **environment()}
+    return {"cpu": cpu or "unknown", **vars(environment())}
 
 
 def cpu_seconds() -> float:

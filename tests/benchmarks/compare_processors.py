@@ -238,7 +238,7 @@ def main(data: Path, train: int, whole: tuple[str, ...], report: Path, only: str
             first = rows[0]["found"] if rows else found
             difference = compared(found, first, Path(files["kept"]), Path(scratch) / "0.kept.npz")
             rows.append({"way": way.name, "settings": way.settings, "found": found, **difference})
-            write_json(report, {"corpus": data.name, **environment(), "ways": rows})
+            write_json(report, {"corpus": data.name, **vars(environment()), "ways": rows})
     if report == PROCESSORS:
         record(report, MEASURED_CODE)
 

@@ -17,6 +17,7 @@ STREAM = [
     "paths",
     "io",
     "affect",
+    "least_squares",
     "style",
     "provenance",
     "audio",

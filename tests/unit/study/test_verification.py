@@ -25,6 +25,7 @@ from msr_utils.study.inputs import (
     STALE,
     UP_TO_DATE,
     Inputs,
+    RunInputs,
     State,
     changed,
     state_of,
@@ -344,4 +345,6 @@ def test_what_is_measured_anew_is_no_result(tmp_path):
 
 
 def test_a_run_that_has_not_finished_is_no_result(tmp_path):
-    assert state_of(manifest.read(tmp_path), {}, "").name == "not run"
+    assert (
+        state_of(manifest.read(tmp_path), RunInputs("", "", "", {}, {}, {}), "").name == "not run"
+    )
