@@ -42,6 +42,9 @@ ALWAYS = ("added", "unchanged", "failed", "unreadable")
 STORE = "msr.library.store"
 """Where the context of a command has the URL of the store."""
 
+IN_LAST_RUN = ("unreadable", "repeated", "not audio", "hidden")
+"""Kinds that the catalogue need not know. An unreadable file with a curve counts as gone there."""
+
 LISTED = ("failed", "unreadable", "repeated", "with warnings")
 """Kinds whose files are listed."""
 
@@ -219,7 +222,7 @@ def status(library_dir: Path, as_json: bool) -> None:
         echo(f"duplicate? {why}: {', '.join(files)}")
     for kind, reason in KINDS.items():
         count = found.last_run.get("counts", {}).get(kind, 0)
-        if kind in ("not audio", "hidden", "repeated") and count:
+        if kind in IN_LAST_RUN and kind not in found.problems and count:
             echo(f"{kind:10} {count:6}  in the last run {reason}".rstrip())
     for state, count in sorted(found.counts.items()):
         echo(f"{state:10} {count:6}")

@@ -10,7 +10,7 @@ mean), so most tracks are left out before their curves are read:
 3. For the excerpts that are left, the distance itself.
 
 An arc shorter than `SHORTEST_BOUNDED` frames need not hold a whole segment. Then all curves are
-read.
+read, and the means of the two halves of each excerpt give the bound.
 
 References
 ----------
@@ -37,13 +37,10 @@ SHORTEST_BOUNDED = 2 * SEGMENT_FRAMES - 1
 READ_FIRST = 64
 """Tracks that are read first. They tell how near the best ones are."""
 
-READ_AT_ONCE = 64
-"""Tracks whose curves are read at a time."""
+BOUNDED_AT_ONCE = 512
+"""Tracks whose second bound, or whose bound by halves, is computed at a time."""
 
-BOUNDED_AT_ONCE = 4096
-"""Tracks whose second bound is computed at a time."""
-
-COMPARED_AT_ONCE = 2048
+COMPARED_AT_ONCE = 1024
 """Excerpts that are compared at a time."""
 
 ROUNDING = 1 / LEVELS
@@ -162,8 +159,8 @@ def find_excerpts(
     rows = np.flatnonzero(mask & (frames >= len(arc)))
     best = _Best(count, len(arc) * len(arc.targets))
     if len(arc) < SHORTEST_BOUNDED:
-        for start in range(0, len(rows), READ_AT_ONCE):
-            best.add(_read(view, arc, rows[start : start + READ_AT_ONCE]))
+        for start in range(0, len(rows), BOUNDED_AT_ONCE):
+            _compare_by_halves(view, arc, rows[start : start + BOUNDED_AT_ONCE], best)
         return best.excerpts
     bounds = _all_bounds(view, arc)[rows]
     order = np.argsort(bounds, kind="stable")
@@ -175,7 +172,7 @@ def find_excerpts(
         if bounds[start] > best.worst:
             break
         left = rows[part][bounds[part] <= best.worst]
-        _compare(view, arc, left, frames[left], best)
+        _compare_by_segments(view, arc, left, frames[left], best)
     return best.excerpts
 
 
@@ -195,7 +192,7 @@ class _Best:
     """
 
     def __init__(self, count: int, values: int) -> None:
-        self._count, self._values = count, values
+        self.count, self._values = count, values
         self.excerpts: list[Excerpt] = []
         self.distance = np.inf  # what an excerpt must not exceed
         self.worst = np.inf  # the same as a sum of squares
@@ -206,8 +203,8 @@ class _Best:
         for one in self.excerpts:
             if one.row not in by_row or _by_distance(one) <= _by_distance(by_row[one.row]):
                 by_row[one.row] = one
-        self.excerpts = sorted(by_row.values(), key=_by_distance)[: self._count]
-        if len(self.excerpts) == self._count:
+        self.excerpts = sorted(by_row.values(), key=_by_distance)[: self.count]
+        if len(self.excerpts) == self.count:
             # Bounds are rounded: leave room for it.
             self.distance = self.excerpts[-1].distance
             self.worst = self.distance**2 * self._values * (1 + 1e-5) + 1e-6
@@ -285,45 +282,117 @@ def _least(shard: Shard, sums: np.ndarray, whole: int) -> np.ndarray:
     return result
 
 
-def _compare(view: View, arc: Arc, rows: np.ndarray, frames: np.ndarray, best: _Best) -> None:
+def _compare_by_segments(
+    view: View, arc: Arc, rows: np.ndarray, frames: np.ndarray, best: _Best
+) -> None:
     """Compare the excerpts of some tracks that their segments do not rule out."""
     if not len(rows):
         return
-    places = view.places(rows)
-    stored = [shard.segments_of(k) for shard, k in places]
+    stored = np.empty((len(rows), int(-(-frames.max() // SEGMENT_FRAMES)), 2), np.uint8)
+    for shard, mine, inside in view.by_shard(rows):
+        stored[mine] = shard.segment_pieces(inside, np.zeros_like(inside), stored.shape[1])
     which, starts, bounds = _candidates(arc, stored, frames, best.worst)
+    _compare(view, arc, rows[which], starts, bounds, best)
+
+
+def _compare_by_halves(view: View, arc: Arc, rows: np.ndarray, best: _Best) -> None:
+    """Compare the excerpts of some tracks that the means of their halves do not rule out."""
+    curves = [shard.curve_of(k) for shard, k in view.places(rows)]
+    ends = np.cumsum([len(curve) for curve in curves])
+    begins = np.concatenate([[0], ends[:-1]])
+    bounds = _half_bounds(arc, np.concatenate(curves))
+    for n in range(len(arc) - 1):  # Excerpts that would go on into the next track.
+        late = ends - 1 - n
+        bounds[late[late < len(bounds)]] = np.inf
+    nearest = np.argsort(np.minimum.reduceat(bounds, begins), kind="stable")
+    if len(best.excerpts) < best.count:
+        best.add(_read(view, arc, rows[nearest[: max(READ_FIRST, best.count)]]))
+    at = np.flatnonzero(bounds <= best.worst)
+    which = np.searchsorted(ends, at, side="right")
+    _compare(view, arc, rows[which], at - begins[which], bounds[at], best)
+
+
+def _half_bounds(arc: Arc, stored: np.ndarray) -> np.ndarray:
+    """Least sums of squares of the excerpts that begin at each of some frames.
+
+    Parameters
+    ----------
+    arc : Arc
+        Of L frames.
+    stored : np.ndarray [shape=(T, 2), dtype=uint8]
+
+    Returns
+    -------
+    np.ndarray [shape=(T - L + 1,), dtype=float32]
+    """
+    halves = [half for half in np.array_split(np.arange(len(arc)), 2) if len(half)]
+    bounds = np.zeros(len(stored) - len(arc) + 1, np.float32)
+    for k in arc.targets:
+        sums = np.zeros(len(stored) + 1, np.int64)
+        np.cumsum(stored[:, k], out=sums[1:])
+        for half in halves:
+            first, size = half[0], len(half)
+            ends = sums[first + size : first + size + len(bounds)]
+            totals = (ends - sums[first : first + len(bounds)]).astype(np.float32)
+            # The mean's difference, on the scale of the values.
+            totals *= np.float32(2 / LEVELS / size)
+            totals -= np.float32(arc.values[half, k].mean() + 1)
+            bounds += size * np.square(totals, out=totals)
+    return bounds
+
+
+def _compare(
+    view: View, arc: Arc, rows: np.ndarray, starts: np.ndarray, bounds: np.ndarray, best: _Best
+) -> None:
+    """Compare excerpts, those with the least bounds first.
+
+    Parameters
+    ----------
+    view : View
+    arc : Arc
+    rows, starts : np.ndarray [shape=(n,), dtype=int64]
+        Track and first frame of each excerpt.
+    bounds : np.ndarray [shape=(n,), dtype=float32]
+        Least sums of squares.
+    best : _Best
+    """
     order = np.argsort(bounds, kind="stable")
     for first in range(0, len(order), COMPARED_AT_ONCE):
         part = order[first : first + COMPARED_AT_ONCE]
         part = part[bounds[part] <= best.worst]
         if not len(part):
             break
-        pairs = [(*places[n], at) for n, at in zip(which[part], starts[part], strict=True)]
-        windows = np.stack([s.curve_of(k)[at : at + len(arc)] for s, k, at in pairs])
+        pieces = np.empty((len(part), len(arc), 2), np.uint8)
+        for shard, mine, inside in view.by_shard(rows[part]):
+            pieces[mine] = shard.curve_pieces(inside, starts[part][mine], len(arc))
         sums = np.zeros(len(part), np.float32)
         for k in arc.targets:
-            difference = LEVEL_VALUES[windows[:, :, k]] - arc.values[None, :, k].astype(np.float32)
+            difference = LEVEL_VALUES[pieces[:, :, k]] - arc.values[None, :, k].astype(np.float32)
             sums += np.square(difference).sum(axis=1)
         distances = np.sqrt(sums / (len(arc) * len(arc.targets)))
+        near = distances <= best.distance
+        chosen = part[near]
         best.add(
             [
-                Excerpt(int(rows[n]), int(at), float(distance))
-                for n, at, distance in zip(which[part], starts[part], distances, strict=True)
-                if distance <= best.distance
+                Excerpt(row, at, distance)
+                for row, at, distance in zip(
+                    rows[chosen].tolist(), starts[chosen].tolist(), distances[near].tolist(),
+                    strict=True,
+                )
             ]
-        )
+        )  # fmt: skip
 
 
 def _candidates(
-    arc: Arc, segments: list[np.ndarray], frames: np.ndarray, worst: float
+    arc: Arc, stored: np.ndarray, frames: np.ndarray, worst: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Excerpts whose whole segments do not rule them out.
 
     Parameters
     ----------
     arc : Arc
-    segments : list of np.ndarray [shape=(S, 2), dtype=uint8]
-        Of each track.
+    stored : np.ndarray [shape=(n, S, 2), dtype=uint8]
+        Segments of each track. What lies after its end has no meaning.
     frames : np.ndarray [shape=(n,)]
         Length of each track.
     worst : float
@@ -336,24 +405,23 @@ def _candidates(
     bounds : np.ndarray [shape=(m,), dtype=float32]
         Least sums of squares.
     """
-    padded = np.zeros((len(segments), max(map(len, segments)), 2), np.uint8)
-    for n, part in enumerate(segments):
-        padded[n, : len(part)] = part
-    values = LEVEL_VALUES[padded]
+    values = LEVEL_VALUES[stored]
     means = _phase_means(arc).astype(np.float32)
     low, high = means.min(axis=0), means.max(axis=0)
     whole = len(low)
-    width = padded.shape[1] - whole + 1
+    width = stored.shape[1] - whole + 1
     # First for all phases at once, as before; that leaves few places.
-    sums = np.zeros((len(segments), width), np.float32)
+    sums = np.zeros((len(stored), width), np.float32)
     for n in range(whole):
         for k in arc.targets:
-            stored = values[:, n : n + width, k]
-            sums += _squares(np.maximum(low[n, k] - stored, stored - high[n, k]))
+            means_there = values[:, n : n + width, k]
+            sums += _squares(np.maximum(low[n, k] - means_there, means_there - high[n, k]))
     which, at = np.nonzero(sums <= worst)
-    inner = np.stack([values[which, at + n] for n in range(whole)], axis=1)
-    away = np.abs(inner[:, None] - means[None])[..., arc.targets]
-    bounds = _squares(away).sum(axis=(2, 3))
+    bounds = np.zeros((len(which), SEGMENT_FRAMES), np.float32)
+    for n in range(whole):
+        inner = values[which, at + n]
+        for k in arc.targets:
+            bounds += _squares(np.abs(inner[:, k, None] - means[:, n, k]))
     place, phase = np.nonzero(bounds <= worst)
     starts = at[place] * SEGMENT_FRAMES - (-phase % SEGMENT_FRAMES)
     inside = (starts >= 0) & (starts + len(arc) <= frames[which[place]])
@@ -363,8 +431,11 @@ def _candidates(
 
 def _squares(away: np.ndarray) -> np.ndarray:
     """Least sums of squares of whole segments whose stored means are so far away."""
-    result: np.ndarray = SEGMENT_FRAMES * np.square(np.maximum(away - np.float32(ROUNDING), 0))
-    return result
+    least = away - np.float32(ROUNDING)
+    np.maximum(least, 0, out=least)
+    np.square(least, out=least)
+    least *= SEGMENT_FRAMES
+    return least
 
 
 # ------------------------------------------------------------------------------ exact

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -418,6 +418,13 @@ class View:
             (self.shards[k], row) for k, row in zip(which.tolist(), inside.tolist(), strict=True)
         ]
 
+    def by_shard(self, rows: np.ndarray) -> Iterator[tuple[Shard, np.ndarray, np.ndarray]]:
+        """Each shard that holds some of the rows, their places in `rows`, their rows there."""
+        which = np.searchsorted(self.starts, rows, side="right") - 1
+        for k in np.unique(which):
+            mine = np.flatnonzero(which == k)
+            yield self.shards[k], mine, rows[mine] - self.starts[k]
+
     def row_of(self, track: int) -> int | None:
         """Row of a track of the catalogue; None if searches do not see it."""
         for start, shard in zip(self.starts, self.shards, strict=False):
@@ -431,16 +438,13 @@ class View:
         """Embeddings of some rows, (n, D) float32."""
         rows = np.asarray(rows)
         result = np.zeros((len(rows), self.embedding_dim), np.float32)
-        which = np.searchsorted(self.starts, rows, side="right") - 1
-        for k in np.unique(which):
-            mine = np.flatnonzero(which == k)
-            wanted = rows[mine] - self.starts[k]
+        for shard, mine, wanted in self.by_shard(rows):
             first, last = int(wanted[0]), int(wanted[-1])
             if last - first + 1 == len(wanted) and (np.diff(wanted) == 1).all():
                 # Neighbours are read in one piece, which is much faster.
-                result[mine[0] : mine[-1] + 1] = self.shards[k].embedding[first : last + 1]
+                result[mine[0] : mine[-1] + 1] = shard.embedding[first : last + 1]
             else:
-                result[mine] = self.shards[k].embedding[wanted]
+                result[mine] = shard.embedding[wanted]
         return result
 
     @property

@@ -224,7 +224,7 @@ def make_playlist(
     Raises
     ------
     LibraryError
-        If no track is left, or a parameter is out of range.
+        If no track is left, both ends are the same song, or a parameter is out of range.
     """
     if not 0 < minutes <= MAX_MINUTES:
         raise LibraryError(
@@ -235,6 +235,13 @@ def make_playlist(
     total = minutes * 60
     mask &= view.numbers("seconds") <= max(total * LONGEST_SHARE, 1)
     named = [one.row for one in (start, end) if one.row is not None]
+    if len(set(named)) == 2:
+        first, last = view.infos(np.array(named))
+        if not first.song_keys.isdisjoint(last.song_keys):
+            raise LibraryError(
+                f"library: {first.name} ({first.path}) and {last.name} ({last.path}) are the same "
+                "song; a path needs two"
+            )
     mask[named] = True
     rows = _near_course(view, np.flatnonzero(mask), place, named)
     if not len(rows):
@@ -282,7 +289,7 @@ def _search(
     begun = _Partial((), 0.0, 0.0, place(np.array(0.0)))
     closed: frozenset[tuple[str, ...]] = frozenset()
     if last is not None:
-        closed = frozenset([tracks.look_up(np.array([last]))[0].version_key])
+        closed = tracks.look_up(np.array([last]))[0].song_keys
     begun = _Partial((), 0.0, 0.0, begun.end, closed)
     if first is not None:
         begun = _extended(tracks, begun, first, 0.0)
@@ -332,7 +339,7 @@ def _extensions(
         allowed = [
             _extended(tracks, partial, int(fits[k]), float(cost[k]))
             for k, info in zip(near, infos, strict=True)
-            if info.version_key not in partial.songs and (info.artist or None) not in recent
+            if partial.songs.isdisjoint(info.song_keys) and (info.artist or None) not in recent
         ]
         if allowed:
             return allowed[:CANDIDATES]
@@ -346,7 +353,7 @@ def _extended(tracks: _Tracks, partial: _Partial, k: int, cost: float) -> _Parti
         partial.seconds + float(tracks.seconds[k]),
         partial.cost + cost,
         tracks.ends[k],
-        partial.songs | {info.version_key},
+        partial.songs | info.song_keys,
         (*partial.artists, info.artist),
     )
 

@@ -77,11 +77,15 @@ class TrackInfo:
         return Path(self.path).name
 
     @property
-    def version_key(self) -> tuple[str, ...]:
-        """Equal for files that are the same song: artist and title, else the decoded audio."""
+    def song_keys(self) -> frozenset[tuple[str, ...]]:
+        """Keys of the decoded audio, and of artist and title if both are known.
+
+        Files that share a key are the same song.
+        """
+        keys: set[tuple[str, ...]] = {(self.audio,)}
         if self.artist and self.title:
-            return (self.artist.casefold(), self.title.casefold())
-        return (self.audio,)
+            keys.add((self.artist.casefold(), self.title.casefold()))
+        return frozenset(keys)
 
 
 @dataclass(frozen=True)

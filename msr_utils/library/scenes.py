@@ -239,7 +239,7 @@ def find_music(
     mask, removed = hard.apply(view, filters or Filters())
     found = []
     for scene in scenes:
-        excerpts = find_excerpts(view, scene.arc, mask, count)
+        excerpts = _different_audio(view, scene.arc, mask, count)
         infos = view.infos(np.array([one.row for one in excerpts], np.int64))
         found.append(
             tuple(
@@ -248,6 +248,18 @@ def find_music(
             )
         )
     return Soundtrack(tuple(_chosen(scenes, found)), removed)
+
+
+def _different_audio(view: View, arc: Arc, mask: np.ndarray, count: int) -> list[Excerpt]:
+    """The best excerpts, one of each decoded audio."""
+    size = count
+    while True:
+        excerpts = find_excerpts(view, arc, mask, size)
+        keys = [int(view.audio_keys[one.row]) for one in excerpts]
+        different = [one for n, one in enumerate(excerpts) if keys[n] not in keys[:n]]
+        if len(different) >= count or len(excerpts) < size:
+            return different[:count]
+        size *= 2
 
 
 def _chosen(scenes: Sequence[Scene], found: Sequence[tuple[Candidate, ...]]) -> list[SceneMusic]:
@@ -261,7 +273,7 @@ def _chosen(scenes: Sequence[Scene], found: Sequence[tuple[Candidate, ...]]) -> 
             for one in candidates
         ]
         costs = [
-            (one.track.version_key in used, one.distance + GAP_WEIGHT * gap, n)
+            (not used.isdisjoint(one.track.song_keys), one.distance + GAP_WEIGHT * gap, n)
             for n, (one, gap) in enumerate(zip(candidates, gaps, strict=True))
         ]
         chosen = min(costs)[2] if costs else None
@@ -269,7 +281,7 @@ def _chosen(scenes: Sequence[Scene], found: Sequence[tuple[Candidate, ...]]) -> 
         music.append(SceneMusic(scene, candidates, chosen, gap))
         if chosen is not None:
             before = candidates[chosen]
-            used.add(before.track.version_key)
+            used |= before.track.song_keys
     return music
 
 

@@ -267,10 +267,10 @@ def _best_versions(
         for k, info in zip(best[done:], view.infos(rows[best[done:]]), strict=True):
             if len(picked) == limit:
                 break
-            if info.version_key in seen:
+            if not seen.isdisjoint(info.song_keys):
                 left_out += 1
                 continue
-            seen.add(info.version_key)
+            seen |= info.song_keys
             picked.append((int(k), info))
     return picked, left_out
 

@@ -75,6 +75,17 @@ class Shard:
         """Segments of a track, (S, 2) uint8."""
         return self.segments[self.offsets[1, row] : self.offsets[1, row + 1]]
 
+    def curve_pieces(self, rows: np.ndarray, first: np.ndarray, frames: int) -> np.ndarray:
+        """`frames` frames of each row's curve, from frame `first` on: (n, frames, 2) uint8.
+
+        What would lie after the end of a track has no meaning.
+        """
+        return _pieces(self.curve, self.offsets[0, rows] + first, frames)
+
+    def segment_pieces(self, rows: np.ndarray, first: np.ndarray, count: int) -> np.ndarray:
+        """`count` segments of each row from segment `first` on, likewise: (n, count, 2) uint8."""
+        return _pieces(self.segments, self.offsets[1, rows] + first, count)
+
     def track(self, row: int) -> TrackArrays:
         """Arrays of one track."""
         return TrackArrays(
@@ -217,6 +228,13 @@ def joined(shards: Sequence[Shard]) -> Shard:
         np.concatenate([shard.segments for shard in shards]),
         np.concatenate(offsets, axis=1),
     )
+
+
+def _pieces(stored: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """Pieces of one length, (n, length, 2)."""
+    index = starts[:, None] + np.arange(length)
+    pieces: np.ndarray = stored[np.minimum(index, len(stored) - 1)]
+    return pieces
 
 
 def _gather(values: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -85,6 +85,16 @@ class Filters(Schema):
         **described("Least probability that the quadrant of the track's mean is right."),
     )
 
+    @validates_schema
+    def check_ranges(self, values: dict[str, Any], **_: Any) -> None:
+        """Refuse a range that ends before it begins."""
+        for name in ("year", "seconds", "tempo"):
+            least, most = values.get(f"{name}_from"), values.get(f"{name}_to")
+            if least is not None and most is not None and least > most:
+                raise ValidationError(
+                    f"must be at most {name}_to, {most:g}, not {least:g}", f"{name}_from"
+                )
+
 
 class TracksQuery(Filters):
     """Which tracks to list."""

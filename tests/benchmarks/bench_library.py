@@ -176,6 +176,8 @@ def measure(folder: Path, store: str = "") -> dict[str, object]:
     ramp = arc_through([(0, -0.2, 0.0), (30, 0.3, 0.2)])
     result["arc_30_s_of_a_track"] = timed(lambda: find_excerpts(view, excerpt))
     result["arc_30_s_ramp"] = timed(lambda: find_excerpts(view, ramp), 3)
+    short = arc_through([(0, -0.2, 0.0), (10, 0.1, 0.2)])
+    result["arc_10_s_ramp"] = timed(lambda: find_excerpts(view, short), 3)
     result["peak_mb"] = round(resident_mb())
     result["anonymous_mb"] = round(resident_mb(anonymous=True))
     return result

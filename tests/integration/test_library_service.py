@@ -323,6 +323,9 @@ def test_words_artists_and_tracks_that_are_not_there(client):
     assert "no place in common" in problem(client.get(f"{URL}/find?words=sad,happy"), 422, "words")
     assert "similar: Drone" in problem(client.get(f"{URL}/map?genre=Dron"), 422, "filters")
     problem(client.get(f"{URL}/find?like=500"), 422, "like")
+    for route in ("find?words=calm", "tracks?limit=5", "map?genre=Drone"):
+        late = client.get(f"{URL}/{route}&year_from=2000&year_to=1990")
+        assert "at most year_to, 1990, not 2000" in problem(late, 400, "year_from")
     for path in ("tracks/500", "tracks/0", f"tracks/{10**40}", "tracks/500/audio"):
         problem(client.get(f"{URL}/{path}"), 404, "track")
     for path in ("tracks/-1", "tracks/../../etc/passwd", "tracks/1/audio/..", "nothing"):

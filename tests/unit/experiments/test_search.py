@@ -32,8 +32,8 @@ CHOICES = {
 }
 
 
-@pytest.fixture
-def small(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def small():
     """The same space with networks of a few units."""
     whole = search.suggest
 
@@ -42,7 +42,15 @@ def small(monkeypatch):
         units = (config.config.units[0] // 32,)
         return replace(config, config=replace(config.config, units=units), window_frames=24)
 
-    monkeypatch.setattr(search, "suggest", suggest)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "suggest", suggest)
+        yield
+
+
+@pytest.fixture(scope="module")
+def three_trials(tmp_path_factory):
+    """A search of three trials."""
+    return run(tmp_path_factory.mktemp("search"), 3)
 
 
 def run(folder, trials=4, splits=SPLITS[:1], inner_folds=2, sequences=CHOICES, **changes):
@@ -56,7 +64,7 @@ def done_trials(study):
 
 
 @pytest.mark.extended
-def test_the_value_is_the_mean_validation_loss_of_every_inner_part(tmp_path, small):
+def test_the_value_is_the_mean_validation_loss_of_every_inner_part(tmp_path):
     study = run(tmp_path, trials=1, splits=SPLITS[:2])
     (trial,) = study.trials
     own = search.suggest(trial_of(trial.params), [search.choice_name(f) for f in CHOICES])
@@ -78,7 +86,7 @@ def trial_of(params):
 
 
 @pytest.mark.extended
-def test_networks_are_those_of_cross_validation(tmp_path, small):
+def test_networks_are_those_of_cross_validation(tmp_path):
     """Same parts, seeds and stopping: what is chosen here is what is trained there."""
     config, fitting = LSTMConfig((4,)), FitConfig(2, 8, seed=3)
     settings = CrossValidation(SPLITS[:1], "arousal", 24, inner_folds=2, seeds=2)
@@ -91,7 +99,7 @@ def test_networks_are_those_of_cross_validation(tmp_path, small):
     assert losses == pytest.approx(list(history.groupby("network").val_loss.min()))
 
 
-def test_test_tracks_are_not_read(tmp_path, small):
+def test_test_tracks_are_not_read(tmp_path):
     held = set(SPLITS[0].test)
     assert held
     spoiled = {
@@ -107,7 +115,7 @@ def test_test_tracks_are_not_read(tmp_path, small):
 
 
 @pytest.mark.extended
-def test_the_seed_draws_the_trials(tmp_path, small):
+def test_the_seed_draws_the_trials(tmp_path):
     one, same, other = (run(tmp_path / str(i), 2, seed=s) for i, s in enumerate((3, 3, 4)))
     assert done_trials(one) == done_trials(same)
     assert [t.params for t in one.trials] != [t.params for t in other.trials]
@@ -117,8 +125,7 @@ def test_the_seed_draws_the_trials(tmp_path, small):
 @pytest.mark.parametrize(
     "end", [pytest.param(KeyboardInterrupt, marks=pytest.mark.extended), Killed]
 )
-def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
-    whole = run(tmp_path / "whole", 2)
+def test_a_stopped_search_goes_on(tmp_path, monkeypatch, three_trials, end):
     monkeypatch.setattr(search, "HEARTBEAT_S", 1)
     real, calls = cross_validation._Training.train_network, []
 
@@ -136,16 +143,16 @@ def test_a_stopped_search_goes_on(tmp_path, small, monkeypatch, end):
         time.sleep(4)  # until its heartbeat is missed
     study = run(tmp_path / "cut", 2)
     assert [t.state for t in study.trials].count(TrialState.FAIL) == 1
-    assert done_trials(study) == done_trials(whole)
+    assert done_trials(study) == done_trials(three_trials)[:2]
     # A larger budget goes on, the same one has nothing to do.
-    assert len(done_trials(run(tmp_path / "cut", 3))) == 3
+    assert done_trials(run(tmp_path / "cut", 3)) == done_trials(three_trials)
     assert len(run(tmp_path / "cut", 3).trials) == 4
     left = [p for p in (tmp_path / "cut").rglob("trial-*")]
     assert not left, "networks of finished trials stay"
 
 
 @pytest.mark.extended
-def test_a_study_on_something_else_is_refused(tmp_path, small):
+def test_a_study_on_something_else_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     assert len(run(tmp_path / "a", 1, storage=url).trials) == 1
     # Another machine, with folders of its own, joins.
@@ -173,7 +180,7 @@ def test_a_study_on_something_else_is_refused(tmp_path, small):
         run(tmp_path / "a", 2, storage=url)
 
 
-def test_bad_trials_are_pruned_by_the_mean_so_far(tmp_path, small, monkeypatch):
+def test_bad_trials_are_pruned_by_the_mean_so_far(tmp_path, monkeypatch):
     # First parts are easy: the lowest report never says that a trial is bad.
     reports = iter([*[(0.1, 0.2, 0.3)] * 5, (0.1, 0.9, 0.1), (0.05, 0.1, 0.2)])
     monkeypatch.setattr(cross_validation, "validation_losses", lambda *a, **k: iter(next(reports)))
@@ -185,7 +192,7 @@ def test_bad_trials_are_pruned_by_the_mean_so_far(tmp_path, small, monkeypatch):
 
 
 @pytest.mark.extended
-def test_a_diverged_trial_is_pruned_with_its_message(tmp_path, small, monkeypatch):
+def test_a_diverged_trial_is_pruned_with_its_message(tmp_path, monkeypatch):
     whole = search.suggest
 
     def first_explodes(trial, features):
@@ -205,10 +212,10 @@ def test_a_diverged_trial_is_pruned_with_its_message(tmp_path, small, monkeypatc
     assert "lower learning_rate" in diverged.message and diverged.losses == []
 
 
-def test_results_of_a_search(tmp_path, small):
-    study = run(tmp_path, 4)
+def test_results_of_a_search(tmp_path, three_trials):
+    study = three_trials
     results, table = search_tables.results(study), search_tables.trial_table(study)
-    assert results.completed + results.pruned == len(table) == 4
+    assert results.completed + results.pruned == len(table) == 3
     assert results.best.loss == table.loss[table.state == "complete"].min()
     best = results.best.parameters
     depth = study.trials[results.best.trial].params["depth"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import subprocess
 import sys
 
@@ -56,11 +58,25 @@ def networks(family):
     return features, {t: build_transformer(config, mean, sd) for t in TARGETS}, 40
 
 
-@pytest.fixture(scope="module", params=["lstm", "lstm-mean", "transformer"])
-def bundle(request, tmp_path_factory):
-    features, models, longest = networks(request.param)
-    folder = tmp_path_factory.mktemp("bundles") / "tiny"
-    export_bundle.export_bundle(models, features, CARD, folder, longest)
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The networks of a family and the folder of their bundle. An export takes seconds."""
+
+    @functools.cache
+    def export(family):
+        features, models, longest = networks(family)
+        folder = tmp_path_factory.mktemp("bundles") / "tiny"
+        export_bundle.export_bundle(models, features, CARD, folder, longest)
+        return models, folder
+
+    return export
+
+
+@pytest.fixture(
+    params=["lstm", pytest.param("lstm-mean", marks=pytest.mark.extended), "transformer"]
+)
+def bundle(request, exported):
+    models, folder = exported(request.param)
     return models, model.load(folder)
 
 
@@ -121,33 +137,36 @@ def test_too_short_is_refused(bundle, tmp_path):
         loaded.predict(path)
 
 
-def test_the_gate_stops_a_graph_that_computes_something_else(tmp_path, monkeypatch):
-    features, models, _ = networks("lstm")
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda curves: curves + 0.01, id="off by a little"),
+        pytest.param(lambda curves: curves * np.nan, id="NaN", marks=pytest.mark.extended),
+    ],
+)
+def test_the_gate_stops_a_graph_that_computes_something_else(
+    exported, tmp_path, monkeypatch, change
+):
+    models, folder = exported("lstm")
+    kept = tmp_path / "tiny"
+    shutil.copytree(folder, kept)
+    before = (kept / "model.onnx").read_bytes()
     real = Model.run
 
-    def off_by_a_little(self, *args):
+    def broken(self, *args):
         curves, state = real(self, *args)
-        return curves + 0.01, state
+        return change(curves), state
 
-    kept = tmp_path / "tiny"
-    export_bundle.export_bundle(models, features, CARD, kept)
-    before = (kept / "model.onnx").read_bytes()
-    for broken in (
-        off_by_a_little,
-        lambda self, *a: (real(self, *a)[0] * np.nan, real(self, *a)[1]),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(Model, "run", broken)
-            with pytest.raises(ExportError, match="differs from Keras"):
-                export_bundle.export_bundle(models, features, CARD, kept)
+    monkeypatch.setattr(Model, "run", broken)
+    with pytest.raises(ExportError, match="differs from Keras"):
+        export_bundle.export_bundle(models, networks("lstm")[0], CARD, kept)
     assert (kept / "model.onnx").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
 
-def test_damaged_bundles_are_refused(tmp_path):
-    features, models, _ = networks("lstm")
+def test_damaged_bundles_are_refused(exported, tmp_path):
     folder = tmp_path / "tiny"
-    export_bundle.export_bundle(models, features, CARD, folder)
+    shutil.copytree(exported("lstm")[1], folder)
     good = {p.name: p.read_bytes() for p in folder.iterdir()}
 
     def refused(words):

@@ -68,12 +68,18 @@ def test_a_target_that_is_not_asked_for_does_not_count(random_view, some):
     ]
 
 
-def test_most_curves_are_never_read(random_view, monkeypatch):
-    read = []
-    reader = arcs._read
-    monkeypatch.setattr(arcs, "_read", lambda v, a, rows: read.extend(rows) or reader(v, a, rows))
-    find_excerpts(random_view, Arc(random_view.curve(7)[30:90].astype(float)), count=5)
-    assert len(read) < len(random_view) / 4
+@pytest.mark.parametrize("frames", [20, 60])
+def test_most_excerpts_are_never_compared(random_view, monkeypatch, frames):
+    compared = []
+    real = arcs._compare
+
+    def counted(view, arc, rows, starts, bounds, best):
+        compared.extend(bounds <= best.worst)
+        real(view, arc, rows, starts, bounds, best)
+
+    monkeypatch.setattr(arcs, "_compare", counted)
+    find_excerpts(random_view, Arc(random_view.curve(7)[30 : 30 + frames].astype(float)), count=5)
+    assert sum(compared) < len(random_view)
 
 
 def test_tracks_that_are_too_short_have_no_excerpt(added):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile as sf
 
+from msr_utils.library import indexing
 from msr_utils.library.filters import Filters
 from msr_utils.library.playlists import (
     ARTIST_SPACING,
@@ -32,7 +34,7 @@ def test_it_is_as_long_as_wanted(playlist):
 
 
 def test_no_song_comes_twice_and_artists_are_spaced(playlist):
-    keys = [step.track.version_key for step in playlist.steps]
+    keys = [key for step in playlist.steps for key in step.track.song_keys]
     assert len(set(keys)) == len(keys)
     artists = [step.track.artist for step in playlist.steps]
     for n, artist in enumerate(artists):
@@ -105,3 +107,22 @@ def test_impossible_requests_are_refused(random_view):
             make_playlist(random_view, SAD, HAPPY, minutes)
     with pytest.raises(LibraryError, match="no track passes"):
         make_playlist(random_view, SAD, HAPPY, 45, filters=Filters(year=(2100, None)))
+
+
+def test_both_ends_must_be_different_songs(added, songs, light):
+    samples, rate = sf.read(songs / "a.flac")
+    sf.write(songs / "other name.wav", samples, rate, "PCM_16")
+    indexing.add(added, light, [songs], progress=False)
+    view = added.view()
+    one, other, third = (
+        view.row_of(added.catalogue.known_file(str(songs / name)).id)
+        for name in ("a.flac", "other name.wav", "b.flac")
+    )
+    place = (0.0, 0.0)
+    with pytest.raises(LibraryError, match=r"a\.flac.*other name\.wav.* are the same song"):
+        make_playlist(view, End(place, "a", one), End(place, "b", other), 1)
+    keys = [
+        step.track.audio
+        for step in make_playlist(view, End(place, "a", one), End(place, "b", third), 1).steps
+    ]
+    assert len(set(keys)) == len(keys)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile as sf
 
+from msr_utils.library import indexing
 from msr_utils.library.drawn import DrawnArc
 from msr_utils.library.filters import Filters
 from msr_utils.library.scenes import (
@@ -65,7 +67,7 @@ def test_excerpts_follow_the_scene(random_view, table):
 def test_one_choice_for_all_scenes(random_view, table):
     scenes = read_scenes(table)
     soundtrack = find_music(random_view, [scenes[0], scenes[0], scenes[1]])
-    songs = [m.candidates[m.chosen].track.version_key for m in soundtrack.scenes]
+    songs = [m.candidates[m.chosen].track.song_keys for m in soundtrack.scenes]
     assert len(set(songs)) == 3
     first, second, third = soundtrack.scenes
     assert first.gap is None and first.chosen == 0
@@ -128,3 +130,13 @@ def test_a_drawn_curve_is_followed(random_view):
         assert again.predicted_end == one.predicted_end
     with pytest.raises(LibraryError, match="shorter than drawn"):
         excerpt_from(random_view, drawn, row, one.track.seconds - 20)
+
+
+def test_one_audio_under_two_names_is_one_candidate(added, songs, light):
+    samples, rate = sf.read(songs / "a.flac")
+    sf.write(songs / "other name.wav", samples, rate, "PCM_16")
+    indexing.add(added, light, [songs], progress=False)
+    view = added.view()
+    (music,) = find_music(view, [Scene(0, 2, (0.3, -0.3), (0.3, -0.3), "calm")], count=9).scenes
+    assert len(view) == 5 and len(music.candidates) == 4
+    assert len({one.track.audio for one in music.candidates}) == 4

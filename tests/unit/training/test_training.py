@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -108,28 +109,31 @@ def test_masked_frames_do_not_matter(tmp_path):
 
 
 SCRIPT = """
-import hashlib, sys
+import sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parents[1])]
 import test_training
-model, history = test_training.train(Path(sys.argv[2]))
-print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
-print(test_training.without_time(history))
+test_training.report(Path(sys.argv[2]))
 """
 
 
+def report(folder: Path) -> None:
+    """Train, and print the hash of the weights and the history."""
+    model, history = train(folder)
+    print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
+    print(without_time(history))
+
+
 @pytest.mark.slow
-def test_two_processes_train_bit_identically(tmp_path):
-    here = str(Path(__file__).parent)
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", SCRIPT, here, str(tmp_path / str(i))],
-            capture_output=True, text=True, check=True,
-        ).stdout
-        for i in range(2)
-    ]  # fmt: skip
-    assert outputs[0] == outputs[1]
-    assert len(outputs[0].splitlines()[0]) == 64
+def test_two_processes_train_bit_identically(tmp_path, capfd):
+    report(tmp_path / "here")
+    here = capfd.readouterr().out
+    there = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / "there")],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert here == there
+    assert len(here.splitlines()[0]) == 64
 
 
 class Killed(BaseException):
@@ -235,9 +239,9 @@ def test_another_configuration_does_not_take_up_old_work(tmp_path):
         train(tmp_path, epochs=3)
 
 
-def cross_validated(sequences, folder, epochs=25, inner=1, copies=None):
-    splits = make_splits(sequences, 3)
-    config = LSTMConfig((8, 8), learning_rate=1e-2)
+def cross_validated(sequences, folder, epochs=25, inner=1, copies=None, folds=3):
+    splits = make_splits(sequences, folds)
+    config = LSTMConfig((8,), learning_rate=1e-2)
     trained = cross_validation.cross_validate(
         config,
         FitConfig(epochs, 4, 8, averaging=0.9, seed=1),
@@ -265,7 +269,7 @@ def test_cross_validation_learns_a_rule_and_nothing_from_shuffled_labels(tmp_pat
     shuffled = [
         replace(s, labels=sequences[k].labels) for s, k in zip(sequences, order, strict=True)
     ]
-    _, rmse, constant = cross_validated(shuffled, tmp_path / "b")
+    _, rmse, constant = cross_validated(shuffled, tmp_path / "b", folds=2)
     assert rmse > 0.85 * constant
 
 
@@ -314,17 +318,17 @@ def test_inner_folds_give_the_mean_of_networks_stopped_by_their_own_part(tmp_pat
 @pytest.mark.slow
 def test_finished_folds_are_not_trained_again(tmp_path, monkeypatch):
     sequences = toy_sequences()
-    first, *_ = cross_validated(sequences, tmp_path, epochs=2)
+    first, *_ = cross_validated(sequences, tmp_path, epochs=2, folds=2)
     with monkeypatch.context() as patch:
         patch.setattr(cross_validation, "fit", lambda *a: pytest.fail("trained again"))
-        second, *_ = cross_validated(sequences, tmp_path, epochs=2)
+        second, *_ = cross_validated(sequences, tmp_path, epochs=2, folds=2)
     for name, curve in first.predictions.items():
         np.testing.assert_array_equal(second.predictions[name].predicted, curve.predicted)
     for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     # Other labels are other work.
     changed = [replace(s, labels=s.labels * 0.5) for s in sequences]
-    third, *_ = cross_validated(changed, tmp_path, epochs=2)
+    third, *_ = cross_validated(changed, tmp_path, epochs=2, folds=2)
     assert not np.array_equal(third.predictions["t0"].true, first.predictions["t0"].true)
 
 
