@@ -12,14 +12,14 @@ import socket
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serve.front import Front
 from serve.problems import Problem
+from serve.refusals import Refuser
 
 MAX_HEAD_BYTES = 32 * 1024
 
@@ -55,6 +55,14 @@ CHUNKS_AT_ONCE = 50
 
 HEAD, BODY, ANSWER, CLOSED = "head", "body", "answer", "closed"
 """What a connection waits for: a head, the rest of a body, the end of the answer, or nothing."""
+
+
+class Owner(Protocol):
+    """What a connection needs of the front that it belongs to."""
+
+    connections: Connections
+    max_receive_seconds: float
+    refuser: Refuser
 
 
 class Connections:
@@ -175,8 +183,8 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._front = cast(Front, self.app)
-        self._all: Connections = self._front.connections
+        self._front = cast(Owner, self.app)
+        self._all = self._front.connections
         self._head_seconds = min(HEAD_SECONDS, self._front.max_receive_seconds)
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None

@@ -12,6 +12,7 @@ import nbformat
 from msr_utils.io import read_json
 from msr_utils.paths import NOTEBOOKS, REPORTS
 from msr_utils.provenance import manifest
+from msr_utils.study.edition_index import lost
 from msr_utils.study.plan import read_study
 
 REQUIRED_RUNS = ("data", "evaluation", "export")
@@ -143,6 +144,22 @@ def overview_page(notebook: str) -> str:
 def _page(run: Path, corpus_dir: Path) -> str:
     """Name of a run's page: that of another corpus says whose it is."""
     return run.name if run.parent == corpus_dir else f"{run.parent.name}-{run.name}"
+
+
+def refuse_lost(edition_dir: Path) -> None:
+    """Refuse to leave out a run that the index of the edition lists.
+
+    Raises
+    ------
+    BookError
+        Naming the runs.
+    """
+    if gone := lost(edition_dir):
+        names = ", ".join(f"{run.parent.name}/{run.name}" for run in gone)
+        raise BookError(
+            f"{names}: runs.json of the edition lists it, but it is gone; put it back (git "
+            "checkout) or run it again with 'msr run'"
+        )
 
 
 def refuse_altered(run: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from msr_utils.book.edition import (
     chapters,
     notebook_of,
     refuse_altered,
+    refuse_lost,
     run_minutes,
     titles,
 )
 from msr_utils.book.service_recording import RecordedRequest
 from msr_utils.io import read_json
+from msr_utils.metrics.estimate import MISSING, Estimate
 from msr_utils.metrics.reliability import CEILING
 from msr_utils.paths import (
     BENCHMARK,
@@ -36,6 +39,7 @@ from msr_utils.paths import (
     SERVICE_SPEED,
 )
 from msr_utils.provenance.manifest import read as read_manifest
+from msr_utils.provenance.measurements import MeasurementError, figures
 
 BENCHMARK_ROWS = (
     "decode",
@@ -91,6 +95,7 @@ class EditionResults:
                 raise BookError(
                     f"run {name!r} is missing in {corpus_dir.name}; run 'make study' first"
                 )
+        refuse_lost(corpus_dir.parent)
         self.corpus_dir = corpus_dir
         self.chapters = chapters(corpus_dir)
         self.pages = {
@@ -116,8 +121,8 @@ class EditionResults:
 
     def interval(self, model: str, target: str, metric: str) -> str:
         """The 95 % interval of a pooled score."""
-        bounds = self.bounds(model, target, metric)
-        return " to ".join(_number(v, _places(metric)) for v in bounds) if bounds else "–"
+        row = self.evaluation["rows"][target].get(model)
+        return Estimate.from_json(row["pooled"][metric]).interval(_spec(metric)) if row else MISSING
 
     def bounds(self, model: str, target: str, metric: str) -> tuple[float, float] | None:
         """As `interval`, unformatted."""
@@ -161,7 +166,7 @@ class EditionResults:
         lines, scored = [], False
         for run in self.chapters[notebook]:
             pooled = read_json(run / "metrics.json").get("test", {}).get("pooled", {})
-            cells = [_with_interval(pooled.get(metric), metric) for metric in ("rmse", "r")]
+            cells = [in_prose(pooled.get(metric), _spec(metric)) for metric in ("rmse", "r")]
             link = f"[{self.titles[run]}]({Path(self.pages[run]).name})"
             lines.append([link, *cells])
             scored = scored or bool(pooled)
@@ -208,6 +213,7 @@ class EditionResults:
                  "links", "recorded_request", "assert_claim")  # fmt: skip
         return {
             **{name: getattr(self, name) for name in names},
+            "in_prose": in_prose,
             "edition": self.corpus_dir.parent.name,
             "corpus": data["corpus"],
             "corpus_title": data["title"],
@@ -231,10 +237,10 @@ class EditionResults:
             "citation": yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8")),
             "url": os.environ.get("BOOK_URL", ""),
             "audio_formats": SUFFIXES,
-            "processors": read_json(PROCESSORS) if PROCESSORS.is_file() else None,
-            "rehearsal": read_json(REHEARSAL) if REHEARSAL.is_file() else None,
-            "service_speed": read_json(SERVICE_SPEED) if SERVICE_SPEED.is_file() else None,
-            "file_speed": read_json(FILE_SPEED) if FILE_SPEED.is_file() else None,
+            "processors": measured(PROCESSORS),
+            "rehearsal": measured(REHEARSAL),
+            "service_speed": measured(SERVICE_SPEED),
+            "file_speed": measured(FILE_SPEED),
             **benchmark_facts(),
         }
 
@@ -261,14 +267,28 @@ def model_cards(models: Path = MODELS_DIR) -> list[str]:
     return [re.sub(r"^#", "##", text, flags=re.MULTILINE) for text in texts]
 
 
+def measured(path: Path) -> Any:
+    """Figures of a benchmark; None where nothing has been measured yet.
+
+    Raises
+    ------
+    BookError
+        If they are not those that were measured.
+    """
+    try:
+        return figures(path)
+    except MeasurementError as error:
+        raise BookError(str(error)) from error
+
+
 def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
     """What the prose may name of ``make bench``'s figures.
 
     Dashes stand where nothing has been measured yet.
     """
-    if not path.is_file():
+    results = measured(path)
+    if results is None:
         return {**dict.fromkeys(BENCHMARK_FACTS, "–"), "bench_table": "Not measured yet."}
-    results = read_json(path)
     million = results["million"]
     rows = [
         f"| {row['name']} | {row['best']:.0f} |"
@@ -292,15 +312,17 @@ def benchmark_facts(path: Path = BENCHMARK) -> dict[str, str]:
     }
 
 
-def _with_interval(score: dict[str, float] | None, metric: str) -> str:
-    if not score:
-        return "–"
-    value, low, high = (_number(score.get(k), _places(metric)) for k in ("value", "low", "high"))
-    return value if low == "–" else f"{value} ({low} to {high})"
+def in_prose(score: Mapping[str, Any] | None, spec: str = "z.3f") -> str:
+    """A score as sentences have it, such as "0.25 (0.10 to 0.40)"."""
+    return Estimate.from_json(score).in_prose(spec) if score else MISSING
+
+
+def _spec(metric: str) -> str:
+    return f"z.{_places(metric)}f"  # z: no minus before a zero
 
 
 def _number(value: float | None, places: int) -> str:
-    return "–" if value is None else f"{value:z.{places}f}"  # z: no minus before a zero
+    return MISSING if value is None else f"{value:z.{places}f}"
 
 
 def _places(metric: str) -> int:

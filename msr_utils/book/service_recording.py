@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,51 +237,115 @@ def write_audio(track: SyntheticTrack, folder: Path) -> Path:
     return path
 
 
-def curves(service: str, tracks: Sequence[SyntheticTrack], files: Sequence[Path]) -> dict:
-    """What every served model says of every track, for the explorer.
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that the service offers.
 
-    Returns
-    -------
-    dict
-        ``models``: name to title and the margins of its intervals; ``tracks``: title, file,
-        ``made_from`` (the arcs that the music was composed from) and, for each model, ``curves``
-        and ``scores``: their Pearson ``r`` with these arcs and the share of the arcs that their
-        intervals have ``covered``.
+    Parameters
+    ----------
+    title : str
+        From its card.
+    margins : dict of target to float
+        Half-widths of its intervals; empty if it has none.
     """
+
+    title: str
+    margins: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ArcScore:
+    """How near a curve is to the arc that its piece was composed from.
+
+    Parameters
+    ----------
+    r : float
+        Pearson.
+    covered : float, optional
+        Share of the arc inside the model's interval, if the model has one.
+    """
+
+    r: float
+    covered: float | None = None
+
+    def to_json(self) -> dict[str, float]:
+        """Without `covered` where there is no interval."""
+        return {"r": self.r} | ({} if self.covered is None else {"covered": self.covered})
+
+
+@dataclass(frozen=True)
+class ExplorerPiece:
+    """A piece and what every served model predicts for it.
+
+    Parameters
+    ----------
+    title, file : str
+    made_from : dict of target to list of float
+        The arcs that the music was composed from.
+    curves : dict of model to target to list of float
+    scores : dict of model to target to ArcScore
+    """
+
+    title: str
+    file: str
+    made_from: dict[str, list[float]]
+    curves: dict[str, dict[str, list[float]]]
+    scores: dict[str, dict[str, ArcScore]]
+
+
+@dataclass(frozen=True)
+class ExplorerData:
+    """What the book's explorer shows.
+
+    Parameters
+    ----------
+    models : dict of name to ServedModel
+        The default model first.
+    tracks : list of ExplorerPiece
+    """
+
+    models: dict[str, ServedModel]
+    tracks: list[ExplorerPiece]
+
+
+def curves(service: str, tracks: Sequence[SyntheticTrack], files: Sequence[Path]) -> ExplorerData:
+    """Predict every piece with every served model."""
     listed = requests.get(f"{service}/v1/models", timeout=30).json()["models"]
     listed.sort(key=lambda model: not model["default"])
     models = {}
     for model in listed:
         card = requests.get(service + model["card"], timeout=30).json()
-        models[model["name"]] = {"title": card["title"], "margins": card.get("margins", {})}
+        models[model["name"]] = ServedModel(card["title"], card.get("margins", {}))
     shown = []
     for track, file in zip(tracks, files, strict=True):
         made_from = dict(zip(TARGETS, track.truth.T, strict=True))
         answers = {name: _predicted(service, file, name) for name in models}
         shown.append(
-            {
-                "title": track.title,
-                "file": file.name,
-                "made_from": {target: arc.round(3).tolist() for target, arc in made_from.items()},
-                "curves": answers,
-                "scores": {
-                    name: {t: _score(answer[t], made_from[t], margins.get(t)) for t in TARGETS}
+            ExplorerPiece(
+                title=track.title,
+                file=file.name,
+                made_from={target: arc.round(3).tolist() for target, arc in made_from.items()},
+                curves=answers,
+                scores={
+                    name: {
+                        t: _score(answer[t], made_from[t], models[name].margins.get(t))
+                        for t in TARGETS
+                    }
                     for name, answer in answers.items()
-                    for margins in [models[name]["margins"]]
                 },
-            }
+            )
         )
-    return {"models": models, "tracks": shown}
+    return ExplorerData(models, shown)
 
 
-def _score(curve: Sequence[float], arc: np.ndarray, margin: float | None) -> dict[str, float]:
-    score = {"r": round(float(pearson(np.array([curve]), arc)[0]), 3)}
-    if margin is not None:
-        score["covered"] = round(float((np.abs(curve - arc) <= margin).mean()), 3)
-    return score
+def _score(curve: Sequence[float], arc: np.ndarray, margin: float | None) -> ArcScore:
+    r = round(float(pearson(np.array([curve]), arc)[0]), 3)
+    if margin is None:
+        return ArcScore(r)
+    return ArcScore(r, round(float((np.abs(curve - arc) <= margin).mean()), 3))
 
 
-def _predicted(service: str, file: Path, model: str) -> Mapping[str, list[float]]:
+def _predicted(service: str, file: Path, model: str) -> dict[str, list[float]]:
     with file.open("rb") as audio:
         response = requests.post(
             f"{service}/v1/predict", params={"model": model}, files={"file": audio}, timeout=120

@@ -324,15 +324,20 @@ def fetch(
 
 @main.command("verify")
 @click.argument("folder", default="reports", type=click.Path(path_type=Path))
+@click.option(
+    "--strict", is_flag=True, help="also fail if a result is stale or its identity carried over"
+)
 @needs_checkout
-def verify_results(folder: Path) -> None:
+def verify_results(folder: Path, strict: bool) -> None:
     """Check kept results: reports/, an edition, a corpus of it or one run.
 
-    It lists four things. (1) Files that were altered or removed since a run wrote them, and runs
-    without a manifest: the exit code is then 1. (2) Results whose code, data, parameters or
+    It lists four things. (1) Files that were altered or removed since a run wrote them, runs
+    without a manifest, and runs that are gone although runs.json of their edition lists them: the
+    exit code is then 1. (2) Results whose code, data, parameters or
     packages have changed since. (3) Chapters of which only figures or text have changed. (4) Runs
     whose identity was carried over: a migration wrote their manifest, and they were not run
-    with the present code. Data that is not on this machine cannot be compared, and is named.
+    with the present code. With --strict the exit code is 1 for (2), (3) and (4), too. Data that
+    is not on this machine cannot be compared, and is named.
     """
     from msr_utils.study.plan import StudyError
     from msr_utils.study.verification import CARRIED_OVER, failed, reasons, verify
@@ -351,7 +356,7 @@ def verify_results(folder: Path) -> None:
         f"{len(found)} runs: "
         + "; ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     )
-    if failed(found):
+    if failed(found, strict):
         sys.exit(1)
 
 

@@ -14,6 +14,7 @@ from msr_utils.cli.library import common, library, opened, plural
 from msr_utils.cli.predict import ANY_PATH, echo, echo_json
 from msr_utils.io import printable
 from msr_utils.library.records import LISTENER
+from msr_utils.metrics.estimate import Estimate
 
 if TYPE_CHECKING:
     from msr_utils.library.drawn import DrawnArc
@@ -208,7 +209,7 @@ def _found_lines(n: int, found: Found) -> list[str]:
         parts.append(f"{sign} most by your {found.because.said} of {found.because.track.name}")
     for target, mean in found.predicted.items():
         low, high = found.interval[target]
-        parts.append(f"{target} {mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+        parts.append(f"{target} {Estimate(mean, low, high):+.2f}")
     if found.closest is not None:
         at = found.closest
         parts.append(

@@ -12,7 +12,6 @@ from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Track
 from msr_utils.evaluation.comparison import Comparison
 from msr_utils.metrics.curves import (
-    Curve,
     Predictions,
     load_predictions,
     mean_curves,
@@ -41,6 +40,13 @@ MEANS = {
 """Means of the curves of two models: name in tables to the names of the two."""
 
 
+TargetPredictions = dict[str, dict[str, Predictions]]
+"""Target to model to its predictions."""
+
+TargetDifferences = dict[str, dict[str, dict[str, Estimate]]]
+"""Target to model to metric to its difference."""
+
+
 def find_runs(corpus_dir: Path) -> dict[str, str]:
     """Trained models of a corpus: name in tables to prefix of the run folders.
 
@@ -62,7 +68,7 @@ def find_runs(corpus_dir: Path) -> dict[str, str]:
     return runs
 
 
-def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> dict[str, dict[str, dict[str, Curve]]]:
+def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> TargetPredictions:
     """Load the test predictions of trained runs.
 
     Parameters
@@ -74,10 +80,10 @@ def load_runs(corpus_dir: Path, runs: Mapping[str, str]) -> dict[str, dict[str, 
 
     Returns
     -------
-    dict
-        target -> name -> predictions, with the `MEANS` of models that are both there.
+    dict of target to model to predictions
+        With the `MEANS` of models that are both there.
     """
-    loaded = {
+    loaded: TargetPredictions = {
         target: {
             name: load_predictions(Path(corpus_dir) / f"{prefix}-{target}" / "predictions.npz")
             for name, prefix in runs.items()
@@ -123,7 +129,7 @@ def differences(
     reference: str,
     n_boot: int = 2000,
     seed: int = 7,
-) -> dict[str, dict[str, dict[str, Estimate]]]:
+) -> TargetDifferences:
     """Paired differences of every other row's pooled scores from those of one model.
 
     Parameters
@@ -136,8 +142,7 @@ def differences(
 
     Returns
     -------
-    dict
-        target -> name -> metric -> Estimate.
+    dict of target to model to metric to Estimate
     """
     return {
         target: {
@@ -151,7 +156,7 @@ def differences(
 
 def first_and_best(
     models: Mapping[str, Mapping[str, Predictions]], comparison: Comparison
-) -> dict[str, dict[str, Predictions]]:
+) -> TargetPredictions:
     """Of each target, the first model and the one whose pooled RMSE is lowest."""
     shown = {}
     for target, of_target in models.items():

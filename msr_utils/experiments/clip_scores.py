@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from msr_utils.affect import SIGNS
-from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.corpora.emotify import EMOTIONS, reliability
 from msr_utils.experiments.clip_models import CONSTANT, LOGMEL, MEAN, ClipPredictions
 from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_counts
-from msr_utils.metrics.correlation import weighted_auc, weighted_pearson
+from msr_utils.metrics.correlation import weighted_pearson
 from msr_utils.metrics.estimate import MISSING, Estimate
+from msr_utils.metrics.quadrants import quadrant_samples
 from msr_utils.metrics.reliability import CEILING
 
 MetricEstimates = dict[str, dict[str, Estimate]]
@@ -106,10 +106,7 @@ def paired_difference(samples: MetricSamples, others: MetricSamples) -> MetricSa
 def estimates(samples: MetricSamples) -> MetricEstimates:
     """Values with 95 % intervals."""
     return {
-        metric: {
-            target: Estimate.from_samples(values[0], values[1:])
-            for target, values in targets.items()
-        }
+        metric: {target: Estimate.of_draws(values) for target, values in targets.items()}
         for metric, targets in samples.items()
     }
 
@@ -128,14 +125,9 @@ def _emotion_metrics(counts: np.ndarray, true: np.ndarray, scores: np.ndarray) -
 def _quadrant_metrics(counts: np.ndarray, true: np.ndarray, scores: np.ndarray) -> MetricSamples:
     """AUC of the signs of valence and arousal, and accuracy of the nearest quadrant."""
     corners = np.array([(v, a, v * a) for v, a in SIGNS.values()])
-    correct = (scores @ corners.T).argmax(axis=1) == (true @ corners.T).argmax(axis=1)
-    return {
-        "auc": {
-            target: weighted_auc(counts, true[:, k] > 0, scores[:, k])
-            for k, target in enumerate(TARGETS)
-        },
-        "accuracy": {"quadrant": counts @ correct / counts.sum(axis=1)},
-    }
+    is_right = (scores @ corners.T).argmax(axis=1) == (true @ corners.T).argmax(axis=1)
+    samples = quadrant_samples(counts, true, scores, is_right)
+    return {"auc": samples.auc, "accuracy": {"quadrant": samples.accuracy}}
 
 
 def emotion_ceilings(corpus: Corpus) -> dict[str, float]:

@@ -318,7 +318,7 @@ def measure_all(
                 bar.update()
             costs[name] = _network_cost(measured["inference"], measured["training"], workload.batch)
     known = environment()
-    return CostComparison(costs, workload.batch, known["machine"], known["threads"])
+    return CostComparison(costs, workload.batch, known.machine, known.threads)
 
 
 def _network_cost(

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.experiments.corpus_audit import NOT_PROFILE
+from msr_utils.least_squares import solve_normal_equations
 from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_units
 from msr_utils.metrics.estimate import Estimate
-from msr_utils.models.ridge import solve_normal_equations
 
 FOLDS = 10
 

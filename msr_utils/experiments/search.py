@@ -78,7 +78,7 @@ class SearchTask:
     fit_config : FitConfig
         Its batch size is ignored, because it is searched. Its seed also seeds the sampler.
     inner_folds : int >= 1
-        As in `msr_utils.training.cross_validation.CrossValidation`.
+        As in `msr_utils.training.settings.CrossValidation`.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -24,11 +25,11 @@ from msr_utils.dataset.splits import Split, make_splits
 from msr_utils.features.config import FeatureConfig
 from msr_utils.inference.model import Model, load, usable
 from msr_utils.metrics.curves import Curve, Predictions
-from msr_utils.models.lstm import LSTMConfig
 from msr_utils.paths import CACHE_DIR, MODELS_DIR, TRAININGS
-from msr_utils.training.cross_validation import cross_validate
-from msr_utils.training.loop import FitConfig
-from msr_utils.training.settings import CrossValidation
+
+if TYPE_CHECKING:
+    from msr_utils.models.lstm import LSTMConfig
+    from msr_utils.training.loop import FitConfig
 
 SHARED_CORPORA = {"deam": DEAM_CARD.title, "merp": MERP_CARD.title}
 """Corpora that `Track.shared_with` may name, and their titles in a bundle's card."""
@@ -138,6 +139,10 @@ def train_and_test(
     CorpusError
         If there is no corpus to train on; else as in `prepare_transfer`.
     """
+    # Here, so that who only scores bundles does not wait for TensorFlow.
+    from msr_utils.training.cross_validation import cross_validate
+    from msr_utils.training.settings import CrossValidation
+
     if train is None:
         raise CorpusError("train: needs train_corpus and its train_data_dir")
     setup = prepare_transfer(train, test, features, fit_config.seed, cache_dir)

@@ -18,7 +18,7 @@ def render_card(card: ModelCard) -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {target} | {metric} | {s.value:.3f} | {s.low:.3f} to {s.high:.3f} |"
+        f"| {target} | {metric} | {s.value:.3f} | {s.interval()} |"
         for target, scores in card.metrics.items()
         for metric, s in scores.items()
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -92,28 +93,48 @@ def track_title(track: Track) -> str:
     return title if len(title) <= 42 else title[:40] + "…"
 
 
-def explorer(found: Mapping, model: str) -> Figure:
+class Piece(Protocol):
+    """A piece as the explorer shows it, see `msr_utils.book.service_recording.ExplorerPiece`."""
+
+    @property
+    def title(self) -> str:
+        """Of the piece."""
+
+    @property
+    def made_from(self) -> Mapping[str, Sequence[float]]:
+        """Target to the arc that the music was composed from."""
+
+    @property
+    def curves(self) -> Mapping[str, Mapping[str, Sequence[float]]]:
+        """Model to target to its curve."""
+
+
+def explorer(rows: Sequence[Piece], model: str, margins: Mapping[str, float]) -> Figure:
     """A model's curves over the arcs that pieces were composed from.
 
-    See `msr_utils.book.service_recording.curves`.
-
     A row a piece and a column a target; the band is the model's interval where it has one.
+
+    Parameters
+    ----------
+    rows : sequence of Piece
+    model : str
+        A key of their curves.
+    margins : mapping of target to float
+        Half-widths of the model's intervals.
     """
-    rows = found["tracks"]
-    margins = found["models"][model]["margins"]
     figure, axes = plt.subplots(
         len(rows), 2, figsize=(10, 2 * len(rows)), sharex=True, sharey=True, squeeze=False
     )
     for row, track in zip(axes, rows, strict=True):
         for ax, target in zip(row, TARGETS, strict=True):
-            curve = np.array(track["curves"][model][target])
+            curve = np.array(track.curves[model][target])
             times_s = np.arange(1, len(curve) + 1) / FRAME_RATE_HZ
             if target in margins:
                 low, high = curve - margins[target], curve + margins[target]
                 ax.fill_between(times_s, low, high, color=COLOURS[target], alpha=0.15, lw=0)
             ax.plot(
                 times_s,
-                track["made_from"][target],
+                track.made_from[target],
                 color=GREY,
                 lw=1.5,
                 ls="--",
@@ -121,7 +142,7 @@ def explorer(found: Mapping, model: str) -> Figure:
             )
             ax.plot(times_s, curve, color=COLOURS[target], lw=1.8, label=f"{target}, predicted")
             ax.set(ylim=(-1, 1), xlim=(0, times_s[-1]))
-        row[0].set_title(track["title"], fontsize="small", loc="left")
+        row[0].set_title(track.title, fontsize="small", loc="left")
         row[0].set_ylabel("value")
     for ax in axes[0]:
         ax.legend(fontsize="x-small", ncols=2, loc="lower right")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from msr_utils.least_squares import solve_normal_equations
 from msr_utils.library.catalogue import audio_key
 from msr_utils.library.library import View
 from msr_utils.library.records import Preference
@@ -105,5 +106,5 @@ def fit(view: View, preferences: list[Preference]) -> PreferenceModel | None:
     rated = tuple(by_key[int(key)] for key in view.audio_keys[rows])
     known = features(view, rows)
     values = np.array([one.value for one in rated])
-    dual = np.linalg.solve(known @ known.T + PENALTY * np.eye(len(rows)), values)
+    dual = solve_normal_equations(known @ known.T, values, PENALTY)
     return PreferenceModel(rated, rows, dual, known)

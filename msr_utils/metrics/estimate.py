@@ -57,6 +57,14 @@ class Estimate:
         return cls(float(value), float(low), float(high))
 
     @classmethod
+    def of_draws(cls, draws: np.ndarray) -> Self:
+        """As `from_samples`, of the value and then its samples, [shape=(1 + n,)].
+
+        So `msr_utils.metrics.bootstrap.draw_counts` orders them.
+        """
+        return cls.from_samples(draws[0], draws[1:])
+
+    @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Read what `msr_utils.io.write_json` wrote, where null stands for NaN."""
         return cls(*(_number(stored.get(key)) for key in ("value", "low", "high")))
@@ -64,6 +72,18 @@ class Estimate:
     def scaled(self, factor: float) -> Estimate:
         """In another unit, such as per cent (`factor` 100)."""
         return Estimate(factor * self.value, factor * self.low, factor * self.high)
+
+    def interval(self, spec: str = ".3f") -> str:
+        """``low to high``, as a text of its own; "–" where there is no interval."""
+        if not math.isfinite(self.low):
+            return MISSING
+        return f"{self.low:{spec}} to {self.high:{spec}}"
+
+    def in_prose(self, spec: str = ".3f") -> str:
+        """``value (low to high)``, as sentences have it."""
+        if not (math.isfinite(self.value) and math.isfinite(self.low)):
+            return format(self, spec)
+        return f"{self.value:{spec}} ({self.interval(spec)})"
 
     def __format__(self, spec: str) -> str:
         """``value [low, high]``, each in the format of a number; "–" where there is no value."""

@@ -10,6 +10,7 @@ from scipy.signal import lfilter
 
 from msr_utils.constants import FRAME_RATE_HZ
 from msr_utils.dataset.sequences import Sequence2Hz
+from msr_utils.least_squares import solve_normal_equations
 
 RIDGE_MEMORY_S = 6.0
 """Time constant of the causal average that gives ridge regression more than one frame."""
@@ -136,32 +137,3 @@ def _ridge_path(
     gram, moment = (x.T @ x).astype(np.float64), x.T @ (y - y.mean())
     slopes = [solve_normal_equations(gram, moment, a) / sd for a in alphas]
     return [(slope, float(y.mean() - mean @ slope)) for slope in slopes]
-
-
-def solve_normal_equations(
-    gram: np.ndarray, moment: np.ndarray, penalty: float | np.ndarray
-) -> np.ndarray:
-    """Solve least squares with a quadratic penalty from its normal equations.
-
-    Parameters
-    ----------
-    gram : np.ndarray [shape=(D, D)]
-        Products of the features, summed or averaged over rows.
-    moment : np.ndarray [shape=(D,) or (D, K)]
-        Products of the features with each target.
-    penalty : float or np.ndarray [shape=(D,) or (D, D)]
-        Of the weights: the same for all (ridge regression), one each, or a matrix (Tikhonov).
-
-    Returns
-    -------
-    np.ndarray [shape=(D,) or (D, K)]
-        Weights.
-
-    Notes
-    -----
-    Hoerl and Kennard (1970), "Ridge regression", Technometrics 12(1).
-    """
-    penalty = np.asarray(penalty)
-    if penalty.ndim < 2:
-        penalty = np.diag(np.broadcast_to(penalty, len(gram)))
-    return np.linalg.solve(gram + penalty, moment)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msr_utils.io import sha256_text
-from msr_utils.provenance.code_identity import reached
+from msr_utils.provenance.code_identity import Code, Reached, reached
+from msr_utils.provenance.code_reader import Key
 from msr_utils.provenance.environment import processor, threads
 from msr_utils.provenance.packages import versions_of
 
@@ -25,7 +26,15 @@ def computed_by(*roots: Callable | type, tables: tuple[str, ...] = ()) -> dict[s
     dict
         ``code``, a SHA-256; ``packages``, one of names and versions.
     """
-    found = reached(roots, tables)
+    return _identity(reached(roots, tables))
+
+
+def identity_of(code: Code, roots: Iterable[Key]) -> dict[str, str]:
+    """As `computed_by`, of definitions that are named and not imported."""
+    return _identity(code.reach(roots))
+
+
+def _identity(found: Reached) -> dict[str, str]:
     versions = versions_of(found.packages)
     return {
         "code": found.hash,
@@ -40,5 +49,5 @@ def computed_on() -> dict[str, object]:
     threads. Two machines that share a cache then read only what either would have computed.
     """
     own = processor()
-    kernels = sorted({str(library["kernel"]) for library in own["blas"]})  # type: ignore[attr-defined]
-    return {"instructions": own["instructions"], "kernels": kernels, "threads": threads()}
+    kernels = sorted({library.kernel for library in own.blas})
+    return {"instructions": own.instructions, "kernels": kernels, "threads": threads()}

@@ -4,7 +4,8 @@ From its roots, names are followed through imports and re-exports to the definit
 stand for, and on from there. The hash is over the names and normal forms of all definitions
 reached, without their modules: a moved module, an import line, a docstring, an annotation or a
 new format changes nothing. What a module does when it is imported belongs to every definition
-of it. Nothing is left out by hand, and a name that leads nowhere is an error.
+of it, and to every definition elsewhere that it names: an imported module may put a method into a
+class of another. Nothing is left out by hand, and a name that leads nowhere is an error.
 
 Texts of errors, warnings and logs do not count either, but for what the service is asked: its
 answers are results, and they hold such texts. Elsewhere a result may keep the message of an error,
@@ -17,6 +18,8 @@ What is not seen: data files beside the code; modules that are taken from ``sys.
 a submodule that are asked for by a computed text, where only its package is named; annotations that
 a decorator reads, but for those of ``singledispatch``. An assignment such as ``X = register(Y)``
 counts only for code that names ``X``: if the call also changes a table, that change is not seen.
+Neither is what a function changes elsewhere, where a module calls it when it is imported and
+nothing that is reached names that module.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from collections.abc import (
     Callable,
     Collection,
     Iterable,
+    Mapping,
     Sequence,
 )
 from dataclasses import dataclass, field
@@ -77,10 +81,13 @@ class Reached:
         Of every definition reached.
     drawn : set of Key
         Definitions of `DRAWING` that are reached by how classes show themselves in notebooks.
+    parts : dict of Key to list of Key
+        What the modules consist of that are named as a whole.
     """
 
     readings: dict[Key, Reading] = field(default_factory=dict)
     drawn: set[Key] = field(default_factory=set)
+    parts: dict[Key, list[Key]] = field(default_factory=dict)
 
     @cached_property
     def hash(self) -> str:
@@ -88,16 +95,16 @@ class Reached:
         return sha256_text("\n".join(sorted(self.digests().values())))
 
     def digests(self) -> dict[Key, str]:
-        """A hash of each definition; see `digest`."""
-        return {key: self.digest(reading, key) for key, reading in self.readings.items()}
+        """A hash of each definition and of all that it reaches."""
+        return {key: self._refined[key] for key in self.readings}
 
-    def digest(self, reading: Reading, key: Key = ("", "")) -> str:
-        """Hash of code and of what the definitions that it names say.
+    def digest(self, reading: Reading) -> str:
+        """Hash of a statement and of all that it reaches."""
+        return sha256_text("\n".join([self._text(reading), *self._named(reading, self._refined)]))
 
-        So two definitions of one name are told apart, as are those that name them.
-        """
-        named = (self._alone[name] for name in reading.names if name in self._alone)
-        return sha256_text("\n".join([_called(key), self._text(reading), *named]))
+    @staticmethod
+    def _named(reading: Reading, hashes: Mapping[Key, str]) -> list[str]:
+        return [hashes[name] for name in reading.names if name in hashes]
 
     def _text(self, reading: Reading) -> str:
         """Its normal form; with the texts of errors where the service may answer with them."""
@@ -108,12 +115,27 @@ class Reached:
         return any(module.partition(".")[0] == SERVICE for module, _ in self.readings)
 
     @cached_property
-    def _alone(self) -> dict[Key, str]:
-        """Hash of each definition's name and text."""
-        return {
-            key: sha256_text(f"{_called(key)}\n{self._text(reading)}")
-            for key, reading in self.readings.items()
-        }
+    def _refined(self) -> dict[Key, str]:
+        """Hash of each definition and of all that it reaches, by colour refinement.
+
+        It starts from names and texts. In each round the hash of a definition takes in the hashes
+        of those that it names, so two definitions of one name and text are told apart by what they
+        reach, however far away. It ends with the first round that tells no more apart.
+        """
+        own = {key: sha256_text(key[1]) for key in self.parts}
+        for key, reading in self.readings.items():
+            own[key] = sha256_text(f"{_called(key)}\n{self._text(reading)}")
+        now, distinct = own, 0
+        while len(set(now.values())) > distinct:
+            distinct = len(set(now.values()))
+            now = {key: sha256_text("\n".join([own[key], *self._around(key, now)])) for key in own}
+        return now
+
+    def _around(self, key: Key, hashes: Mapping[Key, str]) -> list[str]:
+        """Hashes of what a definition names, in order; of the parts of a module, sorted."""
+        if key in self.readings:
+            return self._named(self.readings[key], hashes)
+        return sorted(hashes[part] for part in self.parts[key] if part in hashes)
 
     @property
     def packages(self) -> set[str]:
@@ -144,6 +166,7 @@ class Code:
         self._readings: dict[Key, Reading] = {}
         self._effects: dict[str, list[Key]] = {}
         self._registering: dict[str, list[str]] = {}
+        self._named_elsewhere: dict[str, list[Key]] = {}
 
     def reach(
         self, roots: Iterable[Key], drawing: bool = False, tables: Collection[str] = ()
@@ -168,7 +191,7 @@ class Code:
         """
         found, unseen = Reached(), set(tables)
         waiting: list[tuple[Key, str]] = [(key, "") for key in roots]
-        while waiting:
+        while waiting or (waiting := self._changes(found)):
             key, by = waiting.pop()
             if key in found.readings:
                 continue
@@ -182,7 +205,8 @@ class Code:
                 )
             parts = self._parts(key)
             if parts is not None:
-                waiting += [(part, by) for part in parts]
+                waiting += [(part, by) for part in parts if key not in found.parts]
+                found.parts[key] = parts
                 continue
             reading = found.readings[key] = self._read(key)
             found.drawn |= set(reading.shown)
@@ -194,6 +218,48 @@ class Code:
     def _next(self, module: str, reading: Reading) -> list[Key]:
         """What a definition names, and the effects of the modules that it is found through."""
         return [*reading.names, *self.effects({module, *reading.passed})]
+
+    def _changes(self, found: Reached) -> list[tuple[Key, str]]:
+        """Effects of imported modules that name what is reached, and so may change it."""
+        return [
+            ((module, EFFECTS), module)
+            for module in self._imported({module for module, _ in found.readings})
+            if (module, EFFECTS) not in found.readings
+            and any(key in found.readings for key in self._named_by_effects(module))
+        ]
+
+    def _imported(self, modules: Iterable[str]) -> list[str]:
+        """Modules of ours that importing these imports, and those that these import; sorted."""
+        found: set[str] = set()
+        waiting = list(modules)
+        while waiting:
+            name = waiting.pop()
+            if name in found or not self.tree.file(name):  # a notebook, a folder without code
+                continue
+            found.add(name)
+            waiting += [name.rpartition(".")[0], *self.tree.module(name).loaded]
+        return sorted(found)
+
+    def _named_by_effects(self, module: str) -> list[Key]:
+        """Definitions of other modules that the effects of a module name."""
+        if module not in self._named_elsewhere:
+            effects = self.tree.module(module).effects
+            names = read(self.tree, module, effects).names if effects else []
+            # What is imported, then added to, is a definition of its own; see `_read`.
+            names += [n for key in names if key[0] == module for n in self._first(key).names]
+            self._named_elsewhere[module] = [key for key in names if key[0] != module]
+        return self._named_elsewhere[module]
+
+    def _first(self, key: Key) -> Reading:
+        """What a name stood for that a module imports and then assigns; nothing for others."""
+        own, found = self.tree.module(key[0]), Reading()
+        if key[1] in own.imports and key[1] in own.definitions:
+            binding = self.tree.follow(own.imports[key[1]], found.passed)
+            if binding.is_ours:
+                found.names.append((binding.module, binding.name or WHOLE))
+            else:
+                found.packages.add(binding.module.partition(".")[0])
+        return found
 
     def effects(self, modules: Iterable[str]) -> list[Key]:
         """What importing modules does, with the packages that they lie in."""
@@ -220,6 +286,7 @@ class Code:
             if name not in module.used | module.exported
         }
         silent = silent_imports(self.tree, unnamed, ())
+        silent += [(name, IMPORTED) for name in module.dotted]
         acts = [(module.name, EFFECTS)] if module.effects or len(registered) > 1 else []
         return [*acts, *registered, *silent]
 
@@ -269,7 +336,11 @@ class Code:
 
     def _read(self, key: Key) -> Reading:
         if key not in self._readings:
-            self._readings[key] = read(self.tree, key[0], self._nodes(*key))
+            reading = self._readings[key] = read(self.tree, key[0], self._nodes(*key))
+            before = self._first(key)
+            reading.names += before.names
+            reading.passed += before.passed
+            reading.packages |= before.packages
         return self._readings[key]
 
     def _nodes(self, module: str, name: str) -> Sequence[ast.AST]:

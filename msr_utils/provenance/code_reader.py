@@ -24,6 +24,7 @@ from msr_utils.provenance.source_tree import (
     IdentityError,
     SourceTree,
     bound_names,
+    imported,
     is_docstring,
     is_type_checking,
 )
@@ -138,7 +139,7 @@ class _Reader:
             return "[" + ",".join(filter(None, map(self.write, node))) + "]"
         if not isinstance(node, ast.AST):
             return repr(node)
-        if is_docstring(node) or isinstance(node, ast.Import | ast.ImportFrom | ast.Pass):
+        if is_docstring(node) or isinstance(node, ast.Pass):
             return ""
         if is_type_checking(node):
             otherwise = getattr(node, "orelse", [])
@@ -158,6 +159,11 @@ class _Reader:
 
     def _Name(self, node: ast.Name) -> str:
         return self._chain(node, []) if isinstance(node.ctx, ast.Load) else node.id
+
+    def _AugAssign(self, node: ast.AugAssign) -> str:
+        target = node.target  # which is read, too
+        added_to = self._chain(target, []) if isinstance(target, ast.Name) else self.write(target)
+        return f"AugAssign({added_to},{self.write(node.op)},{self.write(node.value)})"
 
     def _Attribute(self, node: ast.Attribute) -> str:
         if node.attr.startswith(SHOWN) and not self._shows:
@@ -207,6 +213,23 @@ class _Reader:
         if name in KNOWN:
             return LOCAL
         raise IdentityError(f"{self._module}: nothing is called {name!r}")
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> str:
+        """Nothing, but in a block of a module, such as a try, which may bind its names or not."""
+        if self._scopes or not self._tree.file(self._module):
+            return ""
+        found = []
+        for name, binding in imported(node, self._package):
+            if binding.is_ours:
+                binding = self._tree.follow(binding, self.found.passed)
+                self.found.names.append((binding.module, binding.name or WHOLE))
+                found.append(f"{name}=@{binding.name or WHOLE}")
+            else:
+                self.found.packages.add(binding.module.partition(".")[0])
+                found.append(f"{name}={binding.path}")
+        return f"Import({','.join(found)})"
+
+    _Import = _ImportFrom = _import
 
     # ----------------------------------------------------------------------------------- scopes
 
@@ -278,11 +301,15 @@ class _Reader:
     def _comprehended(
         self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
     ) -> str:
-        targets = [generator.target for generator in node.generators]
+        """Its first iterable belongs to the scope around, as Python has it; all else is inside."""
+        first, *later = node.generators
+        names = bound_names([each.target for each in node.generators], self._package)
         values = [getattr(node, part) for part in ("key", "value", "elt") if hasattr(node, part)]
-        text = self._inside("function", bound_names(targets, self._package), node.generators)
-        again = self._inside("function", bound_names(targets, self._package), values)
-        return f"{type(node).__name__}({text},{again})"
+        over = self.write(first.iter)
+        inside = self._inside(
+            "function", names, [first.target, first.ifs, first.is_async, *later, *values]
+        )
+        return f"{type(node).__name__}({over},{inside})"
 
     _ListComp = _SetComp = _DictComp = _GeneratorExp = _comprehended
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -34,15 +35,64 @@ def threads() -> dict[str, int]:
     return {name: int(os.environ.get(name) or cores) for name in THREAD_SETTINGS}
 
 
-def processor() -> dict[str, object]:
+@dataclass(frozen=True)
+class Blas:
+    """A linear algebra library.
+
+    Parameters
+    ----------
+    library : str
+        Name and version.
+    kernel : str
+        What it chose for this processor.
+    """
+
+    library: str
+    kernel: str
+
+
+@dataclass(frozen=True)
+class Processor:
     """The processor, and what of it decides the last bits of a sum.
 
-    Returns
-    -------
-    dict
-        ``model``; ``instructions``, the vector extensions that numpy finds; ``blas``, each linear
-        algebra library with the ``kernel`` that it chose for this processor.
+    Parameters
+    ----------
+    model : str
+    instructions : list of str
+        Vector extensions that NumPy finds.
+    blas : list of Blas
     """
+
+    model: str
+    instructions: list[str]
+    blas: list[Blas]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Versions, threads and the kind of machine, for a manifest.
+
+    Parameters
+    ----------
+    python : str
+    machine : str
+        System, architecture and number of cores.
+    processor : Processor
+    threads : str
+        Their number, or "all".
+    packages : dict of str to str
+        Versions of `REPORTED_PACKAGES`.
+    """
+
+    python: str
+    machine: str
+    processor: Processor
+    threads: str
+    packages: dict[str, str]
+
+
+def processor() -> Processor:
+    """The processor of this machine."""
     # Loaded before they are asked for: both bring a library of their own.
     import numpy as np
     import scipy.linalg  # noqa: F401
@@ -54,11 +104,11 @@ def processor() -> dict[str, object]:
         for info in threadpool_info()
         if info["user_api"] == "blas"
     }
-    return {
-        "model": _model(),
-        "instructions": [*found.get("baseline", []), *found.get("found", [])],
-        "blas": [{"library": library, "kernel": kernel} for library, kernel in blas.items()],
-    }
+    return Processor(
+        _model(),
+        [*found.get("baseline", []), *found.get("found", [])],
+        [Blas(library, kernel) for library, kernel in blas.items()],
+    )
 
 
 def _model() -> str:
@@ -71,18 +121,18 @@ def _model() -> str:
     return platform.processor() or platform.machine()
 
 
-def environment() -> dict:
-    """Versions, threads and the kind of machine, for a manifest."""
+def environment() -> Environment:
+    """This machine, with what is installed."""
     versions = {}
     for name in REPORTED_PACKAGES:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             versions[name] = "not installed"
-    return {
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "processor": processor(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-        "packages": versions,
-    }
+    return Environment(
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        processor=processor(),
+        threads=os.environ.get("OMP_NUM_THREADS", "all"),
+        packages=versions,
+    )

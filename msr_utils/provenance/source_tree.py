@@ -79,6 +79,15 @@ class Module:
         Definitions that a decorator or a base class may take when the module is imported.
     main : list of ast.stmt
         The body of ``if __name__ == "__main__"``.
+    used, exported : set of str
+        Names that its code uses, and those in ``__all__``.
+    lambdas : dict of int to list of ast.Lambda
+        By their line.
+    loaded : list of str
+        Modules of ours that are imported when it is.
+    dotted : list of str
+        Those of them that a statement such as ``import msr_utils.io`` names, which binds only the
+        first word.
     """
 
     name: str
@@ -92,6 +101,8 @@ class Module:
     used: set[str] = field(default_factory=set)
     exported: set[str] = field(default_factory=set)
     lambdas: dict[int, list[ast.Lambda]] = field(default_factory=dict)
+    loaded: list[str] = field(default_factory=list)
+    dotted: list[str] = field(default_factory=list)
 
     @property
     def package(self) -> str:
@@ -211,8 +222,20 @@ class SourceTree:
             if file is None:
                 raise IdentityError(f"module {name!r} is not in {self.root.name}/")
             tree = ast.parse(file.read_text("utf-8"), filename=str(file))
-            self._modules[name] = _take_apart(tree, Module(name, file.name == "__init__.py"))
+            module = _take_apart(tree, Module(name, file.name == "__init__.py"))
+            module.loaded = sorted(set(self._loaded(module)))
+            self._modules[name] = module
         return self._modules[name]
+
+    def _loaded(self, module: Module) -> Iterator[str]:
+        """Modules of ours that a module imports at its top level."""
+        yield from module.dotted
+        yield from module.stars
+        for binding in module.imports.values():
+            if binding.is_ours and self.file(binding.module):
+                yield binding.module
+                if binding.name and self.file(binding.path):
+                    yield binding.path
 
     def resolve(self, module: str, name: str, passed: list[str] | None = None) -> Binding:
         """Where a name of a module is defined: a definition, a module, or another package's.
@@ -281,10 +304,14 @@ def _sort_in(node: ast.stmt, module: Module) -> None:
         return
     if isinstance(node, ast.Import | ast.ImportFrom):
         module.imports |= dict(imported(node, module.package))
+        if isinstance(node, ast.Import):
+            plain = [alias.name for alias in node.names if "." in alias.name and not alias.asname]
+            module.dotted += [name for name in plain if Binding(name).is_ours]
         return
     imports = _imports_in(node, module.package)
-    names = [name for name in bound_names([node], module.package) if name not in imports]
-    module.imports |= imports  # a try that imports what may be missing
+    # A try that imports what may be missing makes its names, by each of its branches.
+    names = [*bound_names([node], module.package)]
+    module.imports |= imports
     if names == ["__all__"]:
         module.exported |= {str(n.value) for n in ast.walk(node) if isinstance(n, ast.Constant)}
         return
@@ -299,7 +326,9 @@ def _sort_in(node: ast.stmt, module: Module) -> None:
     altered = _altered(node)
     for name in (altered & set(module.definitions)) - set(names):
         module.definitions[name].append(node)
-    if altered - set(module.definitions) or _acts(node) or not (names or altered or imports):
+    # What is imported, or what a loop goes through, may be a thing of another module.
+    elsewhere = altered & set(module.imports) | _altered(node, added=False) & set(names)
+    if elsewhere or altered - set(module.definitions) or _acts(node) or not (names or altered):
         module.effects.append(node)
 
 
@@ -314,8 +343,8 @@ def _imports_in(node: ast.stmt, package: str) -> dict[str, Binding]:
     }
 
 
-def _altered(node: ast.stmt) -> set[str]:
-    """Names of which a statement sets an item or an attribute, or which it adds to.
+def _altered(node: ast.stmt, added: bool = True) -> set[str]:
+    """Names of which a statement sets an item or an attribute, or, if `added`, adds to.
 
     Also inside a block, such as a loop that fills a table.
     """
@@ -329,7 +358,7 @@ def _altered(node: ast.stmt) -> set[str]:
                 place: ast.AST = inner
                 while isinstance(place, ast.Subscript | ast.Attribute):
                     place = place.value
-            case ast.AugAssign():
+            case ast.AugAssign() if added:
                 place = inner.target
             case _:
                 continue

@@ -68,6 +68,31 @@ class State:
     migration: str = ""
 
 
+@dataclass(frozen=True)
+class RunInputs:
+    """What a run's numbers depend on, each by its hash.
+
+    Parameters
+    ----------
+    code, parameters, packages : str
+    files : dict of str to str
+        By parameter or environment variable. None where a file is not here.
+    after, uses : dict of str to str
+        Results of other runs by name. None where one has none.
+    """
+
+    code: str
+    parameters: str
+    packages: str
+    files: dict[str, str | None]
+    after: dict[str, str | None]
+    uses: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As manifests hold it: without `uses` where there is none."""
+        return {name: value for name, value in vars(self).items() if value or name != "uses"}
+
+
 @dataclass
 class Inputs:
     """Hashes of what runs depend on; each file is read once.
@@ -85,7 +110,7 @@ class Inputs:
     code: Code = field(default_factory=project_code)
     _known: dict[tuple, Any] = field(default_factory=dict)
 
-    def of(self, run: Run, corpus_dir: Path, uses: Mapping[str, str] | None = None) -> dict:
+    def of(self, run: Run, corpus_dir: Path, uses: Mapping[str, str] | None = None) -> RunInputs:
         """All that a run's numbers depend on.
 
         Parameters
@@ -96,26 +121,20 @@ class Inputs:
         uses : mapping of str to str
             Results of those that it uses if they are there.
 
-        Returns
-        -------
-        dict
-            ``code, parameters, packages``; ``files`` by parameter or environment variable;
-            ``after`` and ``uses``, results of other runs by name. None where a file is not here.
-
         Raises
         ------
         StudyError, IdentityError
         """
         identity = self.notebook(run.notebook)
         after = {name: manifest.read(corpus_dir / name).results or None for name in run.after}
-        return {
-            "code": identity.computation,
-            "parameters": sha256_text(json.dumps(self.parameters(run), sort_keys=True)),
-            "packages": sha256_text(json.dumps(versions_of(identity.packages))),
-            "files": {name: self._file(run, name, kind) for name, kind in _kinds(run).items()},
-            "after": after,
-            **({"uses": dict(uses)} if uses else {}),
-        }
+        return RunInputs(
+            code=identity.computation,
+            parameters=sha256_text(json.dumps(self.parameters(run), sort_keys=True)),
+            packages=sha256_text(json.dumps(versions_of(identity.packages))),
+            files={name: self._file(run, name, kind) for name, kind in _kinds(run).items()},
+            after=after,
+            uses=dict(uses or {}),
+        )
 
     def notebook(self, name: str) -> NotebookIdentity:
         """Both identities of a notebook."""
@@ -256,7 +275,7 @@ def changed(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[list[s
 
 
 def state_of(
-    recorded: Manifest, inputs: Mapping[str, Any], presentation: str,
+    recorded: Manifest, inputs: RunInputs, presentation: str,
     root: Path = PROJECT_ROOT,
 ) -> State:  # fmt: skip
     """Whether a run is up to date.
@@ -264,8 +283,8 @@ def state_of(
     Parameters
     ----------
     recorded : Manifest
-    inputs : mapping
-        See `Inputs.of`.
+    inputs : RunInputs
+        What it depends on now.
     presentation : str
         Of its notebook, now.
     root : Path
@@ -275,7 +294,7 @@ def state_of(
         return State(ABSENT)
     if recorded.content.get("format") != manifest.FORMAT:
         return State(STALE, ("its manifest is of an older format",))
-    stale, unknown = changed(recorded.inputs, inputs)
+    stale, unknown = changed(recorded.inputs, inputs.to_json())
     if stale:
         return State(STALE, tuple(stale), tuple(unknown))
     found = manifest.check(recorded, root)
@@ -322,7 +341,7 @@ class Standings:
             self.states[name] = state_of(self.manifest(name), *self.now(name))
         return self.states[name]
 
-    def now(self, name: str) -> tuple[dict[str, Any], str]:
+    def now(self, name: str) -> tuple[RunInputs, str]:
         """What a run's numbers depend on now, and the identity of how it is presented."""
         run = self.runs[name]
         uses = {

@@ -5,19 +5,23 @@ or renamed, and for changes of how identities are computed. It runs no notebook:
 that are there and takes the identities of the present code. Only running the code shows that it
 gives these numbers. So each manifest says that it was migrated, and ``msr verify`` and the book
 count such runs apart. ``migrated_from`` keeps what the manifest of format 1 held. Numbers that are
-not those of the last commit are refused. It can be called again.
+not those of the last commit are refused. It can be called again. It also lists the runs in the
+index of their edition.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from msr_utils.io import read_json, sha256_file, write_json
-from msr_utils.paths import PROJECT_ROOT, REPORTS
-from msr_utils.provenance import manifest
+from msr_utils.paths import BENCHMARK, PROJECT_ROOT, REPORTS
+from msr_utils.provenance import manifest, measurements
+from msr_utils.study import edition_index
 from msr_utils.study.inputs import (
     UP_TO_DATE,
     Inputs,
@@ -63,8 +67,6 @@ def committed(path: Path) -> Any:
     )
     if done.returncode:
         raise StudyError(f"{name}: not in the last commit; commit results before migrating them")
-    import json
-
     return json.loads(done.stdout)
 
 
@@ -114,7 +116,7 @@ def migrate(folder: Path, shelf: Standings) -> str:
     run = shelf.runs[name]
     now, presentation = shelf.now(name)
     old = recorded.content
-    now["files"] = same_files(folder, recorded_files(old), now["files"])
+    now = replace(now, files=same_files(folder, recorded_files(old), now.files))
     kept = old.get("migrated_from") or {key: old[key] for key in OLD if key in old}
     content = {
         "format": manifest.FORMAT,
@@ -132,7 +134,7 @@ def migrate(folder: Path, shelf: Standings) -> str:
     if sha256_file(file) != before:
         raise StudyError(f"{file}: changed while it was looked at")
     found = manifest.check(manifest.read(folder))
-    unknown = [k for k, v in now["files"].items() if v is None]
+    unknown = [k for k, v in now.files.items() if v is None]
     return (
         f"{len(content['outputs'])} files, metrics.json {before[:12]}"
         + (f", unknown: {', '.join(unknown)}" if unknown else "")
@@ -152,8 +154,34 @@ _WRITTEN = (
 """Fields that are written anew."""
 
 
+def vouch_for_measurements(folder: Path) -> list[str]:
+    """Put files of figures into the manifest of their folder that it does not vouch for yet.
+
+    Returns
+    -------
+    list of str
+        Their names. Which code was measured for them is not known.
+
+    Raises
+    ------
+    StudyError
+        If the figures are not those of the last commit.
+    """
+    known, found = manifest.read(folder).outputs, []
+    for file in sorted(folder.glob("*.json")):
+        recorded = known.get(file.name, {}).get("sha256")
+        if file.name == manifest.MANIFEST or recorded == sha256_file(file):
+            continue
+        if read_json(file) != committed(file):
+            raise StudyError(f"{file}: has other figures than in the last commit")
+        report = file.with_suffix(".md")
+        measurements.record(file, None, [report] if report.is_file() else [])
+        found.append(file.name)
+    return found
+
+
 def main(where: Path) -> None:
-    """Migrate all runs of an edition, each after those that it builds on."""
+    """Migrate all runs of an edition, each after those that it builds on; then measurements."""
     inputs = Inputs()
     order = list(read_study().runs)
     for corpus_dir in sorted(
@@ -162,6 +190,9 @@ def main(where: Path) -> None:
         shelf = standings(corpus_dir, inputs)
         for name in sorted(shelf.runs, key=order.index):
             print(f"{corpus_dir.name}/{name}: {migrate(corpus_dir / name, shelf)}", flush=True)
+            edition_index.add(corpus_dir.parent, [f"{corpus_dir.name}/{name}"])
+    for name in vouch_for_measurements(BENCHMARK.parent):
+        print(f"{BENCHMARK.parent.name}/{name}: now in the manifest", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from msr_utils.paths import (
 )
 from msr_utils.provenance import manifest
 from msr_utils.provenance.environment import THREAD_SETTINGS, environment
+from msr_utils.study import edition_index
 from msr_utils.study.inputs import (
     ALTERED,
     REDRAW,
@@ -144,9 +145,10 @@ class _Book(Standings):
             "wall_s": wall_s,
             **({"computed": computed} if computed else {}),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            **environment(),
+            **vars(environment()),
         }
         write_json(folder / manifest.MANIFEST, content)
+        edition_index.add(folder.parents[1], [f"{folder.parent.name}/{name}"])
         self.states[name] = State(UP_TO_DATE)
 
     def draw_again(self, name: str) -> None:

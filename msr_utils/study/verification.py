@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,17 @@ from typing import Any
 import yaml
 
 from msr_utils.paths import NOTEBOOKS, SCRATCH
-from msr_utils.provenance import manifest
+from msr_utils.provenance import manifest, measurements
 from msr_utils.provenance.manifest import Check
 from msr_utils.provenance.source_tree import IdentityError
+from msr_utils.study import edition_index
 from msr_utils.study.inputs import (
     ABSENT,
     ALTERED,
     NO_MANIFEST,
     REDRAW,
     STALE,
+    UP_TO_DATE,
     Inputs,
     Standings,
     State,
@@ -35,6 +37,13 @@ from msr_utils.study.plan import (
 CARRIED_OVER = "identity carried over"
 """Said of runs whose manifest was written by a migration: they were not run with today's code."""
 
+LOST = (
+    "runs.json of its edition lists it; put its folder back (git checkout) or run it again with "
+    "'msr run'"
+)
+
+UNLISTED = "not listed in runs.json of its edition"
+
 UNFINISHED = (
     "it holds results that nothing vouches for: the run did not finish, or its manifest.json was "
     "removed; put that back (git checkout) or run it again with 'msr run'"
@@ -50,16 +59,31 @@ class Verified:
     folder : Path
     files : Check
     state : State
+    is_listed : bool
+        In the index of its edition, if that has one.
     """
 
     folder: Path
     files: Check
     state: State
+    is_listed: bool = True
 
     @property
     def name(self) -> str:
-        """``edition/corpus/run``."""
-        return "/".join(self.folder.parts[-3:])
+        """``edition/corpus/run``; of measurements, the folder's own name."""
+        parts = 1 if measurements.is_measurements(self.folder) else 3
+        return "/".join(self.folder.parts[-parts:])
+
+    @property
+    def is_bad(self) -> bool:
+        """True if a file was altered or is missing, or the run or its manifest is."""
+        return not self.files.ok or self.state.name in (ALTERED, ABSENT, NO_MANIFEST)
+
+    @property
+    def is_current(self) -> bool:
+        """True if the present code, packages and parameters are known to give these results."""
+        now = self.state.name == UP_TO_DATE and not self.state.migration
+        return now and self.is_listed and not self.files.unrecorded
 
     @property
     def standing(self) -> str:
@@ -77,6 +101,8 @@ class Verified:
             yield from ((word, f"{self.name}/{f}" if f[0] != "/" else f[1:]) for f in files)
         if self.state.migration:
             yield "carried over", self.name
+        if not self.is_listed:
+            yield "unlisted", f"{self.name}: {UNLISTED}"
         if self.state.name in (STALE, REDRAW, ABSENT, NO_MANIFEST):
             yield self.state.name, ": ".join(filter(None, [self.name, ", ".join(self.state.why)]))
         if self.state.unknown:
@@ -96,8 +122,9 @@ def verify(where: Path, notebooks: Path = NOTEBOOKS) -> list[Verified]:
     Returns
     -------
     list of Verified
-        Also folders with results and no manifest. Notebooks that were run on their own, in the
-        scratch folder, never have one and are left out.
+        Also runs that the index of an edition lists and whose folders are gone, folders with
+        results and no manifest, and measurements. Notebooks that were run on their own, in the
+        scratch folder, never have a manifest and are left out.
 
     Raises
     ------
@@ -106,19 +133,44 @@ def verify(where: Path, notebooks: Path = NOTEBOOKS) -> list[Verified]:
     """
     where = Path(where).resolve()
     finished = {file.parent for file in where.rglob(manifest.MANIFEST)}
+    measured = {folder for folder in finished if measurements.is_measurements(folder)}
+    finished -= measured
     bare = {f for f in manifest.without_manifest(where) if not f.is_relative_to(SCRATCH)}
-    if not finished | bare:
+    editions = {folder.parents[1] for folder in finished | bare} | _editions(where)
+    listed = {edition: edition_index.listed(edition) for edition in editions}
+    lost = {run for edition in editions for run in edition_index.lost(edition)}
+    lost = {folder for folder in lost if folder.is_relative_to(where)}
+    if not finished | bare | measured | lost:
         raise StudyError(f"{where}: holds no finished run")
     inputs = Inputs(notebooks=notebooks)
     shelves = {c: standings(c, inputs) for c in {f.parent for f in finished}}
     found = []
-    for folder in sorted(finished | bare):
-        if folder in bare:
+    for folder in sorted(finished | bare | lost):
+        if folder in lost:
+            found.append(Verified(folder, Check(), State(ABSENT, (LOST,))))
+        elif folder in bare:
             found.append(Verified(folder, Check(), State(NO_MANIFEST, (UNFINISHED,))))
-            continue
-        files = manifest.check(manifest.read(folder))
-        found.append(Verified(folder, files, _state(shelves[folder.parent], folder.name)))
-    return found
+        else:
+            files = manifest.check(manifest.read(folder))
+            state = _state(shelves[folder.parent], folder.name)
+            known = listed[folder.parents[1]]
+            is_listed = not known or "/".join(folder.parts[-2:]) in known
+            found.append(Verified(folder, files, state, is_listed))
+    return found + [_measured(folder, inputs) for folder in sorted(measured)]
+
+
+def _editions(where: Path) -> set[Path]:
+    """Editions that have an index and lie in a folder, or around it."""
+    inside = {file.parent for file in where.rglob(edition_index.INDEX)}
+    around = {folder for folder in where.parents[:2] if (folder / edition_index.INDEX).is_file()}
+    return inside | around
+
+
+def _measured(folder: Path, inputs: Inputs) -> Verified:
+    """Recorded measurements: their files, and whether what was measured is the same now."""
+    stale, unknown = measurements.changes(folder, inputs.code)
+    state = State(STALE if stale else UP_TO_DATE, tuple(stale), tuple(unknown))
+    return Verified(folder, manifest.check(manifest.read(folder)), state)
 
 
 def standings(corpus_dir: Path, inputs: Inputs) -> Standings:
@@ -175,9 +227,16 @@ def _state(shelf: Standings, name: str) -> State:
         return State(STALE, (str(error),))
 
 
-def failed(found: list[Verified]) -> bool:
-    """True if a file was altered or is missing, or a folder with results has no manifest."""
-    return any(not one.files.ok or one.state.name in (ALTERED, NO_MANIFEST) for one in found)
+def failed(found: Iterable[Verified], strict: bool = False) -> bool:
+    """True if something that should be here is missing or altered.
+
+    Parameters
+    ----------
+    found : iterable of Verified
+    strict : bool
+        Also if something is not current: see `Verified.is_current`.
+    """
+    return any(one.is_bad or (strict and not one.is_current) for one in found)
 
 
 def reasons(found: list[Verified]) -> list[str]:

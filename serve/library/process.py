@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from threadpoolctl import threadpool_limits
 
 from serve.library.messages import STORE_VARIABLE, read_message, write_message
+from serve.library.replies import reply
 from serve.library.session import Session
 
 
@@ -35,7 +36,7 @@ def main(folder: str) -> None:
     threading.Thread(target=_read, args=(questions,), daemon=True).start()
     while True:
         kind, options = json.loads(questions.get())
-        message = session.reply(kind, options).encode()
+        message = reply(session, kind, options).encode()
         try:
             write_message(answers, message)
         except OSError:  # The front is gone.

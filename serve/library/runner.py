@@ -115,11 +115,13 @@ class InlineRunner:
 
     def ask(self, kind: str, options: dict[str, Any]) -> Answer:
         """Answer a question; see `QueryRunner.ask`."""
-        from serve.library.session import Session  # It loads what the front does without.
+        # They load what the front does without.
+        from serve.library.replies import reply
+        from serve.library.session import Session
 
         with self._lock:
             self._session = self._session or Session(*self._place)
-            return _checked(self._session.reply(kind, options))
+            return _checked(reply(self._session, kind, options))
 
     def close(self) -> None:
         """Close the library."""

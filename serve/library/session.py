@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from sqlalchemy.exc import DatabaseError
 
 from msr_utils.constants import TARGETS
 from msr_utils.library.library import Library, View
 from msr_utils.library.shards import LibraryError
 from serve.request_errors import RequestError
-from serve.tasks import ERROR, Answer
-
-CANNOT_READ = HTTPStatus.SERVICE_UNAVAILABLE
-"""Status of answers while the library cannot be read."""
 
 DAMAGED = (EOFError, IndexError, MemoryError, OSError, OverflowError, TypeError, ValueError)
 """What NumPy raises for arrays of a shard that are cut off or overwritten, by the damage."""
@@ -31,7 +24,7 @@ def named(field: str, status: int = HTTPStatus.UNPROCESSABLE_ENTITY) -> Iterator
     try:
         yield
     except LibraryError as error:
-        raise RequestError(status, field, _text(error)) from error
+        raise RequestError(status, field, error_text(error)) from error
 
 
 class Session:
@@ -99,25 +92,6 @@ class Session:
             raise RequestError(status, field, f"the library has no track {track}")
         return int(rows[0])
 
-    def reply(self, kind: str, options: dict[str, Any]) -> Answer:
-        """Answer a question. The answer is of the kind `ERROR` if it cannot be answered."""
-        from serve.library.queries import QUERIES
-
-        try:
-            return QUERIES[kind](self, options)
-        except RequestError as error:
-            return _failure(error)
-        except LibraryError as error:
-            # What depends on the request was named with its field; this is the library itself.
-            self.close()
-            return _failure(RequestError(CANNOT_READ, "library", _text(error)))
-        except DatabaseError as error:
-            self.close()
-            message = f"its catalogue cannot be read or written ({error.orig})"
-            return _failure(RequestError(CANNOT_READ, "library", message))
-        except Exception:
-            return Answer(ERROR, {"type": "", "message": traceback.format_exc()})
-
 
 def mean_of(view: View, row: int) -> tuple[float, float]:
     """Mean valence and arousal of a track."""
@@ -125,11 +99,6 @@ def mean_of(view: View, row: int) -> tuple[float, float]:
     return valence, arousal
 
 
-def _text(error: LibraryError) -> str:
+def error_text(error: LibraryError) -> str:
     """What an error says, in the words of the API."""
     return str(error).removeprefix("library: ").replace("--", "")
-
-
-def _failure(error: RequestError) -> Answer:
-    fields = {"status": error.status, "field": error.field, "message": error.message}
-    return Answer(ERROR, {"type": "RequestError", **fields})

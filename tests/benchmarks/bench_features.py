@@ -46,11 +46,19 @@ from msr_utils.features.extractor import FeatureExtractor, extract
 from msr_utils.io import write_json, write_text
 from msr_utils.paths import PROJECT_ROOT
 from msr_utils.provenance.environment import environment
+from msr_utils.provenance.measurements import record
 
 DEAM_AUDIO = DATA / "deam" / "MEMD_audio"
 """Taken by default if it is there; otherwise clips are rendered."""
 
 REPORTS = PROJECT_ROOT / "reports/benchmarks"
+
+MEASURED_CODE = [
+    ("msr_utils.features.extractor", "extract"),
+    ("msr_utils.features.cost", "measure_cost"),
+]
+"""Where the code begins that is measured."""
+
 QUICK_REPORTS = PROJECT_ROOT / "reports/scratch/benchmarks"
 
 HERE = Path(__file__).resolve().parent
@@ -351,7 +359,7 @@ def machine() -> dict:
     if info.is_file():
         models = [x.split(":")[1] for x in info.read_text().splitlines() if "model name" in x]
         cpu = models[0].strip() if models else cpu
-    return {"cpu": cpu or "unknown", **environment()}
+    return {"cpu": cpu or "unknown", **vars(environment())}
 
 
 def cpu_seconds() -> float:
@@ -615,6 +623,8 @@ def main(folder: Path | None, out: Path | None, repeats: int | None, quick: bool
     write_json(out / "features.json", results)
     report = render(results)
     write_text(out / "features.md", report)
+    if out == REPORTS:
+        record(out / "features.json", MEASURED_CODE, [out / "features.md"])
     click.echo(report)
 
 

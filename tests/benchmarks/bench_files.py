@@ -32,8 +32,16 @@ from msr_utils.inference.folder_workers import Task, run
 from msr_utils.inference.model import load
 from msr_utils.io import read_json, write_json, write_text
 from msr_utils.paths import FILE_SPEED, MODELS_DIR, PROJECT_ROOT
+from msr_utils.provenance.measurements import record
 
 BEFORE = FILE_SPEED.with_name("files_before.json")
+
+MEASURED_CODE = [
+    ("msr_utils.inference.model", "load"),
+    ("msr_utils.inference.folder_workers", "run"),
+]
+"""Where the code begins that is measured."""
+
 """Figures of the version that computed features frame by frame."""
 
 BUNDLES = ("light", "full")
@@ -277,6 +285,8 @@ def record_before(
     """The figures of before: measured now and recorded, or of the record, or None."""
     if measured is not None:
         write_json(file, {"version": version, "cpu": cpu, "milliseconds": measured})
+        if file == BEFORE:
+            record(file, None)  # the code of another checkout
         return {**read_json(file), "in_turns": True}
     return {**read_json(file), "in_turns": False} if file.is_file() else None
 
@@ -343,7 +353,10 @@ def main(
     }  # fmt: skip
     results["aims"] = aims(results)
     write_json(out / FILE_SPEED.name, results)
-    write_text(out / FILE_SPEED.with_suffix(".md").name, render(results))
+    report = out / FILE_SPEED.with_suffix(".md").name
+    write_text(report, render(results))
+    if out == FILE_SPEED.parent:
+        record(out / FILE_SPEED.name, MEASURED_CODE, [report])
     click.echo(render(results))
 
 

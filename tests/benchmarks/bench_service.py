@@ -41,9 +41,14 @@ else:  # run as a script
 from msr_utils.inference.model import usable
 from msr_utils.io import write_json, write_text
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
+from msr_utils.provenance.measurements import record
+from msr_utils.provenance.source_tree import MAIN
 
 START_S, RESIDENT_MB, LIVE_MS, SLOPE_KB = 1.0, 600, 15, 400
 """What we aim at, see `aims`; the slope is memory per 1000 requests."""
+
+MEASURED_CODE = [("serve.__main__", MAIN)]
+"""Where the code begins that is measured."""
 
 SCALING = {"full": 1.8, "light": 1.7}
 """Model -> how many times as fast two workers should be as one."""
@@ -729,6 +734,8 @@ def main(
     write_json(out / "service.json", results)
     report = render(results)
     write_text(out / "service.md", report)
+    if out == features.REPORTS:
+        record(out / "service.json", MEASURED_CODE, [out / "service.md"])
     click.echo(report)
 
 

@@ -35,9 +35,17 @@ from msr_utils.dataset.splits import splits_of
 from msr_utils.io import read_json, write_json
 from msr_utils.paths import PROCESSORS
 from msr_utils.provenance.environment import environment, processor
+from msr_utils.provenance.measurements import record
 
 FOLDS, INNER_FOLDS, SEEDS, SEED = 5, 3, 5, 7
 """As the published edition of a folder corpus."""
+
+MEASURED_CODE = [
+    ("msr_utils.features.extractor", "FeatureExtractor"),
+    ("msr_utils.evaluation.baselines", "ridge_predictions"),
+    ("msr_utils.training.cross_validation", "cross_validate"),
+]
+"""Where the code begins that is compared."""
 
 BLOCK_TRACKS = 4
 """Tracks of which all blocks are compared."""
@@ -230,7 +238,9 @@ def main(data: Path, train: int, whole: tuple[str, ...], report: Path, only: str
             first = rows[0]["found"] if rows else found
             difference = compared(found, first, Path(files["kept"]), Path(scratch) / "0.kept.npz")
             rows.append({"way": way.name, "settings": way.settings, "found": found, **difference})
-            write_json(report, {"corpus": data.name, **environment(), "ways": rows})
+            write_json(report, {"corpus": data.name, **vars(environment()), "ways": rows})
+    if report == PROCESSORS:
+        record(report, MEASURED_CODE)
 
 
 if __name__ == "__main__":

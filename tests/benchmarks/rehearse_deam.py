@@ -49,11 +49,21 @@ from msr_utils.io import (
 )
 from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
 from msr_utils.provenance.environment import environment
+from msr_utils.provenance.measurements import record
 from msr_utils.study import plan, runner
 from msr_utils.study.plan import StudyError
 
 WORK = Path(tempfile.gettempdir()) / "msr-deam-rehearsal"
 REPORTS = PROJECT_ROOT / "reports/benchmarks"
+
+MEASURED_CODE = [
+    ("msr_utils.study.runner", "execute"),
+    ("msr_utils.features.extractor", "extract"),
+    ("msr_utils.training.cross_validation", "cross_validate"),
+    ("msr_utils.evaluation.comparison", "compare"),
+]
+"""Where the code begins that is measured."""
+
 
 EDITION = "local-rehearsal"
 
@@ -334,6 +344,8 @@ def main(
     write_json(out / "deam_rehearsal.json", results)
     report = render(results)
     write_text(out / "deam_rehearsal.md", report)
+    if out == REPORTS:
+        record(out / "deam_rehearsal.json", MEASURED_CODE, [out / "deam_rehearsal.md"])
     click.echo(report)
 
 

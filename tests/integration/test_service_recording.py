@@ -67,13 +67,13 @@ def test_live_answers_go_on_where_the_last_one_ended(asked):
 
 def test_curves_are_those_that_the_models_give(asked, piece, song):
     _, recorded = asked
-    (track,) = recorded["tracks"]
-    for name in recorded["models"]:
+    (track,) = recorded.tracks
+    for name in recorded.models:
         curve = model.load(name, paths.MODELS_DIR).predict(song)
-        assert track["curves"][name]["valence"] == pytest.approx(curve.valence, abs=1e-3)
-        assert -1 <= track["scores"][name]["arousal"]["r"] <= 1
-    assert track["made_from"]["arousal"] == pytest.approx(piece.truth[:, 1], abs=1e-3)
-    assert 0 <= track["scores"]["light"]["valence"]["covered"] <= 1
+        assert track.curves[name]["valence"] == pytest.approx(curve.valence, abs=1e-3)
+        assert -1 <= track.scores[name]["arousal"].r <= 1
+    assert track.made_from["arousal"] == pytest.approx(piece.truth[:, 1], abs=1e-3)
+    assert 0 <= track.scores["light"]["valence"].covered <= 1
 
 
 def test_long_answers_are_cut_and_say_so():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +17,12 @@ from msr_utils.experiments.release.scores import Report, UnseenScores, clip_metr
 from msr_utils.experiments.release.trainer import Released
 from msr_utils.experiments.robustness import AlterationEffect
 from msr_utils.experiments.transfer_scores import ZERO
-from msr_utils.export.bundle import export_bundle
 from msr_utils.features.config import FeatureConfig
 from msr_utils.inference.card import ModelCard, ModelDescription
 from msr_utils.metrics.scores import METRICS
-from msr_utils.models.backend import keras
-from msr_utils.models.linear import LinearConfig, build_linear
+
+if TYPE_CHECKING:
+    from msr_utils.models.backend import keras
 
 TRAINING_LIMITS = (
     "The model was not trained on speech, noise, silence, music without Western harmony, or pieces "
@@ -40,6 +41,9 @@ PRETRAINED_LIMIT = (
 
 def networks(released: Released) -> dict[str, keras.Model]:
     """The linear model as one network a target, for `export_bundle`."""
+    # Here, so that who reads a card's texts does not wait for TensorFlow.
+    from msr_utils.models.linear import LinearConfig, build_linear
+
     rows = np.concatenate([r for data in released.trainer.data.values() for r in data.rows])
     mean, sd = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     sd = np.where(sd > 1e-6, sd, 1)
@@ -81,6 +85,8 @@ def export(
     msr_utils.export.bundle.ExportError
         If the ONNX graph does not compute what the network computes.
     """
+    from msr_utils.export.bundle import export_bundle
+
     trainer = released.trainer
     corpora = [data.corpus for data in trainer.data.values()]
     description = describe(name, trainer.features, corpora, report, trainer.folds, limits)

@@ -13,7 +13,7 @@ from operator import add
 
 import numpy as np
 
-from msr_utils.models.ridge import solve_normal_equations
+from msr_utils.least_squares import solve_normal_equations
 
 GAIN_PENALTY = 30.0
 """Weight of the squared change of the curve with 1 dB of gain. It was chosen in trials at 12 dB.

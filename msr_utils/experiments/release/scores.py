@@ -20,8 +20,8 @@ from msr_utils.experiments.transfer import bundle_predictions, was_trained_on
 from msr_utils.experiments.transfer_scores import TransferComparison, compare
 from msr_utils.inference.model import Model
 from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_counts
-from msr_utils.metrics.correlation import weighted_auc
 from msr_utils.metrics.estimate import MISSING, Estimate
+from msr_utils.metrics.quadrants import quadrant_samples
 from msr_utils.metrics.scores import Scores, evaluate, metric_title
 
 ClipEstimates = dict[str, Estimate]
@@ -135,13 +135,10 @@ def score_clips(
         (valence, arousal). Of `true`, only the signs count.
     n_boot, seed : int
     """
-    counts = draw_counts(groups, n_boot, seed)
-    correct = ((true > 0) == (predicted > 0)).all(axis=1)
-    samples = {
-        f"auc_{target}": weighted_auc(counts, true[:, k] > 0, predicted[:, k])
-        for k, target in enumerate(TARGETS)
-    } | {"accuracy": counts @ correct / counts.sum(axis=1)}
-    return {name: Estimate.from_samples(v[0], v[1:]) for name, v in samples.items()}
+    found = quadrant_samples(draw_counts(groups, n_boot, seed), true, predicted)
+    samples = {f"auc_{target}": values for target, values in found.auc.items()}
+    samples["accuracy"] = found.accuracy
+    return {name: Estimate.of_draws(v) for name, v in samples.items()}
 
 
 def clip_metric_title(metric: str) -> str:

@@ -17,10 +17,15 @@ from msr_utils.constants import FRAME_RATE_HZ, FRAME_SECONDS
 from msr_utils.corpora.base import CorpusError, Track
 from msr_utils.experiments.retrieval.held_out import HeldOutTrack, rated_frames
 from msr_utils.experiments.retrieval.index import view_of
+from msr_utils.experiments.retrieval.paired import (
+    MethodScores,
+    mean_samples,
+    paired_scores,
+    paired_table,
+)
 from msr_utils.library.arcs import Arc, find_excerpts
 from msr_utils.library.library import View
-from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_units
-from msr_utils.metrics.estimate import Estimate
+from msr_utils.metrics.bootstrap import N_BOOT, SEED
 
 ARC_SECONDS = 30.0
 """Length of a query."""
@@ -36,7 +41,8 @@ EXCHANGED = "control: arcs of other pieces"
 SHUFFLED = "control: arcs in shuffled time"
 """Names of rows."""
 
-METRICS = ("MRR", "recall@10", "offset error")
+FORMATS = {"MRR": ".3f", "recall@10": ".3f", "offset error": ".1f"}
+METRICS = tuple(FORMATS)
 """Mean reciprocal rank, share of queries whose piece is among the first ten, and seconds between
 the place that was found in the piece and the right one."""
 
@@ -111,8 +117,8 @@ class ArcRetrieval:
     queries: int
     arc_seconds: float
     model: str
-    scores: dict[str, dict[str, Estimate]]
-    above: dict[str, dict[str, Estimate]]
+    scores: MethodScores
+    above: MethodScores
 
 
 def rated_pieces(tracks: Sequence[HeldOutTrack]) -> list[RatedPiece]:
@@ -308,50 +314,16 @@ def evaluate_arcs(
     rng = np.random.default_rng(seed)
     runs = [_repeat(pieces, frames, rng) for _ in range(repeats)]
     means = {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}
-    samples = _samples(means, n_boot, seed)
     return ArcRetrieval(
         pieces=n,
         too_short=len(every[model]) - n,
         queries=n * repeats,
         arc_seconds=arc_seconds,
         model=model,
-        scores={name: _estimates(values) for name, values in samples.items()},
-        above={
-            name: _estimates(samples[model] - values)
-            for name, values in samples.items()
-            if name != model
-        },
+        **vars(paired_scores(mean_samples(means, n_boot, seed), model, METRICS)),
     )
-
-
-def _samples(values: Mapping[str, np.ndarray], n_boot: int, seed: int) -> dict[str, np.ndarray]:
-    """Means over units, first of the data as they are, then of samples: (1 + B, 3) each."""
-    n = len(next(iter(values.values())))
-    draws = np.concatenate([np.arange(n)[None], draw_units(n, n_boot, seed)])
-    return {name: of_units[draws].mean(axis=1) for name, of_units in values.items()}
-
-
-def _estimates(samples: np.ndarray) -> dict[str, Estimate]:
-    return {
-        metric: Estimate.from_samples(column[0], column[1:])
-        for metric, column in zip(METRICS, samples.T, strict=True)
-    }
 
 
 def score_table(result: ArcRetrieval) -> pd.DataFrame:
     """Readable table: every row's scores, and how far the model lies above it."""
-    rows = {}
-    for name in [result.model, *result.above]:
-        cells = {
-            metric: format(estimate, _format(metric))
-            for metric, estimate in result.scores[name].items()
-        }
-        for metric in METRICS:
-            difference = result.above.get(name, {}).get(metric, Estimate(float("nan")))
-            cells[f"{result.model} − row: {metric}"] = format(difference, f"+{_format(metric)}")
-        rows[name] = cells
-    return pd.DataFrame(rows).T
-
-
-def _format(metric: str) -> str:
-    return ".1f" if metric == "offset error" else ".3f"
+    return paired_table(result, FORMATS)

@@ -197,13 +197,15 @@ def evaluate_preferences(
         excluded=excluded,
         known=tuple(known),
         concordance={
-            name: {n: _estimate(means[:, p, k]) for k, n in enumerate(known)}
+            name: {n: Estimate.of_draws(means[:, p, k]) for k, n in enumerate(known)}
             for p, name in enumerate((OWN, OTHERS, POPULARITY))
         },
-        gain={n: _estimate(means[:, 0, k] - means[:, 1, k]) for k, n in enumerate(known)},
-        error={name: _estimate(losses[:, k]) for k, name in enumerate(_ERRORS)},
+        gain={n: Estimate.of_draws(means[:, 0, k] - means[:, 1, k]) for k, n in enumerate(known)},
+        error={name: Estimate.of_draws(losses[:, k]) for k, name in enumerate(_ERRORS)},
         error_gain={
-            name: _estimate(losses[:, 0] - losses[:, k]) for k, name in enumerate(_ERRORS) if k > 0
+            name: Estimate.of_draws(losses[:, 0] - losses[:, k])
+            for k, name in enumerate(_ERRORS)
+            if k > 0
         },
     )
 
@@ -260,10 +262,6 @@ def _errors(
         found.append([np.square(true - guess).mean() for guess in guesses])
     result: np.ndarray = np.mean(found, axis=0)
     return result
-
-
-def _estimate(samples: np.ndarray) -> Estimate:
-    return Estimate.from_samples(samples[0], samples[1:])
 
 
 def score_table(result: PreferenceScores) -> pd.DataFrame:

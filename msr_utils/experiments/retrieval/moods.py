@@ -23,6 +23,7 @@ from msr_utils.experiments.release.peers import _run_vibenet
 from msr_utils.experiments.release.training_data import CLIP_LEVEL
 from msr_utils.experiments.retrieval.held_out import HeldOutTrack, artist_of
 from msr_utils.experiments.retrieval.index import row_of, view_of
+from msr_utils.experiments.retrieval.paired import MethodScores, paired_scores
 from msr_utils.experiments.retrieval.ranking import (
     Variety,
     chance,
@@ -127,8 +128,8 @@ class MoodRetrieval:
     clips: int
     artists: int
     model: str
-    scores: dict[str, dict[str, dict[str, Estimate]]]
-    above: dict[str, dict[str, dict[str, Estimate]]]
+    scores: dict[str, MethodScores]
+    above: dict[str, MethodScores]
     precision: dict[str, Estimate]
     by_chance: dict[str, float]
     confident: dict[str, Confident]
@@ -298,7 +299,7 @@ def evaluate_moods(
         scores=scores,
         above=above,
         precision={
-            query.name: _estimate(one[0])
+            query.name: Estimate.of_draws(one[0])
             for query, one in zip(queries, samples[model], strict=True)
         },
         by_chance={q.name: float(r.mean()) for q, r in zip(queries, relevant, strict=True)},
@@ -315,32 +316,19 @@ def _scores(
     queries: Sequence[MoodQuery],
     samples: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]],
     model: str,
-) -> tuple[dict[str, dict[str, dict[str, Estimate]]], dict[str, dict[str, dict[str, Estimate]]]]:
+) -> tuple[dict[str, MethodScores], dict[str, MethodScores]]:
     """Means over the queries of each kind, and the model's differences from the others."""
-    scores: dict[str, dict[str, dict[str, Estimate]]] = {}
-    above: dict[str, dict[str, dict[str, Estimate]]] = {}
+    scores: dict[str, MethodScores] = {}
+    above: dict[str, MethodScores] = {}
     for kind in (QUADRANT, WORD):
         chosen = [n for n, query in enumerate(queries) if query.kind == kind]
         means = {
-            name: np.mean([of_queries[n] for n in chosen], axis=0)
+            name: np.mean([of_queries[n] for n in chosen], axis=0).T
             for name, of_queries in samples.items()
         }
-        scores[kind] = {
-            name: {metric: _estimate(m) for metric, m in zip(METRICS, mean, strict=True)}
-            for name, mean in means.items()
-        }
-        above[kind] = {
-            name: {
-                metric: _estimate(d) for metric, d in zip(METRICS, means[model] - mean, strict=True)
-            }
-            for name, mean in means.items()
-            if name != model
-        }
+        found = paired_scores(means, model, METRICS)
+        scores[kind], above[kind] = found.scores, found.above
     return scores, above
-
-
-def _estimate(samples: np.ndarray) -> Estimate:
-    return Estimate.from_samples(samples[0], samples[1:])
 
 
 def confident_matches(
@@ -362,7 +350,7 @@ def confident_matches(
     share = np.where(total > 0, drawn @ relevant[rows] / np.maximum(total, 1), np.nan)
     stated = [found.probability or 0.0 for found in answer.results]
     return Confident(len(rows), float(np.mean(stated)) if stated else float("nan"),
-                     _estimate(share))  # fmt: skip
+                     Estimate.of_draws(share))  # fmt: skip
 
 
 def search_variety(

@@ -28,12 +28,17 @@ from msr_utils.experiments.retrieval.arcs import (
 )
 from msr_utils.experiments.retrieval.held_out import HeldOutTrack
 from msr_utils.experiments.retrieval.index import row_of
+from msr_utils.experiments.retrieval.paired import (
+    MethodScores,
+    mean_samples,
+    paired_scores,
+    paired_table,
+)
 from msr_utils.library.library import View
 from msr_utils.library.numbers import END_SEGMENTS, SEGMENT_FRAMES
 from msr_utils.library.playlists import End, course, make_playlist
 from msr_utils.library.words import ANGLES, STRENGTH, place
-from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_units
-from msr_utils.metrics.estimate import Estimate
+from msr_utils.metrics.bootstrap import N_BOOT, SEED
 
 REQUESTS = 60
 """Playlists of each method."""
@@ -71,8 +76,8 @@ class PathScores:
     requests: int
     minutes: float
     model: str
-    scores: dict[str, dict[str, Estimate]]
-    above: dict[str, dict[str, Estimate]]
+    scores: MethodScores
+    above: MethodScores
 
 
 def requests_of(n: int, rng: np.random.Generator) -> list[tuple[End, End]]:
@@ -172,19 +177,13 @@ def evaluate_paths(
     scoring = [np.clip(other, *SCALE) for _, other in halves]
     found = {name: _follow(view, requests, minutes, scoring) for name, view in views.items()}
     found[RANDOM] = _random_scores(own, requests, minutes, scoring, rng)
-    draws = np.concatenate([np.arange(n_requests)[None], draw_units(n_requests, n_boot, seed)])
-    samples = {name: np.nanmean(values[draws], axis=1) for name, values in found.items()}
+    samples = mean_samples(found, n_boot, seed, np.nanmean)
     return PathScores(
         pieces=len(own),
         requests=n_requests,
         minutes=minutes,
         model=model,
-        scores={name: _estimates(values) for name, values in samples.items()},
-        above={
-            name: _estimates(samples[model] - values)
-            for name, values in samples.items()
-            if name != model
-        },
+        **vars(paired_scores(samples, model, METRICS)),
     )
 
 
@@ -219,25 +218,6 @@ def _random_scores(
     return np.array(scores)
 
 
-def _estimates(samples: np.ndarray) -> dict[str, Estimate]:
-    return {
-        metric: Estimate.from_samples(column[0], column[1:])
-        for metric, column in zip(METRICS, samples.T, strict=True)
-    }
-
-
 def score_table(result: PathScores) -> pd.DataFrame:
     """Readable table: every row's scores, and how far the model lies from it."""
-    nothing = Estimate(float("nan"))
-    return pd.DataFrame(
-        {
-            name: {metric: f"{result.scores[name][metric]:.2f}" for metric in METRICS}
-            | {
-                f"{result.model} − row: {metric}": format(
-                    result.above.get(name, {}).get(metric, nothing), "+.2f"
-                )
-                for metric in METRICS
-            }
-            for name in [result.model, *result.above]
-        }
-    ).T
+    return paired_table(result, dict.fromkeys(METRICS, ".2f"))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -139,24 +136,3 @@ def test_the_first_model_and_the_best_of_each_target_are_shown():
     }
     shown = runs.first_and_best(models, Comparison(rows, {}))
     assert {t: list(own) for t, own in shown.items()} == {"valence": ["a", "c"], "arousal": ["a"]}
-
-
-@pytest.mark.slow
-def test_evaluation_and_error_analysis_load_no_network_library():
-    """They read predictions: nobody should wait for TensorFlow to look at a table."""
-    script = (
-        "import pkgutil, sys, importlib\n"
-        "from msr_utils import evaluation\n"
-        "from msr_utils.experiments import error_analysis\n"
-        "for package in (evaluation, error_analysis):\n"
-        "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
-        "        print('imported', importlib.import_module(module.name).__name__)\n"
-        "print(*sorted(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    *imported, loaded = done.stdout.splitlines()
-    assert "imported msr_utils.evaluation.tables" in imported
-    assert "imported msr_utils.experiments.error_analysis.analysis" in imported
-    assert not {"keras", "tensorflow"} & set(loaded.split())

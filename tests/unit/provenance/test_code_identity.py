@@ -452,3 +452,98 @@ def test_the_type_by_which_singledispatch_chooses_counts(reach):
         def _(x: {}): return 1
         """
     assert reach(a=source.format("int")) != reach(a=source.format("str"))
+
+
+def test_definitions_far_away_are_told_apart(reach):
+    chain = "LEVEL = {}\ndef deep(): return LEVEL\ndef middle(): return deep()\ndef g(): return middle()"
+    modules = {"b": chain.format(1), "c": chain.format(2)}
+    both = "from msr_utils import b, c\ndef f(): return b.g() - c.g()"
+    swapped = {"b": modules["c"], "c": modules["b"]}
+    assert reach(a=both, **modules) != reach(a=both, **swapped)
+    # Also where the modules are named as values.
+    whole = "from msr_utils import b, c\ndef f(n): return getattr(b, n)() - getattr(c, n)()"
+    assert reach(a=whole, **modules) != reach(a=whole, **swapped)
+    # In a circle that two functions go round.
+    circle = "from msr_utils.{0} import g as h\ndef g(n): return n and {1} * h(n - 1)"
+    one = {"b": circle.format("c", 1), "c": circle.format("b", 2)}
+    two = {"b": circle.format("c", 2), "c": circle.format("b", 1)}
+    start = "from msr_utils.b import g\ndef f(): return g(3)"
+    assert reach(a=start, **one) != reach(a=start, **two)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "Thing.level = KEY",
+        "Thing.levels['x'] = KEY",
+        "setattr(Thing, 'level', KEY)",
+        "for one in (Thing,):\n    one.level = KEY",
+        "from msr_utils import b\nb.Thing.level = KEY",
+        "def other(self): return KEY\nThing.level = other",
+        "LEVELS += [KEY]",
+        "LEVELS.append(KEY)",
+        "import os\nif os.environ:\n    Thing.level = KEY",
+    ],
+)
+def test_a_module_that_changes_what_another_defines_counts_where_it_is_imported(reach, change):
+    modules = {
+        "b": "class Thing:\n    level = 1\n    levels = {}\nLEVELS = []\n",
+        "c": f"from msr_utils.b import LEVELS, Thing\n{change}\ndef other(): return 1\n",
+        "d": "from msr_utils.c import other\ndef h(): return other()\n",
+        "a": "from msr_utils.b import LEVELS, Thing\nfrom msr_utils import d\n"
+        "def f(): return Thing, LEVELS\ndef g(): return d.h()\n",
+    }
+    one, two = (modules | {"c": modules["c"].replace("KEY", key)} for key in "67")
+    assert reach(**one) != reach(**two)
+    # Where nothing imports it, it is not run.
+    apart = {"a": modules["a"].replace("from msr_utils import d\n", "from msr_utils import b as d\n")
+             .replace("d.h()", "d")}  # fmt: skip
+    assert reach(**one | apart) == reach(**two | apart)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(): return [LEVEL for LEVEL in LEVEL]",
+        "def f(): return {LEVEL: 1 for LEVEL in LEVEL}",
+        "class f:\n    found = [LEVEL for LEVEL in LEVEL]",
+        "class f:\n    found = [g(one) for one in [1]]\n    def g(self): return LEVEL",
+    ],
+)
+def test_a_comprehension_takes_its_first_iterable_from_around(reach, source):
+    source = f"LEVEL = [KEY]\ndef g(x): return x, LEVEL\n{source}"
+    assert reach(a=source.replace("KEY", "6")) != reach(a=source.replace("KEY", "7"))
+
+
+def test_a_comprehension_in_a_class_goes_over_what_the_class_binds(reach):
+    source = "class f:\n    sizes = [1, 2]\n    doubled = [2 * size for size in sizes]"
+    assert reach(a=source)[1] == {"f"}
+
+
+def test_what_is_bound_in_several_ways_counts_with_all_of_them(reach):
+    modules = {"b": "LEVELS = [1]", "c": "LEVELS = [2]"}
+    chosen = """
+        try:
+            from msr_utils.b import LEVELS
+        except ImportError:
+            {}
+        def f(): return LEVELS
+        """
+    for first, second in (
+        ("from msr_utils.c import LEVELS", "LEVELS = [2]"),
+        ("LEVELS = [2]", "LEVELS = [3]"),
+        ("LEVELS = None", "from msr_utils import c as LEVELS"),
+    ):
+        assert reach(a=chosen.format(first), **modules)[1] >= {"f", "LEVELS"}
+        assert reach(a=chosen.format(first), **modules) != reach(a=chosen.format(second), **modules)
+    added = {"a": "from msr_utils.b import LEVELS\nLEVELS += [3]\ndef f(): return LEVELS"}
+    assert reach(**added, **modules) != reach(**added, **modules | {"b": "LEVELS = [7]"})
+
+
+def test_a_module_that_is_imported_by_its_dotted_name_is_run(reach):
+    modules = {
+        "a": "import msr_utils.deep.b\ndef f(): return 1",
+        "deep/b": "import os\nos.environ['LEVEL'] = '6'",
+    }
+    first = reach(**modules)
+    assert first != reach(**modules | {"deep/b": modules["deep/b"].replace("6", "7")})

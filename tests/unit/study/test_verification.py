@@ -11,25 +11,28 @@ import yaml
 from click.testing import CliRunner
 from needs import skip
 
-from msr_utils.book.edition import BookError, chapters
+from msr_utils.book.edition import BookError, chapters, refuse_lost
 from msr_utils.cli import main
 from msr_utils.io import read_json, write_json, write_text
 from msr_utils.paths import PROJECT_ROOT, REPORTS
 from msr_utils.provenance import manifest
 from msr_utils.provenance.manifest import Check
+from msr_utils.study import edition_index
 from msr_utils.study.inputs import (
+    ABSENT,
     NO_MANIFEST,
     REDRAW,
     STALE,
     UP_TO_DATE,
     Inputs,
+    RunInputs,
     State,
     changed,
     state_of,
 )
 from msr_utils.study.migrate_manifests import recorded_files, same_files
 from msr_utils.study.plan import StudyError
-from msr_utils.study.verification import failed, standings, verify
+from msr_utils.study.verification import UNLISTED, failed, standings, verify
 
 PUBLISHED = REPORTS / "published"
 RUNS = sorted(file.parent for file in PUBLISHED.glob("*/*/manifest.json"))
@@ -173,6 +176,37 @@ def test_runs_whose_identity_was_carried_over_are_counted_apart(edition):
         "identity carried over: Checked: numbers. Not checked: the code.",
         "2 runs: 1 up to date; 1 up to date, identity carried over",
     ]
+    done = CliRunner().invoke(main, ["verify", "--strict", str(edition)])
+    assert done.exit_code == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_is_gone_is_a_failure(edition):
+    edition_index.add(edition, ["vgmidi/lstm-valence", "vgmidi/linear-valence"])
+    assert not failed(verify(edition))
+    shutil.rmtree(edition / "vgmidi" / "lstm-valence")
+    for where in (edition.parent, edition, edition / "vgmidi"):
+        found = verify(where)
+        assert failed(found)
+        assert [(v.folder.name, v.state.name) for v in found if v.is_bad] == [
+            ("lstm-valence", ABSENT)
+        ]
+    done = CliRunner().invoke(main, ["verify", str(edition)])
+    assert done.exit_code == 1
+    assert "not run             published/vgmidi/lstm-valence: runs.json" in done.output
+    with pytest.raises(BookError, match=r"vgmidi/lstm-valence: runs.json of the edition lists it"):
+        refuse_lost(edition)
+    # One that the index does not list is told of.
+    shutil.rmtree(edition / "vgmidi" / "linear-valence" / "figures", ignore_errors=True)
+    write_json(edition / "runs.json", {"runs": ["vgmidi/other"]})
+    (one,) = [v for v in verify(edition) if v.folder.name == "linear-valence"]
+    assert ("unlisted", f"{one.name}: {UNLISTED}") in list(one.lines())
+    assert not one.is_current
+
+
+def test_the_index_of_the_published_edition_is_whole():
+    names = {"/".join(run.parts[-2:]) for run in RUNS}
+    assert set(edition_index.listed(PUBLISHED)) == names
 
 
 @pytest.mark.slow
@@ -311,4 +345,6 @@ def test_what_is_measured_anew_is_no_result(tmp_path):
 
 
 def test_a_run_that_has_not_finished_is_no_result(tmp_path):
-    assert state_of(manifest.read(tmp_path), {}, "").name == "not run"
+    assert (
+        state_of(manifest.read(tmp_path), RunInputs("", "", "", {}, {}, {}), "").name == "not run"
+    )
