@@ -77,7 +77,9 @@ class Proxy:
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         host = {"Host": HOST if self.tls else "localhost"}
-        with suppress(ConnectionError):  # An answer may come before the body was read.
+        with suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # An answer may come before the body was read.
             connection.request(method, self.prefix + path, body or None, host | (headers or {}))
         return connection.getresponse()
 
