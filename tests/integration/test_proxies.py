@@ -77,9 +77,8 @@ class Proxy:
         else:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         host = {"Host": HOST if self.tls else "localhost"}
-        with suppress(
-            BrokenPipeError, ConnectionResetError
-        ):  # An answer may come before the body was read.
+        # An answer may come before the body was read.
+        with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             connection.request(method, self.prefix + path, body or None, host | (headers or {}))
         return connection.getresponse()
 
@@ -200,14 +199,14 @@ def test_a_file_is_predicted_as_without_it(proxy, service):
 
 def test_frames_arrive_while_the_file_is_decoded(proxy):
     """Not all at the end: the first frames are there before the last."""
-    body, kind = upload(600)
+    body, kind = upload(240)
     answer = proxy.ask("POST", "/v1/predict", body, kind | {"Accept": "application/x-ndjson"})
     assert answer.status == 200
     times = []
     while answer.readline():
         times.append(time.perf_counter())
-    assert len(times) > 1_200
-    assert times[600] - times[0] > 0.1 * (times[-1] - times[0])
+    assert len(times) > 480
+    assert times[240] - times[0] > 0.1 * (times[-1] - times[0])
 
 
 def test_the_page_and_its_files_are_there(proxy):
