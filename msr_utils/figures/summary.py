@@ -14,6 +14,7 @@ from IPython.display import Markdown
 
 from msr_utils.constants import TARGETS
 from msr_utils.experiments.pretrained_blocks import HAND_MADE, SEPARATOR
+from msr_utils.experiments.song_models import REFERENCE
 from msr_utils.io import read_json
 from msr_utils.metrics.estimate import Estimate
 
@@ -271,6 +272,27 @@ def _pretrained(metrics: Metrics) -> list[str]:
     return sentences
 
 
+def _song_features(metrics: Metrics) -> list[str]:
+    sentences = []
+    for label, rows in metrics["scores"].items():
+        for target in TARGETS:
+            best = max(rows, key=lambda name: rows[name]["r2"][target]["value"])
+            text = (
+                f"For {target}, {label}, {best} has the highest R2: "
+                f"{_estimate(rows[best]['r2'][target])}"
+            )
+            if best != REFERENCE:
+                difference = metrics["above"][label][best]["r2"][target]
+                verdict = "" if _excludes_zero(difference) else ", which is no clear gain"
+                text += f"; {REFERENCE} is exceeded by {_estimate(difference, '+.3f')}{verdict}"
+            sentences.append(f"{text}.")
+    sentences.append(
+        "The highest of many rows is a little too high by chance. A rating of a whole song says "
+        "nothing about how a curve moves."
+    )
+    return sentences
+
+
 def _raters(metrics: Metrics) -> list[str]:
     sentences = []
     for target, effect in metrics["effects"].items():
@@ -376,6 +398,7 @@ SENTENCES: dict[str, Callable[[Metrics], list[str]]] = {
     "05_robustness": _robustness,
     "05_clips": _clip_models,
     "05_pretrained": _pretrained,
+    "05_song_features": _song_features,
     "05_raters": _raters,
     "05_text": _text,
     "05_transfer": _transfer,
