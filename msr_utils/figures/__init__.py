@@ -31,6 +31,7 @@ from msr_utils.figures.experiments import (
     clip_scores,
     cost_growth,
     fusion_scores,
+    song_scores,
 )
 from msr_utils.figures.features import (
     audio_overview,
@@ -103,6 +104,7 @@ __all__ = [
     "retrieval_text",
     "robustness",
     "score_intervals",
+    "song_scores",
     "search_importances",
     "search_slices",
     "static_against_dynamic",
