@@ -57,7 +57,10 @@ def sound(valence, arousal, composer: int, n_frames: int = 24) -> np.ndarray:
     truth = np.empty((n_frames, 2))
     truth[:, 0], truth[:, 1] = valence, arousal
     habits = composition.draw_composer(SyntheticConfig(), composer)
-    return synthesis.synthesise(truth, habits, KEY, np.random.default_rng(composer))
+    rng = np.random.default_rng(composer)
+    return synthesis.synthesise(
+        *composition.compose(truth, habits, KEY, rng), habits, n_frames, rng
+    )
 
 
 def spectrum(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
