@@ -14,7 +14,7 @@ from transformers import BertConfig
 from msr_utils.affect import QUADRANTS
 from msr_utils.models.backend import keras
 from msr_utils.models.transformer import bert_encoder, gelu_tanh
-from msr_utils.symbolic.words import ATTRIBUTES, PADDING, SIZES
+from msr_utils.symbolic.words import ATTRIBUTES, N_SPECIAL, PADDING, SIZES
 
 KINDS = ("bert", "gpt")
 """BERT reads a clip in both directions; GPT only what came before each note."""
@@ -37,7 +37,7 @@ class NoteTransformerConfig:
 
     kind: str = "bert"
     layers: int = 2
-    hidden: int = 96
+    hidden: int = 64
     heads: int = 4
     dropout: float = 0.1
     length: int = 128
@@ -88,10 +88,16 @@ def transformer_backbone(config: NoteTransformerConfig) -> keras.Model:
     """
     words = keras.Input((config.length, len(ATTRIBUTES)), dtype="int32", name="words")
     real = keras.ops.not_equal(words[..., 0], PADDING)
+    columns = {name: (words[..., k], SIZES[k]) for k, name in enumerate(ATTRIBUTES)}
+    # Octaves of a pitch share a part of their embedding: key and mode depend on it.
+    pitch_class = keras.ops.where(
+        words[..., 0] < N_SPECIAL, words[..., 0], words[..., 0] % 12 + N_SPECIAL
+    )
+    columns["pitch_class"] = (pitch_class, N_SPECIAL + 12)
     tokens = keras.layers.Add(name="note")(
         [
-            keras.layers.Embedding(size, config.hidden, name=f"{name}_embedding")(words[..., k])
-            for k, (name, size) in enumerate(zip(ATTRIBUTES, SIZES, strict=True))
+            keras.layers.Embedding(size, config.hidden, name=f"{name}_embedding")(codes)
+            for name, (codes, size) in columns.items()
         ]
     )
     layers = _bert if config.kind == "bert" else _gpt

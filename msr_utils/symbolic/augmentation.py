@@ -10,8 +10,8 @@ import numpy as np
 
 from msr_utils.corpora.midi import Notes
 
-MAX_SEMITONES = 3
-"""Largest transposition. An octave would change the register, which listeners do hear."""
+MAX_SEMITONES = 5
+"""Largest transposition, a fourth. An octave would change the register, which listeners do hear."""
 
 MAX_TEMPO_CHANGE = 0.07
 """Largest change of tempo. It is near the smallest difference that listeners notice."""

@@ -112,13 +112,14 @@ class TrainedClassifier:
 
     Parameters
     ----------
-    probabilities : np.ndarray [shape=(clips, 4)]
-        Of the quadrants, of all clips.
+    validation, test : np.ndarray [shape=(n, 4)]
+        Probabilities of the quadrants of the clips of both parts.
     history : list of dict
         One per epoch: ``round, loss, validation_loss``.
     """
 
-    probabilities: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
     history: list[dict[str, float]]
 
 
@@ -260,14 +261,17 @@ def train_classifier(
         label = f"{type(network).__name__} {getattr(network, 'kind', '')} {settings.seed}"
         _rounds(model, batches, settings.epochs, steps, folder, validation_loss, label, progress)
         model.load_weights(folder / "best.weights.h5")
-        everything = np.arange(len(clips))
-        found = predict(model, clips, everything, network.length, settings.batch_size)
+        found = {
+            name: predict(model, clips, part, network.length, settings.batch_size)
+            for name, part in (("validation", parts.validation), ("test", parts.test))
+        }
         with atomic_path(result) as temporary:
-            np.savez(temporary, probabilities=found)
+            np.savez(temporary, **found)
         for name in ("state.weights.h5", "best.weights.h5"):
             (folder / name).unlink(missing_ok=True)
     with np.load(result) as stored:
-        return TrainedClassifier(stored["probabilities"], read_json(folder / "history.json"))
+        history = read_json(folder / "history.json")
+        return TrainedClassifier(stored["validation"], stored["test"], history)
 
 
 def _build_classifier(

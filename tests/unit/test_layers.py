@@ -22,6 +22,7 @@ STREAM = [
     "features",
     "inference",
     "library",
+    "symbolic",
     "dataset",
     "models",
     "training",
