@@ -275,9 +275,8 @@ def _symbolic(metrics: Metrics) -> list[str]:
     scores = metrics["scores"]
     ours = {n: row for n, row in scores.items() if n != "most frequent quadrant"}
     best = max(ours, key=lambda name: ours[name]["quadrant"]["value"])
-    sentences = [
-        f"On the test part, {best} finds the quadrant most often: {_estimate(ours[best]['quadrant'])}."
-    ]
+    accuracy = _estimate(ours[best]["quadrant"])
+    sentences = [f"On the test part, {best} finds the quadrant most often: {accuracy}."]
     ensemble = ours["ensemble chosen on validation"]
     sentences.append(
         "The ensemble that validation chose reaches "
@@ -287,9 +286,8 @@ def _symbolic(metrics: Metrics) -> list[str]:
     for name, gain in metrics["pretraining_gain"].items():
         found = gain["quadrant"]
         verdict = "" if _excludes_zero(found) else ", which is no clear gain"
-        sentences.append(
-            f"Pretraining changes the accuracy of the {name} by {_estimate(found, '+.2f')}{verdict}."
-        )
+        change = _estimate(found, "+.2f")
+        sentences.append(f"Pretraining changes the accuracy of the {name} by {change}{verdict}.")
     return sentences
 
 

@@ -43,7 +43,7 @@ def tokenizer(name: str) -> Any:
         use_tempos=False,
         use_time_signatures=False,
         use_programs=False,
-        pitch_range=(0, 128),
+        pitch_range=(0, 127),
     )
     return {"midi-like": miditok.MIDILike, "remi": miditok.REMI}[name](config)
 

@@ -6,7 +6,7 @@ The test part is scored once.
 """
 
 from msr_utils.experiments.symbolic.clips import NoteClips, clip_table, clips_of
-from msr_utils.experiments.symbolic.run import (
+from msr_utils.experiments.symbolic.rows import (
     Settings,
     SymbolicResults,
     pretraining_notes,
