@@ -73,6 +73,13 @@ class Notes:
             pedals.clip(start_s, end_s) - start_s,
         )
 
+    def part(self, first: int, count: int) -> Self:
+        """So many notes from the one numbered `first` on, without pedals; times stay."""
+        chosen = slice(first, first + count)
+        return type(self)(
+            self.start_s[chosen], self.length_s[chosen], self.pitch[chosen], self.velocity[chosen]
+        )
+
     def altered(self, semitones: int = 0, tempo: float = 1.0) -> Self:
         """Transposed, and played `tempo` times as fast.
 

@@ -40,7 +40,7 @@ class NoteTransformerConfig:
     hidden: int = 64
     heads: int = 4
     dropout: float = 0.1
-    length: int = 128
+    length: int = 64
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -75,7 +75,7 @@ class NoteLSTMConfig:
     attention: bool = False
     embedding: int = 64
     dropout: float = 0.3
-    length: int = 512
+    length: int = 256
 
 
 def transformer_backbone(config: NoteTransformerConfig) -> keras.Model:

@@ -162,7 +162,8 @@ def pretrain(
             rng = np.random.default_rng([settings.seed, number])
             for _ in range(round_steps):
                 chosen = rng.choice(len(pieces), settings.batch_size, p=sizes / sizes.sum())
-                altered = [words(altered_copy(pieces[i], rng)) for i in chosen]
+                parts = [_random_part(pieces[i], network.length + 1, rng) for i in chosen]
+                altered = [words(altered_copy(part, rng)) for part in parts]
                 yield _pretraining_batch(altered, network, rng)
 
         rounds = max(settings.steps // round_steps, 1)
@@ -170,8 +171,13 @@ def pretrain(
         _rounds(model, batches, rounds, round_steps, folder, None, label, progress)
         with _weights_path(weights) as temporary:
             backbone.save_weights(temporary)
-        (folder / "state.weights.h5").unlink(missing_ok=True)
+        (folder / "state.npz").unlink(missing_ok=True)
     return weights, read_json(folder / "history.json")
+
+
+def _random_part(piece: Notes, count: int, rng: np.random.Generator) -> Notes:
+    """So many consecutive notes from a random place, or all of a shorter piece."""
+    return piece.part(int(rng.integers(max(len(piece) - count, 0) + 1)), count)
 
 
 def _pretraining_batch(
@@ -260,14 +266,14 @@ def train_classifier(
 
         label = f"{type(network).__name__} {getattr(network, 'kind', '')} {settings.seed}"
         _rounds(model, batches, settings.epochs, steps, folder, validation_loss, label, progress)
-        model.load_weights(folder / "best.weights.h5")
+        _load(model, folder / "best.npz")
         found = {
             name: predict(model, clips, part, network.length, settings.batch_size)
             for name, part in (("validation", parts.validation), ("test", parts.test))
         }
         with atomic_path(result) as temporary:
             np.savez(temporary, **found)
-        for name in ("state.weights.h5", "best.weights.h5"):
+        for name in ("state.npz", "best.npz"):
             (folder / name).unlink(missing_ok=True)
     with np.load(result) as stored:
         history = read_json(folder / "history.json")
@@ -360,10 +366,10 @@ def _rounds(
 ) -> None:
     """Train for some rounds of `steps` batches; after a kill, continue with the next round."""
     model.optimizer.build(model.trainable_variables)
-    state, best = folder / "state.weights.h5", folder / "best.weights.h5"
+    state, best = folder / "state.npz", folder / "best.npz"
     history: list[dict[str, float]] = []
     if state.is_file():
-        model.load_weights(state)
+        _load(model, state)
         # A kill may have left the history a round ahead of the weights.
         history = read_json(folder / "history.json")[: int(model.optimizer.iterations) // steps]
     bar = tqdm(total=rounds, initial=len(history), desc=description, disable=not progress)
@@ -389,10 +395,26 @@ def _rounds(
     bar.close()
 
 
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """Everything that training changes: weights, random states of dropout, moments of Adam.
+
+    `keras.Model.save_weights` leaves out the random states.
+    """
+    layers = {v.path: v for layer in model._flatten_layers() for v in layer.variables}
+    return [*layers.values(), *model.optimizer.variables]
+
+
 def _save(model: keras.Model, path: Path) -> None:
-    """Write weights, state of the optimiser and random states, atomically."""
-    with _weights_path(path) as temporary:
-        model.save_weights(temporary, overwrite=True)
+    """Write the state of a training, atomically."""
+    with atomic_path(path) as temporary:
+        np.savez(temporary, *(np.array(variable) for variable in _variables(model)))
+
+
+def _load(model: keras.Model, path: Path) -> None:
+    """Read what `_save` wrote."""
+    with np.load(path) as stored:
+        for k, variable in enumerate(_variables(model)):
+            variable.assign(stored[f"arr_{k}"])
 
 
 @contextmanager

@@ -100,7 +100,7 @@ class Settings:
     """
 
     seeds: int = 5
-    epochs: int = 5
+    epochs: int = 4
     lstm_epochs: int = 10
     pretrain_steps: int = 600
     folds: int = 10

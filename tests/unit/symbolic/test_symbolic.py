@@ -66,9 +66,9 @@ def test_tempo_changes_density_and_pulse():
         2 * slow["density: notes per second"], rel=0.1
     )
     assert fast["pulse: log beats per minute"] > slow["pulse: log beats per minute"]
-    assert pytest.approx(
-        2 ** statistics(piece())["pulse: log beats per minute"], rel=0.1
-    ) == 60 / 0.5
+    assert (
+        pytest.approx(2 ** statistics(piece())["pulse: log beats per minute"], rel=0.1) == 60 / 0.5
+    )
 
 
 def test_words_of_notes():
