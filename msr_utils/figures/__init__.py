@@ -59,6 +59,10 @@ from msr_utils.figures.summary import (
     learned,
     learned_text,
 )
+from msr_utils.figures.symbolic import (
+    pretraining_loss,
+    symbolic_scores,
+)
 from msr_utils.figures.training import (
     learning_curves,
     penalties,
@@ -98,6 +102,7 @@ __all__ = [
     "penalties",
     "predicted_curves",
     "preference_curve",
+    "pretraining_loss",
     "quadrant_plane",
     "rated_curves",
     "rater_shares",
@@ -109,6 +114,7 @@ __all__ = [
     "search_slices",
     "static_against_dynamic",
     "stratum_scores",
+    "symbolic_scores",
     "track_title",
     "training_history",
     "word_precision",

@@ -299,6 +299,26 @@ def _song_features(metrics: Metrics) -> list[str]:
     return sentences
 
 
+def _symbolic(metrics: Metrics) -> list[str]:
+    scores = metrics["scores"]
+    ours = {n: row for n, row in scores.items() if n != "most frequent quadrant"}
+    best = max(ours, key=lambda name: ours[name]["quadrant"]["value"])
+    accuracy = _estimate(ours[best]["quadrant"])
+    sentences = [f"On the test part, {best} finds the quadrant most often: {accuracy}."]
+    ensemble = ours["ensemble chosen on validation"]
+    sentences.append(
+        "The ensemble that validation chose reaches "
+        + _and([f"{_estimate(ensemble[t])} for {t}" for t in ("quadrant", "arousal", "valence")])
+        + "."
+    )
+    for name, gain in metrics["pretraining_gain"].items():
+        found = gain["quadrant"]
+        verdict = "" if _excludes_zero(found) else ", which is no clear gain"
+        change = _estimate(found, "+.2f")
+        sentences.append(f"Pretraining changes the accuracy of the {name} by {change}{verdict}.")
+    return sentences
+
+
 def _raters(metrics: Metrics) -> list[str]:
     sentences = []
     for target, effect in metrics["effects"].items():
@@ -409,6 +429,7 @@ SENTENCES: dict[str, Callable[[Metrics], list[str]]] = {
     "05_text": _text,
     "05_transfer": _transfer,
     "06_export": _export,
+    "06_symbolic": _symbolic,
     "07_release": _release,
     "08_service": _service,
 }

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from msr_utils.corpora import CORPORA
-from msr_utils.corpora.base import LABELS
+from msr_utils.corpora.base import LABELS, NOTES
 from msr_utils.paths import NOTEBOOKS, PROJECT_ROOT, SCRATCH
 
 RUN_KEYS = (
@@ -37,8 +37,8 @@ OUTPUT_KINDS = ("bundles", "database")
 """What a parameter may name that a run writes: a folder of bundles, whose names are in its results
 under ``bundle`` or ``bundles``; a database, which is kept by no manifest."""
 
-KINDS = (*LABELS, "static", "profiles")
-"""Kinds of labels that a run may be for; see `Corpus.kinds`."""
+KINDS = (*LABELS, "static", "profiles", NOTES)
+"""Kinds of labels and data that a run may be for; see `Corpus.kinds`."""
 
 TYPES: dict[str, type | tuple[type, ...]] = {
     "int": int,
