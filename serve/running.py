@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from msr_utils.inference.card import ModelCard
+from msr_utils.inference.content import Content
 from msr_utils.inference.prediction import Prediction
 from serve.tasks import FRAMES, Answer
 
@@ -40,7 +41,14 @@ class RunningPrediction:
         assert self._end is not None, "the iteration has ended"
         fields = self._end.fields
         values = np.concatenate(self._parts)
-        return Prediction.of_values(values, self._card, tuple(fields["warnings"]), fields["silent"])
+        content = fields["content"]
+        return Prediction.of_values(
+            values,
+            self._card,
+            tuple(fields["warnings"]),
+            fields["silent"],
+            None if content is None else Content(**content),
+        )
 
     def close(self) -> None:
         """End the work, if it still goes on."""

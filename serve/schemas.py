@@ -12,6 +12,7 @@ from marshmallow import INCLUDE, post_load
 
 from msr_utils.affect import AXIS_ENDS
 from msr_utils.constants import FRAME_SECONDS, TARGETS
+from msr_utils.inference.content import CONTENT
 from serve.states import MAX_CHANNELS, RATES_HZ, SAMPLE_FORMATS
 
 MAX_SMOOTHING_S = 60
@@ -221,8 +222,18 @@ class Prediction(Schema):
         Quadrant,
         **described("Missing if only one curve is returned, or if there is nothing to hear."),
     )
+    content = Dict(
+        String(validate=OneOf(CONTENT)),
+        Float(),
+        **described(
+            "Share of music, singing, speech, noise and silence in the seconds that YAMNet looked "
+            "at. Missing if its weights are not installed."
+        ),
+    )
     warnings = List(
-        String(), required=True, **described("Defects of the audio file that was decoded.")
+        String(),
+        required=True,
+        **described("Defects of the audio file, and whether it does not sound like music."),
     )
     elapsed_ms = Float(required=True, **described("Milliseconds spent on decoding and predicting."))
     card = String(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import BinaryIO
 
 from msr_utils.audio.source import AudioError, AudioTooLong
@@ -55,7 +56,14 @@ def _predict(task: PredictTask, file: BinaryIO, model: Model) -> Iterator[Answer
     for values in running:
         yield frames_answer(FRAMES, values)
     prediction = running.prediction()
-    yield Answer(DONE, {"warnings": prediction.warnings, "silent": prediction.silent})
+    yield Answer(
+        DONE,
+        {
+            "warnings": prediction.warnings,
+            "silent": prediction.silent,
+            "content": None if prediction.content is None else asdict(prediction.content),
+        },
+    )
 
 
 def _live(task: LiveTask, models: Mapping[str, Model]) -> Answer:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from msr_utils.features import jamendo_graph, musicnn_graph
+from msr_utils.features import jamendo_graph, musicnn_graph, yamnet_graph
 from msr_utils.features.jamendo_graph import (
     JAMENDO_FILE_SHA256,
     JAMENDO_NAME,
@@ -32,6 +32,13 @@ from msr_utils.features.musicnn_graph import (
     MUSICNN_WHEEL_SHA256,
 )
 from msr_utils.features.torch_file import TorchFileError, read_tensors
+from msr_utils.features.yamnet_graph import (
+    YAMNET_FILE_SHA256,
+    YAMNET_NAME,
+    YAMNET_SHA256,
+    YAMNET_TERMS,
+    YAMNET_URL,
+)
 from msr_utils.io import atomic_path, sha256_file
 from msr_utils.paths import CACHE_DIR, WEIGHTS
 
@@ -54,14 +61,14 @@ class PretrainedWeightsError(RuntimeError):
 
 @dataclass(frozen=True)
 class PretrainedNetwork:
-    """A pretrained network that a feature block runs.
+    """A pretrained network.
 
     Parameters
     ----------
     name : str
         Its file is called so.
     block : str
-        Name of the feature block.
+        Name of the feature block that runs it. YAMNet is run by `inference.content` instead.
     sha256 : str
         SHA-256 of the ONNX graph.
     terms : str
@@ -181,30 +188,37 @@ def _build_musicnn(wheel: Path | None, folder: Path) -> bytes:
 
 def _build_jamendo(file: Path | None, folder: Path) -> bytes:
     """The graph of Jamendo's FCN from the file of its authors."""
-    file = file or _retrieve(JAMENDO_URL, JAMENDO_FILE_SHA256, folder)
-    if not file.is_file() or sha256_file(file) != JAMENDO_FILE_SHA256:
-        raise PretrainedWeightsError(
-            f"jamendo_fcn: {file.name} is not the file at {JAMENDO_URL} whose SHA-256 begins with "
-            f"{JAMENDO_FILE_SHA256[:12]}"
-        )
+    file = _published("jamendo_fcn", JAMENDO_URL, JAMENDO_FILE_SHA256, file, folder)
     try:
         return jamendo_graph.build_graph(read_tensors(file))
     except TorchFileError as error:
         raise PretrainedWeightsError(f"jamendo_fcn: {error}") from error
 
 
-def _retrieve(url: str, sha256: str, folder: Path) -> Path:
-    """Download a file."""
+def _build_yamnet(file: Path | None, folder: Path) -> bytes:
+    """The graph of YAMNet from the file of its authors."""
+    file = _published("yamnet", YAMNET_URL, YAMNET_FILE_SHA256, file, folder)
+    return yamnet_graph.build_graph(file)
+
+
+def _published(name: str, url: str, sha256: str, file: Path | None, folder: Path) -> Path:
+    """The file that a network's authors published: the one at hand, or downloaded."""
     import pooch
     import requests
 
-    try:
-        return Path(pooch.retrieve(url, f"sha256:{sha256}", path=folder, progressbar=False))
-    except (requests.RequestException, ValueError, OSError) as error:
+    if file is None:
+        try:
+            return Path(pooch.retrieve(url, f"sha256:{sha256}", path=folder, progressbar=False))
+        except (requests.RequestException, ValueError, OSError) as error:
+            raise PretrainedWeightsError(
+                f"{name}: {url} cannot be downloaded ({type(error).__name__}); try again, or get "
+                f"the file elsewhere and run 'msr weights fetch {name} --file FILE'"
+            ) from error
+    if not file.is_file() or sha256_file(file) != sha256:
         raise PretrainedWeightsError(
-            f"jamendo_fcn: {url} cannot be downloaded ({type(error).__name__}); try again, or get "
-            "the file elsewhere and run 'msr weights fetch jamendo_fcn --file FILE'"
-        ) from error
+            f"{name}: {file.name} is not the file at {url} whose SHA-256 begins with {sha256[:12]}"
+        )
+    return file
 
 
 def _download(folder: Path) -> Path:
@@ -257,5 +271,6 @@ MUSICNN = PretrainedNetwork(MUSICNN_NAME, "musicnn", MUSICNN_SHA256, MUSICNN_TER
 JAMENDO = PretrainedNetwork(
     JAMENDO_NAME, "jamendo_fcn", JAMENDO_SHA256, JAMENDO_TERMS, _build_jamendo
 )
-NETWORKS = {network.block: network for network in (MUSICNN, JAMENDO)}
-"""Pretrained networks by the name of their block."""
+YAMNET = PretrainedNetwork(YAMNET_NAME, "yamnet", YAMNET_SHA256, YAMNET_TERMS, _build_yamnet)
+NETWORKS = {network.block: network for network in (MUSICNN, JAMENDO, YAMNET)}
+"""Pretrained networks by the name under which they are fetched."""

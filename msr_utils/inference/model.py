@@ -13,6 +13,7 @@ from msr_utils.audio.source import AudioError, AudioSource, Limits
 from msr_utils.constants import SCALE, TARGETS
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.features.weights import PretrainedWeightsError
+from msr_utils.inference import content
 from msr_utils.inference.bundle_files import load_network, read_card, read_features
 from msr_utils.inference.card import PREFERRED, VERSION_DIGITS, available
 from msr_utils.inference.errors import BundleError, PretrainedWeightsMissing
@@ -83,6 +84,7 @@ class Model:
         self.features = read_features(folder, self.card)
         try:
             FeatureExtractor(self.features)
+            content.detector(self.features.sample_rate)  # Loads YAMNet, if it is installed.
         except PretrainedWeightsError as error:
             raise PretrainedWeightsMissing(f"bundle {self.name}: {error}") from error
         self._session = load_network(folder, self.name, threads)
@@ -218,6 +220,7 @@ class FilePrediction:
         self._on_samples, self._on_features = on_samples, on_features
         limits = Limits(max_seconds, max_work_seconds, max_values)
         self._audio = AudioFile(source, model.features.sample_rate, limits)
+        self._content = content.detector(model.features.sample_rate)
         self._parts: list[np.ndarray] = []
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -239,6 +242,8 @@ class FilePrediction:
         for block in self._audio:
             if self._on_samples is not None:
                 self._on_samples(block)
+            if self._content is not None:
+                self._content.push(block)
             yield from self._add(stream.push(block))
         yield from self._add(stream.finish())
         if not self._parts:
@@ -256,7 +261,10 @@ class FilePrediction:
         """All values of the iteration as one prediction."""
         values = np.concatenate(self._parts)
         warnings, silent = self._audio.warnings, self._audio.facts.silent
-        return Prediction.of_values(values, self._model.card, warnings, silent)
+        found = None if self._content is None else self._content.content()
+        if found is not None and found.warning and not silent:
+            warnings += (f"{self._audio.name}: {found.warning}",)
+        return Prediction.of_values(values, self._model.card, warnings, silent, found)
 
 
 class Stream:

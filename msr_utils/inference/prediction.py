@@ -11,6 +11,7 @@ import numpy as np
 from msr_utils.affect import quadrant
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
 from msr_utils.inference.card import ModelCard
+from msr_utils.inference.content import Content
 
 DECIMALS = 6
 """Decimals of values in CSV files and in the service's answers. Values of a live stream equal
@@ -33,6 +34,7 @@ class SummaryJson(TypedDict):
     frame_seconds: float
     mean: dict[str, float]
     quadrant: NotRequired[QuadrantJson]
+    content: NotRequired[dict[str, float]]
     warnings: list[str]
 
 
@@ -49,7 +51,8 @@ class Prediction:
     valence, arousal : np.ndarray [shape=(T,), dtype=float32]
         In [-1, 1].
     warnings : tuple of str
-        Defects of audio that could be decoded, such as a missing end.
+        Defects of audio that could be decoded, such as a missing end, and a warning if it does
+        not sound like music.
     margins : mapping of str to float
         Half-width of each target's interval, from the bundle's card; empty if it gives none.
     version : str
@@ -57,6 +60,8 @@ class Prediction:
     silent : bool
         True if there was nothing to hear. The values then tell nothing about music, and JSON has
         no quadrant.
+    content : Content, optional
+        Whether it is music, singing, speech, noise or silence. None without the weights of YAMNet.
     """
 
     model: str
@@ -67,6 +72,7 @@ class Prediction:
     margins: Mapping[str, float] = field(default_factory=dict)
     version: str = ""
     silent: bool = False
+    content: Content | None = None
 
     @classmethod
     def of_values(
@@ -75,6 +81,7 @@ class Prediction:
         card: ModelCard,
         warnings: tuple[str, ...] = (),
         silent: bool = False,
+        content: Content | None = None,
     ) -> Prediction:
         """Make a prediction of the values of a model.
 
@@ -85,11 +92,12 @@ class Prediction:
         card : ModelCard
         warnings : tuple of str
         silent : bool
+        content : Content, optional
         """
         times_s = np.arange(1, len(values) + 1) * FRAME_SECONDS
         return cls(
             card.name, times_s, values[:, 0], values[:, 1], warnings, card.margins, card.version,
-            silent,
+            silent, content,
         )  # fmt: skip
 
     @property
@@ -172,6 +180,8 @@ class Prediction:
         if set(targets) == set(TARGETS) and not self.silent:
             name, words = self.quadrant
             document["quadrant"] = QuadrantJson(name=name, words=words)
+        if self.content is not None:
+            document["content"] = self.content.to_json()
         return document
 
     def curves_json(self, targets: Sequence[str] = TARGETS) -> dict[str, list[float]]:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import requests
 from chromium import Browser
+from environment import without_settings
 from needs import needs_browser
 from toy_library import drawn_library
 
@@ -37,7 +37,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tones")
     means = np.random.default_rng(2).uniform(-0.7, 0.7, (N_TRACKS, 2))
     drawn_library(folder, means, seconds=20.0).close()
-    settings = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    settings = without_settings()
     settings |= {"MSR_LIBRARY_TOKEN": TOKEN, "MSR_DEFAULT_MODEL": "light", "MSR_WORKERS": "1"}
     log = folder / "serve.log"
     command = [sys.executable, "-m", "serve", "--port", "0", "--library", str(folder / "library")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 import requests
 import soundfile as sf
 from chromium import Browser
+from environment import without_settings
 from needs import needs_browser
 from PIL import Image
 
@@ -60,7 +60,7 @@ def models_dir(tmp_path_factory) -> Path:
 def server(models_dir, tmp_path_factory):
     """URL of the service, run as its users run it."""
     log = tmp_path_factory.mktemp("page-log") / "serve.log"
-    settings = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    settings = without_settings()
     settings |= {"MSR_MAX_UPLOAD_BYTES": str(MAX_BYTES), "MSR_MAX_SECONDS": "120"}
     with log.open("w") as file:
         process = subprocess.Popen(

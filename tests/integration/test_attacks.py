@@ -80,7 +80,11 @@ class Service:
 
 
 def start(folder: Path, **settings: object) -> Service:
-    environment = {k: v for k, v in os.environ.items() if k[:4] != "MSR_" or k == "MSR_WEIGHTS"}
+    environment = {
+        k: v
+        for k, v in os.environ.items()
+        if k[:4] != "MSR_" or k in ("MSR_WEIGHTS", "MSR_CONTENT")
+    }
     environment |= {f"MSR_{name.upper()}": str(value) for name, value in settings.items()}
     temp = folder / "temp"
     temp.mkdir()

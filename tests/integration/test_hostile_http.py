@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import os
 import re
 import signal
 import socket
@@ -25,6 +24,7 @@ import numpy as np
 import psutil
 import pytest
 import requests
+from environment import without_settings
 from needs import needs_posix
 from test_serve import FRIEND, GOOD, PROBLEM, assert_problem, silence
 
@@ -75,7 +75,7 @@ class Service:
 @contextmanager
 def running(log: Path | None, **values: object) -> Iterator[Service]:
     """Run the service; without a file for its log, nobody reads its log."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    environment = without_settings()
     values |= {"default_model": "light", "models_dir": MODELS_DIR}
     environment |= {f"MSR_{name.upper()}": str(value) for name, value in values.items()}
     command = [sys.executable, "-m", "serve", "--port", "0"]

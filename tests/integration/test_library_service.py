@@ -20,6 +20,7 @@ import pytest
 import requests
 import soundfile as sf
 import sqlalchemy as sa
+from environment import without_settings
 from needs import needs_linux, needs_postgres
 from toy_library import drawn_library
 
@@ -528,7 +529,7 @@ def test_only_files_of_the_index_are_sent(tmp_path):
 def server(folder, tmp_path_factory):
     """The service with workers, as its users run it."""
     log = tmp_path_factory.mktemp("library-log") / "serve.log"
-    settings = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    settings = without_settings()
     settings |= {"MSR_LIBRARY_TOKEN": TOKEN, "MSR_WORKERS": "1", "MSR_DEFAULT_MODEL": "light"}
     command = [sys.executable, "-m", "serve", "--port", "0", "--library", str(folder / "library")]
     with log.open("w") as file:

@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 import requests
 import soundfile as sf
+from environment import without_settings
 
 from msr_utils.audio.decode import Resampler
 from msr_utils.constants import SAMPLE_RATE
@@ -88,7 +88,7 @@ def models_dir(tmp_path_factory) -> Path:
 @contextmanager
 def service(models_dir: Path, log: Path, **values: object):
     """Run the service; give its process and URL."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    environment = without_settings()
     environment |= {f"MSR_{name.upper()}": str(value) for name, value in values.items()}
     with log.open("w") as file:
         process = subprocess.Popen(

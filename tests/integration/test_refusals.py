@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 from conftest import tone, write_folder_corpus
+from environment import without_settings
 from needs import needs_posix, skip
 from test_project import tracked
 
@@ -43,7 +44,7 @@ def msr(*arguments: str, cwd: Path, root: Path = PROJECT_ROOT, **settings: str):
         if not shutil.which("setpriv"):
             skip("needs a user without root's rights, or setpriv", "apt-get install util-linux")
         command = [*NO_OVERRIDE, *command]
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    kept = without_settings()
     environment = {**kept, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", **settings}
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300

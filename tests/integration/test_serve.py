@@ -21,6 +21,7 @@ import onnx
 import pytest
 import requests
 import soundfile as sf
+from environment import without_settings
 from needs import needs_pretrained_weights
 from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
@@ -153,7 +154,7 @@ def models_dir(tmp_path_factory) -> Path:
 
 def settings(**values: object) -> dict[str, str]:
     """Environment with these settings of the service, and with no others."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    kept = without_settings()
     return kept | {f"MSR_{name.upper()}": str(value) for name, value in values.items()}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from environment import without_settings
 from needs import needs_mounts, needs_posix
 from test_serve import GOOD, PROBLEM, Stream, encoded, sound
 
@@ -54,7 +55,7 @@ def in_small_folder(folder: str, *command: str) -> list[str]:
 @contextmanager
 def service(limit: str, folder: Path) -> Iterator[str]:
     """Address of the service with little room for temporary files."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("MSR_")}
+    environment = without_settings()
     environment |= {"MSR_DEFAULT_MODEL": "light", "TMPDIR": str(folder)}
     command = [sys.executable, "-m", "serve", "--port", "0", "--models", str(MODELS_DIR)]
     if limit == "full folder":
