@@ -206,7 +206,7 @@ def _found_lines(n: int, found: Found) -> list[str]:
         parts.append(f"preference {found.preference:+.2f}")
     if found.because is not None:
         sign = "raised" if found.because.adds > 0 else "lowered"
-        parts.append(f"{sign} most by your {found.because.said} of {found.because.track.name}")
+        parts.append(f"{sign} most by your {found.because.rating} of {found.because.track.name}")
     for target, mean in found.predicted.items():
         low, high = found.interval[target]
         parts.append(f"{target} {Estimate(mean, low, high):+.2f}")
@@ -403,15 +403,15 @@ def preferences(
             else:
                 echo(f"{plural(count, 'preference')} of {listener} forgotten")
             return
-        said = catalogue.preferences(listener)
-        names = {one.audio: _name(lib, one.audio) for one in said}
-        model = learned.fit(lib.view(), said) if said else None
+        stated = catalogue.preferences(listener)
+        names = {one.audio: _name(lib, one.audio) for one in stated}
+        model = learned.fit(lib.view(), stated) if stated else None
     weights = None if model is None else model.mood_weights
     if as_json:
-        listed = [{**plain(one), "name": names[one.audio]} for one in said]
+        listed = [{**plain(one), "name": names[one.audio]} for one in stated]
         echo_json({"listener": listener, "preferences": listed, "mood_weights": plain(weights)})
         return
-    for one in said:
+    for one in stated:
         echo(f"{one.kind:7} {one.value:+.2f}  {names[one.audio] or 'not in the library'}")
     if weights is None:
         echo(f"nothing is known about {listener}")

@@ -31,7 +31,7 @@ def retrieval_text(notebook: str, metrics: Metrics) -> str:
 
 
 def _sides(rows: Metrics, metric: str, sign: int = 1) -> tuple[list[str], list[str], list[str]]:
-    """Names of rows below the model, not told from it, and above it; `sign` -1: lower is better."""
+    """Rows worse than the model, level with it, and better; `sign` -1: lower is better."""
     better, open_, worse = [], [], []
     for name, row in rows.items():
         low, high = row[metric].get("low"), row[metric].get("high")
@@ -115,7 +115,7 @@ def _arcs(metrics: Metrics) -> list[str]:
 def _listener_sentences(likes: Metrics) -> list[str]:
     most = str(likes["known"][-1])
     gain, right = likes["gain"][most], likes["concordance"]
-    told = gain["low"] is not None and gain["low"] > 0
+    is_shown = gain["low"] is not None and gain["low"] > 0
     popular = right["mean of all other listeners"][most]
     level = likes["error_gain"]["mean of the known ratings"]
     sentences = [
@@ -123,7 +123,7 @@ def _listener_sentences(likes: Metrics) -> list[str]:
         f"{_estimate(right['own ratings'][most], '.3f')}; after {most} of another listener, of "
         f"{_estimate(right['ratings of another listener'][most], '.3f')}.",
         f"The difference is {_estimate(gain, '+.3f')}: "
-        + ("own ratings help." if told else "that own ratings help is not shown."),
+        + ("own ratings help." if is_shown else "that own ratings help is not shown."),
         f"The mean of all other listeners has {_estimate(popular, '.3f')}.",
     ]
     if level["low"] is not None and level["low"] > 0:

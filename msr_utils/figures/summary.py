@@ -19,7 +19,7 @@ from msr_utils.metrics.estimate import Estimate
 
 Metrics = Mapping[str, Any]
 
-NOTHING = "no value"
+NO_VALUE = "no value"
 
 
 def learned(notebook: str, folder: Path) -> Markdown:
@@ -49,7 +49,7 @@ def learned_text(notebook: str, metrics: Metrics) -> str:
 def _estimate(stored: Mapping[str, float] | None, spec: str = ".2f") -> str:
     """A value with its interval from JSON, where null stands for NaN."""
     if not stored or stored.get("value") is None:
-        return NOTHING
+        return NO_VALUE
     return format(Estimate.from_json(stored), spec)
 
 

@@ -167,11 +167,11 @@ class StepOut(Schema):
 
 
 class PlaylistOut(Schema):
-    """A playlist and how well it follows its course."""
+    """A playlist and how well it follows the wanted path."""
 
     steps = List(Nested(StepOut), required=True)
     seconds = Float(required=True)
-    mean_distance = Float(required=True, **described("Of tracks from the course."))
+    mean_distance = Float(required=True, **described("Of tracks from the wanted path."))
     mean_gap = Float(required=True)
     removed = List(Nested(Removed), required=True)
     notes = List(String(), required=True, **described("What is not as wanted."))
@@ -183,7 +183,7 @@ class CandidateOut(Schema):
     track = Nested(TrackOut, required=True)
     in_s = Float(required=True)
     out_s = Float(required=True)
-    distance = Float(required=True, **described("Root mean squared, from the wanted course."))
+    distance = Float(required=True, **described("Root mean squared, from the wanted curve."))
     predicted_start = List(Float(), required=True)
     predicted_end = List(Float(), required=True)
     half_width = List(Float(), required=True, **described("Of the model's intervals."))

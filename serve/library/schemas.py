@@ -195,13 +195,13 @@ class PathBody(Schema):
         Nested(Stop),
         required=True,
         validate=Length(2, MAX_STOPS),
-        **described("Places from the beginning to the end: two, or a drawn course."),
+        **described("Places from the beginning to the end: two, or the points of a drawn path."),
     )
     minutes = Float(load_default=45.0, validate=Range(1, MAX_MINUTES))
     kind = String(
         load_default="direct",
         validate=OneOf(KINDS),
-        **described("direct: at constant speed; iso: first stay where the course begins."),
+        **described("direct: at constant speed; iso: first stay where the path begins."),
     )
     spacing = WholeNumber(
         load_default=3,
@@ -212,7 +212,7 @@ class PathBody(Schema):
 
 
 class CurvePoint(Schema):
-    """A point of a wanted course."""
+    """A point of a wanted curve."""
 
     at_s = Float(
         required=True,
@@ -235,7 +235,7 @@ class Scene(Schema):
         Nested(CurvePoint),
         load_default=list,
         validate=Length(max=MAX_POINTS),
-        **described("A drawn course instead of a mood, at rising times."),
+        **described("A drawn curve instead of a mood, at rising times."),
     )
 
     @validates_schema
