@@ -52,7 +52,7 @@ needs_postgres = pytest.mark.postgres
 
 PYTEST = ".venv/bin/python -m pytest"
 
-DOWNLOADABLE = ("deam", "emotify", "merp")
+DOWNLOADABLE = ("deam", "emotify", "merp", "emopia", "pop909")
 """Corpora that ``msr data fetch`` knows."""
 
 

@@ -27,7 +27,7 @@ def main() -> None:
     "--corpus",
     default="synthetic",
     show_default=True,
-    help="synthetic, deam, merp, emotify, folder",
+    help="synthetic, deam, merp, emotify, emopia, folder",
 )
 @click.option("--data", "data_dir", default="", help="folder of the data")
 @click.option("--profile", default="full", show_default=True, help="full, or quick (minutes)")
@@ -76,7 +76,7 @@ def run(
         data_dir = os.path.relpath(os.path.abspath(data_dir), PROJECT_ROOT)
     try:
         settings = plan.read_study()
-        kinds: Collection[str] = ("curves",)
+        kinds: Collection[str] = ("curves", "notes")
         if corpus != "synthetic":
             tracks = load_corpus(corpus, data_dir)
             kinds = tracks.kinds
@@ -101,7 +101,9 @@ def run(
     except (StudyError, CorpusError, IdentityError) as error:
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
-    if "curves" not in kinds:
+    if "curves" not in kinds and not tracks.has_audio:
+        click.echo("this corpus has notes and no audio. You can run the experiment 'symbolic'")
+    elif "curves" not in kinds:
         click.echo(
             "this corpus has no curves, so no model can be trained on it. You can run its chapter "
             "'data' and the experiments 'clips' and 'text'"
@@ -246,7 +248,7 @@ def data() -> None:
 @click.option("--corpus", default="", help="its loader; recognised from the files by default")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="write the findings here")
 def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
-    """Decode all audio of a corpus, join its labels, and report what is wrong (exit code 1)."""
+    """Read all audio and notes of a corpus, join its labels, and report errors (exit code 1)."""
     from msr_utils.corpora import CORPORA
     from msr_utils.corpora.base import CorpusError
     from msr_utils.corpora.verify import validate
@@ -271,16 +273,20 @@ def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
         where = " ".join(part for part in (file, subject and f"[{subject}]") if part)
         click.echo(f"{level:5}  {where + ': ' if where else ''}{message}")
     errors = int((table.level == "error").sum())
-    click.echo(
-        f"{result.corpus}: {result.tracks} tracks with audio ({result.hours:.2f} h), "
-        f"{result.without_audio} without; {errors} errors, {len(table) - errors} notes"
+    audio = (
+        f"{result.tracks} tracks with audio ({result.hours:.2f} h), {result.without_audio} without"
     )
+    scores = f"{result.with_notes} tracks as MIDI"
+    parts = [audio] * (result.hours > 0 or not result.with_notes) + [scores] * bool(
+        result.with_notes
+    )
+    click.echo(f"{result.corpus}: {', '.join(parts)}; {errors} errors, {len(table) - errors} notes")
     if not result.ok:
         sys.exit(1)
 
 
 @data.command()
-@click.argument("corpus", metavar="deam|emotify|merp")
+@click.argument("corpus", metavar="deam|emotify|merp|emopia|pop909")
 @click.option(
     "--to",
     "folder",

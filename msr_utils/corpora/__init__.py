@@ -11,15 +11,17 @@ from msr_utils.corpora.base import (
     Track,
 )
 from msr_utils.corpora.deam.loader import load_deam
+from msr_utils.corpora.emopia import load_emopia
 from msr_utils.corpora.emotify import load_emotify
 from msr_utils.corpora.findings import Findings
 from msr_utils.corpora.folder.loader import load_folder
 from msr_utils.corpora.merp import load_merp
+from msr_utils.corpora.pop909 import load_pop909
 from msr_utils.corpora.synthetic.config import SyntheticConfig
 from msr_utils.corpora.synthetic.render import cached_corpus
 from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
 
-CORPORA = ("synthetic", "deam", "emotify", "merp", "folder")
+CORPORA = ("synthetic", "deam", "emotify", "merp", "emopia", "pop909", "folder")
 """Names that `load_corpus` knows."""
 
 SYNTHETIC_CARD = Card(
@@ -87,6 +89,10 @@ def load_corpus(
         return load_emotify(root, findings)
     if name == "merp":
         return load_merp(root, findings)
+    if name == "emopia":
+        return load_emopia(root, findings)
+    if name == "pop909":
+        return load_pop909(root, findings)
     return load_folder(root, findings=findings)
 
 

@@ -15,6 +15,12 @@ from msr_utils.io import sha256_file
 LABELS = ("curves", "quadrants", "gems")
 """Kinds of labels: valence and arousal over time, one quadrant per clip, nine felt emotions."""
 
+UNLABELLED = "none"
+"""In the place of a kind: a corpus without labels, for pretraining."""
+
+NOTES = "notes"
+"""Kind of data of a corpus whose tracks have MIDI files."""
+
 
 class CorpusError(ValueError):
     """A corpus with files that are missing, unreadable or contradictory.
@@ -71,6 +77,8 @@ class Track:
     shared_with : dict of str to str
         Other corpora that contain the same recording, and its id there. Never train on one
         and test on the other.
+    midi_path : Path, optional
+        Its notes. `audio_path` may then name a file that is not there.
     """
 
     id: str
@@ -89,6 +97,7 @@ class Track:
     static: np.ndarray | None = None
     duration_s: float | None = None
     shared_with: dict[str, str] = field(default_factory=dict)
+    midi_path: Path | None = None
 
     @property
     def mask(self) -> np.ndarray:
@@ -126,13 +135,16 @@ class Corpus:
     tracks : sequence of Track
     card : Card
     index_files : sequence of Path
-        Annotation and metadata files, hashed into `content_hash`.
+        Annotation and metadata files, hashed into `content_hash`. Where notes are all that there
+        is, they are among them.
     without_audio : int
         Number of annotated tracks that have no audio here.
     labels : str
-        Kind of labels: one of `LABELS`.
+        Kind of labels: one of `LABELS`, or `UNLABELLED`.
     raters : pandas.DataFrame, optional
         Profiles of the raters: one row each, indexed by rater.
+    has_audio : bool
+        False: the corpus is published as notes.
     """
 
     name: str
@@ -142,17 +154,31 @@ class Corpus:
     without_audio: int = 0
     labels: str = "curves"
     raters: pd.DataFrame | None = None
+    has_audio: bool = True
 
     @property
     def kinds(self) -> set[str]:
-        """Kinds of data: `labels`, ``static`` beside curves, ``profiles`` of raters."""
-        kinds = {self.labels} | {"static" for t in self.tracks if t.static is not None}
+        """Kinds of data: `labels` of audio, ``static``, ``profiles`` of raters, ``notes``."""
+        kinds = {self.labels} if self.has_audio else set()
+        kinds |= {"static" for t in self.tracks if t.static is not None}
+        kinds |= {NOTES for t in self.tracks if t.midi_path is not None}
         return kinds | ({"profiles"} if self.raters is not None else set())
 
     def content_hash(self) -> str:
-        """SHA-256 over annotation files and available audio: changes when any of them does."""
+        """SHA-256 over annotation files and available audio: changes when any of them does.
+
+        Notes beside audio do not count: see `notes_hash`.
+        """
         digest = hashlib.sha256()
         audio = sorted(t.audio_path for t in self.tracks if t.audio_path.is_file())
         for path in [*sorted(self.index_files), *audio]:
             digest.update(f"{path.name} {sha256_file(path)}\n".encode())
+        return digest.hexdigest()
+
+    def notes_hash(self) -> str:
+        """SHA-256 over the MIDI files of the tracks."""
+        digest = hashlib.sha256()
+        for track in self.tracks:
+            if track.midi_path is not None:
+                digest.update(f"{track.id} {sha256_file(track.midi_path)}\n".encode())
         return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Check a corpus: audio decodes and has the stated length, labels belong to audio."""
+"""Check a corpus: audio and notes can be read, lengths are as stated, labels belong to audio."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from msr_utils.constants import FRAME_SECONDS
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.corpora.findings import Finding, Findings
+from msr_utils.corpora.midi import read_midi
 from msr_utils.corpora.tables import reading
 
 LENGTH_TOLERANCE_S = 0.5
@@ -31,6 +32,8 @@ TYPICAL_FILES = {
     "emotify": "data.csv",
     "merp": "*annotations*.parquet",
     "deam": "*dynamic*/arousal.csv",
+    "emopia": "midis/Q[1-4]_*.mid",
+    "pop909": "001/001.mid",
 }
 """File by which each corpus is recognised."""
 
@@ -43,12 +46,14 @@ class Validation:
     ----------
     corpus : str
     tracks : int
-        Number of tracks with audio whose labels could be read.
+        Number of tracks with audio, or of a corpus of notes, whose labels could be read.
     without_audio : int
         Number of annotated tracks without audio, which is not an error.
     hours : float
         Hours of decoded audio.
     findings : tuple of Finding
+    with_notes : int
+        Number of tracks whose notes could be read.
     """
 
     corpus: str
@@ -56,6 +61,7 @@ class Validation:
     without_audio: int
     hours: float
     findings: tuple[Finding, ...]
+    with_notes: int = 0
 
     @property
     def ok(self) -> bool:
@@ -71,7 +77,7 @@ class Validation:
 
 
 def validate(data_dir: str | Path, corpus: str = "", progress: bool = True) -> Validation:
-    """Load a corpus as a study does, decode all its audio, and collect errors and notes.
+    """Load a corpus as a study does, read all audio and notes, and collect errors and remarks.
 
     Parameters
     ----------
@@ -100,13 +106,19 @@ def validate(data_dir: str | Path, corpus: str = "", progress: bool = True) -> V
         loaded = load_corpus(corpus, root, findings=findings)
     if loaded is None:
         return Validation(corpus, 0, 0, 0.0, tuple(findings))
-    seconds = _check_audio(loaded, root, findings, progress)
+    seconds = _check_audio(loaded, root, findings, progress) if loaded.has_audio else 0.0
+    with_notes = _check_notes(loaded, root, findings)
     if loaded.without_audio:
         findings.note(
             "", "", f"{loaded.without_audio} annotated tracks have no audio here: they are left out"
         )
     return Validation(
-        loaded.name, len(loaded.tracks), loaded.without_audio, seconds / 3600, tuple(findings)
+        loaded.name,
+        len(loaded.tracks),
+        loaded.without_audio,
+        seconds / 3600,
+        tuple(findings),
+        with_notes,
     )
 
 
@@ -126,6 +138,28 @@ def _check_audio(corpus: Corpus, root: Path, findings: Findings, progress: bool)
             comparisons = (*_compare_length(track, result), *_check_labels(track))
             findings += [Finding(level, file, track.id, text) for level, text in comparisons]
     return seconds
+
+
+def _check_notes(corpus: Corpus, root: Path, findings: Findings) -> int:
+    """Read the notes of all tracks that have some, add findings, and count what could be read."""
+    count = 0
+    for track in corpus.tracks:
+        if track.midi_path is None:
+            continue
+        file = os.path.relpath(track.midi_path, root)
+        with findings.about(file, track.id):
+            notes = read_midi(track.midi_path)
+            count += 1
+            if np.ptp(notes.velocity) == 0 and len(notes) > 1:
+                findings.note(file, track.id, "all notes have one velocity: dynamics are not told")
+            labelled_s = track.times_s[-1] if len(track.times_s) else 0.0
+            if notes.end_s < labelled_s / 2:
+                findings.note(
+                    file,
+                    track.id,
+                    f"the notes end at {notes.end_s:.1f} s, the annotations at {labelled_s:.1f} s",
+                )
+    return count
 
 
 def identify(root: Path) -> str:

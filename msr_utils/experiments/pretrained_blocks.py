@@ -1,7 +1,9 @@
 """What the embeddings of pretrained networks add to features made by hand, on whole clips.
 
 Each set of feature blocks gets the models of `msr_utils.experiments.clip_models`, with the same
-splits. The plain mean of these models is compared between sets.
+splits. The plain mean of these models is compared between sets. Sets of several parts are joined in
+two ways: all blocks are one input (early fusion), or the predictions from each part alone are
+averaged (late fusion).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -47,12 +50,15 @@ class BlockComparison:
         Of the mean of the models. Ridge on log-mel is a row too.
     above : dict of set to metric to target to Estimate
         Paired difference to the hand-made blocks, on the same resampled groups.
+    early_above_late : dict of set to metric to target to Estimate
+        Paired difference of one input with all parts to the mean of predictions from each part.
     """
 
     clips: int
     groups: int
     scores: dict[str, MetricEstimates]
     above: dict[str, MetricEstimates]
+    early_above_late: dict[str, MetricEstimates]
 
 
 def block_sets(hand_made: str, networks: Sequence[str]) -> dict[str, str]:
@@ -66,6 +72,11 @@ def block_sets(hand_made: str, networks: Sequence[str]) -> dict[str, str]:
     if len(networks) > 1:
         sets[SEPARATOR.join([HAND_MADE, *networks])] = ",".join([hand_made, *networks])
     return sets
+
+
+def late_fusion_name(joined: str) -> str:
+    """Name of the mean of predictions from each part of a set, such as "mean of a, b"."""
+    return f"mean of {', '.join(joined.split(SEPARATOR))}"
 
 
 def compare(
@@ -119,8 +130,13 @@ def compare(
     }
     first = predicted[HAND_MADE]
     counts = draw_counts(first.groups, n_boot, seed)
-    rows = {name: found.scores[MEAN] for name, found in predicted.items()}
-    rows = {LOGMEL: first.scores[LOGMEL], **rows}
+    alone = {name: found.scores[MEAN] for name, found in predicted.items()}
+    joined = [name for name in alone if SEPARATOR in name]
+    late = {
+        late_fusion_name(name): np.mean([alone[part] for part in name.split(SEPARATOR)], axis=0)
+        for name in joined
+    }
+    rows = {LOGMEL: first.scores[LOGMEL], **alone, **late}
     samples = {
         name: metric_samples(first.labels, counts, first.true, scores)
         for name, scores in rows.items()
@@ -133,6 +149,10 @@ def compare(
             name: estimates(paired_difference(found, samples[HAND_MADE]))
             for name, found in samples.items()
             if name != HAND_MADE
+        },
+        early_above_late={
+            name: estimates(paired_difference(samples[name], samples[late_fusion_name(name)]))
+            for name in joined
         },
     )
 

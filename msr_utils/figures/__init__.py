@@ -31,6 +31,7 @@ from msr_utils.figures.experiments import (
     clip_scores,
     cost_growth,
     fusion_scores,
+    song_scores,
 )
 from msr_utils.figures.features import (
     audio_overview,
@@ -57,6 +58,10 @@ from msr_utils.figures.retrieval_summary import (
 from msr_utils.figures.summary import (
     learned,
     learned_text,
+)
+from msr_utils.figures.symbolic import (
+    pretraining_loss,
+    symbolic_scores,
 )
 from msr_utils.figures.training import (
     learning_curves,
@@ -97,16 +102,19 @@ __all__ = [
     "penalties",
     "predicted_curves",
     "preference_curve",
+    "pretraining_loss",
     "quadrant_plane",
     "rated_curves",
     "rater_shares",
     "retrieval_text",
     "robustness",
     "score_intervals",
+    "song_scores",
     "search_importances",
     "search_slices",
     "static_against_dynamic",
     "stratum_scores",
+    "symbolic_scores",
     "track_title",
     "training_history",
     "word_precision",

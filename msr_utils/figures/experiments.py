@@ -1,4 +1,4 @@
-"""Figures of clip models, ablation, cost and text fusion."""
+"""Figures of clip and song models, ablation, cost and text fusion."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from msr_utils.constants import FRAME_RATE_HZ
 from msr_utils.experiments.ablation_results import BASE, AblationResult
 from msr_utils.experiments.clip_scores import ClipScores, MetricEstimates
 from msr_utils.experiments.pretrained_blocks import BlockComparison
+from msr_utils.experiments.song_models import SONG_RATING, SongComparison
 from msr_utils.experiments.text_scores import AUDIO, CONSTANT, TextComparison
 from msr_utils.figures.marks import mark_estimate
 from msr_utils.metrics.estimate import Estimate
@@ -77,6 +78,30 @@ def _emotion_scores(scores: Mapping[str, MetricEstimates], ceiling: Mapping[str,
     ax.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
     ax.set_yticks(range(len(ceiling)), [emotion.replace("_", " ") for emotion in ceiling])
     ax.invert_yaxis()
+    return figure
+
+
+def song_scores(comparison: SongComparison) -> Figure:
+    """R2 of models of songs with 95 % intervals, a panel for each kind of label.
+
+    Dotted: R2 that others published.
+    """
+    labels = comparison.scores
+    rows = list(next(iter(labels.values())))
+    figure, axes = plt.subplots(
+        1, len(labels), figsize=(10, 0.42 * len(rows) + 1.2), sharey=True, squeeze=False
+    )
+    for ax, (label, scores) in zip(axes[0], labels.items(), strict=True):
+        for target, offset in (("valence", -0.15), ("arousal", 0.15)):
+            for y, name in enumerate(rows):
+                estimate = scores[name]["r2"][target]
+                _interval(ax, estimate, y + offset, COLOURS[target], None if y else target)
+            for r2 in comparison.published.values() if label == SONG_RATING else ():
+                ax.axvline(r2[target], color=COLOURS[target], lw=1, ls=":")
+        ax.set(title=label, xlabel="R2 over songs")
+    axes[0, 0].set_yticks(range(len(rows)), rows)
+    axes[0, 0].invert_yaxis()
+    axes[0, 0].legend(fontsize="x-small", loc="lower left")
     return figure
 
 

@@ -14,6 +14,7 @@ from IPython.display import Markdown
 
 from msr_utils.constants import TARGETS
 from msr_utils.experiments.pretrained_blocks import HAND_MADE, SEPARATOR
+from msr_utils.experiments.song_models import REFERENCE
 from msr_utils.io import read_json
 from msr_utils.metrics.estimate import Estimate
 
@@ -260,14 +261,61 @@ def _pretrained(metrics: Metrics) -> list[str]:
     shown = "; ".join(f"{name} {_estimate(scores[name][metric][target])}" for name in alone)
     sentences = [f"Each alone, the blocks reach this {what}: {shown}."]
     for name, rows in above.items():
-        difference = rows[metric][target]
         if SEPARATOR not in name:
             continue
+        difference = rows[metric][target]
         verdict = "" if _excludes_zero(difference) else ": this is no clear gain"
         sentences.append(
             f"The set {name} differs from {HAND_MADE} alone by {_estimate(difference, '+.3f')}"
             f"{verdict}."
         )
+    *_, (name, rows) = metrics["early_above_late"].items()
+    sentences.append(
+        f"One input with all parts of {name} differs from the mean of predictions from each part "
+        f"by {_estimate(rows[metric][target], '+.3f')}."
+    )
+    return sentences
+
+
+def _song_features(metrics: Metrics) -> list[str]:
+    sentences = []
+    for label, rows in metrics["scores"].items():
+        for target in TARGETS:
+            best = max(rows, key=lambda name: rows[name]["r2"][target]["value"])
+            sentences.append(
+                f"{target.capitalize()}, {label}: {best} has the highest R2, "
+                f"{_estimate(rows[best]['r2'][target])}."
+            )
+            if best != REFERENCE:
+                difference = metrics["above"][label][best]["r2"][target]
+                verdict = "" if _excludes_zero(difference) else ": this is no clear gain"
+                sentences.append(
+                    f"It differs from {REFERENCE} by {_estimate(difference, '+.3f')}{verdict}."
+                )
+    sentences.append(
+        "The highest of many rows is a little too high by chance. A rating of a whole song says "
+        "nothing about how a curve moves."
+    )
+    return sentences
+
+
+def _symbolic(metrics: Metrics) -> list[str]:
+    scores = metrics["scores"]
+    ours = {n: row for n, row in scores.items() if n != "most frequent quadrant"}
+    best = max(ours, key=lambda name: ours[name]["quadrant"]["value"])
+    accuracy = _estimate(ours[best]["quadrant"])
+    sentences = [f"On the test part, {best} finds the quadrant most often: {accuracy}."]
+    ensemble = ours["ensemble chosen on validation"]
+    sentences.append(
+        "The ensemble that validation chose reaches "
+        + _and([f"{_estimate(ensemble[t])} for {t}" for t in ("quadrant", "arousal", "valence")])
+        + "."
+    )
+    for name, gain in metrics["pretraining_gain"].items():
+        found = gain["quadrant"]
+        verdict = "" if _excludes_zero(found) else ", which is no clear gain"
+        change = _estimate(found, "+.2f")
+        sentences.append(f"Pretraining changes the accuracy of the {name} by {change}{verdict}.")
     return sentences
 
 
@@ -376,10 +424,12 @@ SENTENCES: dict[str, Callable[[Metrics], list[str]]] = {
     "05_robustness": _robustness,
     "05_clips": _clip_models,
     "05_pretrained": _pretrained,
+    "05_song_features": _song_features,
     "05_raters": _raters,
     "05_text": _text,
     "05_transfer": _transfer,
     "06_export": _export,
+    "06_symbolic": _symbolic,
     "07_release": _release,
     "08_service": _service,
 }

@@ -168,6 +168,8 @@ class Inputs:
             return self._once((word, value), lambda: _interpreter(value))
         if word == "checkpoint":
             return self._once((word, value), lambda: _checkpoint(value))
+        if word == "files":
+            return self._once((word, value), lambda: _files(value))
         if word == "bundles":
             names = which.format_map({**values, "corpus": _corpus(run)}).split()
             return self._once((word, value, *names), lambda: _bundles(value, names))
@@ -233,6 +235,16 @@ def _bundles(folder: str, names: list[str]) -> str | None:
     if not bundles or not all(file.is_file() for file in files):
         return None
     return sha256_text("\n".join(f"{f.parent.name}/{f.name} {sha256_file(f)}" for f in files))
+
+
+def _files(folder: str) -> str | None:
+    """SHA-256 of all files under a folder and of their names in it; None if it is not here."""
+    if not folder:
+        return NOTHING
+    root = PROJECT_ROOT / folder
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    lines = [f"{path.relative_to(root).as_posix()} {sha256_file(path)}" for path in files]
+    return sha256_text("\n".join(sorted(lines))) if lines else None
 
 
 def _checkpoint(name: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from msr_utils.corpora import CORPORA
-from msr_utils.corpora.base import LABELS
+from msr_utils.corpora.base import LABELS, NOTES
 from msr_utils.paths import NOTEBOOKS, PROJECT_ROOT, SCRATCH
 
 RUN_KEYS = (
@@ -26,19 +26,19 @@ it names `corpora`, to these alone. It waits for those it comes `after`; of thos
 and `outputs` say what its parameters that name files stand for. `for_each` makes a run of each
 value of a parameter; the run's name contains that parameter in braces."""
 
-INPUT_KINDS = ("corpus", "bundles", "checkpoint", "interpreter", "unused")
+INPUT_KINDS = ("corpus", "bundles", "files", "checkpoint", "interpreter", "unused")
 """What a parameter may name that a run reads: ``corpus NAME``, where the name is a loader's or that
-of the parameter which holds it; ``bundles``, all in a folder or those named after it;
-``checkpoint``, a pretrained network. An environment variable, in capitals, may name an
-``interpreter``. What they hold counts, their paths do not. ``data_dir`` is the run's corpus unless
-it is ``unused``."""
+of the parameter which holds it; ``bundles``, all in a folder or those named after it; ``files``,
+all under a folder; ``checkpoint``, a pretrained network. An environment variable, in capitals, may
+name an ``interpreter``. What they hold counts, their paths do not. ``data_dir`` is the run's corpus
+unless it is ``unused``."""
 
 OUTPUT_KINDS = ("bundles", "database")
 """What a parameter may name that a run writes: a folder of bundles, whose names are in its results
 under ``bundle`` or ``bundles``; a database, which is kept by no manifest."""
 
-KINDS = (*LABELS, "static", "profiles")
-"""Kinds of labels that a run may be for; see `Corpus.kinds`."""
+KINDS = (*LABELS, "static", "profiles", NOTES)
+"""Kinds of labels and data that a run may be for; see `Corpus.kinds`."""
 
 TYPES: dict[str, type | tuple[type, ...]] = {
     "int": int,

@@ -768,7 +768,7 @@ def test_the_command_says_what_it_did(deam, tmp_path):
     assert f"nothing to be done: deam is in {folder}" in again.output
     unknown = invoke(main, ["data", "fetch", "gtzan", "--to", folder])
     assert unknown.exit_code == 1
-    assert "known: deam, emotify, merp" in unknown.output
+    assert "known: deam, emotify, merp, emopia, pop909" in unknown.output
     bad = invoke(main, [*arguments[:4], f"{folder}2", "--accept-licence", "--accept-hash", "abc"])
     assert bad.exit_code == 1
     assert "'abc' is not a SHA-256" in bad.output

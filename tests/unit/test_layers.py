@@ -26,6 +26,7 @@ STREAM = [
     "features",
     "inference",
     "library",
+    "symbolic",
     "dataset",
     "models",
     "training",

@@ -78,6 +78,8 @@ class Source:
 
 _DEAM = "https://cvml.unige.ch/databases/DEAM/"
 _EMOTIFY = "http://www2.projects.science.uu.nl/memotion/emotifydata/"
+_EMOPIA = "https://zenodo.org/record/5090631"
+_POP909 = "https://github.com/music-x-lab/POP909-Dataset"
 
 SOURCES = {
     "deam": Source(
@@ -129,6 +131,26 @@ SOURCES = {
         "https://doi.org/10.3390/s23010382",
         hub="amaai-lab/MERP",
         hashes_from="the hub's own list",
+    ),
+    # Zenodo shows an MD5 only.
+    "emopia": Source(
+        title="EMOPIA 1.0, clips of pop piano music as notes",
+        home=_EMOPIA,
+        licence="CC BY-NC-SA 4.0: not for commercial use, share alike",
+        citation="Hung, Ching, Doh, Kim, Nam and Yang (2021), ISMIR, "
+        "https://doi.org/10.5281/zenodo.5090631",
+        archives=(Archive("EMOPIA_1.0.zip", _EMOPIA + "/files/EMOPIA_1.0.zip"),),
+    ),
+    # GitHub makes the archive when it is asked for: it has no hash of its own.
+    "pop909": Source(
+        title="POP909, pop songs arranged for piano, as notes",
+        home=_POP909,
+        licence="MIT",
+        citation="Wang, Chen, Jiang, Zhang, Xu, Dai, Bin and Xia (2020), ISMIR, "
+        "https://arxiv.org/abs/2008.07142",
+        archives=(
+            Archive("POP909-Dataset-master.zip", _POP909 + "/archive/refs/heads/master.zip"),
+        ),
     ),
 }
 """Corpus -> source."""

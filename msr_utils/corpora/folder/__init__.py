@@ -15,6 +15,8 @@
 ``raters.csv`` (optional)
     ``rater`` and any columns that describe the person: one row per rater. With a column
     ``track_id`` there is one row per rater and track.
+``midi.csv`` (optional)
+    ``track_id, file``: the notes of tracks, such as ``midi/x.mid``. Tracks may lack them.
 ``card.yml`` (optional)
     ``title, source, licence, citation, notes``: source of the data and terms of use.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,10 @@ from msr_utils.corpora.tables import read_csv
 from msr_utils.metrics.correlation import pearson
 
 FILES = ("tracks.csv", "annotations.csv", "ratings.csv", "raters.csv", "card.yml")
-"""Files of a folder corpus beside its audio; other files in the folder are not read."""
+"""Files of a folder corpus beside its audio and notes; other files in the folder are not read."""
+
+NOTES_FILE = "midi.csv"
+"""Table of MIDI files. It is no file of the index: a run that reads audio does not depend on it."""
 
 MIN_AGREEMENT = 0.9
 """Lowest expected correlation between a curve and the mean of its raters."""
@@ -47,6 +50,7 @@ class _Tables:
     annotations: LabelTable | None = None
     ratings: LabelTable | None = None
     raters: pd.DataFrame | None = None
+    midi: dict[str, Path] = field(default_factory=dict)
 
 
 def load_folder(
@@ -82,7 +86,9 @@ def load_folder(
     labels = {row.track_id: _labels_of(row, tables, kind, findings) for row in tables.rows}
     damaged = findings.damaged
     tracks = [
-        _track(row, labels[row.track_id]) for row in tables.rows if row.track_id not in damaged
+        _track(row, labels[row.track_id], tables.midi.get(row.track_id))
+        for row in tables.rows
+        if row.track_id not in damaged
     ]
     _note_oddities(tracks, tables.raters, findings)
     if tables.annotations is not None and tables.ratings is not None:
@@ -116,7 +122,10 @@ def _read_tables(root: Path, findings: Findings) -> _Tables:
         ratings = read_label_table(root / "ratings.csv", ("track_id", "rater"), ids, findings)
     with findings.about("raters.csv"):
         raters = _read_raters(root / "raters.csv", findings)
-    return _Tables(rows, ids, annotations, ratings, raters)
+    midi: dict[str, Path] = {}
+    with findings.about(NOTES_FILE):
+        midi = _read_midi_table(root, ids, findings)
+    return _Tables(rows, ids, annotations, ratings, raters, midi)
 
 
 def _kind_of_labels(root: Path, rows: list[TrackRow], findings: Findings) -> str:
@@ -157,7 +166,7 @@ def _labels_of(row: TrackRow, tables: _Tables, kind: str, findings: Findings) ->
     return labels
 
 
-def _track(row: TrackRow, labels: TrackLabels) -> Track:
+def _track(row: TrackRow, labels: TrackLabels, midi_path: Path | None) -> Track:
     return Track(
         id=row.track_id,
         audio_path=row.audio_path,
@@ -171,7 +180,28 @@ def _track(row: TrackRow, labels: TrackLabels) -> Track:
         raters=labels.raters,
         quadrant=row.quadrant or "",
         duration_s=row.duration_s,
+        midi_path=midi_path,
     )
+
+
+def _read_midi_table(root: Path, ids: set[str], findings: Findings) -> dict[str, Path]:
+    """Track id -> MIDI file; empty without the table."""
+    path = root / NOTES_FILE
+    if not path.is_file():
+        return {}
+    table = read_csv(path, ("track_id", "file"), filled=("track_id", "file"), findings=findings)
+    found: dict[str, Path] = {}
+    for line, track_id, file in zip(table.index, table["track_id"], table["file"], strict=True):
+        with findings.about(NOTES_FILE, track_id):
+            where = f"{NOTES_FILE}, line {line}: track_id {track_id!r}"
+            if track_id not in ids or track_id in found:
+                why = "is repeated" if track_id in found else "is not in tracks.csv"
+                raise CorpusError(f"{where} {why}", NOTES_FILE, "track_id")
+            inside = (root / file).resolve()
+            if not inside.is_relative_to(root.resolve()) or not inside.is_file():
+                raise CorpusError(f"{where}: no file {file!r} in the folder", NOTES_FILE, "file")
+            found[track_id] = root / file
+    return found
 
 
 def _read_raters(path: Path, findings: Findings) -> pd.DataFrame | None:

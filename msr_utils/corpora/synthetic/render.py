@@ -14,9 +14,12 @@ import soundfile as sf
 from tqdm import tqdm
 
 from msr_utils.constants import SAMPLE_RATE, TARGETS
+from msr_utils.corpora.midi import Notes, write_midi
 from msr_utils.corpora.synthetic.composition import (
     KEY_NAMES,
     RELATED_KEYS,
+    Note,
+    compose,
     draw_arcs,
     draw_composer,
 )
@@ -24,6 +27,9 @@ from msr_utils.corpora.synthetic.config import SyntheticConfig, frame_ends
 from msr_utils.corpora.synthetic.raters import DECIMALS, draw_rater, simulate_ratings
 from msr_utils.corpora.synthetic.synthesis import synthesise
 from msr_utils.provenance.cache_keys import computed_by
+
+FULL_VELOCITY_DB = -15.0
+"""Level of a note that becomes velocity 127. Velocities follow the square law of General MIDI."""
 
 MANIFEST = "corpus.json"
 """File of a complete corpus with its config and what rendered it."""
@@ -43,6 +49,7 @@ class SyntheticTrack:
     truth: np.ndarray  # (T, 2) arcs that the music was made from
     audio: np.ndarray  # (T * FRAME_SAMPLES,) float32
     ratings: np.ndarray  # (R, T, 2)
+    notes: Notes
 
 
 def render_track(config: SyntheticConfig, index: int) -> SyntheticTrack:
@@ -54,7 +61,8 @@ def render_track(config: SyntheticConfig, index: int) -> SyntheticTrack:
     composer = draw_composer(config, group)
     key = (composer.key + int(rng.choice(RELATED_KEYS))) % 12
     truth = draw_arcs(config, index, rng)
-    audio = synthesise(truth, composer, key, rng)
+    score, hits = compose(truth, composer, key, rng)
+    audio = synthesise(score, hits, composer, len(truth), rng)
     raters = [draw_rater(config, number) for number in range(config.n_raters)]
     ratings = simulate_ratings(truth, raters, rng)
     return SyntheticTrack(
@@ -64,6 +72,23 @@ def render_track(config: SyntheticConfig, index: int) -> SyntheticTrack:
         truth=truth.round(DECIMALS),
         audio=audio,
         ratings=ratings,
+        notes=_as_midi(score),
+    )
+
+
+def _as_midi(score: list[Note]) -> Notes:
+    """A score as MIDI has it: whole pitches, and velocities instead of levels."""
+    start_s, pitch, length_s, level_db = (
+        np.array([getattr(note, name) for note in score])
+        for name in ("start_s", "pitch", "length_s", "level_db")
+    )
+    velocity = np.rint(127 * 10 ** ((level_db - FULL_VELOCITY_DB) / 40)).clip(1, 127)
+    order = np.lexsort((pitch, start_s))
+    return Notes(
+        start_s[order],
+        length_s[order],
+        np.rint(pitch).astype(int)[order],
+        velocity.astype(int)[order],
     )
 
 
@@ -73,7 +98,8 @@ def render_corpus(config: SyntheticConfig, destination: Path, progress: bool = T
     The folder appears complete or not at all, also when several processes render it at once. It
     holds ``tracks.csv``, ``annotations.csv`` (mean of the simulated raters), ``ratings.csv`` (each
     simulated rater), ``raters.csv`` (their profiles, repeated for every track they rated),
-    ``truth.csv`` (the arcs, without lag or noise), ``audio/*.flac`` and ``corpus.json``. Every
+    ``truth.csv`` (the arcs, without lag or noise), ``audio/*.flac``, the notes without percussion
+    (``midi/*.mid``, ``midi.csv``) and ``corpus.json``. Every
     ``time_s`` is the end in seconds of the 500 ms window that the row describes.
 
     Raises
@@ -122,7 +148,8 @@ def _is_complete(config: SyntheticConfig, folder: Path) -> bool:
 
 
 def _write_corpus(config: SyntheticConfig, folder: Path, progress: bool) -> None:
-    (folder / "audio").mkdir(parents=True)
+    for name in ("audio", "midi"):
+        (folder / name).mkdir(parents=True)
     raters = pd.DataFrame([draw_rater(config, number) for number in range(config.n_raters)])
     raters.insert(0, "rater", [f"rater{number + 1:02d}" for number in range(config.n_raters)])
     tracks, truth, annotations, ratings = [], [], [], []
@@ -130,6 +157,7 @@ def _write_corpus(config: SyntheticConfig, folder: Path, progress: bool) -> None
         track = render_track(config, index)
         file = f"audio/{track.track_id}.flac"
         sf.write(folder / file, track.audio, SAMPLE_RATE, subtype="PCM_16")
+        write_midi(track.notes, folder / "midi" / f"{track.track_id}.mid")
         tracks.append((track.track_id, file, track.group, track.title, config.duration_s))
         truth.append(_long_table(track.truth, track_id=track.track_id))
         annotations.append(_long_table(track.ratings.mean(axis=0), track_id=track.track_id))
@@ -141,6 +169,8 @@ def _write_corpus(config: SyntheticConfig, folder: Path, progress: bool) -> None
     tables["ratings"] = pd.concat(ratings)
     columns = ["track_id", "file", "group", "title", "duration_s"]
     tables["tracks"] = pd.DataFrame(tracks, columns=columns)
+    names = tables["tracks"]["track_id"]
+    tables["midi"] = pd.DataFrame({"track_id": names, "file": "midi/" + names + ".mid"})
     tables["raters"] = raters.merge(tables["tracks"][["track_id"]], how="cross")
     tables["raters"].insert(1, "track_id", tables["raters"].pop("track_id"))
     for name, table in tables.items():

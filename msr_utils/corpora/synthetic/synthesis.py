@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from msr_utils.constants import FRAME_SAMPLES, SAMPLE_RATE
 from msr_utils.corpora.synthetic.composition import (
     N_HARMONICS,
     Composer,
+    Hit,
     Note,
-    compose,
 )
 
 TABLE_SIZE = 4096
@@ -59,17 +61,20 @@ def fade(wave: np.ndarray, n_in: int, n_out: int) -> np.ndarray:
 
 
 def synthesise(
-    truth: np.ndarray, composer: Composer, key: int, rng: np.random.Generator
+    notes: Sequence[Note],
+    hits: Sequence[Hit],
+    composer: Composer,
+    n_frames: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Compose music for the arcs `truth`, shape (T, 2), and sound it.
+    """Sound a score of `msr_utils.corpora.synthetic.composition.compose`.
 
-    Returns mono float32 audio at `SAMPLE_RATE`, shape (T * FRAME_SAMPLES,), within `PEAK`.
+    Returns mono float32 audio at `SAMPLE_RATE`, shape (n_frames * FRAME_SAMPLES,), within `PEAK`.
     """
-    notes, hits = compose(truth, composer, key, rng)
     drums = sound_drums(rng)
     events = [(note.start_s, sound_note(note, composer)) for note in notes]
     events += [(start_s, decibels(level_db) * drums[drum]) for start_s, drum, level_db in hits]
-    audio = decibels(rng.uniform(-66, -50)) * rng.normal(0, 1, len(truth) * FRAME_SAMPLES)
+    audio = decibels(rng.uniform(-66, -50)) * rng.normal(0, 1, n_frames * FRAME_SAMPLES)
     for start_s, wave in events:
         start = int(start_s * SAMPLE_RATE)
         part = audio[start : start + len(wave)]

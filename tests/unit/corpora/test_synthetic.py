@@ -10,6 +10,7 @@ import soundfile as sf
 from scipy.signal import find_peaks, stft
 
 from msr_utils.constants import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE
+from msr_utils.corpora.midi import read_midi
 from msr_utils.corpora.synthetic import composition, render, synthesis
 from msr_utils.corpora.synthetic.composition import Note
 from msr_utils.corpora.synthetic.config import SyntheticConfig
@@ -57,7 +58,10 @@ def sound(valence, arousal, composer: int, n_frames: int = 24) -> np.ndarray:
     truth = np.empty((n_frames, 2))
     truth[:, 0], truth[:, 1] = valence, arousal
     habits = composition.draw_composer(SyntheticConfig(), composer)
-    return synthesis.synthesise(truth, habits, KEY, np.random.default_rng(composer))
+    rng = np.random.default_rng(composer)
+    return synthesis.synthesise(
+        *composition.compose(truth, habits, KEY, rng), habits, n_frames, rng
+    )
 
 
 def spectrum(audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,8 +124,10 @@ def test_seeds_give_different_tracks():
 
 def test_folder_holds_the_files_and_columns(corpus):
     audio = {f"audio/syn{number:03d}.flac" for number in range(1, 5)}
-    tables = {f"{name}.csv" for name in ("tracks", "annotations", "ratings", "raters", "truth")}
-    assert set(contents(corpus)) == audio | tables | {"corpus.json"}
+    notes = {f"midi/syn{number:03d}.mid" for number in range(1, 5)}
+    names = ("tracks", "annotations", "ratings", "raters", "truth", "midi")
+    tables = {f"{name}.csv" for name in names}
+    assert set(contents(corpus)) == audio | notes | tables | {"corpus.json"}
 
     tracks = pd.read_csv(corpus / "tracks.csv")
     assert list(tracks) == ["track_id", "file", "group", "title", "duration_s"]
@@ -363,3 +369,17 @@ def test_raters_are_late_and_agree_well_but_not_fully():
 def test_invalid_config_names_the_field(field, value):
     with pytest.raises(ValueError, match=f"^{field} must"):
         SyntheticConfig(**{field: value})
+
+
+def test_notes_are_those_that_sound(corpus):
+    track = render_track(CONFIG, 2)
+    notes = read_midi(corpus / "midi" / "syn003.mid")
+    np.testing.assert_allclose(notes.start_s, track.notes.start_s, atol=1e-3)
+    # Notes within a millisecond may change places.
+    assert sorted(notes.pitch.tolist()) == sorted(track.notes.pitch.tolist())
+    assert 0 < notes.velocity.min() < notes.velocity.max() <= 127
+    # Where many notes start, the audio is louder than where none do.
+    seconds = int(CONFIG.duration_s)
+    struck = np.bincount(notes.start_s.astype(int), notes.velocity**2, seconds)[:seconds]
+    level = np.sqrt((track.audio.reshape(seconds, -1) ** 2).mean(axis=1))
+    assert np.corrcoef(struck, level)[0, 1] > 0.5

@@ -302,13 +302,26 @@ def test_sets_of_blocks_are_compared_on_the_same_clips(tones, cache):
         tones, "logmel", ["loudness"], 2, n_boot=20, cache_dir=cache, progress=False
     )
     assert list(found.scores) == [
-        clip_models.LOGMEL, "hand-made", "loudness", "hand-made + loudness"
+        clip_models.LOGMEL, "hand-made", "loudness", "hand-made + loudness",
+        "mean of hand-made, loudness",
     ]  # fmt: skip
     together = found.scores["hand-made + loudness"]["auc"]
     predicted = clip_models.cross_validate(tones, FEATURES, 2, cache_dir=cache, progress=False)
     alone = clip_scores.evaluate(predicted, n_boot=0).scores[clip_models.MEAN]["auc"]
     for target, estimate in alone.items():
         assert together[target].value == pytest.approx(estimate.value)
+    parts = [
+        clip_models.cross_validate(tones, blocks, 2, cache_dir=cache, progress=False)
+        for blocks in FEATURES.split(",")
+    ]
+    late = np.mean([part.scores[clip_models.MEAN] for part in parts], axis=0)
+    once = np.ones((1, len(late)))
+    by_hand = clip_scores.metric_samples("quadrants", once, parts[0].true, late)["auc"]
+    early_above_late = found.early_above_late["hand-made + loudness"]["auc"]
+    for target, estimate in found.scores["mean of hand-made, loudness"]["auc"].items():
+        assert estimate.value == pytest.approx(by_hand[target][0])
+        difference = together[target].value - estimate.value
+        assert early_above_late[target].value == pytest.approx(difference)
     difference = found.above["loudness"]["auc"]["arousal"]
     by_hand = [found.scores[name]["auc"]["arousal"].value for name in ("loudness", "hand-made")]
     assert difference.value == pytest.approx(by_hand[0] - by_hand[1])

@@ -350,6 +350,27 @@ def test_files_count_by_what_they_hold_and_not_by_where_they_lie(folder_corpus, 
     assert files("", "")[0] == dict.fromkeys(first[0], "none")
 
 
+def test_all_files_of_a_folder_are_an_input(tmp_path):
+    from msr_utils.study.inputs import Inputs
+
+    def found(folder):
+        run = Run(
+            "x", "05_song_features", {"corpus": "deam", "data_dir": "", "features_dir": str(folder)},
+            inputs={"features_dir": "files", "data_dir": "unused"},
+        )  # fmt: skip
+        return Inputs().of(run, tmp_path)["files"]["features_dir"]
+
+    for place in ("a", "b"):
+        (tmp_path / place / "part").mkdir(parents=True)
+        (tmp_path / place / "part" / "one.npy").write_text("1")
+        (tmp_path / place / "songs.csv").write_text("row,deam_id")
+    assert found(tmp_path / "a") == found(tmp_path / "b") and len(found(tmp_path / "a")) == 64
+    (tmp_path / "b" / "part" / "one.npy").write_text("2")
+    (tmp_path / "a" / "songs.csv").rename(tmp_path / "a" / "other.csv")
+    assert len({found(tmp_path / "a"), found(tmp_path / "b"), found("")}) == 3
+    assert found(tmp_path / "nowhere") is None
+
+
 @pytest.mark.slow
 def test_named_bundles_a_checkpoint_and_an_interpreter_are_inputs(tmp_path, monkeypatch):
     from msr_utils.study.inputs import Inputs

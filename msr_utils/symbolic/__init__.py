@@ -1,0 +1,1 @@
+"""Music as notes: statistics, tokens and altered copies."""
