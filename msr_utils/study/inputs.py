@@ -240,7 +240,7 @@ def _bundles(folder: str, names: list[str]) -> str | None:
 def _files(folder: str) -> str | None:
     """SHA-256 of all files under a folder and of their names in it; None if it is not here."""
     if not folder:
-        return NOTHING
+        return NO_FILE
     root = PROJECT_ROOT / folder
     files = sorted(path for path in root.rglob("*") if path.is_file())
     lines = [f"{path.relative_to(root).as_posix()} {sha256_file(path)}" for path in files]
