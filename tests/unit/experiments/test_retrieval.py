@@ -140,7 +140,7 @@ def test_a_model_that_is_right_finds_what_is_wanted():
     assert result.variety["by place"].queries == 40
     assert moods.score_table(result).shape == (7, 4)
     assert len(moods.difference_table(result)) == 6
-    text = figures.retrieval_text("05_retrieval_moods", {"retrieval": plain(result)})
+    text = figures.learned_text("05_retrieval_moods", {"retrieval": plain(result)})
     assert "Of the first ten clips for a quadrant, 1.00 [1.00, 1.00] are right" in text
     assert "good is better than" in text
 
@@ -342,12 +342,12 @@ def test_the_chapter_says_what_the_numbers_say():
             "preferences": likes,
         }
     )
-    text = figures.retrieval_text("05_retrieval_arcs", metrics)
+    text = figures.learned_text("05_retrieval_arcs", metrics)
     assert "find their piece with MRR 1.00 [1.00, 1.00] in the predicted curves" in text
     assert "By MRR: good is better than track mean" in text
     assert "After 10 ratings of a listener, the next ones are ordered with a concordance of" in text
     assert "own ratings help." in text
-    without = figures.retrieval_text("05_retrieval_arcs", {**metrics, "preferences": None})
+    without = figures.learned_text("05_retrieval_arcs", {**metrics, "preferences": None})
     assert "listener" not in without
 
 
