@@ -83,7 +83,7 @@ CARD_EXAMPLE = {
     "licence": "weights for research",
     "protocol": "5-fold cross-validation by artist, frames pooled",
     "metrics": {target: {"rmse": {"value": 0.2, "low": 0.18, "high": 0.22}} for target in TARGETS},
-    "limits": ["Ratings are means over listeners. They do not tell what one person feels."],
+    "limits": ["Ratings are means over listeners. They do not say what one person feels."],
     "feature_hash": "1" * 64,
     "model_sha256": "0" * 64,
 }

@@ -69,7 +69,7 @@ class PredictQuery(Schema):
             [",".join(TARGETS), ",".join(reversed(TARGETS)), *TARGETS],
             error="must be 'valence', 'arousal', or both with a comma between",
         ),
-        **described("Curves to return. With only one of them, the answer has no quadrant."),
+        **described("Curves to return. If it is only one, the answer has no quadrant."),
     )
     smoothing = Float(
         load_default=0.0,
@@ -173,7 +173,7 @@ class Mean(Schema):
 
 
 class Quadrant(Schema):
-    """Quadrant of the valence-arousal plane that has the means."""
+    """Quadrant of the valence-arousal plane in which the means lie."""
 
     name = String(
         required=True,
@@ -184,7 +184,7 @@ class Quadrant(Schema):
 
 _VERSION = described("Start of the SHA-256 of the model's network, which its card states in full.")
 _LOW = described("Lower ends of the intervals, if the model has intervals.")
-_HIGH = described("Upper ends. The model's card tells how many values lie in the intervals.")
+_HIGH = described("Upper ends. The model's card states the share of values inside the intervals.")
 
 
 class Prediction(Schema):
@@ -220,7 +220,7 @@ class Prediction(Schema):
     mean = Nested(Mean, required=True, **described("Means over the track, before smoothing."))
     quadrant = Nested(
         Quadrant,
-        **described("Missing if only one curve is returned, or if there is nothing to hear."),
+        **described("Missing if only one curve is returned, or if the file is silent."),
     )
     content = Dict(
         String(validate=OneOf(CONTENT)),
@@ -325,7 +325,7 @@ class Health(Schema):
 
 
 class Ready(Schema):
-    """Whether the service takes requests."""
+    """Whether the service accepts requests."""
 
     status = String(required=True)
     models = Dict(required=True, **described("SHA-256 of each model, by its name."))

@@ -243,10 +243,10 @@ def _examine_frames(file: BinaryIO, deadline: Deadline) -> Container:
         return Container(simple=False, parts=parts)
     rest = size - frames.end
     if frames.complete and rest:  # FFmpeg would take it for the end of the last frame.
-        heard = rest > MIN_UNREAD_BYTES or "amr" in frames.demuxers
-        told = heard and tags.after_tags(file, frames.end, size) < size
+        may_be_sound = rest > MIN_UNREAD_BYTES or "amr" in frames.demuxers
+        is_damage = may_be_sound and tags.after_tags(file, frames.end, size) < size
         text = f"the file is damaged: {rest} bytes behind its last frame are no audio; skipped"
-        junk = (Defect("damaged", text),) if told else ()
+        junk = (Defect("damaged", text),) if is_damage else ()
         return Container(simple=False, defects=junk, parts=((0, frames.end),))
     seconds_per_byte = frames.seconds / max(frames.n_bytes, 1)
     defects = tuple(_gap_defects(frames.gaps, seconds_per_byte))
@@ -300,7 +300,7 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
     starts: list[int] = []  # of links; each begins with the first pages of its streams
     among_first = False
     page_numbers: dict[int, int] = {}  # by stream, of the page that must follow
-    heard: set[int] = set()  # streams of which a page with sound was read
+    with_sound: set[int] = set()  # streams of which a page with sound was read
     late = False
     damage = ""
     while (header := file.read(27)).startswith(b"OggS") and len(header) == 27:
@@ -318,13 +318,13 @@ def _examine_ogg(file: BinaryIO, deadline: Deadline) -> Container:
             starts.append(position)
             page_numbers.clear()
         among_first = bool(flags & 2)
-        if number != page_numbers.get(serial, number) and serial not in heard:
+        if number != page_numbers.get(serial, number) and serial not in with_sound:
             late = True  # Whoever joins a radio station gets its first pages, then what is on.
         elif number != page_numbers.get(serial, number):
             damage = f"pages are missing before byte {position}"
             break
         page_numbers[serial] = number + 1
-        heard |= {serial} if granule else set()  # Pages of headers have the position 0.
+        with_sound |= {serial} if granule else set()  # Pages of headers have the position 0.
         ended = bool(flags & 4)
         position += len(page)
     else:

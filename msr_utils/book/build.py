@@ -29,8 +29,7 @@ from msr_utils.book.edition import (
 from msr_utils.book.results import EditionResults
 from msr_utils.corpora.synthetic.config import SyntheticConfig
 from msr_utils.corpora.synthetic.render import render_track
-from msr_utils.figures import retrieval_summary, summary
-from msr_utils.figures.retrieval_summary import RETRIEVAL_SENTENCES, retrieval_text
+from msr_utils.figures import summary
 from msr_utils.figures.summary import learned_text
 from msr_utils.io import (
     atomic_path,
@@ -193,8 +192,7 @@ def _renew_wording(content: nbformat.NotebookNode, run: Path) -> None:
             continue
         tags = written.metadata.get("tags", [])
         if "learned" in tags:
-            wording = retrieval_text if name in RETRIEVAL_SENTENCES else learned_text
-            text = wording(name, read_json(run / "metrics.json"))
+            text = learned_text(name, read_json(run / "metrics.json"))
             content.cells[number] = nbformat.v4.new_markdown_cell(text, id=cell.id)
         elif written.cell_type == cell.cell_type == "markdown":
             cell.source = written.source
@@ -308,7 +306,7 @@ def _source_hash(corpus_dir: Path) -> str:
     results = [run / name for run in runs for name in ("notebook.ipynb", "metrics.json")]
     shown = [*NOTEBOOKS.glob("*"), *MODELS_DIR.glob("*/CARD.md"), PROJECT_ROOT / "CITATION.cff"]
     files = sorted([*prose, *filter(Path.is_file, [*results, *shown]), LOCK, Path(__file__)])
-    files += [Path(summary.__file__), Path(retrieval_summary.__file__)]
-    files += [BENCHMARK] if BENCHMARK.is_file() else []
+    files += sorted(Path(summary.__file__).parent.glob("*.py"))
+    files += sorted(BENCHMARK.parent.glob("*.json"))
     names = [f"{p.parent.parent.name}/{p.parent.name}/{p.name} {sha256_file(p)}" for p in files]
     return sha256_text("\n".join([*names, os.environ.get("BOOK_URL", "")]))

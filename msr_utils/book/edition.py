@@ -19,6 +19,10 @@ REQUIRED_RUNS = ("data", "evaluation", "export")
 """Runs that the prose tells of: a corpus that has them has a book."""
 
 
+PRESET_TITLES = {"ear": "MusiCNN"}
+"""How presets are called in titles whose runs have an older name."""
+
+
 class BookError(RuntimeError):
     """An edition that cannot be rendered, or a build with warnings."""
 
@@ -121,6 +125,7 @@ def _variant(run: Path, metrics: dict[str, Any]) -> str:
     target = metrics["target"]
     kind = notebook_of(run).partition("_")[2]
     preset = run.name.removesuffix(f"-{target}").removeprefix(kind).strip("-")
+    preset = PRESET_TITLES.get(preset, preset)
     return f" ({preset}): {target}" if preset else f": {target}"
 
 

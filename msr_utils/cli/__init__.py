@@ -124,17 +124,25 @@ def run(
 @click.option("--data", "data_dir", default="", help="folder of the data")
 @click.option("--features", "blocks", default="logmel,logmel_sd,tonal", show_default=True)
 @click.option(
-    "--scheduler", default="local", show_default=True, help="local, or a Dask scheduler's tcp://"
+    "--scheduler",
+    default="local",
+    show_default=True,
+    help="local, or the tcp:// address of a Dask scheduler",
 )
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(min=1), help="local processes"
 )
-@click.option("--cache", "cache_dir", type=click.Path(path_type=Path), help=".cache by default")
+@click.option(
+    "--cache",
+    "cache_dir",
+    type=click.Path(path_type=Path),
+    help="folder of the cache; default: .cache",
+)
 @click.option(
     "--failures",
     "failures_file",
     type=click.Path(path_type=Path),
-    help="write what failed here: .csv or .json",
+    help="list the tracks that failed in this file: .csv or .json",
 )
 def features(
     corpus: str,
@@ -245,8 +253,10 @@ def data() -> None:
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path, readable=False))
-@click.option("--corpus", default="", help="its loader; recognised from the files by default")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="write the findings here")
+@click.option("--corpus", default="", help="name of the loader; default: recognised from the files")
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path), help="write the findings to this file"
+)
 def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
     """Read all audio and notes of a corpus, join its labels, and report errors (exit code 1)."""
     from msr_utils.corpora import CORPORA
@@ -369,7 +379,7 @@ def verify_results(folder: Path, strict: bool) -> None:
 @main.command()
 @click.option("--edition", default="published", show_default=True, help="folder under reports/")
 @click.option("--corpus", default="", help="corpus of the edition; needed where it has several")
-@click.option("--data", "data_dir", default="", help="as for run: names a folder corpus")
+@click.option("--data", "data_dir", default="", help="folder of a folder corpus, as for msr run")
 @click.option("--pdf", is_flag=True, help="one printable page and a PDF of it; needs Chromium")
 @needs_checkout
 def book(edition: str, corpus: str, data_dir: str, pdf: bool) -> None:

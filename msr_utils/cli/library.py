@@ -132,7 +132,10 @@ def analysing(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, 
         ),
         click.option("--models", "models_dir", default="", help="folder of bundles"),
         click.option(
-            "--model", default="", help="bundle; that of the library, else full, else light"
+            "--model",
+            default="",
+            help="bundle that analyses the music; default: the one that this library already "
+            "uses, for a new library full or, without the weights of MusiCNN, light",
         ),
     ):
         command = option(command)

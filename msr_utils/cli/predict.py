@@ -43,7 +43,9 @@ INTERRUPTED = 130
 
 @click.command()
 @click.argument("audio", type=ANY_PATH)
-@click.option("--model", default="", help="bundle; full by default, else light, else the first")
+@click.option(
+    "--model", default="", help="bundle; default: full, or light without the weights of MusiCNN"
+)
 @click.option("--models", "models_dir", default="", help="folder of bundles")
 @click.option(
     "--csv",

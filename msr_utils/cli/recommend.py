@@ -70,9 +70,9 @@ def filtering(command: Any) -> Any:
         click.option("--not-artist", multiple=True, help="not this artist; repeat for more"),
         click.option("--genre", multiple=True, help="only this genre; repeat for more"),
         click.option("--not-genre", multiple=True, help="not this genre; repeat for more"),
-        click.option("--year", type=RANGE, default=ANY_RANGE, help="of the tags"),
-        click.option("--length", type=RANGE, default=ANY_RANGE, help="in minutes"),
-        click.option("--tempo", type=RANGE, default=ANY_RANGE, help="of the tags, in BPM"),
+        click.option("--year", type=RANGE, default=ANY_RANGE, help="years, from the tags"),
+        click.option("--length", type=RANGE, default=ANY_RANGE, help="length in minutes"),
+        click.option("--tempo", type=RANGE, default=ANY_RANGE, help="tempo in BPM, from the tags"),
         click.option(
             "--certainty",
             type=NumberRange(0, 1),
@@ -89,20 +89,33 @@ def filtering(command: Any) -> Any:
 @click.option("--valence", type=float, help="wanted valence, -1 to 1")
 @click.option("--arousal", type=float, help="wanted arousal, -1 to 1")
 @click.option(
-    "--within", type=float, default=0.25, show_default=True, help="reach around that place"
+    "--within",
+    type=float,
+    default=0.25,
+    show_default=True,
+    help="largest distance from the wanted valence and arousal",
 )
-@click.option("--words", default="", help="mood words, separated by commas: all must fit")
-@click.option("--like", multiple=True, type=ANY_PATH, help="sounds like this file; repeat for more")
-@click.option("--unlike", multiple=True, type=ANY_PATH, help="sounds unlike this file")
+@click.option("--words", default="", help="mood words, separated by commas; every word must fit")
+@click.option(
+    "--like", multiple=True, type=ANY_PATH, help="find what sounds like this file; repeat for more"
+)
+@click.option(
+    "--unlike",
+    multiple=True,
+    type=ANY_PATH,
+    help="avoid what sounds like this file; repeat for more",
+)
 @filtering
 @click.option(
     "--confidence",
     type=float,
     default=0.5,
     show_default=True,
-    help="least probability of lying at the wanted place",
+    help="least probability that a track lies at the wanted place",
 )
-@click.option("--for", "listener", default="", help="rank by the likes of this listener, too: me")
+@click.option(
+    "--for", "listener", default="", help="also rank by the likes of this listener, such as me"
+)
 @click.option("--count", default=20, show_default=True, type=click.IntRange(min=1))
 @common
 def find(
@@ -206,7 +219,7 @@ def _found_lines(n: int, found: Found) -> list[str]:
         parts.append(f"preference {found.preference:+.2f}")
     if found.because is not None:
         sign = "raised" if found.because.adds > 0 else "lowered"
-        parts.append(f"{sign} most by your {found.because.said} of {found.because.track.name}")
+        parts.append(f"{sign} most by your {found.because.rating} of {found.because.track.name}")
     for target, mean in found.predicted.items():
         low, high = found.interval[target]
         parts.append(f"{target} {Estimate(mean, low, high):+.2f}")
@@ -233,22 +246,27 @@ def clock(seconds: float) -> str:
 
 
 @library.command("path")
-@click.option("--from", "start", default="", metavar="PLACE", help="where the playlist begins")
-@click.option("--to", "end", default="", metavar="PLACE", help="where it ends")
+@click.option("--from", "start", default="", metavar="PLACE", help="mood at the start")
+@click.option("--to", "end", default="", metavar="PLACE", help="mood at the end")
 @click.option(
     "--arc",
     default="",
     metavar="ARC",
-    help="instead of both: a drawn course, stretched to --minutes",
+    help="a whole curve instead of --from and --to; it is stretched to --minutes",
 )
-@click.option("--minutes", type=float, default=45.0, show_default=True)
+@click.option(
+    "--minutes", type=float, default=45.0, show_default=True, help="length of the playlist"
+)
 @click.option(
     "--kind",
     default="direct",
     show_default=True,
-    help="direct: at constant speed; iso: first stay where it begins",
+    help="direct: move to the end at constant speed; iso: stay at the first mood for a while, "
+    "then move",
 )
-@click.option("--save", type=ANY_PATH, help="write it here: .m3u8, .xspf, .jspf, .csv")
+@click.option(
+    "--save", type=ANY_PATH, help="write the playlist to this file: .m3u8, .xspf, .jspf or .csv"
+)
 @filtering
 @common
 def path_(
@@ -383,13 +401,18 @@ def rate(
 
 @library.command()
 @click.option("--for", "listener", default=LISTENER, show_default=True, help="name of the listener")
-@click.option("--forget", multiple=True, type=ANY_PATH, help="delete what was said about this file")
-@click.option("--forget-all", is_flag=True, help="delete everything that this listener said")
+@click.option(
+    "--forget",
+    multiple=True,
+    type=ANY_PATH,
+    help="delete the ratings of this file; repeat for more",
+)
+@click.option("--forget-all", is_flag=True, help="delete all ratings of this listener")
 @common
 def preferences(
     listener: str, forget: tuple[Path, ...], forget_all: bool, library_dir: Path, as_json: bool
 ) -> None:
-    """List what a listener said and what was learned from it, or delete it."""
+    """List the ratings of a listener and what was learned from them, or delete them."""
     from msr_utils.io import plain
     from msr_utils.library import preferences as learned
 
@@ -403,15 +426,15 @@ def preferences(
             else:
                 echo(f"{plural(count, 'preference')} of {listener} forgotten")
             return
-        said = catalogue.preferences(listener)
-        names = {one.audio: _name(lib, one.audio) for one in said}
-        model = learned.fit(lib.view(), said) if said else None
+        stated = catalogue.preferences(listener)
+        names = {one.audio: _name(lib, one.audio) for one in stated}
+        model = learned.fit(lib.view(), stated) if stated else None
     weights = None if model is None else model.mood_weights
     if as_json:
-        listed = [{**plain(one), "name": names[one.audio]} for one in said]
+        listed = [{**plain(one), "name": names[one.audio]} for one in stated]
         echo_json({"listener": listener, "preferences": listed, "mood_weights": plain(weights)})
         return
-    for one in said:
+    for one in stated:
         echo(f"{one.kind:7} {one.value:+.2f}  {names[one.audio] or 'not in the library'}")
     if weights is None:
         echo(f"nothing is known about {listener}")

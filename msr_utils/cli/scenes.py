@@ -21,7 +21,11 @@ __all__ = ["library"]
 @click.argument("file", type=ANY_PATH)
 @filtering
 @click.option(
-    "--count", default=5, show_default=True, type=click.IntRange(min=1), help="of each scene"
+    "--count",
+    default=5,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="excerpts for each scene",
 )
 @click.option(
     "--save",

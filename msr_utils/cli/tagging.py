@@ -53,7 +53,7 @@ def tag(
 
     changes: list[dict[str, object]] = []
 
-    def told(path: str, fields: Fields) -> None:
+    def report_change(path: str, fields: Fields) -> None:
         if not dry_run:
             return
         if as_json:
@@ -64,7 +64,7 @@ def tag(
     call = undo_tags if undo else write_tags
     with opened(library_dir) as lib:
         try:
-            report = call(lib, only, dry_run, told)
+            report = call(lib, only, dry_run, report_change)
         except KeyboardInterrupt:
             echo("interrupted; each file is as before or written; call again to go on", err=True)
             sys.exit(INTERRUPTED)

@@ -27,15 +27,15 @@ MODEL_RUNS = {
     "Transformer (BERT, frozen)": "transformer-frozen",
     "Transformer (BERT, top layers)": "transformer-part",
     "Transformer (BERT, tuned)": "transformer-tuned",
-    "LSTM (tonal, ear)": "lstm-ear",
-    "linear (memory)": "linear",
-    "linear (memory, ear)": "linear-ear",
+    "LSTM (tonal, MusiCNN)": "lstm-ear",
+    "linear (running stats)": "linear",
+    "linear (running stats, MusiCNN)": "linear-ear",
 }
 """Name in tables to prefix of the run folders, which end in ``-valence`` and ``-arousal``."""
 
 MEANS = {
-    "LSTM and linear": ("LSTM (tonal)", "linear (memory)"),
-    "LSTM and linear (ear)": ("LSTM (tonal, ear)", "linear (memory, ear)"),
+    "LSTM and linear": ("LSTM (tonal)", "linear (running stats)"),
+    "LSTM and linear (MusiCNN)": ("LSTM (tonal, MusiCNN)", "linear (running stats, MusiCNN)"),
 }
 """Means of the curves of two models: name in tables to the names of the two."""
 

@@ -43,7 +43,7 @@ CONTEXT_S = (0.5, 1, 2, 4, 8, 15, 30, 60)
 WARM_UP_FRAMES = 60
 """Frames of means that stand for the hidden past in `context_changes`."""
 
-NOTHING = "nothing"
+NO_PART = "nothing"
 """Name of the row in which nothing is hidden."""
 
 
@@ -96,7 +96,7 @@ class PartLoss:
     Parameters
     ----------
     part : str
-        See `input_parts`, or `NOTHING`.
+        See `input_parts`, or `NO_PART`.
     features : int
         Columns of the part.
     target : str
@@ -254,9 +254,9 @@ def ridge_loss(
     Returns
     -------
     list of PartLoss
-        The first is `NOTHING`.
+        The first is `NO_PART`.
     """
-    parts = {NOTHING: np.zeros(0, int), **input_parts(config)}
+    parts = {NO_PART: np.zeros(0, int), **input_parts(config)}
     by_id = {s.id: s for s in sequences}
     predictions: dict[str, dict[str, Curve]] = {part: {} for part in parts}
     for split in tqdm(splits, desc=f"ridge on {target}", unit="fold"):

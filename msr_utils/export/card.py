@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msr_utils.inference.card import ModelCard
 
-FACTS = ("name", "kind", "parameters", "trained_on", "licence", "corpus_hash", "margins")
+FACTS = ("name", "kind", "parameters", "trained_on", "licence", "corpus_hash")
 """Fields that stand as a list at the end of a card."""
 
 
@@ -26,8 +26,12 @@ def render_card(card: ModelCard) -> str:
     lines += ["", "## Facts", ""]
     stored = card.to_json()
     lines += [f"- {key.replace('_', ' ')}: {stored[key]}" for key in FACTS if key in stored]
+    if card.margins:
+        widths = " and ".join(f"{width:.3f} for {target}" for target, width in card.margins.items())
+        lines.append(f"- half-widths of the intervals of a curve: {widths}")
     lines += [
         f"- features: {card.feature_hash[:16]}, model SHA-256: {card.model_sha256[:16]}",
-        f"- largest difference from the Keras model: {card.parity_max_difference:.1e}",
+        "- largest difference between the exported graph and the trained model: "
+        f"{card.parity_max_difference:.1e}",
     ]
     return "\n".join(lines) + "\n"

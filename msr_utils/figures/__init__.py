@@ -51,10 +51,6 @@ from msr_utils.figures.retrieval import (
     preference_curve,
     word_precision,
 )
-from msr_utils.figures.retrieval_summary import (
-    learned_retrieval,
-    retrieval_text,
-)
 from msr_utils.figures.summary import (
     learned,
     learned_text,
@@ -91,7 +87,6 @@ __all__ = [
     "hidden_parts",
     "label_spread",
     "learned",
-    "learned_retrieval",
     "learned_text",
     "learning_curves",
     "level_cues",
@@ -106,7 +101,6 @@ __all__ = [
     "quadrant_plane",
     "rated_curves",
     "rater_shares",
-    "retrieval_text",
     "robustness",
     "score_intervals",
     "song_scores",

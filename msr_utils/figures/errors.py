@@ -14,7 +14,7 @@ from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Track
 from msr_utils.experiments.error_analysis.analysis import ErrorAnalysis
 from msr_utils.experiments.error_analysis.decomposition import WITHIN_PIECE, Decomposition
-from msr_utils.experiments.occlusion import NOTHING, ContextChange, PartChange, PartLoss
+from msr_utils.experiments.occlusion import NO_PART, ContextChange, PartChange, PartLoss
 from msr_utils.experiments.robustness import AlterationEffect
 from msr_utils.figures.marks import mark_estimate
 from msr_utils.metrics.curves import Curve
@@ -206,7 +206,7 @@ def hidden_parts(
         style = {"height": 0.38, "color": COLOURS[target], "label": target}
         y = np.arange(len(order)) + 0.4 * (k - 0.5)
         axes[0].barh(y, [change[part, target] for part in order], **style)
-        axes[1].barh(y, [r[NOTHING, target] - r[part, target] for part in order], **style)
+        axes[1].barh(y, [r[NO_PART, target] - r[part, target] for part in order], **style)
     axes[0].set_yticks(range(len(order)), order)
     axes[0].invert_yaxis()
     axes[0].set(xlabel="mean change of the curve", title=model_label)

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from msr_utils.experiments.symbolic.scores import TARGETS
 from msr_utils.figures.marks import mark_estimate
 from msr_utils.metrics.estimate import Estimate
 from msr_utils.style import COLOURS, GREY
-from msr_utils.training.note_training import ROUND
 
 
 def symbolic_scores(
@@ -25,6 +23,9 @@ def symbolic_scores(
     published : mapping of row to sequence of float
         In the order of `msr_utils.experiments.symbolic.scores.TARGETS`.
     """
+    # Here, so that other figures do not wait for TensorFlow.
+    from msr_utils.experiments.symbolic.scores import TARGETS
+
     names = [*scores, *(f"published: {name}" for name in published)]
     figure, axes = plt.subplots(1, len(TARGETS), figsize=(10, 0.32 * len(names) + 1.2), sharey=True)
     for k, (ax, target) in enumerate(zip(axes, TARGETS, strict=True)):
@@ -40,6 +41,8 @@ def symbolic_scores(
 
 def pretraining_loss(losses: Mapping[str, Sequence[float]]) -> Figure:
     """Loss of pretraining over its steps, one line a network."""
+    from msr_utils.training.note_training import ROUND
+
     figure, ax = plt.subplots(figsize=(6, 3))
     for name, values in losses.items():
         ax.plot([ROUND * (k + 1) for k in range(len(values))], values, "o-", ms=4, label=name)

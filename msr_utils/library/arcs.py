@@ -52,7 +52,7 @@ LEVEL_VALUES = from_bytes(np.arange(LEVELS + 1))
 
 @dataclass(frozen=True, eq=False)
 class Arc:
-    """A wanted course.
+    """A wanted curve.
 
     Parameters
     ----------

@@ -69,8 +69,8 @@ class DrawnArc:
         return [((t - first) / (last - first) * seconds, v, a) for t, v, a in self.points]
 
     @property
-    def course(self) -> Callable[[np.ndarray], np.ndarray]:
-        """The place by the share of the time that has passed; see `playlists.course`."""
+    def place_at(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The place by the share of the time that has passed; see `playlists.wanted_path`."""
         times, *columns = np.array(self.stretched(1.0)).T
 
         def place(share: np.ndarray) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Playlists that move through the plane, from one mood to another.
 
 A track is placed by how it begins and ends (the means of its first and last 20 s), not by its mean.
-A playlist is good if each track begins and ends near the wanted course, and begins near where the
+A playlist is good if each track begins and ends near the wanted path, and begins near where the
 one before it ended. Beam search keeps the best unfinished playlists and extends each by the
-candidates nearest to the course.
+candidates nearest to the path.
 
-A course that starts where the listener is and leads elsewhere follows the iso principle of music
+A path that starts where the listener is and leads elsewhere follows the iso principle of music
 therapy. This is a way to order music. Nothing is claimed about its effect on anybody.
 """
 
@@ -35,19 +35,19 @@ ARTIST_SPACING = 3
 """At least so many tracks lie between two of one artist, where there are enough artists."""
 
 ISO_HOLD = 0.3
-"""Share of the time that an iso course stays where the listener is."""
+"""Share of the time that an iso path stays where the listener is."""
 
 LONGEST_SHARE = 0.5
 """A track may take at most this share of the wanted time, unless it is named as an end."""
 
 MANY_TRACKS = 5_000
-"""With more tracks than this, only those near the course are tried."""
+"""With more tracks than this, only those near the path are tried."""
 
 COURSE_POINTS = 10
-"""Places of the course around which tracks are looked for then."""
+"""Places of the path around which tracks are looked for then."""
 
 FAR = 0.3
-"""A beginning or an end farther than this from the course is said. Half-widths of intervals are
+"""A beginning or an end farther than this from the path is said. Half-widths of intervals are
 about as wide."""
 
 MAX_MINUTES = 7 * 24 * 60
@@ -85,7 +85,7 @@ class Step:
     start_s : float
         When it begins in the playlist.
     wanted_start, wanted_end : (float, float)
-        The course when the track begins and ends.
+        The wanted path when the track begins and ends.
     predicted_start, predicted_end : (float, float)
         Means of its first and last 20 s.
     gap : float
@@ -102,7 +102,7 @@ class Step:
 
     @property
     def distance(self) -> float:
-        """Larger of the distances of its beginning and its end from the course."""
+        """Larger of the distances of its beginning and its end from the path."""
         pairs = (
             (self.wanted_start, self.predicted_start),
             (self.wanted_end, self.predicted_end),
@@ -112,7 +112,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Playlist:
-    """A playlist and how well it follows its course.
+    """A playlist and how well it follows its path.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class _Tracks:
         return [self.infos[int(k)] for k in places]
 
 
-def course(kind: str, start: End, end: End) -> Callable[[np.ndarray], np.ndarray]:
+def wanted_path(kind: str, start: End, end: End) -> Callable[[np.ndarray], np.ndarray]:
     """The wanted place by the share of the time that has passed.
 
     Returns
@@ -218,8 +218,8 @@ def make_playlist(
     spacing : int >= 0
         Tracks between two of one artist.
     drawn : DrawnArc, optional
-        The course, stretched to the wanted time. `kind` then does not count, and `start` and `end`
-        only where they name tracks.
+        The wanted path, stretched to the wanted time. `kind` then does not count; `start` and
+        `end` count only where they name tracks.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def make_playlist(
         raise LibraryError(
             f"library: --minutes must be positive and at most {MAX_MINUTES}, not {minutes:g}"
         )
-    place = course(kind, start, end) if drawn is None else drawn.course
+    place = wanted_path(kind, start, end) if drawn is None else drawn.place_at
     mask, removed = hard.apply(view, filters or Filters())
     total = minutes * 60
     mask &= view.numbers("seconds") <= max(total * LONGEST_SHARE, 1)
@@ -243,7 +243,7 @@ def make_playlist(
                 "song; a path needs two"
             )
     mask[named] = True
-    rows = _near_course(view, np.flatnonzero(mask), place, named)
+    rows = _near_path(view, np.flatnonzero(mask), place, named)
     if not len(rows):
         raise LibraryError("library: no track passes the filters and is short enough")
     tracks = _Tracks(
@@ -261,10 +261,10 @@ def make_playlist(
     return _explained(tracks, best, place, total, removed, notes)
 
 
-def _near_course(
+def _near_path(
     view: View, rows: np.ndarray, place: Callable[[np.ndarray], np.ndarray], named: list[int]
 ) -> np.ndarray:
-    """Of very many rows, those whose mean lies nearest to one of several places of the course."""
+    """Of very many rows, those whose mean lies nearest to one of several places of the path."""
     if len(rows) <= MANY_TRACKS:
         return rows
     means = np.stack([view.numbers(f"mean_{t}")[rows] for t in TARGETS], axis=1)
@@ -305,7 +305,7 @@ def _search(
                 continue
             longer += _extensions(tracks, partial, place, total, left, spacing)
         if beam and not longer and not finished:
-            notes.append("there are too few different tracks near the course for the wanted length")
+            notes.append("there are too few different tracks near the path for the wanted length")
             finished = beam
         unique = {partial.rows: partial for partial in longer}
         beam = sorted(unique.values(), key=lambda p: p.cost / max(len(p.rows), 1))[:BEAM]

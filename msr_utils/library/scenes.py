@@ -61,7 +61,7 @@ class Scene:
         Valence and arousal.
     label : str
     drawn : DrawnArc, optional
-        The course between them, if it is not straight.
+        The curve between them, if it is not straight.
     """
 
     start_s: float
@@ -73,7 +73,7 @@ class Scene:
 
     @property
     def arc(self) -> Arc:
-        """Its wanted course."""
+        """Its wanted curve."""
         length = self.end_s - self.start_s
         if self.drawn is not None:
             return arc_through(self.drawn.stretched(length), self.label)
@@ -90,7 +90,7 @@ class Candidate:
     in_s, out_s : float
         Where the excerpt begins and ends in the track.
     distance : float
-        Root mean squared difference between its curve and the wanted course.
+        Root mean squared difference between its curve and the wanted curve.
     predicted_start, predicted_end : (float, float)
         Means of its first and its last 5 s, or of half of it if it is shorter than 10 s.
     half_width : (float, float)

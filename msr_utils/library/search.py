@@ -82,14 +82,14 @@ class Because:
     Parameters
     ----------
     track : TrackInfo
-    said : str
+    rating : str
         ``"like"``, ``"skip"`` or ``"rating"``.
     adds : float
         To the predicted preference.
     """
 
     track: TrackInfo
-    said: str
+    rating: str
     adds: float
 
 

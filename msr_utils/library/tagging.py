@@ -94,15 +94,15 @@ class _Left(Exception):
         self.kind = kind
 
 
-# Is told the path of each file and the fields that change.
-Told = Callable[[str, Fields], None]
+# Gets the path of each file and the fields that change.
+OnChange = Callable[[str, Fields], None]
 
 
 def write_tags(
     library: Library,
     only: Sequence[str | Path] = (),
     dry_run: bool = False,
-    told: Told | None = None,
+    on_change: OnChange | None = None,
 ) -> TagReport:
     """Write the mood of every track into its file.
 
@@ -113,7 +113,7 @@ def write_tags(
         Files of the library, or folders with some; all of it by default.
     dry_run : bool
         Only say what would change.
-    told : callable, optional
+    on_change : callable, optional
 
     Returns
     -------
@@ -140,7 +140,7 @@ def write_tags(
             with _counted(report, known.path):
                 if not dry_run:
                     _sweep(Path(known.path).parent, swept)
-                _write(library, known, mood, report, dry_run, told)
+                _write(library, known, mood, report, dry_run, on_change)
     return report
 
 
@@ -148,7 +148,7 @@ def undo_tags(
     library: Library,
     only: Sequence[str | Path] = (),
     dry_run: bool = False,
-    told: Told | None = None,
+    on_change: OnChange | None = None,
 ) -> TagReport:
     """Give the files that `write_tags` changed the fields that they had before.
 
@@ -173,7 +173,7 @@ def undo_tags(
             with _counted(report, path):
                 if not dry_run:
                     _sweep(Path(path).parent, swept)
-                _undo(library, path, row, report, dry_run, told)
+                _undo(library, path, row, report, dry_run, on_change)
     return report
 
 
@@ -222,7 +222,7 @@ def _write(
     mood: TrackMood,
     report: TagReport,
     dry_run: bool,
-    told: Told | None,
+    on_change: OnChange | None,
 ) -> None:
     """Write the tags of one track."""
     path = Path(os.path.realpath(known.path))
@@ -239,8 +239,8 @@ def _write(
     if not changes:
         report.note("unchanged", known.path)
         return
-    if told is not None:
-        told(known.path, changes)
+    if on_change is not None:
+        on_change(known.path, changes)
     if not dry_run:
         with _replaced(path, found, known.sha256) as copy:
             for name, values in changes.items():
@@ -262,7 +262,7 @@ def _undo(
     row: sa.Row[Any],
     report: TagReport,
     dry_run: bool,
-    told: Told | None,
+    on_change: OnChange | None,
 ) -> None:
     """Give one file its fields back, and forget the record."""
     known = library.catalogue.known_file(path)
@@ -274,8 +274,8 @@ def _undo(
     if not _same_words(now_there[MOOD], now_there[moods.WORD]):
         before.pop(MOOD, None)  # somebody wrote another one since
     changes = {n: v for n, v in before.items() if not _same_words(v, now_there[n])}
-    if told is not None and changes:
-        told(path, changes)
+    if on_change is not None and changes:
+        on_change(path, changes)
     if not dry_run:
         if changes:
             sha256 = "" if known is None else known.sha256

@@ -18,7 +18,7 @@ FPS = 24.0
 START_SECONDS = 3600
 """Timecode at which films begin: that of Resolve and of most others, 01:00:00:00."""
 
-DROPPED = {30: 2, 60: 4}
+DROPPED_PER_MINUTE = {30: 2, 60: 4}
 """Whole rate -> numbers that drop-frame timecode leaves out in nine of ten minutes."""
 
 
@@ -57,7 +57,7 @@ def timecode_frames(text: str, fps: float) -> int:
     number = (60 * minutes + seconds) * whole + rest
     if found[4] == ":":
         return number
-    return number - DROPPED.get(whole, 0) * (minutes - minutes // 10)
+    return number - DROPPED_PER_MINUTE.get(whole, 0) * (minutes - minutes // 10)
 
 
 def start_frame(timeline_start: str, fps: float) -> int:

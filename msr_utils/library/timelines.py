@@ -126,13 +126,18 @@ def _clip(music: SceneMusic, one: Candidate, entry: Entry, fps: float) -> tuple[
         "target_url": entry.uri,
         "available_range": _range(0, available, fps),
     }
-    said = {"scene": scene.label, "distance": one.distance, "in_s": one.in_s, "out_s": one.out_s}
+    metadata = {
+        "scene": scene.label,
+        "distance": one.distance,
+        "in_s": one.in_s,
+        "out_s": one.out_s,
+    }
     values = {
         "source_range": _range(begin, length, fps),
         "media_references": {"DEFAULT_MEDIA": reference},
         "active_media_reference_key": "DEFAULT_MEDIA",
     }
-    return _item("Clip.2", printable(one.track.name), values, {"msr": said}), length
+    return _item("Clip.2", printable(one.track.name), values, {"msr": metadata}), length
 
 
 def _marker(music: SceneMusic, fps: float) -> Json:

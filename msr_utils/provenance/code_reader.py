@@ -38,19 +38,22 @@ KNOWN = frozenset(dir(builtins)) | {
 }  # fmt: skip
 """Names that need no definition; the last two in notebooks."""
 
-DROPPED = ("ctx", "type_comment", "type_params", "kind", "returns", "annotation", "simple")
+IGNORED_FIELDS = ("ctx", "type_comment", "type_params", "kind", "returns", "annotation", "simple")
 """Fields of syntax trees that change nothing, or not in every version of Python."""
 
 LOADERS = ("importlib.import_module", "__import__", "runpy.run_module", "runpy.run_path")
 """What loads a module by its name."""
 
-HIDDEN = ("eval", "exec", "globals")
+UNTRACEABLE_CALLS = ("eval", "exec", "globals")
 """What reaches names that the text of the code does not show."""
 
-SHOWN = "_repr_"
+NOTEBOOK_DISPLAY = "_repr_"
 """How the methods begin by which objects show themselves in notebooks."""
 
-SAYS = re.compile(r"warnings\.warn|(?:.*[.@])?(?:log|logger|logging)\.[a-z]+")
+MESSAGE_CALLS = re.compile(
+    r"warnings\.warn|(?:.*[.@])?(?:log|logger|logging)"
+    r"\.(?:debug|info|warning|error|critical|exception|log)"
+)
 """Calls whose arguments are texts for people, as those of a ``raise``."""
 
 DEFECT = "@Defect"
@@ -109,7 +112,7 @@ def read(
     ------
     IdentityError
         If a name cannot be found, a module is loaded by a name that is computed, or code that
-        computes uses `HIDDEN` or a method that begins with `SHOWN`.
+        computes uses `UNTRACEABLE_CALLS` or a method that begins with `NOTEBOOK_DISPLAY`.
     """
     reader = _Reader(tree, module, scope, nodes)
     reader.found.text = "".join(reader.write(node) for node in nodes)
@@ -131,7 +134,7 @@ class _Reader:
         # (kind, names): what a class body binds is not seen by its methods.
         self._scopes = [("function", scope)] if scope else []
         # How an object shows itself may call how its parts do.
-        self._shows = any(getattr(node, "name", "").startswith(SHOWN) for node in nodes)
+        self._shows = any(getattr(node, "name", "").startswith(NOTEBOOK_DISPLAY) for node in nodes)
 
     def write(self, node: object) -> str:
         """Normal form of a node, a list of nodes or a plain value."""
@@ -151,7 +154,7 @@ class _Reader:
         fields = (
             (name, value)
             for name, value in ast.iter_fields(node)
-            if name not in DROPPED and value is not None and value != []
+            if name not in IGNORED_FIELDS and value is not None and value != []
         )
         return f"{type(node).__name__}({','.join(f'{n}={self.write(v)}' for n, v in fields)})"
 
@@ -166,7 +169,7 @@ class _Reader:
         return f"AugAssign({added_to},{self.write(node.op)},{self.write(node.value)})"
 
     def _Attribute(self, node: ast.Attribute) -> str:
-        if node.attr.startswith(SHOWN) and not self._shows:
+        if node.attr.startswith(NOTEBOOK_DISPLAY) and not self._shows:
             raise IdentityError(
                 f"{self._module}, line {node.lineno}: computes with {node.attr}, by which objects "
                 "show themselves in notebooks; call a method of another name"
@@ -267,7 +270,7 @@ class _Reader:
         around = [self.write(part) for part in (node.decorator_list, node.bases, node.keywords)]
         body: list[ast.AST] = []
         for item in node.body:
-            if isinstance(item, ast.FunctionDef) and item.name.startswith(SHOWN):
+            if isinstance(item, ast.FunctionDef) and item.name.startswith(NOTEBOOK_DISPLAY):
                 self._show(item)
             elif isinstance(item, ast.AnnAssign):
                 body.append(AnnotatedField(item, keep=bool(node.bases)))
@@ -326,13 +329,13 @@ class _Reader:
                 )
             if first.value.partition(".")[0] in PACKAGES:
                 self.found.names.append((self._tree.module(first.value).name, WHOLE))
-        if called in HIDDEN and isinstance(node.func, ast.Name):
+        if called in UNTRACEABLE_CALLS and isinstance(node.func, ast.Name):
             raise IdentityError(
                 f"{self._module}, line {node.lineno}: {called}() reaches names that cannot be "
                 "followed; name what it needs"
             )
         values = len(node.args)
-        if SAYS.fullmatch(called):
+        if MESSAGE_CALLS.fullmatch(called):
             values = 0
         elif called == DEFECT:
             values = 1

@@ -28,7 +28,7 @@ from msr_utils.study.plan import (
     default_parameters,
 )
 
-NOTHING = "none"
+NO_FILE = "none"
 """In the place of a hash, where a parameter names no file."""
 
 UP_TO_DATE, REDRAW, STALE, ALTERED, ABSENT, NO_MANIFEST = (
@@ -200,7 +200,7 @@ def _corpus_hash(loader: str, folder: str, size: int | None = None) -> str | Non
     Once in a process for files of the same names, sizes and times.
     """
     if loader != "synthetic" and not folder:
-        return NOTHING
+        return NO_FILE
     path = PROJECT_ROOT / folder
     if loader != "synthetic" and not path.is_dir():
         return None
@@ -226,7 +226,7 @@ def _content_hash(loader: str, path: Path, size: int | None, seen: tuple) -> str
 def _bundles(folder: str, names: list[str]) -> str | None:
     """SHA-256 of what predicts in the bundles of a folder, or in those named."""
     if not folder:
-        return NOTHING  # in the folder of a run that comes before
+        return NO_FILE  # in the folder of a run that comes before
     path = PROJECT_ROOT / folder
     bundles = (
         [path / n for n in names] if names else sorted(p.parent for p in path.glob("*/card.json"))
@@ -240,7 +240,7 @@ def _bundles(folder: str, names: list[str]) -> str | None:
 def _files(folder: str) -> str | None:
     """SHA-256 of all files under a folder and of their names in it; None if it is not here."""
     if not folder:
-        return NOTHING
+        return NO_FILE
     root = PROJECT_ROOT / folder
     files = sorted(path for path in root.rglob("*") if path.is_file())
     lines = [f"{path.relative_to(root).as_posix()} {sha256_file(path)}" for path in files]
@@ -250,7 +250,7 @@ def _files(folder: str) -> str | None:
 def _checkpoint(name: str) -> str | None:
     """SHA-256 of a pretrained network's files; None if it is not here."""
     if not name:
-        return NOTHING
+        return NO_FILE
     try:
         return checkpoint_hash(name)
     except PretrainedError:
@@ -318,7 +318,7 @@ def state_of(
 
 
 @dataclass
-class Standings:
+class RunStates:
     """How the runs of one corpus in one edition stand.
 
     Parameters

@@ -25,12 +25,12 @@ from msr_utils.study import edition_index
 from msr_utils.study.inputs import (
     UP_TO_DATE,
     Inputs,
-    Standings,
+    RunStates,
     State,
 )
 from msr_utils.study.plan import StudyError, read_study
 from msr_utils.study.runner import bundles_of
-from msr_utils.study.verification import standings
+from msr_utils.study.verification import run_states
 
 OLD = ("key", "inputs")
 """What of a manifest of format 1 is kept."""
@@ -94,7 +94,7 @@ def same_files(
     return {name: recorded.get(name) if value is None else value for name, value in now.items()}
 
 
-def migrate(folder: Path, shelf: Standings) -> str:
+def migrate(folder: Path, runs: RunStates) -> str:
     """Write one manifest anew.
 
     Returns
@@ -113,8 +113,8 @@ def migrate(folder: Path, shelf: Standings) -> str:
     if numbers(read_json(file)) != numbers(committed(file)):
         raise StudyError(f"{file}: has other numbers than in the last commit")
     name = folder.name
-    run = shelf.runs[name]
-    now, presentation = shelf.now(name)
+    run = runs.runs[name]
+    now, presentation = runs.now(name)
     old = recorded.content
     now = replace(now, files=same_files(folder, recorded_files(old), now.files))
     kept = old.get("migrated_from") or {key: old[key] for key in OLD if key in old}
@@ -130,7 +130,7 @@ def migrate(folder: Path, shelf: Standings) -> str:
         "migration": CHECKED,
     }
     write_json(folder / manifest.MANIFEST, content)
-    shelf.states[name] = State(UP_TO_DATE)
+    runs.states[name] = State(UP_TO_DATE)
     if sha256_file(file) != before:
         raise StudyError(f"{file}: changed while it was looked at")
     found = manifest.check(manifest.read(folder))
@@ -187,9 +187,9 @@ def main(where: Path) -> None:
     for corpus_dir in sorted(
         {file.parents[1] for file in where.resolve().glob("*/*/manifest.json")}
     ):
-        shelf = standings(corpus_dir, inputs)
-        for name in sorted(shelf.runs, key=order.index):
-            print(f"{corpus_dir.name}/{name}: {migrate(corpus_dir / name, shelf)}", flush=True)
+        runs = run_states(corpus_dir, inputs)
+        for name in sorted(runs.runs, key=order.index):
+            print(f"{corpus_dir.name}/{name}: {migrate(corpus_dir / name, runs)}", flush=True)
             edition_index.add(corpus_dir.parent, [f"{corpus_dir.name}/{name}"])
     for name in vouch_for_measurements(BENCHMARK.parent):
         print(f"{BENCHMARK.parent.name}/{name}: now in the manifest", flush=True)

@@ -42,7 +42,7 @@ from msr_utils.study.inputs import (
     REDRAW,
     UP_TO_DATE,
     Inputs,
-    Standings,
+    RunStates,
     State,
 )
 from msr_utils.study.plan import Run, StudyError, select_runs
@@ -50,8 +50,8 @@ from msr_utils.study.plan import Run, StudyError, select_runs
 KEPT = CACHE_DIR / "before"
 """Where a run's folder is kept while it is drawn again."""
 
-SHOWN = 10
-"""So many values that differ are told."""
+MAX_DIFFERENCES = 10
+"""Differing values that an error lists."""
 
 
 def execute(
@@ -90,26 +90,28 @@ def execute(
         If it cannot be told what a notebook depends on.
     """
     wanted = select_runs(runs, only, experiments)
-    book = _Book({run.name: run for run in runs}, edition, reports, Inputs(data_hash, notebooks))
+    executor = RunExecutor(
+        {run.name: run for run in runs}, edition, reports, Inputs(data_hash, notebooks)
+    )
     executed = []
     for number, name in enumerate(wanted, 1):
-        book.restore(name)
-        state = book.state(name)
-        again = name in only and bool(manifest.check(book.manifest(name)).local)
+        executor.restore(name)
+        state = executor.state(name)
+        again = name in only and bool(manifest.check(executor.manifest(name)).local)
         if state.name == UP_TO_DATE and not again:
             continue
-        book.need(name)
-        run = book.runs[name]
+        executor.need(name)
+        run = executor.runs[name]
         why = f", {state.name}: {', '.join(state.why)}" if state.why else f", {state.name}"
         print(f"[{number}/{len(wanted)}] {name} ({run.notebook}.ipynb{why})", flush=True)
         started = time.perf_counter()
-        (book.draw_again if state.name == REDRAW else book.execute)(name)
+        (executor.draw_again if state.name == REDRAW else executor.execute)(name)
         print(f"      done in {time.perf_counter() - started:.0f} s", flush=True)
         executed.append(name)
     return executed
 
 
-class _Book(Standings):
+class RunExecutor(RunStates):
     """The runs of one corpus in one edition, to be executed."""
 
     def need(self, name: str) -> None:
@@ -171,11 +173,15 @@ class _Book(Standings):
             raise
         if changed:
             self.restore(name)
-            more = f"\n  and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+            more = (
+                f"\n  and {len(changed) - MAX_DIFFERENCES} more"
+                if len(changed) > MAX_DIFFERENCES
+                else ""
+            )
             raise StudyError(
                 f"run {name!r} should only be drawn again, but {len(changed)} of its numbers are "
                 "others than before; nothing was replaced:\n  "
-                + "\n  ".join(changed[:SHOWN])
+                + "\n  ".join(changed[:MAX_DIFFERENCES])
                 + f"{more}\nIts trainings were not kept on this machine, or depend on something "
                 f"that is not recorded. To take the new numbers, remove "
                 f"{os.path.relpath(recorded.folder / manifest.MANIFEST)} and run it again"

@@ -22,7 +22,7 @@ from msr_utils.study.inputs import (
     STALE,
     UP_TO_DATE,
     Inputs,
-    Standings,
+    RunStates,
     State,
 )
 from msr_utils.study.plan import (
@@ -143,7 +143,7 @@ def verify(where: Path, notebooks: Path = NOTEBOOKS) -> list[Verified]:
     if not finished | bare | measured | lost:
         raise StudyError(f"{where}: holds no finished run")
     inputs = Inputs(notebooks=notebooks)
-    shelves = {c: standings(c, inputs) for c in {f.parent for f in finished}}
+    by_corpus = {c: run_states(c, inputs) for c in {f.parent for f in finished}}
     found = []
     for folder in sorted(finished | bare | lost):
         if folder in lost:
@@ -152,7 +152,7 @@ def verify(where: Path, notebooks: Path = NOTEBOOKS) -> list[Verified]:
             found.append(Verified(folder, Check(), State(NO_MANIFEST, (UNFINISHED,))))
         else:
             files = manifest.check(manifest.read(folder))
-            state = _state(shelves[folder.parent], folder.name)
+            state = _state(by_corpus[folder.parent], folder.name)
             known = listed[folder.parents[1]]
             is_listed = not known or "/".join(folder.parts[-2:]) in known
             found.append(Verified(folder, files, state, is_listed))
@@ -173,7 +173,7 @@ def _measured(folder: Path, inputs: Inputs) -> Verified:
     return Verified(folder, manifest.check(manifest.read(folder)), state)
 
 
-def standings(corpus_dir: Path, inputs: Inputs) -> Standings:
+def run_states(corpus_dir: Path, inputs: Inputs) -> RunStates:
     """The runs that lie in ``reports/<edition>/<corpus>``, as they would be made now.
 
     Runs of an edition that the study describes take its parameters, others keep their own; the
@@ -201,7 +201,7 @@ def standings(corpus_dir: Path, inputs: Inputs) -> Standings:
         places = {*now.inputs, *now.outputs, "data_dir"}
         paths = {n: value for n, value in own.items() if n in places}
         runs[name] = replace(now, parameters={**now.parameters, **paths})
-    return Standings(runs, edition, corpus_dir.parents[1], inputs)
+    return RunStates(runs, edition, corpus_dir.parents[1], inputs)
 
 
 def _as_it_was(name: str, parameters: dict[str, Any], study: Study) -> Run:
@@ -218,11 +218,11 @@ def _as_it_was(name: str, parameters: dict[str, Any], study: Study) -> Run:
     )
 
 
-def _state(shelf: Standings, name: str) -> State:
-    if name not in shelf.runs:
+def _state(runs: RunStates, name: str) -> State:
+    if name not in runs.runs:
         return State(STALE, ("study.yml has no such run",))
     try:
-        return shelf.state(name)
+        return runs.state(name)
     except (IdentityError, StudyError) as error:
         return State(STALE, (str(error),))
 

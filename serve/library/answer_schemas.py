@@ -13,7 +13,7 @@ class Removed(Schema):
 
     filter = String(required=True)
     tracks = Integer(
-        required=True, **described("Tracks that passed the filters before it and not this one.")
+        required=True, **described("Tracks that passed all earlier filters, but not this one.")
     )
 
 
@@ -48,7 +48,7 @@ class TrackOut(Schema):
     album = String(required=True)
     genre = String(required=True)
     year = Integer(required=True, allow_none=True)
-    tempo = Float(required=True, allow_none=True, **described("Of the tags."))
+    tempo = Float(required=True, allow_none=True, **described("From the tags."))
     seconds = Float(required=True)
     file = String(required=True, **described("Name of the file, without its folder."))
     audio = String(required=True, **described("Path of the audio, below the service's address."))
@@ -85,7 +85,7 @@ class TrackDetail(PlacedTrack):
 
 
 class About(Schema):
-    """What is in the library, and what can be asked."""
+    """Content of the library, and values that requests may use."""
 
     tracks = Integer(required=True, **described("Tracks that searches see."))
     files = Dict(required=True, **described("Number of files in each state."))
@@ -108,7 +108,9 @@ class Map(Schema):
     tracks = Integer(required=True, **described("Tracks in the library."))
     passing = Integer(
         required=True,
-        **described("Tracks that pass the filters. Of very many, a part is in the columns."),
+        **described(
+            "Tracks that pass the filters. If there are very many, the columns have a part of them."
+        ),
     )
     id = List(Integer(), required=True)
     valence = List(Float(), required=True)
@@ -117,19 +119,25 @@ class Map(Schema):
 
 
 class Found(Schema):
-    """A result and why it is one."""
+    """A result, and why it was found."""
 
     track = Nested(TrackOut, required=True)
-    score = Float(required=True, **described("What results are ranked by."))
+    score = Float(required=True, **described("Results are ranked by this value."))
     probability = Float(
-        required=True, allow_none=True, **described("Of lying at the wanted place.")
+        required=True,
+        allow_none=True,
+        **described("Probability that the track lies at the wanted place."),
     )
-    similarity = Float(required=True, allow_none=True, **described("To the examples, -1 to 1."))
-    preference = Float(required=True, allow_none=True, **described("Predicted, about -1 to 1."))
+    similarity = Float(
+        required=True, allow_none=True, **described("Similarity to the examples, -1 to 1.")
+    )
+    preference = Float(
+        required=True, allow_none=True, **described("Predicted rating, about -1 to 1.")
+    )
     because = Dict(
         required=True,
         allow_none=True,
-        **described("The rated track that moved the preference most."),
+        **described("The rated track that changed the predicted rating most."),
     )
     predicted = Nested(Pair, required=True)
     interval = Nested(Ends, required=True)
@@ -142,7 +150,7 @@ class Found(Schema):
 
 
 class FindAnswer(Schema):
-    """Results, the best first. If few fit, there are few."""
+    """Results, the best first. Tracks that do not fit are not listed."""
 
     results = List(Nested(Found), required=True)
     wanted = Dict(required=True, allow_none=True, **described("The wanted region."))
@@ -150,8 +158,14 @@ class FindAnswer(Schema):
     less_confident = Integer(required=True, allow_none=True)
     tracks = Integer(required=True)
     removed = List(Nested(Removed), required=True)
-    versions_left_out = Integer(required=True, **described("Other versions of results."))
-    note = String(required=True, **described("Said if there are fewer results than asked for."))
+    versions_left_out = Integer(
+        required=True,
+        **described("Number of songs that were left out as other versions of results."),
+    )
+    note = String(
+        required=True,
+        **described("Explains why there are fewer results than requested; else empty."),
+    )
 
 
 class StepOut(Schema):
@@ -163,18 +177,22 @@ class StepOut(Schema):
     wanted_end = List(Float(), required=True)
     predicted_start = List(Float(), required=True)
     predicted_end = List(Float(), required=True)
-    gap = Float(required=True, **described("Distance from the end of the track before it."))
+    gap = Float(required=True, **described("Distance from the end of the previous track."))
 
 
 class PlaylistOut(Schema):
-    """A playlist and how well it follows its course."""
+    """A playlist and how well it follows the wanted path."""
 
     steps = List(Nested(StepOut), required=True)
     seconds = Float(required=True)
-    mean_distance = Float(required=True, **described("Of tracks from the course."))
+    mean_distance = Float(
+        required=True, **described("Mean distance of the tracks from the wanted path.")
+    )
     mean_gap = Float(required=True)
     removed = List(Nested(Removed), required=True)
-    notes = List(String(), required=True, **described("What is not as wanted."))
+    notes = List(
+        String(), required=True, **described("Problems, such as a track far from the wanted path.")
+    )
 
 
 class CandidateOut(Schema):
@@ -183,10 +201,12 @@ class CandidateOut(Schema):
     track = Nested(TrackOut, required=True)
     in_s = Float(required=True)
     out_s = Float(required=True)
-    distance = Float(required=True, **described("Root mean squared, from the wanted course."))
+    distance = Float(
+        required=True, **described("Root mean squared distance from the wanted curve.")
+    )
     predicted_start = List(Float(), required=True)
     predicted_end = List(Float(), required=True)
-    half_width = List(Float(), required=True, **described("Of the model's intervals."))
+    half_width = List(Float(), required=True, **described("Half-width of the model's intervals."))
 
 
 class SceneMusicOut(Schema):
@@ -197,7 +217,7 @@ class SceneMusicOut(Schema):
     chosen = Integer(
         required=True,
         allow_none=True,
-        **described("Place of the one that also fits the scenes around it."),
+        **described("Index of the candidate that also fits the neighbouring scenes."),
     )
     gap = Float(required=True, allow_none=True)
 
@@ -210,10 +230,13 @@ class SoundtrackOut(Schema):
 
 
 class PreferenceOut(Schema):
-    """What a listener said about a track."""
+    """Rating of a track by a listener."""
 
     track = Nested(
-        TrackOut, required=True, allow_none=True, **described("null if it is no longer there.")
+        TrackOut,
+        required=True,
+        allow_none=True,
+        **described("null if the library no longer has the track."),
     )
     kind = String(required=True)
     value = Float(required=True, **described("From -1 to 1."))
@@ -221,7 +244,7 @@ class PreferenceOut(Schema):
 
 
 class PreferencesOut(Schema):
-    """What a listener said, and what was learned from it."""
+    """Ratings of a listener, and what was learned from them."""
 
     listener = String(required=True)
     preferences = List(Nested(PreferenceOut), required=True)
@@ -234,7 +257,7 @@ class PreferencesOut(Schema):
 
 
 class Noted(Schema):
-    """What was noted."""
+    """The rating as it was stored."""
 
     listener = String(required=True)
     track = Nested(TrackOut, required=True)

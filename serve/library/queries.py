@@ -215,13 +215,13 @@ def path(session: Session, options: dict[str, Any]) -> Answer:
             options["kind"],
             _filters(options["filters"]),
             options["spacing"],
-            course_through(stops, options["kind"]) if len(stops) > 2 else None,
+            path_through(stops, options["kind"]) if len(stops) > 2 else None,
         )
     return json_answer(playlist)
 
 
-def course_through(stops: Sequence[End], kind: str) -> DrawnArc:
-    """A course through places at constant speed; with ``iso`` it first stays where it begins."""
+def path_through(stops: Sequence[End], kind: str) -> DrawnArc:
+    """A path through places at constant speed; with ``iso`` it first stays where it begins."""
     places = [stop.place for stop in stops]
     lengths = np.hypot(*np.diff(places, axis=0).T)
     if not lengths.any():
@@ -259,15 +259,15 @@ def scenes(session: Session, options: dict[str, Any]) -> Answer:
 def preferences(session: Session, options: dict[str, Any]) -> Answer:
     """What a listener said, and what was learned from it."""
     catalogue, view = session.library.catalogue, session.view
-    said = catalogue.preferences(options["listener"])
-    model = learned.fit(view, said) if said else None
-    tracks = _tracks_of(session, said)
+    stated = catalogue.preferences(options["listener"])
+    model = learned.fit(view, stated) if stated else None
+    tracks = _tracks_of(session, stated)
     return json_answer(
         {
             "listener": options["listener"],
             "preferences": [
                 {"track": tracks.get(one.audio), "kind": one.kind, "value": one.value, "at": one.at}
-                for one in said
+                for one in stated
             ],
             "mood_weights": (
                 None if model is None else dict(zip(TARGETS, model.mood_weights, strict=True))
@@ -276,10 +276,10 @@ def preferences(session: Session, options: dict[str, Any]) -> Answer:
     )
 
 
-def _tracks_of(session: Session, said: list[Preference]) -> dict[str, TrackInfo]:
+def _tracks_of(session: Session, stated: list[Preference]) -> dict[str, TrackInfo]:
     """Track of each audio that is in the library."""
     catalogue = session.library.catalogue
-    known = {one.audio: catalogue.same_audio(one.audio)[:1] for one in said}
+    known = {one.audio: catalogue.same_audio(one.audio)[:1] for one in stated}
     infos = catalogue.infos(each.id for found in known.values() for each in found)
     return {audio: infos[found[0].id] for audio, found in known.items() if found}
 

@@ -67,7 +67,7 @@ def Names(text: str) -> List:  # noqa: N802
 
 
 class Filters(Schema):
-    """What a track must be. Ends of ranges are included; unknown values do not pass."""
+    """Conditions that a track must meet. Ranges include their ends. Unknown values do not pass."""
 
     artist = Names("Only these artists.")
     not_artist = Names("None of these artists.")
@@ -77,8 +77,8 @@ class Filters(Schema):
     year_to = Float(load_default=None, **described("Last year."))
     seconds_from = Float(load_default=None, **described("Shortest length in seconds."))
     seconds_to = Float(load_default=None, **described("Longest length in seconds."))
-    tempo_from = Float(load_default=None, **described("Slowest tempo of the tags."))
-    tempo_to = Float(load_default=None, **described("Fastest tempo of the tags."))
+    tempo_from = Float(load_default=None, **described("Slowest tempo, from the tags."))
+    tempo_to = Float(load_default=None, **described("Fastest tempo, from the tags."))
     certainty = Float(
         load_default=0.0,
         validate=Range(0, 1),
@@ -106,29 +106,31 @@ class TracksQuery(Filters):
         **described("These tracks, in this order. Filters and pages are then ignored."),
     )
     limit = WholeNumber(
-        load_default=100, validate=Range(1, 500), **described("Most tracks of a page.")
+        load_default=100, validate=Range(1, 500), **described("Largest number of tracks on a page.")
     )
-    cursor = Text(load_default=None, **described("`next` of the page before."))
+    cursor = Text(load_default=None, **described("`next` of the previous page."))
 
 
 class NamesQuery(Schema):
     """Which names to list."""
 
     kind = String(load_default="artist", validate=OneOf(["artist", "genre"]))
-    part = Text(load_default="", **described("What the names contain, in any case."))
+    part = Text(load_default="", **described("Part of the names, in upper or lower case."))
     limit = WholeNumber(load_default=20, validate=Range(1, 500))
 
 
 class FindQuery(Filters):
     """What to find."""
 
-    words = Text(load_default="", **described("Mood words that must all fit, with commas between."))
+    words = Text(
+        load_default="", **described("Mood words, separated by commas. All of them must fit.")
+    )
     valence = Value(load_default=None, **described("Wanted valence."))
     arousal = Value(load_default=None, **described("Wanted arousal."))
     within = Float(
         load_default=0.25,
         validate=Range(0.01, 2),
-        **described("How far a track may lie from the wanted values."),
+        **described("Largest distance of a track from the wanted values."),
     )
     like = List(
         Track(),
@@ -142,13 +144,15 @@ class FindQuery(Filters):
         validate=Length(max=50),
         **described("Tracks that results should not sound like."),
     )
-    listener = Text(load_default="", **described("Whose likes count as well."))
+    listener = Text(load_default="", **described("Listener whose ratings count as well."))
     confidence = Float(
         load_default=0.5,
         validate=Range(0.01, 0.99),
-        **described("Least probability of lying at the wanted place."),
+        **described("Least probability that a track lies at the wanted place."),
     )
-    limit = WholeNumber(load_default=20, validate=Range(1, 100), **described("Most results."))
+    limit = WholeNumber(
+        load_default=20, validate=Range(1, 100), **described("Largest number of results.")
+    )
 
     @validates_schema
     def check(self, data: dict[str, Any], **_: Any) -> None:
@@ -182,7 +186,7 @@ class Stop(Mood):
 
     track = Track(
         load_default=None,
-        **described("A track. At the beginning or the end of the list it is played."),
+        **described("A track. As the first or the last place, it is part of the playlist."),
     )
 
     wanted = "give one of: a word; valence and arousal; a track"
@@ -195,24 +199,26 @@ class PathBody(Schema):
         Nested(Stop),
         required=True,
         validate=Length(2, MAX_STOPS),
-        **described("Places from the beginning to the end: two, or a drawn course."),
+        **described("Places in their order: a start and an end, or all points of a path."),
     )
     minutes = Float(load_default=45.0, validate=Range(1, MAX_MINUTES))
     kind = String(
         load_default="direct",
         validate=OneOf(KINDS),
-        **described("direct: at constant speed; iso: first stay where the course begins."),
+        **described(
+            "direct: move at constant speed. iso: stay at the first place for a while, then move."
+        ),
     )
     spacing = WholeNumber(
         load_default=3,
         validate=Range(0, 50),
-        **described("Tracks between two of one artist."),
+        **described("Least number of tracks between two tracks of one artist."),
     )
     filters = Nested(Filters, load_default=lambda: Filters().load({}))
 
 
 class CurvePoint(Schema):
-    """A point of a wanted course."""
+    """A point of a wanted curve."""
 
     at_s = Float(
         required=True,
@@ -229,13 +235,13 @@ class Scene(Schema):
     start_s = Float(required=True, validate=Range(0, MAX_FILM_SECONDS))
     end_s = Float(required=True, validate=Range(0, MAX_FILM_SECONDS))
     label = Text(load_default="")
-    mood = Nested(Mood, load_default=None, **described("The mood, or where it begins."))
-    to = Nested(Mood, load_default=None, **described("Where the mood ends, if it moves."))
+    mood = Nested(Mood, load_default=None, **described("The mood, or its start if it changes."))
+    to = Nested(Mood, load_default=None, **described("The end of the mood, if it changes."))
     curve = List(
         Nested(CurvePoint),
         load_default=list,
         validate=Length(max=MAX_POINTS),
-        **described("A drawn course instead of a mood, at rising times."),
+        **described("A curve instead of a mood. Its times must rise."),
     )
 
     @validates_schema
@@ -254,7 +260,7 @@ class ScenesBody(Schema):
 
     scenes = List(Nested(Scene), required=True, validate=Length(1, MAX_SCENES))
     count = WholeNumber(
-        load_default=5, validate=Range(1, 20), **described("Candidates of each scene.")
+        load_default=5, validate=Range(1, 20), **described("Number of candidates for each scene.")
     )
     filters = Nested(Filters, load_default=lambda: Filters().load({}))
 
@@ -288,11 +294,13 @@ class PlaylistBody(Schema):
 class ChosenScene(Scene):
     """A scene and the excerpt that was chosen for it."""
 
-    track = Track(load_default=None, **described("The chosen track; without it, there is none."))
+    track = Track(
+        load_default=None, **described("The chosen track. Without it, the scene has no music.")
+    )
     in_s = Float(
         load_default=0.0,
         validate=Range(0, MAX_FILM_SECONDS),
-        **described("Where the excerpt begins in the track."),
+        **described("Start of the excerpt in the track, in seconds."),
     )
 
 
@@ -311,15 +319,22 @@ class ListenerQuery(Schema):
 class ForgetQuery(ListenerQuery):
     """What to forget."""
 
-    track = Track(load_default=None, **described("This track. Without it, everything."))
+    track = Track(
+        load_default=None,
+        **described("Delete only the rating of this track. Without it, all ratings are deleted."),
+    )
 
 
 class PreferenceBody(ListenerQuery):
-    """What a listener says about a track."""
+    """Rating of a track by a listener."""
 
     track = Track(required=True)
     kind = String(required=True, validate=OneOf(PREFERENCES))
-    stars = Float(load_default=None, validate=Range(1, 5), **described("With a rating: 1 to 5."))
+    stars = Float(
+        load_default=None,
+        validate=Range(1, 5),
+        **described("Needed if `kind` is `rating`: 1 to 5."),
+    )
 
     @validates_schema
     def check(self, data: dict[str, Any], **_: Any) -> None:

@@ -40,10 +40,10 @@ def healthz() -> dict[str, Any]:
     extensions=shell("curl {host}/readyz"),
 )
 def readyz() -> dict[str, Any]:
-    """Tell that the service takes requests.
+    """Tell whether the service accepts requests.
 
-    Before the service listens, every model is verified and has answered once. The service is no
-    longer ready once it is told to stop.
+    Before the service listens, it verifies every model and makes one prediction with it. After
+    SIGTERM the service is no longer ready.
     """
     service = current_service()
     if service.stopping.is_set():

@@ -146,7 +146,7 @@ JSON_DATA = "-H 'Content-Type: application/json' -d"
 @library.output(answers.About, example=examples.ABOUT)
 @documented("getLibrary", f"curl {{host}}{PREFIX}")
 def about() -> Response:
-    """Tell what is in the library, and what can be asked.
+    """Get the content of the library, and values that requests may use.
 
     A library is served if the setting `MSR_LIBRARY` names its folder.
     """
@@ -170,7 +170,7 @@ def names(options: dict[str, Any]) -> Response:
 def dots(options: dict[str, Any]) -> Response:
     """Get all tracks as points of the valence-arousal plane.
 
-    Of very many tracks, every second, third and so on is in the answer.
+    If there are very many tracks, the answer has every second or third track, and so on.
     """
     return reply("map", options)
 
@@ -182,7 +182,7 @@ def dots(options: dict[str, Any]) -> Response:
 def tracks(options: dict[str, Any]) -> Response:
     """List tracks, page by page.
 
-    Send `next` of an answer as `cursor` to get the page after it.
+    Send `next` of an answer as `cursor` to get the next page.
     """
     return reply("tracks", options)
 
@@ -216,8 +216,8 @@ def track(track: int) -> Response:
 def audio(track: int) -> Response:
     """Get the audio of a track.
 
-    Only files of the library are sent, and only while they are as they were indexed. With a
-    `Range` header, a part is sent, of at most 1 MB.
+    Only files of the library are sent, and only if they have not changed since they were indexed.
+    With a `Range` header, a part of at most 1 MB is sent.
     """
     answer = ask("audio", {"track": _number(track)})
     path = os.fsdecode(answer.data)
@@ -244,8 +244,9 @@ def _number(track: int) -> int:
 def find(options: dict[str, Any]) -> Response:
     """Find tracks by mood, by example, by preference, or by all of them.
 
-    Results are ranked by the probability that they lie at the wanted place, given the model's
-    intervals, times how similar they are to the examples. If few fit, few are returned.
+    Results are ranked by a product: the probability that they lie at the wanted place, given the
+    model's intervals, times their similarity to the examples. Tracks that do not fit are not
+    returned.
     """
     return reply("find", options)
 
@@ -262,7 +263,7 @@ def find(options: dict[str, Any]) -> Response:
 def path(options: dict[str, Any]) -> Response:
     """Make a playlist that moves through the plane.
 
-    Each track begins near where the one before it ended. No song comes twice.
+    Each track begins near the end of the previous one. No song comes twice.
     """
     return reply("path", options)
 
@@ -328,7 +329,7 @@ def soundtrack(query: dict[str, Any], options: dict[str, Any]) -> Response:
 @library.output(answers.PreferencesOut, example=examples.PREFERENCES)
 @documented("listPreferences", f"curl {{host}}{PREFIX}/preferences", 400)
 def list_preferences(options: dict[str, Any]) -> Response:
-    """List what a listener said, and what was learned from it."""
+    """List the ratings of a listener, and what was learned from them."""
     return reply("preferences", options)
 
 
@@ -342,7 +343,7 @@ def list_preferences(options: dict[str, Any]) -> Response:
     401, 403, *POSTED,
 )  # fmt: skip
 def note_preference(options: dict[str, Any]) -> Response:
-    """Note that a listener likes or skips a track, or gives it stars.
+    """Store that a listener likes or skips a track, or gives it stars.
 
     It needs the token of the library as a bearer token.
     """
@@ -358,7 +359,7 @@ def note_preference(options: dict[str, Any]) -> Response:
     400, 401, 403, 422,
 )  # fmt: skip
 def forget_preferences(options: dict[str, Any]) -> Response:
-    """Delete what a listener said about a track, or all of it.
+    """Delete the rating of a track by a listener, or all ratings of a listener.
 
     It needs the token of the library as a bearer token.
     """

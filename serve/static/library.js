@@ -183,7 +183,7 @@ function reasons({ probability, similarity, because, closest }) {
   if (probability !== null) parts.push(`${Math.round(100 * probability)} % likely there`);
   if (similarity !== null) parts.push(`similarity ${signed(similarity)}`);
   if (closest) parts.push(`closest at ${clock(closest.start_s)}`);
-  if (because) parts.push(`${because.adds > 0 ? "raised" : "lowered"} by your ${because.said} of ${because.track.name}`);
+  if (because) parts.push(`${because.adds > 0 ? "raised" : "lowered"} by your ${because.rating} of ${because.track.name}`);
   return parts.join(", ");
 }
 
@@ -258,7 +258,7 @@ async function makePath(stops, drawn = null) {
     text: `at ${clock(start)}, begins at ${signed(v)}, ${signed(a)}${n ? `, gap ${gap.toFixed(2)}` : ""}`,
   }));
   const notes = playlist.notes.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`);
-  const note = [`Mean distance from the course ${playlist.mean_distance.toFixed(2)}, mean gap between tracks ${playlist.mean_gap.toFixed(2)}.`, ...notes].join(" ");
+  const note = [`Mean distance from the wanted path ${playlist.mean_distance.toFixed(2)}, mean gap between tracks ${playlist.mean_gap.toFixed(2)}.`, ...notes].join(" ");
   showList(`Playlist: ${rows.length} tracks, ${clock(playlist.seconds)}`, note, rows);
   map.course = drawn;
   map.mark(rows.map(({ track }) => track.id), true);

@@ -226,11 +226,11 @@ def main(data: Path, train: int, whole: tuple[str, ...], report: Path, only: str
         for number, way in enumerate(WAYS):
             files = {n: str(Path(scratch) / f"{number}.{n}") for n in ("kept", "result")}
             files["kept"] += ".npz"
-            told = json.dumps({**files, "whole": way.name in whole})
+            settings = json.dumps({**files, "whole": way.name in whole})
             print(way.name, flush=True)
             subprocess.run(
                 [sys.executable, __file__, "--data", str(data), "--train", str(train)]
-                + ["--only", told],
+                + ["--only", settings],
                 env={**os.environ, **way.settings},
                 check=True,
             )

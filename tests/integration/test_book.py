@@ -270,7 +270,7 @@ def test_titles_in_the_sidebar_are_short(published):
         assert len(tag.get_text().strip()) <= 30, tag
     facts = EditionResults(paths.REPORTS / "published" / "vgmidi")
     linear = {facts.short(run, "Linear") for run in facts.chapters["03_linear"]}
-    assert "Linear (ear): arousal" in linear
+    assert "Linear (MusiCNN): arousal" in linear
     # Many chapters of one notebook are folded under their scores.
     overview = soup(published / "study" / "all-03_lstm.html").find("table")
     links = {a["href"] for a in overview.find_all("a", href=True)}
@@ -508,7 +508,7 @@ def test_the_whole_study_in_its_quick_profile(quick_study):
     for target in ("valence", "arousal"):
         assert list(rows[target]) == [
             "constant", "mean trajectory", "ridge", "ridge (tonal)", "LSTM (paper)",
-            "LSTM (tonal)", "Transformer (paper)", "Transformer (scratch)", "linear (memory)",
+            "LSTM (tonal)", "Transformer (paper)", "Transformer (scratch)", "linear (running stats)",
             "LSTM and linear", "song-mean oracle",
         ]  # fmt: skip
         frames = {row["frames"] for row in rows[target].values()}

@@ -188,20 +188,20 @@ def test_a_path_goes_through_its_stops(client):
     assert len(client.post(f"{URL}/path", json=words).json["steps"]) == 6
 
 
-def test_a_course_is_crossed_at_constant_speed():
-    from serve.library.queries import course_through
+def test_a_path_is_crossed_at_constant_speed():
+    from serve.library.queries import path_through
 
     stops = [End(place, "") for place in ((-0.4, -0.2), (-0.4, 0.3), (-0.4, 0.3), (0.45, 0.1))]
-    straight = course_through(stops, "direct").course
+    straight = path_through(stops, "direct").place_at
     share = 0.5 / (0.5 + np.hypot(0.85, 0.2))
     np.testing.assert_allclose(
         straight(np.array([0, share, 1])), [s.place for s in stops[::1] if s is not stops[2]]
     )
     np.testing.assert_allclose(straight(np.array(share / 2)), [-0.4, 0.05])
-    held = course_through(stops, "iso").course
+    held = path_through(stops, "iso").place_at
     assert tuple(held(np.array(0.29))) == stops[0].place
     assert tuple(held(np.array(1.0))) == stops[-1].place
-    still = course_through([stops[0]] * 3, "direct").course
+    still = path_through([stops[0]] * 3, "direct").place_at
     np.testing.assert_allclose(still(np.array([0, 0.4, 1])), [stops[0].place] * 3)
 
 

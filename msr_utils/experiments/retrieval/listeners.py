@@ -142,11 +142,11 @@ def concordance(values: np.ndarray, predicted: np.ndarray) -> float:
 
 def predict_with(view: View, rows: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """The library's predictions for some rows after ratings of others."""
-    said = [
+    preferences = [
         Preference(audio_of(int(row)), "rating", float(value), "")
         for row, value in zip(rows, values, strict=True)
     ]
-    model = fit(view, said)
+    model = fit(view, preferences)
     assert model is not None, "the rows are in the view"
     return model.predict(view, asked)
 

@@ -1,4 +1,4 @@
-"""Playlists from mood to mood, scored on what people heard.
+"""Playlists from mood to mood, scored on the curves of raters.
 
 The library makes playlists from predicted curves. How well they follow the request, and how large
 the jumps between tracks are, is measured on the raters' mean curves. One half of the raters scores
@@ -36,7 +36,7 @@ from msr_utils.experiments.retrieval.paired import (
 )
 from msr_utils.library.library import View
 from msr_utils.library.numbers import END_SEGMENTS, SEGMENT_FRAMES
-from msr_utils.library.playlists import End, course, make_playlist
+from msr_utils.library.playlists import End, make_playlist, wanted_path
 from msr_utils.library.words import ANGLES, STRENGTH, place
 from msr_utils.metrics.bootstrap import N_BOOT, SEED
 
@@ -92,7 +92,7 @@ def requests_of(n: int, rng: np.random.Generator) -> list[tuple[End, End]]:
     return [pairs[k] for k in rng.choice(len(pairs), n, replace=n > len(pairs))]
 
 
-def heard(
+def score_playlist(
     rows: Sequence[int],
     lengths: np.ndarray,
     curves: Sequence[np.ndarray],
@@ -110,7 +110,7 @@ def heard(
     curves : sequence of np.ndarray [shape=(n, 2)]
         Of each track.
     wanted : callable
-        From shares of the time to places, see `msr_utils.library.playlists.course`.
+        From shares of the time to places, see `msr_utils.library.playlists.wanted_path`.
     total_s : float
         Wanted length.
     """
@@ -196,7 +196,9 @@ def _follow(
     for start, end in requests:
         steps = make_playlist(view, start, end, minutes).steps
         rows = [row_of(step.track) for step in steps]
-        scores.append(heard(rows, lengths, scoring, course("direct", start, end), minutes * 60))
+        scores.append(
+            score_playlist(rows, lengths, scoring, wanted_path("direct", start, end), minutes * 60)
+        )
     return np.array(scores)
 
 
@@ -211,9 +213,9 @@ def _random_scores(
     lengths = np.array([len(piece) * FRAME_SECONDS for piece in pieces])
     scores = []
     for start, end in requests:
-        wanted = course("direct", start, end)
+        wanted = wanted_path("direct", start, end)
         lists = [random_rows(lengths, minutes * 60, rng) for _ in range(RANDOM_ORDERS)]
-        several = [heard(rows, lengths, scoring, wanted, minutes * 60) for rows in lists]
+        several = [score_playlist(rows, lengths, scoring, wanted, minutes * 60) for rows in lists]
         scores.append(np.nanmean(several, axis=0))
     return np.array(scores)
 

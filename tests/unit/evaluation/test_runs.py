@@ -99,11 +99,11 @@ def test_names_of_models_keep_their_commas():
     table = pd.DataFrame(
         {"target": target, "model": model, **row}
         for target in TARGETS
-        for model in ("LSTM (tonal, ear)", "logmel,tonal")
+        for model in ("LSTM (tonal, MusiCNN)", "logmel,tonal")
     )
     axes = evaluation.score_intervals(table, "r", "Pearson r").axes
     names = [t.get_text() for t in axes[0].get_yticklabels()]
-    assert names == ["LSTM (tonal, ear)", "logmel + tonal"]
+    assert names == ["LSTM (tonal, MusiCNN)", "logmel + tonal"]
 
 
 def test_the_headline_table_says_what_each_model_was_given(tmp_path):

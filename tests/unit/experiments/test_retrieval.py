@@ -23,7 +23,7 @@ from msr_utils.experiments.retrieval.held_out import HeldOutTrack, held_out_trac
 from msr_utils.experiments.retrieval.index import row_of, view_of
 from msr_utils.features.config import FeatureConfig
 from msr_utils.io import plain
-from msr_utils.library.playlists import End, course
+from msr_utils.library.playlists import End, wanted_path
 from msr_utils.library.search import Query, find
 from msr_utils.library.words import place, word_region
 from msr_utils.paths import PROJECT_ROOT
@@ -140,7 +140,7 @@ def test_a_model_that_is_right_finds_what_is_wanted():
     assert result.variety["by place"].queries == 40
     assert moods.score_table(result).shape == (7, 4)
     assert len(moods.difference_table(result)) == 6
-    text = figures.retrieval_text("05_retrieval_moods", {"retrieval": plain(result)})
+    text = figures.learned_text("05_retrieval_moods", {"retrieval": plain(result)})
     assert "Of the first ten clips for a quadrant, 1.00 [1.00, 1.00] are right" in text
     assert "good is better than" in text
 
@@ -249,8 +249,8 @@ def test_a_random_place_is_wrong_by_the_mean_distance():
 
 def test_a_playlist_is_scored_on_what_was_heard():
     curves = [np.linspace((0, 0), (0.4, 0), 200), np.full((100, 2), 0.5)]
-    wanted = course("direct", End((0.0, 0.0), ""), End((1.0, 0.0), ""))
-    distance, gap = paths.heard([0, 1], np.array([100.0, 50.0]), curves, wanted, 150)
+    wanted = wanted_path("direct", End((0.0, 0.0), ""), End((1.0, 0.0), ""))
+    distance, gap = paths.score_playlist([0, 1], np.array([100.0, 50.0]), curves, wanted, 150)
     begin, end = curves[0][:40].mean(axis=0), curves[0][-40:].mean(axis=0)
     first = max(np.hypot(*begin), np.hypot(*(end - (2 / 3, 0))))
     second = max(np.hypot(0.5 - 2 / 3, 0.5), np.hypot(0.5, 0.5))
@@ -342,12 +342,12 @@ def test_the_chapter_says_what_the_numbers_say():
             "preferences": likes,
         }
     )
-    text = figures.retrieval_text("05_retrieval_arcs", metrics)
+    text = figures.learned_text("05_retrieval_arcs", metrics)
     assert "find their piece with MRR 1.00 [1.00, 1.00] in the predicted curves" in text
     assert "By MRR: good is better than track mean" in text
     assert "After 10 ratings of a listener, the next ones are ordered with a concordance of" in text
     assert "own ratings help." in text
-    without = figures.retrieval_text("05_retrieval_arcs", {**metrics, "preferences": None})
+    without = figures.learned_text("05_retrieval_arcs", {**metrics, "preferences": None})
     assert "listener" not in without
 
 

@@ -256,7 +256,7 @@ def test_likes_move_the_ranking_and_say_why(random_view):
         after = mine.results[rows_of(random_view, mine).index(loved)]
         assert after.probability == before.probability
         assert after.score / before.score > 1.3 and after.preference > 0.3
-        assert (after.because.said, after.because.track.id) == ("like", after.track.id)
+        assert (after.because.rating, after.because.track.id) == ("like", after.track.id)
     finally:
         assert catalogue.forget("tester", [audio]) == 1
     assert catalogue.preferences("tester") == []

@@ -1,4 +1,4 @@
-"""Playlists follow their course, do not repeat songs and space artists."""
+"""Playlists follow their path, do not repeat songs and space artists."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from msr_utils.library.filters import Filters
 from msr_utils.library.playlists import (
     ARTIST_SPACING,
     End,
-    course,
     make_playlist,
+    wanted_path,
 )
 from msr_utils.library.shards import LibraryError
 
@@ -41,7 +41,7 @@ def test_no_song_comes_twice_and_artists_are_spaced(playlist):
         assert artist not in artists[max(n - ARTIST_SPACING, 0) : n]
 
 
-def test_it_follows_its_course(playlist, random_view):
+def test_it_follows_its_path(playlist, random_view):
     assert playlist.mean_distance < 0.15 and playlist.mean_gap < 0.15
     assert np.hypot(*np.subtract(playlist.steps[0].predicted_start, SAD.place)) < 0.2
     assert np.hypot(*np.subtract(playlist.steps[-1].predicted_end, HAPPY.place)) < 0.2
@@ -66,14 +66,14 @@ def test_what_is_said_is_what_the_curves_say(playlist, random_view):
         assert step.start_s == pytest.approx(before.start_s + before.track.seconds)
 
 
-def test_an_iso_course_stays_first():
+def test_an_iso_path_stays_first():
     share = np.array([0.0, 0.15, 0.3, 0.65, 1.0])
-    direct, iso = course("direct", SAD, HAPPY)(share), course("iso", SAD, HAPPY)(share)
+    direct, iso = wanted_path("direct", SAD, HAPPY)(share), wanted_path("iso", SAD, HAPPY)(share)
     assert np.allclose(direct[:, 0], -0.4 + share * 0.85)
     assert np.allclose(iso[:3], SAD.place) and np.allclose(iso[-1], HAPPY.place)
     assert iso[3, 0] == pytest.approx(0.025)
     with pytest.raises(LibraryError, match="'round' is unknown; known: direct, iso"):
-        course("round", SAD, HAPPY)
+        wanted_path("round", SAD, HAPPY)
 
 
 def test_named_tracks_are_the_ends(random_view):

@@ -141,12 +141,12 @@ def test_a_second_call_changes_nothing_and_a_rescan_reads_nothing(
 
 def test_a_dry_run_says_what_would_be_written(added, songs):
     before = {path: path.read_bytes() for path in songs.rglob("*.flac")}
-    told = {}
-    report = write_tags(added, dry_run=True, told=lambda path, f: told.update({path: f}))
+    changed = {}
+    report = write_tags(added, dry_run=True, on_change=lambda path, f: changed.update({path: f}))
     assert report.counts["written"] == 4
     assert before == {path: path.read_bytes() for path in before}
-    assert set(told) == {str(path) for path in before if not path.name.startswith(".")}
-    values = told[str(songs / "a.flac")]
+    assert set(changed) == {str(path) for path in before if not path.name.startswith(".")}
+    values = changed[str(songs / "a.flac")]
     assert set(VALUES) <= set(values) and -1 <= float(values["MSR_VALENCE"][0]) <= 1
 
 

@@ -246,10 +246,10 @@ def test_a_drawn_arc_is_stretched():
         (0.0, *place("sad")), (20.0, 0.1, 0.3), (60.0, *place("happy"))
     ]  # fmt: skip
     assert np.allclose(
-        arc.course(np.array([0, 1 / 3, 1])), [place("sad"), (0.1, 0.3), place("happy")]
+        arc.place_at(np.array([0, 1 / 3, 1])), [place("sad"), (0.1, 0.3), place("happy")]
     )
     middle = np.add((0.1, 0.3), place("happy")) / 2
-    assert np.allclose(arc.course(np.array(2 / 3)), middle)
+    assert np.allclose(arc.place_at(np.array(2 / 3)), middle)
 
 
 def test_an_arc_comes_from_a_table(tmp_path):

@@ -352,6 +352,8 @@ def test_roots_that_are_not_there(tmp_path):
         ("return Defect('cut short', 'it ends')", "return Defect('not whole', 'it ends')", False),
         ("return Defect('cut short', 'it ends')", "return Defect('cut short', f'it {x}')", False),
         ("return 'a bad level'", "return 'a wrong level'", False),
+        ("return log.get('a bad level')", "return log.get('a wrong level')", False),
+        ("return x.log('a bad level')", "return x.log('a wrong level')", False),
         ("return g('a bad level')", "return g('a wrong level')", False),
     ],
 )

@@ -286,7 +286,7 @@ def test_a_kill_while_drawing_again_loses_nothing(tiny, monkeypatch):
     before = (tiny.folder / "one" / "manifest.json").read_bytes()
     with monkeypatch.context() as patched:
         # What a kill leaves: the copy, and a folder without a manifest.
-        patched.setattr(runner._Book, "restore", lambda *_: None)
+        patched.setattr(runner.RunExecutor, "restore", lambda *_: None)
         patched.setattr(runner, "_execute_one", lambda run, folder, _: (_ for _ in ()).throw(
             KeyboardInterrupt((folder / "manifest.json").unlink())))  # fmt: skip
         with pytest.raises(KeyboardInterrupt):

@@ -32,7 +32,7 @@ from msr_utils.study.inputs import (
 )
 from msr_utils.study.migrate_manifests import recorded_files, same_files
 from msr_utils.study.plan import StudyError
-from msr_utils.study.verification import UNLISTED, failed, standings, verify
+from msr_utils.study.verification import UNLISTED, failed, run_states, verify
 
 PUBLISHED = REPORTS / "published"
 RUNS = sorted(file.parent for file in PUBLISHED.glob("*/*/manifest.json"))
@@ -55,9 +55,9 @@ def prepared(tmp_path_factory):
         shutil.copytree(PUBLISHED / "vgmidi" / run, folder / run)
         params = yaml.safe_load((folder / run / "params.yml").read_text())
         write_text(folder / run / "params.yml", yaml.safe_dump(params | {"data_dir": str(data)}))
-    shelf = standings(folder, Inputs())
-    for run in shelf.runs:
-        now, presentation = shelf.now(run)
+    runs = run_states(folder, Inputs())
+    for run in runs.runs:
+        now, presentation = runs.now(run)
         content = read_json(folder / run / "manifest.json")
         content |= {"inputs": now, "presentation": presentation}
         content["outputs"] = manifest.hash_outputs(folder / run)

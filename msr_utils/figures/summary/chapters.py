@@ -1,66 +1,13 @@
-"""What a chapter taught in this edition, as sentences made from its ``metrics.json``.
-
-Each notebook ends with one of these. The book makes the sentences again from the kept results, so
-that a change of wording executes nothing.
-"""
+"""Closing sentences of all chapters but those on retrieval."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-from IPython.display import Markdown
+from collections.abc import Callable
 
 from msr_utils.constants import TARGETS
 from msr_utils.experiments.pretrained_blocks import HAND_MADE, SEPARATOR
 from msr_utils.experiments.song_models import REFERENCE
-from msr_utils.io import read_json
-from msr_utils.metrics.estimate import Estimate
-
-Metrics = Mapping[str, Any]
-
-NOTHING = "no value"
-
-
-def learned(notebook: str, folder: Path) -> Markdown:
-    """What the run in `folder` taught, to display at the end of its notebook.
-
-    Parameters
-    ----------
-    notebook : str
-        Name of the notebook, such as ``03_lstm``.
-    folder : Path
-        Run folder with ``metrics.json``.
-    """
-    return Markdown(learned_text(notebook, read_json(Path(folder) / "metrics.json")))
-
-
-def learned_text(notebook: str, metrics: Metrics) -> str:
-    """As `learned`, as Markdown text.
-
-    Raises
-    ------
-    KeyError
-        If there are no sentences for this notebook, or a result is missing.
-    """
-    return f"**Learned.** {' '.join(SENTENCES[notebook](metrics))}"
-
-
-def _estimate(stored: Mapping[str, float] | None, spec: str = ".2f") -> str:
-    """A value with its interval from JSON, where null stands for NaN."""
-    if not stored or stored.get("value") is None:
-        return NOTHING
-    return format(Estimate.from_json(stored), spec)
-
-
-def _excludes_zero(stored: Mapping[str, float | None]) -> bool:
-    low, high = stored.get("low"), stored.get("high")
-    return low is not None and high is not None and (low > 0 or high < 0)
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+from msr_utils.figures.summary.wording import Metrics, estimate, excludes_zero, join_words
 
 
 def _data(metrics: Metrics) -> list[str]:
@@ -110,7 +57,7 @@ def _spectrograms(metrics: Metrics) -> list[str]:
     return [
         "Each frame of features has one label or none, and sees no future audio.",
         "The strongest correlation of a single mel band is "
-        + _and([f"{abs(strongest[t]):.2f} with {t}" for t in TARGETS])
+        + join_words([f"{abs(strongest[t]):.2f} with {t}" for t in TARGETS])
         + ".",
     ]
 
@@ -120,10 +67,10 @@ def _model(metrics: Metrics) -> list[str]:
     constant = metrics["baselines"]["constant"]["pooled"]["rmse"]["value"]
     ridge = metrics["baselines"]["ridge"]["pooled"]["r"]
     sentences = [
-        f"On test tracks the model reaches r = {_estimate(pooled['r'])} and RMSE "
-        f"{_estimate(pooled['rmse'], '.3f')} for {target}.",
+        f"On test tracks the model reaches r = {estimate(pooled['r'])} and RMSE "
+        f"{estimate(pooled['rmse'], '.3f')} for {target}.",
         f"A constant has RMSE {constant:.3f}, and ridge regression on the same features has "
-        f"r = {_estimate(ridge)}.",
+        f"r = {estimate(ridge)}.",
     ]
     networks = [r for r in metrics["singles"]["r"] if r is not None]
     if len(networks) > 1:
@@ -142,7 +89,7 @@ def _ablation(metrics: Metrics) -> list[str]:
     rows = metrics["variants"]
     diverged = [f"{r['group']}: {r['name']}" for r in rows if r.get("diverged")]
     compared = [r for r in rows if r.get("difference")]
-    distinct = [r for r in compared if _excludes_zero(r["difference"]["r"])]
+    distinct = [r for r in compared if excludes_zero(r["difference"]["r"])]
     sentences = [
         f"Of {len(compared)} variants, {len(distinct)} differ from the base in r by an interval "
         "that excludes zero."
@@ -151,12 +98,12 @@ def _ablation(metrics: Metrics) -> list[str]:
         worst = min(distinct, key=lambda r: r["difference"]["r"]["value"])
         sentences.append(
             f"The largest loss is {worst['group']}: {worst['name']} "
-            f"({_estimate(worst['difference']['r'], '+.2f')})."
+            f"({estimate(worst['difference']['r'], '+.2f')})."
             if worst["difference"]["r"]["value"] < 0
             else "None of these is a loss."
         )
     if diverged:
-        sentences.append(f"{len(diverged)} diverged: {_and(diverged)}.")
+        sentences.append(f"{len(diverged)} diverged: {join_words(diverged)}.")
     sentences.append("With so many variants, one interval in twenty excludes zero by chance.")
     return sentences
 
@@ -192,8 +139,8 @@ def _evaluation(metrics: Metrics) -> list[str]:
         best = min(rows, key=lambda name: rows[name]["pooled"]["rmse"]["value"])
         pooled = rows[best]["pooled"]
         text = (
-            f"For {target}, {best} has the lowest RMSE ({_estimate(pooled['rmse'], '.3f')}; "
-            f"r = {_estimate(pooled['r'])})."
+            f"For {target}, {best} has the lowest RMSE ({estimate(pooled['rmse'], '.3f')}; "
+            f"r = {estimate(pooled['r'])})."
         )
         if metrics["ceiling"][target].get("r") is not None:
             text += f" The raters' ceiling is r = {metrics['ceiling'][target]['r']:.2f}."
@@ -241,7 +188,7 @@ def _clip_models(metrics: Metrics) -> list[str]:
     better = [
         name
         for name, score in above.items()
-        if _excludes_zero(score) and (score["value"] < 0) == name.startswith("rmse")
+        if excludes_zero(score) and (score["value"] < 0) == name.startswith("rmse")
     ]
     return [
         f"The mean of the models is better than ridge on log-mel in {len(better)} of "
@@ -258,21 +205,21 @@ def _pretrained(metrics: Metrics) -> list[str]:
     name = {"auc": "AUC", "r": "mean r"}[metric]
     what = f"{name} of {'the emotions' if target == 'mean' else target}"
     alone = [name for name in scores if name == HAND_MADE or name in metrics["networks"]]
-    shown = "; ".join(f"{name} {_estimate(scores[name][metric][target])}" for name in alone)
+    shown = "; ".join(f"{name} {estimate(scores[name][metric][target])}" for name in alone)
     sentences = [f"Each alone, the blocks reach this {what}: {shown}."]
     for name, rows in above.items():
         if SEPARATOR not in name:
             continue
         difference = rows[metric][target]
-        verdict = "" if _excludes_zero(difference) else ": this is no clear gain"
+        verdict = "" if excludes_zero(difference) else ": this is no clear gain"
         sentences.append(
-            f"The set {name} differs from {HAND_MADE} alone by {_estimate(difference, '+.3f')}"
+            f"The set {name} differs from {HAND_MADE} alone by {estimate(difference, '+.3f')}"
             f"{verdict}."
         )
     *_, (name, rows) = metrics["early_above_late"].items()
     sentences.append(
         f"One input with all parts of {name} differs from the mean of predictions from each part "
-        f"by {_estimate(rows[metric][target], '+.3f')}."
+        f"by {estimate(rows[metric][target], '+.3f')}."
     )
     return sentences
 
@@ -284,13 +231,13 @@ def _song_features(metrics: Metrics) -> list[str]:
             best = max(rows, key=lambda name: rows[name]["r2"][target]["value"])
             sentences.append(
                 f"{target.capitalize()}, {label}: {best} has the highest R2, "
-                f"{_estimate(rows[best]['r2'][target])}."
+                f"{estimate(rows[best]['r2'][target])}."
             )
             if best != REFERENCE:
                 difference = metrics["above"][label][best]["r2"][target]
-                verdict = "" if _excludes_zero(difference) else ": this is no clear gain"
+                verdict = "" if excludes_zero(difference) else ": this is no clear gain"
                 sentences.append(
-                    f"It differs from {REFERENCE} by {_estimate(difference, '+.3f')}{verdict}."
+                    f"It differs from {REFERENCE} by {estimate(difference, '+.3f')}{verdict}."
                 )
     sentences.append(
         "The highest of many rows is a little too high by chance. A rating of a whole song says "
@@ -303,18 +250,20 @@ def _symbolic(metrics: Metrics) -> list[str]:
     scores = metrics["scores"]
     ours = {n: row for n, row in scores.items() if n != "most frequent quadrant"}
     best = max(ours, key=lambda name: ours[name]["quadrant"]["value"])
-    accuracy = _estimate(ours[best]["quadrant"])
+    accuracy = estimate(ours[best]["quadrant"])
     sentences = [f"On the test part, {best} finds the quadrant most often: {accuracy}."]
     ensemble = ours["ensemble chosen on validation"]
     sentences.append(
         "The ensemble that validation chose reaches "
-        + _and([f"{_estimate(ensemble[t])} for {t}" for t in ("quadrant", "arousal", "valence")])
+        + join_words(
+            [f"{estimate(ensemble[t])} for {t}" for t in ("quadrant", "arousal", "valence")]
+        )
         + "."
     )
     for name, gain in metrics["pretraining_gain"].items():
         found = gain["quadrant"]
-        verdict = "" if _excludes_zero(found) else ", which is no clear gain"
-        change = _estimate(found, "+.2f")
+        verdict = "" if excludes_zero(found) else ", which is no clear gain"
+        change = estimate(found, "+.2f")
         sentences.append(f"Pretraining changes the accuracy of the {name} by {change}{verdict}.")
     return sentences
 
@@ -342,11 +291,11 @@ def _text(metrics: Metrics) -> list[str]:
         if not alone:
             continue
         best = max(alone, key=lambda name: value[name])
-        text = f"{target.replace('_', ' ').capitalize()}: {best} {_estimate(rows[best])}"
+        text = f"{target.replace('_', ' ').capitalize()}: {best} {estimate(rows[best])}"
         joined = [n for n in value if "audio" in n and n != "audio" and "another" not in n]
         if "audio" in value and joined:
             both = max(joined, key=lambda name: value[name])
-            text += f", audio {_estimate(rows['audio'])}, best of both {_estimate(rows[both])}"
+            text += f", audio {estimate(rows['audio'])}, best of both {estimate(rows[both])}"
         sentences.append(f"{text} ({metrics['metric'].replace('auc', 'AUC')}).")
     return [
         *sentences,
@@ -363,7 +312,7 @@ def _transfer(metrics: Metrics) -> list[str]:
         zero = rows["zero"]["pooled"]["rmse"]["value"] if "zero" in rows else None
         text = (
             f"For {target}, {best} orders the songs best: r of song means "
-            f"{_estimate(models[best]['song_means'])}, RMSE "
+            f"{estimate(models[best]['song_means'])}, RMSE "
             f"{models[best]['pooled']['rmse']['value']:.3f}"
         )
         sentences.append(text + (f" (constant zero: {zero:.3f})." if zero is not None else "."))
@@ -388,7 +337,7 @@ def _release(metrics: Metrics) -> list[str]:
     sentences = []
     for name, bundle in metrics["bundles"].items():
         for corpus, scores in bundle["quadrants"].items():
-            shown = [f"{m.replace('_', ' of ')} {_estimate(s, '.3f')}" for m, s in scores.items()]
+            shown = [f"{m.replace('_', ' of ')} {estimate(s, '.3f')}" for m, s in scores.items()]
             sentences.append(f"{name} on {corpus}: {'; '.join(shown)}.")
     sentences.append(
         "Where its RMSE on unseen songs exceeds the constant's, do not trust the level of a curve. "
@@ -408,7 +357,7 @@ def _service(metrics: Metrics) -> list[str]:
     ]
 
 
-SENTENCES: dict[str, Callable[[Metrics], list[str]]] = {
+CHAPTERS: dict[str, Callable[[Metrics], list[str]]] = {
     "01_data": _data,
     "01_data_clips": _clips_data,
     "01_data_static": _static,

@@ -1,37 +1,14 @@
-"""Closing sentences of the chapters on retrieval, made from their ``metrics.json``.
-
-They lie apart from `msr_utils.figures.summary`, so that they belong to these chapters alone.
-"""
+"""Closing sentences of the chapters on retrieval."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from IPython.display import Markdown
-
-from msr_utils.figures.summary import Metrics, _and, _estimate
-from msr_utils.io import read_json
-
-
-def learned_retrieval(notebook: str, folder: Path) -> Markdown:
-    """What the run in `folder` taught, to display at the end of its notebook."""
-    return Markdown(retrieval_text(notebook, read_json(Path(folder) / "metrics.json")))
-
-
-def retrieval_text(notebook: str, metrics: Metrics) -> str:
-    """As `learned_retrieval`, as Markdown text.
-
-    Raises
-    ------
-    KeyError
-        If there are no sentences for this notebook, or a result is missing.
-    """
-    return f"**Learned.** {' '.join(RETRIEVAL_SENTENCES[notebook](metrics))}"
+from msr_utils.figures.summary.wording import Metrics, estimate, join_words
 
 
 def _sides(rows: Metrics, metric: str, sign: int = 1) -> tuple[list[str], list[str], list[str]]:
-    """Names of rows below the model, not told from it, and above it; `sign` -1: lower is better."""
+    """Rows worse than the model, level with it, and better; `sign` -1: lower is better."""
     better, open_, worse = [], [], []
     for name, row in rows.items():
         low, high = row[metric].get("low"), row[metric].get("high")
@@ -51,11 +28,11 @@ def _verdict(model: str, rows: Metrics, metric: str, sign: int = 1) -> str:
     better, open_, worse = _sides(rows, metric, sign)
     parts = []
     if better:
-        parts.append(f"{model} is better than {_and(better)}")
+        parts.append(f"{model} is better than {join_words(better)}")
     if open_:
-        parts.append(f"the data cannot tell {model} from {_and(open_)}")
+        parts.append(f"the data cannot tell {model} from {join_words(open_)}")
     if worse:
-        parts.append(f"better than {model}: {_and(worse)}")
+        parts.append(f"better than {model}: {join_words(worse)}")
     return f"By {metric}: {'; '.join(parts)}." if parts else ""
 
 
@@ -66,14 +43,14 @@ def _moods(metrics: Metrics) -> list[str]:
         own = found["scores"][kind][model]["P@10"]
         chance = found["scores"][kind]["random order"]["P@10"]
         sentences.append(
-            f"Of the first ten clips for a {kind}, {_estimate(own)} are right; in random order "
+            f"Of the first ten clips for a {kind}, {estimate(own)} are right; in random order "
             f"{chance['value']:.2f} are."
         )
         sentences.append(_verdict(model, found["above"][kind], "P@10"))
     few = [name for name, one in found["confident"].items() if one["found"] < 10]
     if few:
         sentences.append(
-            f"For {_and(few)}, the library is confident of fewer than ten clips, and says so."
+            f"For {join_words(few)}, the library is confident of fewer than ten clips, and says so."
         )
     words = {
         word: one["value"]
@@ -97,13 +74,13 @@ def _arcs(metrics: Metrics) -> list[str]:
         arcs["scores"][name] for name in (model, "the other raters", "random order")
     )
     sentences = [
-        f"Arcs of half of the raters find their piece with MRR {_estimate(own['MRR'])} in the "
-        f"predicted curves, {_estimate(ceiling['MRR'])} in the curves of the other half, and "
+        f"Arcs of half of the raters find their piece with MRR {estimate(own['MRR'])} in the "
+        f"predicted curves, {estimate(ceiling['MRR'])} in the curves of the other half, and "
         f"{chance['MRR']['value']:.2f} in random order.",
         _verdict(model, _no_controls(arcs["above"]), "MRR"),
-        f"In the right piece, the place is off by {_estimate(own['offset error'], '.0f')} s; in "
-        f"the other raters' curves by {_estimate(ceiling['offset error'], '.0f')} s, and a random "
-        f"place by {_estimate(chance['offset error'], '.0f')} s.",
+        f"In the right piece, the place is off by {estimate(own['offset error'], '.0f')} s; in "
+        f"the other raters' curves by {estimate(ceiling['offset error'], '.0f')} s, and a random "
+        f"place by {estimate(chance['offset error'], '.0f')} s.",
         _verdict(model, {"random order": arcs["above"]["random order"]}, "offset error", -1),
         _path_sentence(paths),
     ]
@@ -115,16 +92,16 @@ def _arcs(metrics: Metrics) -> list[str]:
 def _listener_sentences(likes: Metrics) -> list[str]:
     most = str(likes["known"][-1])
     gain, right = likes["gain"][most], likes["concordance"]
-    told = gain["low"] is not None and gain["low"] > 0
+    is_shown = gain["low"] is not None and gain["low"] > 0
     popular = right["mean of all other listeners"][most]
     level = likes["error_gain"]["mean of the known ratings"]
     sentences = [
         f"After {most} ratings of a listener, the next ones are ordered with a concordance of "
-        f"{_estimate(right['own ratings'][most], '.3f')}; after {most} of another listener, of "
-        f"{_estimate(right['ratings of another listener'][most], '.3f')}.",
-        f"The difference is {_estimate(gain, '+.3f')}: "
-        + ("own ratings help." if told else "that own ratings help is not shown."),
-        f"The mean of all other listeners has {_estimate(popular, '.3f')}.",
+        f"{estimate(right['own ratings'][most], '.3f')}; after {most} of another listener, of "
+        f"{estimate(right['ratings of another listener'][most], '.3f')}.",
+        f"The difference is {estimate(gain, '+.3f')}: "
+        + ("own ratings help." if is_shown else "that own ratings help is not shown."),
+        f"The mean of all other listeners has {estimate(popular, '.3f')}.",
     ]
     if level["low"] is not None and level["low"] > 0:
         sentences.append(
@@ -142,14 +119,14 @@ def _path_sentence(paths: Metrics) -> str:
     model = paths["model"]
     own, chance = paths["scores"][model], paths["scores"]["random order"]
     return (
-        f"Playlists of {model} lie {_estimate(own['distance'])} from the request on the raters' "
-        f"curves, random ones {_estimate(chance['distance'])}; gaps between tracks are "
-        f"{_estimate(own['gap'])} and {_estimate(chance['gap'])}. "
+        f"Playlists of {model} lie {estimate(own['distance'])} from the request on the raters' "
+        f"curves, random ones {estimate(chance['distance'])}; gaps between tracks are "
+        f"{estimate(own['gap'])} and {estimate(chance['gap'])}. "
         + _verdict(model, paths["above"], "distance", -1)
     )
 
 
-RETRIEVAL_SENTENCES: dict[str, Callable[[Metrics], list[str]]] = {
+RETRIEVAL: dict[str, Callable[[Metrics], list[str]]] = {
     "05_retrieval_moods": _moods,
     "05_retrieval_arcs": _arcs,
 }
