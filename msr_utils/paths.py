@@ -31,6 +31,7 @@ BENCHMARK = REPORTS / "benchmarks" / "features.json"
 FILE_SPEED = REPORTS / "benchmarks" / "files.json"
 SERVICE_SPEED = REPORTS / "benchmarks" / "service.json"
 REHEARSAL = REPORTS / "benchmarks" / "deam_rehearsal.json"
+CONTENT_ERRORS = REPORTS / "benchmarks" / "content.json"
 PROCESSORS = REPORTS / "benchmarks" / "processors.json"
 
 CACHE_DIR = PROJECT_ROOT / ".cache" if IS_CHECKOUT else user_cache_path("msr-utils", False)

@@ -30,6 +30,7 @@ from msr_utils.metrics.estimate import MISSING, Estimate
 from msr_utils.metrics.reliability import CEILING
 from msr_utils.paths import (
     BENCHMARK,
+    CONTENT_ERRORS,
     FILE_SPEED,
     MODELS_DIR,
     NOTEBOOKS,
@@ -241,6 +242,7 @@ class EditionResults:
             "rehearsal": measured(REHEARSAL),
             "service_speed": measured(SERVICE_SPEED),
             "file_speed": measured(FILE_SPEED),
+            "content_errors": measured(CONTENT_ERRORS),
             **benchmark_facts(),
         }
 

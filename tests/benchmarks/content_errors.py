@@ -21,10 +21,10 @@ from msr_utils.audio.source import AudioError
 from msr_utils.features.yamnet_graph import YAMNET_RATE
 from msr_utils.inference.content import Content, ContentDetector
 from msr_utils.io import write_json
-from msr_utils.paths import REPORTS
+from msr_utils.paths import CONTENT_ERRORS
+from msr_utils.provenance import measurements
 
 JOINED_S = 30.0
-OUT = REPORTS / "benchmarks" / "content.json"
 
 
 def made_sounds(seconds: float, rate: int) -> dict[str, np.ndarray]:
@@ -88,7 +88,7 @@ def content_of(audio: np.ndarray) -> Content:
 @click.command()
 @click.option("--music", "music", multiple=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--other", "other", multiple=True, help="KIND=FOLDER, such as speech=FOLDER")
-@click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=CONTENT_ERRORS, show_default=True)
 def main(music: tuple[Path, ...], other: tuple[str, ...], out: Path) -> None:
     """Count recordings that are taken for what they are not."""
     rows: dict[str, dict[str, int]] = {}
@@ -102,6 +102,7 @@ def main(music: tuple[Path, ...], other: tuple[str, ...], out: Path) -> None:
     for name, sound in made_sounds(JOINED_S, YAMNET_RATE).items():
         rows[name] = {"recordings": 1, "not_music": int(not content_of(sound).is_music)}
     write_json(out, {"kinds": rows})
+    measurements.record(out, [("msr_utils.inference.content", "ContentDetector")])
     for kind, row in rows.items():
         click.echo(f"{kind}: {row['not_music']} of {row['recordings']} are called not music")
 
