@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -245,9 +246,9 @@ def train_classifier(
     folder = _folder("classifier", [network, settings, data, origin, computed_by(train_classifier)])
     result = folder / "result.npz"
     if not result.is_file():
-        model = _build_classifier(network, settings, pretrained)
         steps = -(-len(parts.train) // settings.batch_size)
-        _compile_classifier(model, settings, steps)
+        model = _compiled(network, replace(settings, seed=0), steps)
+        _initialise(model, network, settings.seed, pretrained)
 
         def batches(epoch: int) -> Iterable[Batch]:
             rng = np.random.default_rng([settings.seed, epoch])
@@ -280,12 +281,9 @@ def train_classifier(
         return TrainedClassifier(stored["validation"], stored["test"], history)
 
 
-def _build_classifier(
-    network: NoteTransformerConfig | NoteLSTMConfig,
-    settings: ClassifierTraining,
-    pretrained: Path | None,
+def _build(
+    network: NoteTransformerConfig | NoteLSTMConfig, pretrained: Path | None = None
 ) -> keras.Model:
-    set_seed(settings.seed)
     if isinstance(network, NoteLSTMConfig):
         return lstm_classifier(network)
     backbone = transformer_backbone(network)
@@ -294,7 +292,28 @@ def _build_classifier(
     return transformer_classifier(backbone)
 
 
-def _compile_classifier(model: keras.Model, settings: ClassifierTraining, steps: int) -> None:
+def _initialise(
+    model: keras.Model,
+    network: NoteTransformerConfig | NoteLSTMConfig,
+    seed: int,
+    pretrained: Path | None,
+) -> None:
+    """Give a model the state that a new one of this seed has."""
+    set_seed(seed)
+    fresh = _build(network, pretrained)
+    for old, new in zip(model._flatten_layers(), fresh._flatten_layers(), strict=True):
+        for variable, value in zip(old.variables, new.variables, strict=True):
+            variable.assign(value)
+    for variable in model.optimizer.variables:
+        variable.assign(np.zeros(variable.shape))
+
+
+@lru_cache(maxsize=2)
+def _compiled(
+    network: NoteTransformerConfig | NoteLSTMConfig, settings: ClassifierTraining, steps: int
+) -> keras.Model:
+    """A compiled model. Networks of all seeds use its graph, which takes longest to make."""
+    model = _build(network)
     model.compile(
         optimizer=_optimizer(settings.learning_rate, steps * settings.epochs),
         loss=keras.losses.CategoricalCrossentropy(
@@ -304,6 +323,8 @@ def _compile_classifier(model: keras.Model, settings: ClassifierTraining, steps:
         ),
         jit_compile=False,
     )
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def predict(

@@ -29,7 +29,7 @@ from msr_utils.experiments.symbolic.statistics_models import (
     TREES,
     constant,
     cross_validate,
-    fit_predict,
+    kept_fit_predict,
 )
 from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_counts
 from msr_utils.metrics.estimate import Spread
@@ -237,7 +237,7 @@ def _vector_row(
     found = [
         np.stack(
             [
-                fit_predict(
+                kept_fit_predict(
                     name, x[known], labels[known], groups[known], x[asked], settings.seed + number
                 )
                 for number in seeds

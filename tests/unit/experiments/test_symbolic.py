@@ -9,7 +9,7 @@ from note_files import piece, write_emopia
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
 from msr_utils.corpora.midi import write_midi
-from msr_utils.experiments.symbolic import clip_table, clips_of
+from msr_utils.experiments.symbolic import clip_table, clips_of, statistics_models
 from msr_utils.experiments.symbolic.rows import choose_ensemble, pretraining_notes
 from msr_utils.experiments.symbolic.scores import (
     PUBLISHED,
@@ -30,6 +30,11 @@ from msr_utils.experiments.symbolic.statistics_models import (
     fit_predict,
 )
 from msr_utils.metrics.bootstrap import draw_counts
+
+
+@pytest.fixture(autouse=True)
+def trainings(tmp_path, monkeypatch):
+    monkeypatch.setattr(statistics_models, "TRAININGS", tmp_path / "trainings")
 
 
 def test_clips_of_emopia_keep_the_official_split(tmp_path):
