@@ -256,7 +256,7 @@ def train_classifier(
             for start in range(0, len(order), settings.batch_size):
                 batch = np.resize(order[start : start + settings.batch_size], settings.batch_size)
                 counts = np.arange(settings.batch_size) < len(order) - start
-                copies = [clips[i][rng.integers(len(clips[i]))] for i in batch]
+                copies = [clips[i][int(rng.integers(len(clips[i])))] for i in batch.tolist()]
                 inputs = np.stack([random_window(c, network.length, rng) for c in copies])
                 yield inputs, np.eye(4, dtype=np.float32)[labels[batch]], counts.astype(np.float32)
 
@@ -268,12 +268,12 @@ def train_classifier(
         label = f"{type(network).__name__} {getattr(network, 'kind', '')} {settings.seed}"
         _rounds(model, batches, settings.epochs, steps, folder, validation_loss, label, progress)
         _load(model, folder / "best.npz")
-        found = {
-            name: predict(model, clips, part, network.length, settings.batch_size)
-            for name, part in (("validation", parts.validation), ("test", parts.test))
-        }
+        validation, test = (
+            predict(model, clips, part, network.length, settings.batch_size)
+            for part in (parts.validation, parts.test)
+        )
         with atomic_path(result) as temporary:
-            np.savez(temporary, **found)
+            np.savez(temporary, validation=validation, test=test)
         for name in ("state.npz", "best.npz"):
             (folder / name).unlink(missing_ok=True)
     with np.load(result) as stored:
@@ -331,7 +331,7 @@ def predict(
     model: keras.Model, clips: ClipSequences, chosen: np.ndarray, length: int, batch_size: int
 ) -> np.ndarray:
     """Probabilities of the quadrants, averaged over windows that cover each clip, (n, 4)."""
-    cut = [windows(clips[i][0], length) for i in chosen]
+    cut = [windows(clips[i][0], length) for i in chosen.tolist()]
     logits = _in_batches(model, np.concatenate(cut), batch_size)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return _means(shifted / shifted.sum(axis=1, keepdims=True), [len(part) for part in cut])
