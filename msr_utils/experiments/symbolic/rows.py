@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -173,6 +174,8 @@ def run(
     FloatingPointError
         If a training diverges.
     """
+    # Every row is a graph of its own, of which TensorFlow warns as if one was made again and again.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     parts, labels = clips.parts, clips.labels
     x, _ = statistics_table(clips.notes)
     predicted: Predicted = {CONSTANT: _constant(clips)}
