@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -245,9 +246,9 @@ def train_classifier(
     folder = _folder("classifier", [network, settings, data, origin, computed_by(train_classifier)])
     result = folder / "result.npz"
     if not result.is_file():
-        model = _build_classifier(network, settings, pretrained)
         steps = -(-len(parts.train) // settings.batch_size)
-        _compile_classifier(model, settings, steps)
+        model = _compiled(network, replace(settings, seed=0), steps)
+        _initialise(model, network, settings.seed, pretrained)
 
         def batches(epoch: int) -> Iterable[Batch]:
             rng = np.random.default_rng([settings.seed, epoch])
@@ -255,7 +256,7 @@ def train_classifier(
             for start in range(0, len(order), settings.batch_size):
                 batch = np.resize(order[start : start + settings.batch_size], settings.batch_size)
                 counts = np.arange(settings.batch_size) < len(order) - start
-                copies = [clips[i][rng.integers(len(clips[i]))] for i in batch]
+                copies = [clips[i][int(rng.integers(len(clips[i])))] for i in batch.tolist()]
                 inputs = np.stack([random_window(c, network.length, rng) for c in copies])
                 yield inputs, np.eye(4, dtype=np.float32)[labels[batch]], counts.astype(np.float32)
 
@@ -267,12 +268,12 @@ def train_classifier(
         label = f"{type(network).__name__} {getattr(network, 'kind', '')} {settings.seed}"
         _rounds(model, batches, settings.epochs, steps, folder, validation_loss, label, progress)
         _load(model, folder / "best.npz")
-        found = {
-            name: predict(model, clips, part, network.length, settings.batch_size)
-            for name, part in (("validation", parts.validation), ("test", parts.test))
-        }
+        validation, test = (
+            predict(model, clips, part, network.length, settings.batch_size)
+            for part in (parts.validation, parts.test)
+        )
         with atomic_path(result) as temporary:
-            np.savez(temporary, **found)
+            np.savez(temporary, validation=validation, test=test)
         for name in ("state.npz", "best.npz"):
             (folder / name).unlink(missing_ok=True)
     with np.load(result) as stored:
@@ -280,12 +281,9 @@ def train_classifier(
         return TrainedClassifier(stored["validation"], stored["test"], history)
 
 
-def _build_classifier(
-    network: NoteTransformerConfig | NoteLSTMConfig,
-    settings: ClassifierTraining,
-    pretrained: Path | None,
+def _build(
+    network: NoteTransformerConfig | NoteLSTMConfig, pretrained: Path | None = None
 ) -> keras.Model:
-    set_seed(settings.seed)
     if isinstance(network, NoteLSTMConfig):
         return lstm_classifier(network)
     backbone = transformer_backbone(network)
@@ -294,7 +292,28 @@ def _build_classifier(
     return transformer_classifier(backbone)
 
 
-def _compile_classifier(model: keras.Model, settings: ClassifierTraining, steps: int) -> None:
+def _initialise(
+    model: keras.Model,
+    network: NoteTransformerConfig | NoteLSTMConfig,
+    seed: int,
+    pretrained: Path | None,
+) -> None:
+    """Give a model the state that a new one of this seed has."""
+    set_seed(seed)
+    fresh = _build(network, pretrained)
+    for old, new in zip(model._flatten_layers(), fresh._flatten_layers(), strict=True):
+        for variable, value in zip(old.variables, new.variables, strict=True):
+            variable.assign(value)
+    for variable in model.optimizer.variables:
+        variable.assign(np.zeros(variable.shape))
+
+
+@lru_cache(maxsize=2)
+def _compiled(
+    network: NoteTransformerConfig | NoteLSTMConfig, settings: ClassifierTraining, steps: int
+) -> keras.Model:
+    """A compiled model. Networks of all seeds use its graph, which takes longest to make."""
+    model = _build(network)
     model.compile(
         optimizer=_optimizer(settings.learning_rate, steps * settings.epochs),
         loss=keras.losses.CategoricalCrossentropy(
@@ -304,13 +323,15 @@ def _compile_classifier(model: keras.Model, settings: ClassifierTraining, steps:
         ),
         jit_compile=False,
     )
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def predict(
     model: keras.Model, clips: ClipSequences, chosen: np.ndarray, length: int, batch_size: int
 ) -> np.ndarray:
     """Probabilities of the quadrants, averaged over windows that cover each clip, (n, 4)."""
-    cut = [windows(clips[i][0], length) for i in chosen]
+    cut = [windows(clips[i][0], length) for i in chosen.tolist()]
     logits = _in_batches(model, np.concatenate(cut), batch_size)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return _means(shifted / shifted.sum(axis=1, keepdims=True), [len(part) for part in cut])

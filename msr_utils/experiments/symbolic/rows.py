@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -29,7 +30,7 @@ from msr_utils.experiments.symbolic.statistics_models import (
     TREES,
     constant,
     cross_validate,
-    fit_predict,
+    kept_fit_predict,
 )
 from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_counts
 from msr_utils.metrics.estimate import Spread
@@ -173,6 +174,8 @@ def run(
     FloatingPointError
         If a training diverges.
     """
+    # Every row is a graph of its own, of which TensorFlow warns as if one was made again and again.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     parts, labels = clips.parts, clips.labels
     x, _ = statistics_table(clips.notes)
     predicted: Predicted = {CONSTANT: _constant(clips)}
@@ -237,7 +240,7 @@ def _vector_row(
     found = [
         np.stack(
             [
-                fit_predict(
+                kept_fit_predict(
                     name, x[known], labels[known], groups[known], x[asked], settings.seed + number
                 )
                 for number in seeds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import symusic
 from note_files import piece
 
 from msr_utils.corpora.base import CorpusError
@@ -29,7 +30,6 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_tempo_and_tracks_of_a_file_become_seconds(tmp_path):
-    symusic = pytest.importorskip("symusic")
     score = symusic.Score(96)
     for program, drum, pitch in ((0, False, 60), (5, False, 72), (0, True, 36)):
         track = symusic.Track("", program, drum)

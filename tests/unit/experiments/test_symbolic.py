@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
+
 import numpy as np
 import pytest
 from note_files import piece, write_emopia
@@ -9,7 +12,7 @@ from note_files import piece, write_emopia
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
 from msr_utils.corpora.midi import write_midi
-from msr_utils.experiments.symbolic import clip_table, clips_of
+from msr_utils.experiments.symbolic import clip_table, clips_of, rows, statistics_models
 from msr_utils.experiments.symbolic.rows import choose_ensemble, pretraining_notes
 from msr_utils.experiments.symbolic.scores import (
     PUBLISHED,
@@ -29,7 +32,15 @@ from msr_utils.experiments.symbolic.statistics_models import (
     cross_validate,
     fit_predict,
 )
+from msr_utils.io import plain
 from msr_utils.metrics.bootstrap import draw_counts
+from msr_utils.models.note_networks import NoteLSTMConfig, NoteTransformerConfig
+from msr_utils.training import note_training
+
+
+@pytest.fixture(autouse=True)
+def trainings(tmp_path, monkeypatch):
+    monkeypatch.setattr(statistics_models, "TRAININGS", tmp_path / "trainings")
 
 
 def test_clips_of_emopia_keep_the_official_split(tmp_path):
@@ -152,3 +163,30 @@ def test_cross_validation_learns_no_song_by_heart():
     found = cross_validate((LOGISTIC,), x, labels, groups, 3, 1)[LOGISTIC]
     assert hits(found, labels)["quadrant"].mean() < 0.5
     np.testing.assert_allclose(constant(labels, 2).sum(axis=1), 1)
+
+
+@pytest.mark.slow
+@pytest.mark.extended
+def test_all_rows_on_small_networks(tmp_path, monkeypatch):
+    names = (
+        (f"Q{1 + k % 4}_s{k // 2}_{k}", ("train", "train", "val", "test")[k // 2 % 4])
+        for k in range(48)
+    )
+    clips = clips_of(load_corpus("emopia", write_emopia(tmp_path, tuple(names))))
+    monkeypatch.setattr(note_training, "TRAININGS", tmp_path / "trainings")
+    lstm = NoteLSTMConfig("remi", units=(4,), attention=True, embedding=4, length=16)
+    monkeypatch.setattr(rows, "LSTM_ROWS", {"LSTM": lstm})
+    tiny = partial(NoteTransformerConfig, layers=1, hidden=8, heads=2, length=16)
+    monkeypatch.setattr(rows, "NoteTransformerConfig", tiny)
+    settings = rows.Settings(
+        seeds=2, epochs=1, lstm_epochs=1, pretrain_steps=2, folds=3, bootstrap=20
+    )
+    notes = pretraining_notes(None, clips)
+    found = rows.run(clips, notes, settings, progress=False)
+    # The constant, four models of statistics, the LSTM, BERT and GPT twice, embeddings, ensemble.
+    assert len(found.scores) == len(found.over_seeds) == len(found.validation) == 12
+    assert all(0 <= e.value <= 1 for row in found.scores.values() for e in row.values())
+    assert len(found.ensemble) >= 2 and set(found.ensemble) <= set(found.scores)
+    assert set(found.pretraining_gain) == {"BERT", "GPT"} and len(found.cross_validated) == 7
+    again = rows.run(clips, notes, settings, progress=False)
+    assert json.dumps(plain(again)) == json.dumps(plain(found))
