@@ -31,6 +31,7 @@ from msr_utils.figures.experiments import (
     clip_scores,
     cost_growth,
     fusion_scores,
+    joint_differences,
     song_scores,
 )
 from msr_utils.figures.features import (
@@ -86,6 +87,7 @@ __all__ = [
     "gems_shares",
     "hidden_parts",
     "label_spread",
+    "joint_differences",
     "learned",
     "learned_text",
     "learning_curves",

@@ -15,6 +15,7 @@ from matplotlib.typing import ColorType
 from msr_utils.constants import FRAME_RATE_HZ
 from msr_utils.experiments.ablation_results import BASE, AblationResult
 from msr_utils.experiments.clip_scores import ClipScores, MetricEstimates
+from msr_utils.experiments.joint_models import JointComparison
 from msr_utils.experiments.pretrained_blocks import BlockComparison
 from msr_utils.experiments.song_models import SONG_RATING, SongComparison
 from msr_utils.experiments.text_scores import AUDIO, CONSTANT, TextComparison
@@ -102,6 +103,31 @@ def song_scores(comparison: SongComparison) -> Figure:
     axes[0, 0].set_yticks(range(len(rows)), rows)
     axes[0, 0].invert_yaxis()
     axes[0, 0].legend(fontsize="x-small", loc="lower left")
+    return figure
+
+
+def joint_differences(comparison: JointComparison) -> Figure:
+    """Each model minus the linear one with 95 % intervals, a panel for each metric of a corpus."""
+    panels = [
+        (corpus, metric)
+        for corpus, models in comparison.above.items()
+        for metric in next(iter(models.values()))
+    ]
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(2.6 * len(panels), 2.4), sharey=True, squeeze=False
+    )
+    for ax, (corpus, metric) in zip(axes[0], panels, strict=True):
+        models = comparison.above[corpus]
+        for y, rows in enumerate(models.values()):
+            for k, (target, estimate) in enumerate(rows[metric].items()):
+                _interval(
+                    ax, estimate, y + 0.2 * k, COLOURS.get(target, GREY), None if y else target
+                )
+        ax.axvline(0, color=GREY, lw=0.8)
+        ax.set_xlabel(f"{metric_title(metric)} − linear\n{corpus[:24]}", fontsize="small")
+        ax.legend(fontsize="x-small")
+    axes[0, 0].set_yticks(range(len(models)), list(models))
+    axes[0, 0].invert_yaxis()
     return figure
 
 

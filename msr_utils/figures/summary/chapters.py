@@ -224,6 +224,24 @@ def _pretrained(metrics: Metrics) -> list[str]:
     return sentences
 
 
+def _joint_models(metrics: Metrics) -> list[str]:
+    sentences = []
+    for corpus, models in metrics["above"].items():
+        for model, rows in models.items():
+            metric = next(iter(rows))
+            shown = [f"{estimate(e, '+.3f')} for {t}" for t, e in rows[metric].items()]
+            name = metric.replace("auc", "AUC")
+            sentences.append(
+                f"On {corpus}, {model} minus linear is, in {name}, {join_words(shown)}."
+            )
+    rmse = {
+        model: join_words([f"{row['rmse'][t]['value']:.3f} for {t}" for t in TARGETS])
+        for model, row in metrics["unseen"].items()
+    }
+    sentences += [f"On unseen songs, RMSE of {model} is {text}." for model, text in rmse.items()]
+    return sentences
+
+
 def _song_features(metrics: Metrics) -> list[str]:
     sentences = []
     for label, rows in metrics["scores"].items():
@@ -373,6 +391,7 @@ CHAPTERS: dict[str, Callable[[Metrics], list[str]]] = {
     "05_robustness": _robustness,
     "05_clips": _clip_models,
     "05_pretrained": _pretrained,
+    "05_joint_models": _joint_models,
     "05_song_features": _song_features,
     "05_raters": _raters,
     "05_text": _text,
