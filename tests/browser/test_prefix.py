@@ -12,7 +12,7 @@ import pytest
 import requests
 from chromium import Browser
 from needs import needs_browser
-from test_page import READY, clips, models_dir, server, window
+from page_of_service import READY, clips, models_dir, server, window
 
 pytestmark = [needs_browser, pytest.mark.slow]
 

@@ -8,11 +8,11 @@ import json
 import pytest
 import requests
 import soundfile as sf
+from attacked import running
 from benchmarks.content_errors import made_sounds
 from benchmarks.real_data import DATA
 from conftest import cadences
 from needs import needs_data
-from test_hostile_http import running
 
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.features import weights

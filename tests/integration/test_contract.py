@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import schemathesis
 from hypothesis import strategies as st
-from test_serve import BAD_FILES, FORMATS, GOOD, ODD_UPLOADS, PROBLEM
+from served import FORMATS, GOOD, PROBLEM
+from test_bad_uploads import BAD_FILES, ODD_UPLOADS
 from toy_library import drawn_library
 
 from msr_utils.paths import MODELS_DIR
@@ -62,7 +63,7 @@ def test_every_answer_is_as_documented(case):
     # Whether a chunk may be missing depends on `final`: a schema cannot say that.
     known = [schemathesis.checks.positive_data_acceptance] if case.path == "/v1/live" else []
     if isinstance(case.body, dict) and set(case.body) - {"file", "chunk", "state"}:
-        # schemathesis does not send all that it adds to a form; test_serve does.
+        # schemathesis does not send all that it adds to a form; test_bad_uploads does.
         known.append(schemathesis.checks.negative_data_rejection)
     case.call_and_validate(excluded_checks=known)
 

@@ -1,222 +1,37 @@
-"""Attacks on the server in front of the application: on connections, heads, bodies and hosts.
-
-One service is attacked by all tests, with small limits. Each attack is made here, over sockets.
-"""
+"""Attacks on the server over sockets: connections, heads, hosts, and its end."""
 
 from __future__ import annotations
 
-import io
-import itertools
-import json
 import re
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack
 
 import numpy as np
-import psutil
 import pytest
 import requests
-from environment import without_settings
+from attacked import (
+    CHUNKED,
+    POST,
+    RECEIVE_SECONDS,
+    answer_to,
+    assert_alive,
+    assert_refused,
+    prober,
+    read_answer,
+    running,
+    service,
+    still_well,
+)
 from needs import needs_posix
-from test_serve import FRIEND, GOOD, PROBLEM, assert_problem, silence
+from served import FRIEND, GOOD, assert_problem
+from test_bad_uploads import silence
 
-from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 from serve.connections import MAX_HEAD_BYTES
 from serve.headers import SECURITY_HEADERS
-from serve.multipart import BLOCK_BYTES, parse_form
 
-PROBE_SECONDS = 0.05
-"""Longest median time of /healthz under attack."""
-
-RECEIVE_SECONDS = 4
-"""Longest time that a request may take to arrive."""
-
-SPOOL_BYTES = 8_000_000
-MAX_BYTES = 3_000_000
-
-
-@dataclass
-class Service:
-    """A running service."""
-
-    process: subprocess.Popen[str]
-    url: str
-    log: Path
-
-    @property
-    def address(self) -> tuple[str, int]:
-        host, port = self.url.removeprefix("http://").split(":")
-        return host, int(port)
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=20)
-
-    def resident_mb(self) -> float:
-        return psutil.Process(self.process.pid).memory_info().rss / 1e6
-
-    def unexpected(self) -> list[dict]:
-        """Lines of the log that are not about a request that was answered, or not even JSON."""
-        lines = map(json.loads, self.log.read_text().splitlines())
-        return [
-            line
-            for line in lines
-            if line["message"] != "request" and not line["message"].startswith("model left out")
-        ]
-
-
-@contextmanager
-def running(log: Path | None, **values: object) -> Iterator[Service]:
-    """Run the service; without a file for its log, nobody reads its log."""
-    environment = without_settings()
-    values |= {"default_model": "light", "models_dir": MODELS_DIR}
-    environment |= {f"MSR_{name.upper()}": str(value) for name, value in values.items()}
-    command = [sys.executable, "-m", "serve", "--port", "0"]
-    with (
-        log.open("w") if log else nullcontext(subprocess.PIPE) as file,
-        subprocess.Popen(
-            command,
-            cwd=PROJECT_ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=file,
-            text=True,
-        ) as process,
-    ):
-        try:
-            announced = re.search(r"http://\S+", process.stdout.readline())
-            assert announced
-            yield Service(process, announced[0], log or Path())
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            finally:
-                process.kill()
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory) -> Iterator[Service]:
-    with running(
-        tmp_path_factory.mktemp("hostile") / "log",
-        max_upload_bytes=MAX_BYTES,
-        max_receive_seconds=RECEIVE_SECONDS,
-        max_spool_bytes=SPOOL_BYTES,
-        allowed_origins=FRIEND,
-        workers=2,
-    ) as service:
-        yield service
-    assert service.unexpected() == []
-
-
-@pytest.fixture(autouse=True)
-def still_well(service) -> Iterator[None]:
-    """After each attack the service predicts as before."""
-    yield
-    answer = requests.post(f"{service.url}/v1/predict", data=GOOD, timeout=20)
-    assert answer.status_code == 200, answer.text
-
-
-PROBER = r"""
-import socket, statistics, sys, time
-request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-for line in sys.stdin:
-    port, n = map(int, line.split())
-    times = []
-    for _ in range(n):
-        start = time.perf_counter()
-        with socket.create_connection(("127.0.0.1", port), 10) as connection:
-            connection.sendall(request)
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        times.append(time.perf_counter() - start)
-        assert answer.startswith(b"HTTP/1.1 200"), answer
-    print(statistics.median(times), flush=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def prober() -> Iterator[subprocess.Popen[str]]:
-    """Asks for /healthz in a process of its own, which is not slowed by the attackers' threads."""
-    command = [sys.executable, "-c", PROBER]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.stdin.close()
-
-
-@pytest.fixture
-def assert_alive(service, prober) -> Callable[..., None]:
-    """Asserts that /healthz answers new connections at once, even while an attack goes on.
-
-    On a busy machine it is never that fast, so what it takes before the attack is granted thrice.
-    """
-
-    def median() -> float:
-        prober.stdin.write(f"{service.address[1]} 7\n")
-        prober.stdin.flush()
-        return float(prober.stdout.readline())
-
-    before = median()
-
-    def check(limit: float = PROBE_SECONDS) -> None:
-        during = median()
-        assert during < limit + 3 * before, (before, during)
-
-    return check
-
-
-def answer_to(service: Service, *pieces: bytes | Iterator[bytes]) -> tuple[int, dict, bytes]:
-    """Send pieces until the service closes the connection: status, headers and body of its answer."""
-    with service.connect() as connection:
-        try:
-            for piece in pieces:
-                for part in [piece] if isinstance(piece, bytes) else piece:
-                    connection.sendall(part)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        return read_answer(connection)
-
-
-def read_answer(connection: socket.socket) -> tuple[int, dict, bytes]:
-    received = b""
-    try:
-        while data := connection.recv(65_536):
-            received += data
-    except ConnectionResetError:
-        pass
-    head, _, body = received.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = dict(line.lower().split(": ", 1) for line in lines)
-    return int(first.split()[1]), headers, body
-
-
-def assert_refused(answer: tuple[int, dict, bytes], status: int, *words: str) -> None:
-    got, headers, body = answer
-    assert got == status, body
-    assert headers["content-type"] == PROBLEM
-    assert headers["connection"] == "close"
-    assert headers["cache-control"] == "no-store"
-    document = json.loads(body)
-    assert document["status"] == status
-    assert document["request_id"] == headers["x-request-id"]
-    assert ("retry-after" in headers) is (status in (429, 503, 507))
-    for name, value in SECURITY_HEADERS.items():
-        assert headers[name.lower()] == value.lower()
-    for word in words:
-        assert word in document["detail"]
-
-
-POST = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
-LIVE = b"POST /v1/live?rate=22050 HTTP/1.1\r\nHost: localhost\r\n"
-CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+__all__ = ["assert_alive", "prober", "service", "still_well"]  # fixtures
 
 
 # ------------------------------------------------------------------------------ connections
@@ -359,177 +174,6 @@ def test_page_of_another_site_may_read_its_refusal(service):
         assert headers["access-control-allow-origin"] == FRIEND
         assert headers["cross-origin-resource-policy"] == "cross-origin"
         assert headers["x-request-id"] == "mine"
-
-
-# ------------------------------------------------------------------------------ bodies
-
-
-def endless(piece: bytes, n_bytes: int = 16_000_000) -> Iterator[bytes]:
-    piece *= 1 + 65_536 // len(piece)
-    return itertools.repeat(piece, n_bytes // len(piece))
-
-
-FRAMINGS: dict[str, Callable[[], list[bytes | Iterator[bytes]]]] = {
-    "extension": lambda: [POST + CHUNKED + b"4;a=", endless(b"x")],
-    "extensions": lambda: [POST + CHUNKED, endless(b"4;" + b"x" * 9000 + b"\r\nRIFF\r\n")],
-    "trailer": lambda: [POST + CHUNKED + b"4\r\nRIFF\r\n0\r\nX: ", endless(b"x")],
-    "trailers": lambda: [POST + CHUNKED + b"4\r\nRIFF\r\n0\r\n", endless(b"X: y\r\n")],
-    "chunks of one byte": lambda: [POST + CHUNKED, endless(b"1\r\nR\r\n")],
-    "chunks of 40 bytes": lambda: [POST + CHUNKED, endless(b"28\r\n" + b"R" * 40 + b"\r\n")],
-    "zeros before a size": lambda: [POST + CHUNKED, endless(b"0")],
-}
-
-
-@pytest.mark.parametrize("name", FRAMINGS)
-def test_chunked_coding_cannot_keep_the_service_busy(service, name, assert_alive):
-    with ThreadPoolExecutor(1) as pool:
-        start = time.perf_counter()
-        answer = pool.submit(answer_to, service, *FRAMINGS[name]())
-        assert_alive()
-        assert_refused(answer.result(20), 400)
-        assert time.perf_counter() - start < 5
-
-
-def test_honest_chunks_are_taken(service):
-    for size in (1000, 20_000):
-        chunks = (GOOD[i : i + size] for i in range(0, len(GOOD), size))
-        answer = requests.post(f"{service.url}/v1/predict", data=chunks, timeout=20)
-        assert answer.status_code == 200
-    # A trailer changes nothing.
-    body = b"%x\r\n" % len(GOOD) + GOOD + b"\r\n0\r\nHost: evil\r\n\r\n"
-    status, _, content = answer_to(service, POST + b"Connection: close\r\n" + CHUNKED + body)
-    assert (status, b'"valence":' in content) == (200, True)
-
-
-@pytest.mark.parametrize("stated", [True, False])
-def test_huge_live_states_take_no_memory(service, stated, assert_alive):
-    before, n_bytes = service.resident_mb(), 48_000_000
-    form = b'--x\r\nContent-Disposition: form-data; name="state"\r\n\r\n'
-    head = LIVE + b"Content-Type: multipart/form-data; boundary=x\r\n"
-    length = b"Content-Length: %d\r\n\r\n" % n_bytes if stated else CHUNKED
-
-    def attack(_: int) -> tuple[int, dict, bytes]:
-        with service.connect() as connection:
-            connection.sendall(head + length)
-            piece = form + b"A" * 200_000
-            for _ in range(20):
-                connection.sendall(piece if stated else b"%x\r\n%b\r\n" % (len(piece), piece))
-            received = connection.recv(65_536)
-            return int(received.split()[1]), {}, received
-
-    with ThreadPoolExecutor(26) as pool:
-        answers = [pool.submit(attack, i) for i in range(26)]
-        # The attackers need all of both cores for this half second.
-        assert_alive(0.2)
-        statuses = [answer.result(30)[0] for answer in answers]
-    # Refused by what the head states; or once it is too much, alone or with the others.
-    assert set(statuses) <= ({413} if stated else {413, 503})
-    assert service.resident_mb() < before + 50
-
-
-def test_body_where_none_is_needed_is_refused(service):
-    for method in (b"GET", b"POST"):
-        head = method + b" /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n"
-        assert_refused(answer_to(service, head + bytes(70_000)), 413, "takes no body")
-
-
-def test_large_upload_is_refused_before_it_is_sent(service):
-    for head in (
-        POST + b"Content-Length: 9000000000\r\n\r\n",
-        LIVE + b"Content-Length: 9000000\r\n\r\n",
-    ):
-        with service.connect() as connection:
-            connection.sendall(head)
-            assert b" 413 " in connection.recv(65_536)
-
-
-def test_uploads_leave_room_for_others(service):
-    """One client holds half of the room for uploads at most, and live audio has its own."""
-    started = POST + b"Content-Length: %d\r\n\r\n" % MAX_BYTES + bytes(1_500_000)
-    with ExitStack() as attackers:
-        for _ in range(3):
-            connection = attackers.enter_context(service.connect())
-            connection.sendall(started)
-        time.sleep(0.3)
-        answer = requests.post(f"{service.url}/v1/predict", data=bytes(MAX_BYTES), timeout=20)
-        assert_problem(answer, 503, None, "uploads of this client", "try again")
-        assert int(answer.headers["Retry-After"]) > 0
-        chunk = {"chunk": ("a", bytes(22_050))}
-        live = requests.post(f"{service.url}/v1/live?rate=22050", files=chunk, timeout=10)
-        assert live.status_code == 200
-    # The room comes back with the end of the connections.
-    deadline = time.monotonic() + 5
-    while (
-        requests.post(f"{service.url}/v1/predict", data=bytes(MAX_BYTES), timeout=20).status_code
-        == 503
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-NAMES = {
-    "Latin-1": b'filename="F\xfcr Elise.mp3"',
-    "Shift-JIS": 'filename="夜想曲.mp3"'.encode("shift_jis"),
-    "UTF-8": 'filename="Für Elise.mp3"'.encode(),
-    "carriage return": b'filename="a\rb.mp3"',
-    "extended": b"filename*=UTF-8''F%C3%BCr%20Elise.mp3",
-    "extended, Shift-JIS": b"filename*=Shift_JIS''%96%E9.mp3",
-    "both": b"filename=\"Fur.mp3\"; filename*=UTF-8''F%C3%BCr.mp3",
-    "no end": b'filename="a.mp3',
-    "quotes": b'filename="a\\"b\\\\.mp3"',
-    "zero bytes": b'filename="a\x00b.mp3"',
-    "semicolons": b'filename="a;b;name=c.mp3"',
-    "12 KB": b'filename="' + b"\xfc" * 12_000 + b'"',
-}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_name_of_a_file_may_be_any_bytes(service, name):
-    part = b'--x\r\nContent-Disposition: form-data; name="file"; %b\r\n\r\n' % NAMES[name]
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    body = part + GOOD + b"\r\n--x--\r\n"
-    answer = requests.post(f"{service.url}/v1/predict", data=body, headers=headers, timeout=20)
-    assert answer.status_code == 200, answer.text
-    assert len(answer.json()["valence"]) == 6
-
-
-def test_parts_are_found_wherever_their_boundaries_fall():
-    """The file is searched in blocks: a boundary may begin in one and end in the next."""
-    rng = np.random.default_rng(0)
-    head = b'--x-y\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    for size in (0, 1, *range(BLOCK_BYTES - 160, BLOCK_BYTES + 20, 3), 2 * BLOCK_BYTES - 90):
-        content = rng.bytes(size)
-        content = content[: size // 2] + b"\r\n--x-yz" + content[size // 2 :]  # no boundary
-        second = b"\r\n--x-y  \r\ncontent-disposition:form-data;name=state\r\n\r\ntext"
-        body = b"preamble\r\n" + head + content + second + b"\r\n--x-y--\r\nepilogue"
-        for skipped in (0, len(b"preamble\r\n")):
-            form = body[skipped:]
-            file, state = parse_form(io.BytesIO(form), len(form), "x-y")
-            assert form[file.start : file.end] == content
-            assert form[state.start : state.end] == b"text"
-            assert (file.name, file.is_file, file.has_file_name) == ("file", True, True)
-            assert (state.name, state.is_file) == ("state", False)
-
-
-FORMS: dict[str, tuple[bytes, str]] = {
-    "no end": (b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nRIFF', "form: "),
-    "no name": (b"--x\r\nContent-Type: audio/wav\r\n\r\nRIFF\r\n--x--\r\n", "form: "),
-    "header without end": (b"--x\r\nContent-Disposition: form-data" + b"a" * 99_000 + b"\r\n--x--\r\n", "form: "),
-    "no part": (b"--x--\r\n", "file: missing"),
-    "nearly boundaries": (b"\r\n--xy" * 400_000, "form: "),
-    "padded boundaries": ((b"\r\n--x" + b" " * 60) * 40_000, "form: "),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FORMS)
-def test_broken_form_is_a_clear_problem_in_short_time(service, name):
-    body, words = FORMS[name]
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    start = time.perf_counter()
-    answer = requests.post(f"{service.url}/v1/predict", data=body, headers=headers, timeout=20)
-    assert time.perf_counter() - start < 2
-    assert answer.status_code == 400, answer.text
-    assert answer.json()["detail"].startswith(words)
 
 
 # ------------------------------------------------------------------------------ hosts and headers

@@ -1,32 +1,18 @@
-"""Live audio over processes that share only a key; load; and the end of the service."""
+"""Live audio over two processes: the resampler, chunks and states."""
 
 import io
-import json
 import math
-import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
 import soundfile as sf
-from environment import without_settings
+from live_service import KEY, assert_problem, models_dir, service
 
 from msr_utils.audio.decode import Resampler
 from msr_utils.constants import SAMPLE_RATE
 from msr_utils.inference.model import Stream, load
-from msr_utils.io import read_json, write_json
-from msr_utils.paths import MODELS_DIR
 from serve.live import (
     FILTER_HALF_LENGTH,
     LiveStream,
@@ -34,8 +20,7 @@ from serve.live import (
 )
 from serve.states import StateError, StateSigner
 
-ROOT = Path(__file__).resolve().parents[2]
-KEY = "a key for the tests only"
+__all__ = ["models_dir"]  # fixtures
 RATES = (8_000, 16_000, 22_050, 44_100, 48_000)
 CHUNK_SECONDS = 10
 
@@ -70,47 +55,6 @@ def cuts(samples: np.ndarray, rate: int, seed: int) -> list[np.ndarray]:
     return parts
 
 
-# ------------------------------------------------------------------------------ servers
-
-
-@pytest.fixture(scope="module")
-def models_dir(tmp_path_factory) -> Path:
-    """A recurrent bundle, and one whose past is in its features."""
-    folder = tmp_path_factory.mktemp("models")
-    for name, source in (("one", "lstm-tonal-vgmidi"), ("two", "light")):
-        shutil.copytree(MODELS_DIR / source, folder / name)
-        write_json(
-            folder / name / "card.json", read_json(folder / name / "card.json") | {"name": name}
-        )
-    return folder
-
-
-@contextmanager
-def service(models_dir: Path, log: Path, **values: object):
-    """Run the service; give its process and URL."""
-    environment = without_settings()
-    environment |= {f"MSR_{name.upper()}": str(value) for name, value in values.items()}
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serve", "--port", "0", "--models", str(models_dir)],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=file,
-            text=True,
-        )
-    try:
-        announced = re.search(r"http://\S+", process.stdout.readline())
-        assert announced, log.read_text()
-        yield process, announced[0]
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
-    for line in log.read_text().splitlines():
-        assert "traceback" not in json.loads(line)
-
-
 @pytest.fixture(scope="module")
 def servers(models_dir, tmp_path_factory):
     """URLs of two services with one key, and one with another."""
@@ -131,21 +75,6 @@ def post(url: str, chunk: bytes | None, state: str | None = None, **options) -> 
     return requests.post(
         f"{url}/v1/live", params=options, files=files or {"nothing": (None, "")}, timeout=20
     )
-
-
-def assert_problem(
-    response: requests.Response, status: int, field: str | None = None, *words: str
-) -> None:
-    """The answer is a problem with this status, about this field, with these words in it."""
-    assert response.status_code == status, response.text
-    assert response.headers["Content-Type"] == "application/problem+json"
-    assert response.json().get("field") == field
-    detail = response.json()["detail"]
-    assert field is None or detail.startswith(f"{field}: ")
-    for word in words:
-        assert word in detail
-    for secret in ("Traceback", str(ROOT), "/tmp", KEY):
-        assert secret not in response.text
 
 
 # ------------------------------------------------------------------------------ resampler
@@ -417,151 +346,3 @@ def test_long_silence_is_answered(servers):
     answer = requests.post(f"{servers[0]}/v1/predict", data=file.getvalue(), timeout=60).json()
     assert len(answer["valence"]) == 600
     assert np.isfinite([answer["valence"], answer["arousal"]]).all()
-
-
-# ------------------------------------------------------------------------------ load and end
-
-
-def in_flight(url: str) -> int:
-    """Requests that run now, in all lanes."""
-    text = requests.get(f"{url}/metrics", timeout=10).text
-    return sum(int(n) for n in re.findall(r"msr_requests_in_flight\{.*\} (\d+)\.0", text))
-
-
-@pytest.fixture(scope="module")
-def long_file() -> bytes:
-    """Takes seconds to predict and little to send."""
-    file = io.BytesIO()
-    sf.write(file, np.zeros(880 * 8_000, np.float32), 8_000, format="FLAC")
-    return file.getvalue()
-
-
-@pytest.mark.slow
-def test_too_many_at_once_are_told_to_come_back(models_dir, tmp_path, long_file):
-    with service(models_dir, tmp_path / "log", workers=1, max_queue=1) as (_, url):
-        with ThreadPoolExecutor(6) as pool:
-            asked = [
-                pool.submit(requests.post, f"{url}/v1/predict", data=long_file, timeout=60)
-                for _ in range(6)
-            ]
-            answers = [each.result() for each in asked]
-        refused = [answer for answer in answers if answer.status_code == 503]
-        assert [answer.status_code for answer in answers].count(200) >= 2
-        assert refused
-        for answer in refused:
-            assert_problem(answer, 503, None, "busy")
-            assert int(answer.headers["Retry-After"]) > 0
-        assert requests.post(f"{url}/v1/predict", data=long_file, timeout=60).status_code == 200
-    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-    logged = [line for line in lines if line["message"] == "request"]
-    assert [line["status"] for line in logged].count(503) == len(refused)
-    answered = [line for line in logged if line["status"] == 200]
-    for line in answered:
-        assert {"method": "POST", "route": "/v1/predict", "audio_s": 880.0}.items() <= line.items()
-        assert line["request_id"]
-
-
-@pytest.mark.slow
-def test_client_that_goes_away_frees_its_place(models_dir, tmp_path, long_file):
-    with service(models_dir, tmp_path / "log", workers=1, max_queue=1) as (_, url):
-        headers = {"Accept": "application/x-ndjson"}
-        options = {"data": long_file, "headers": headers, "stream": True, "timeout": 60}
-        for _ in range(3):
-            with requests.post(f"{url}/v1/predict", **options) as response:
-                assert b"time_s" in next(response.iter_lines())
-        response = requests.post(f"{url}/v1/predict", data=long_file, timeout=60)
-        assert response.status_code == 200
-        assert in_flight(url) == 0
-
-
-@pytest.mark.slow
-def test_work_that_takes_too_long_is_ended(models_dir, tmp_path, long_file):
-    with service(models_dir, tmp_path / "log", max_work_seconds=0.01) as (_, url):
-        response = requests.post(f"{url}/v1/predict", data=long_file, timeout=60)
-        assert_problem(response, 503, "file", "not done after 0.01 s")
-        # The first block was in time or not: lines, then the same problem.
-        lines = requests.post(
-            f"{url}/v1/predict",
-            data=long_file,
-            headers={"Accept": "application/x-ndjson"},
-            timeout=60,
-        )
-        if lines.status_code == 503:
-            assert_problem(lines, 503, "file", "not done after 0.01 s")
-        else:
-            last = json.loads(lines.text.splitlines()[-1])
-            assert last["error"]["status"] == 503
-
-
-@pytest.mark.slow
-def test_stopping_finishes_what_was_begun(models_dir, tmp_path, long_file):
-    with service(models_dir, tmp_path / "log") as (process, url):
-        with ThreadPoolExecutor(1) as pool, requests.Session() as session:
-            assert session.get(f"{url}/readyz", timeout=10).json()["status"] == "ready"
-            job = pool.submit(requests.post, f"{url}/v1/predict", data=long_file, timeout=60)
-            while in_flight(url) != 1:
-                time.sleep(0.02)
-            process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-            # The connection that there is still answers, a new one does not.
-            assert session.get(f"{url}/readyz", timeout=10).status_code == 503
-            with pytest.raises(requests.ConnectionError):
-                requests.get(f"{url}/healthz", timeout=10)
-            response = job.result()
-        assert response.status_code == 200
-        assert len(response.json()["valence"]) == 1760
-        assert process.wait(20) == 0
-
-
-# ------------------------------------------------------------------------------ slow and greedy
-
-
-@pytest.mark.slow
-def test_request_that_does_not_arrive_is_ended(models_dir, tmp_path):
-    with service(models_dir, tmp_path / "log", max_receive_seconds=1) as (_, url):
-        host, port = url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=20) as slow:
-            slow.sendall(
-                b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nRIFF"
-            )
-            start = time.monotonic()
-            head, _, body = (
-                b"".join(iter(lambda: slow.recv(65536), b"")).decode().partition("\r\n\r\n")
-            )
-            assert 0.9 < time.monotonic() - start < 15
-        assert head.startswith("HTTP/1.1 408 Request Timeout")
-        assert "content-type: application/problem+json" in head.lower()
-        document = json.loads(body)
-        assert (document["status"], document["title"]) == (408, "Request Timeout")
-        assert "it took more than 1 s" in document["detail"]
-        assert f"x-request-id: {document['request_id']}" in head.lower()
-        # A connection that is kept open between requests is none of these.
-        with requests.Session() as session:
-            assert session.get(f"{url}/healthz", timeout=10).status_code == 200
-            time.sleep(2.5)
-            assert session.get(f"{url}/healthz", timeout=10).status_code == 200
-        text = requests.get(f"{url}/metrics", timeout=10).text
-        assert 'msr_requests_total{route="",status="408"} 1' in text
-
-
-@pytest.mark.slow
-def test_client_has_a_share_and_its_proxy_is_believed(models_dir, tmp_path):
-    file = io.BytesIO()
-    sf.write(file, np.zeros(200 * 8_000, np.float32), 8_000, format="FLAC")
-    settings = {"max_per_client": 1, "workers": 2, "trusted_proxy": "127.0.0.1"}
-    with service(models_dir, tmp_path / "log", **settings) as (_, url):
-        ask = partial(requests.post, f"{url}/v1/predict", data=file.getvalue(), timeout=60)
-        with ThreadPoolExecutor(3) as pool:
-            start = threading.Barrier(3)
-
-            def client(address: str) -> requests.Response:
-                start.wait(10)
-                return ask(headers={"X-Forwarded-For": address})
-
-            answers = [*pool.map(client, ["192.0.2.1", "192.0.2.1", "192.0.2.2"])]
-        assert sorted(answer.status_code for answer in answers) == [200, 200, 429]
-        assert answers[2].status_code == 200
-        refused = next(answer for answer in answers if answer.status_code == 429)
-        assert_problem(refused, 429, None, "at most 1 running or waiting")
-        assert int(refused.headers["Retry-After"]) > 0
-        assert ask(headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 200

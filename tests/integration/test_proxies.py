@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 import soundfile as sf
+from attacked import Service, running
 from benchmarks.bench_service import form
 from conftest import tone
 from needs import needs_posix, needs_program
-from test_hostile_http import Service, running
 
 from msr_utils.paths import PROJECT_ROOT
 

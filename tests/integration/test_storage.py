@@ -18,7 +18,8 @@ import pytest
 import requests
 from environment import without_settings
 from needs import needs_mounts, needs_posix
-from test_serve import GOOD, PROBLEM, Stream, encoded, sound
+from served import GOOD, PROBLEM, encoded, sound
+from test_bad_uploads import Stream
 
 from msr_utils.paths import MODELS_DIR, PROJECT_ROOT
 from serve.app import create_app

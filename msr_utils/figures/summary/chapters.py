@@ -216,11 +216,11 @@ def _pretrained(metrics: Metrics) -> list[str]:
             f"The set {name} differs from {HAND_MADE} alone by {estimate(difference, '+.3f')}"
             f"{verdict}."
         )
-    *_, (name, rows) = metrics["early_above_late"].items()
-    sentences.append(
-        f"One input with all parts of {name} differs from the mean of predictions from each part "
-        f"by {estimate(rows[metric][target], '+.3f')}."
-    )
+    for name, rows in [*metrics.get("early_above_late", {}).items()][-1:]:
+        sentences.append(
+            f"One input with all parts of {name} differs from the mean of predictions from each "
+            f"part by {estimate(rows[metric][target], '+.3f')}."
+        )
     return sentences
 
 
