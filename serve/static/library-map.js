@@ -40,7 +40,7 @@ export class TrackMap extends Chart {
   hovered = -1;
   line = []; // What is drawn now, in pixels.
   drag = null;
-  course = null; // A drawn path, in the plane.
+  drawnPath = null; // A drawn path, in the plane.
   now = null; // Where the music is that plays.
 
   /** `handlers`: onPoint, onPick, onPlay, onDrop, onLasso, onDraw. */
@@ -107,7 +107,7 @@ export class TrackMap extends Chart {
     const places = ids.map((id) => this.places.get(id)).filter((k) => k !== undefined);
     this.chosen = new Set(places);
     this.route = route ? places : [];
-    if (!route) this.course = null;
+    if (!route) this.drawnPath = null;
     this.move();
   }
 
@@ -276,7 +276,7 @@ export class TrackMap extends Chart {
       Object.assign(context, { strokeStyle: colour, lineWidth: width });
       context.stroke();
     };
-    if (this.course) stroke(context, this.course.map(([v, a]) => [place.x(v), place.y(a)]), colours.a, 9, 0.22);
+    if (this.drawnPath) stroke(context, this.drawnPath.map(([v, a]) => [place.x(v), place.y(a)]), colours.a, 9, 0.22);
     if (this.route.length) stroke(context, this.route.map(point), colours.ink, 1.25, 0.75);
     const thin = this.chosen.size > 40;
     for (const k of this.chosen) ring(...point(k), this.size + (thin ? 1.5 : 2.5), colours.ink, thin ? 1.25 : 1.75);

@@ -260,7 +260,7 @@ async function makePath(stops, drawn = null) {
   const notes = playlist.notes.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`);
   const note = [`Mean distance from the wanted path ${playlist.mean_distance.toFixed(2)}, mean gap between tracks ${playlist.mean_gap.toFixed(2)}.`, ...notes].join(" ");
   showList(`Playlist: ${rows.length} tracks, ${clock(playlist.seconds)}`, note, rows);
-  map.course = drawn;
+  map.drawnPath = drawn;
   map.mark(rows.map(({ track }) => track.id), true);
 }
 

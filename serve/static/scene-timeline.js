@@ -9,12 +9,12 @@ const EDGE = 7; // Pixels around the edge of a scene where it can be dragged.
 const TIME_STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3600];
 const TARGETS = ["valence", "arousal"];
 
-/** Most points of a wanted course. */
+/** Most points of a wanted curve. */
 const MOST_POINTS = 400;
 const FRAME = 0.5;
 export const SHORTEST = 1; // Seconds of a scene.
 
-/** Seconds between two points of a scene's course. */
+/** Seconds between two points of a scene's wanted curve. */
 export const stepOf = (scene) => Math.max(FRAME, (scene.end_s - scene.start_s) / MOST_POINTS);
 
 /** The wanted mood of a scene at a second of it. */
@@ -27,8 +27,8 @@ export function wantedAt(scene, second) {
   return TARGETS.map((name) => scene.from[name] + share * (scene.to[name] - scene.from[name]));
 }
 
-/** The wanted course of a scene as points at equal distances. */
-export function courseOf(scene) {
+/** The wanted curve of a scene as points at equal distances. */
+export function curveOfScene(scene) {
   const length = scene.end_s - scene.start_s;
   const count = Math.max(1, Math.round(length / stepOf(scene)));
   return Array.from({ length: count + 1 }, (_, i) => {
@@ -97,7 +97,7 @@ export class Timeline extends Chart {
     const { colours } = this;
     const [from, to] = [place.x(scene.start_s), place.x(scene.end_s)];
     const active = scene === this.chosen;
-    const points = courseOf(scene);
+    const points = curveOfScene(scene);
     context.save();
     context.beginPath();
     context.roundRect(from + 0.5, RULER, Math.max(2, to - from - 1), STRIP, 7);
@@ -224,9 +224,9 @@ export class Timeline extends Chart {
   }
 }
 
-/** Paint a stretch of a scene's course: one target, from one place of the pointer to the next. */
-export function paintCourse(scene, lane, from, to) {
-  scene.curve ??= courseOf(scene);
+/** Paint a stretch of a scene's wanted curve: one target, from one place of the pointer to the next. */
+export function paintCurve(scene, lane, from, to) {
+  scene.curve ??= curveOfScene(scene);
   const [a, b] = from.time <= to.time ? [from, to] : [to, from];
   const half = stepOf(scene) / 2;
   for (const point of scene.curve) {

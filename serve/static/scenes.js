@@ -2,7 +2,7 @@
 
 import { clock, moodColour, palette, signed } from "./charts.js";
 import { about, attempt, audioUrl, query, save } from "./library-api.js";
-import { SHORTEST, Timeline, courseOf, paintCourse } from "./scene-timeline.js";
+import { SHORTEST, Timeline, curveOfScene, paintCurve } from "./scene-timeline.js";
 
 const NEW_SECONDS = 10;
 const CANDIDATES = 6;
@@ -25,7 +25,7 @@ const timeline = new Timeline($("timeline"), {
   onChoose: choose,
   onEdge: moveEdge,
   onPaint: (scene, lane, from, to) => {
-    paintCourse(scene, lane, from, to);
+    paintCurve(scene, lane, from, to);
     scene.found = null;
     refresh();
   },
@@ -315,7 +315,7 @@ function showForm() {
   }
   for (const label of form.querySelectorAll(".of-point")) label.hidden = chosen.mood !== "point" || Boolean(chosen.curve);
   $("curve-delete").hidden = !chosen.curve;
-  const points = courseOf(chosen);
+  const points = curveOfScene(chosen);
   const shown = ({ valence, arousal }) => `${signed(valence)}, ${signed(arousal)}`;
   $("scene-mood").textContent = `Valence, arousal: from ${shown(points[0])} to ${shown(points.at(-1))}.`;
 }
@@ -388,11 +388,11 @@ $("find-music").addEventListener("click", async () => {
   if (!chosen) choose(asked[0]);
   showCandidates();
   refresh();
-  await Promise.all(asked.map(loadCourse));
+  await Promise.all(asked.map(loadCurve));
 });
 
 /** Draw the chosen excerpt's curve under the wanted one. */
-async function loadCourse(scene) {
+async function loadCurve(scene) {
   const one = choiceOf(scene);
   if (!one) return;
   const track = await attempt(() => query(`/tracks/${one.track.id}`));
@@ -443,7 +443,7 @@ function pick(n) {
   chosen.choice = n;
   chosen.found = null;
   refresh();
-  loadCourse(chosen);
+  loadCurve(chosen);
   showPlaying();
 }
 
