@@ -24,6 +24,7 @@ import soundfile as sf
 
 from msr_utils.constants import SAMPLE_RATE, TARGETS
 from msr_utils.corpora.synthetic.render import SyntheticTrack
+from msr_utils.inference.content import CONTENT_VARIABLE
 from msr_utils.metrics.correlation import pearson
 from msr_utils.paths import PROJECT_ROOT
 
@@ -111,7 +112,8 @@ def running(models_dir: Path) -> Iterator[str]:
                 name: value
                 for name, value in os.environ.items()
                 if name in ("MSR_WEIGHTS", "MSR_EARS") or not name.startswith("MSR_")
-            },
+            }
+            | {CONTENT_VARIABLE: "0"},  # The record is the same with and without YAMNet.
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

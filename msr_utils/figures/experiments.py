@@ -125,6 +125,8 @@ def joint_differences(comparison: JointComparison) -> Figure:
                 )
         ax.axvline(0, color=GREY, lw=0.8)
         ax.set_xlabel(f"{metric_title(metric)} − linear\n{corpus[:24]}", fontsize="small")
+        ax.locator_params(axis="x", nbins=4)
+        ax.tick_params(axis="x", labelsize="small")
         ax.legend(fontsize="x-small")
     axes[0, 0].set_yticks(range(len(models)), list(models))
     axes[0, 0].invert_yaxis()

@@ -147,4 +147,4 @@ def test_the_service_guide_states_the_limits_of_the_code():
         f"`rate` is from {MIN_RATE // 1000} to {MAX_RATE // 1000} kHz",
     ):
         assert sentence in guide, sentence
-    assert lanes.SHORT_SECONDS == 0.5 and "half a second of a core" in guide
+    assert lanes.SHORT_SECONDS == 0.5 and "After half a second of processor time" in guide

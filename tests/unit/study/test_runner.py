@@ -326,7 +326,7 @@ def test_files_count_by_what_they_hold_and_not_by_where_they_lie(folder_corpus, 
             models_dir=str(bundles),
         )  # fmt: skip
         inputs = Inputs().of(run, tmp_path)
-        return inputs["files"], inputs["parameters"]
+        return inputs.files, inputs.parameters
 
     bundle = tmp_path / "models" / "small"
     bundle.mkdir(parents=True)
@@ -358,7 +358,7 @@ def test_all_files_of_a_folder_are_an_input(tmp_path):
             "x", "05_song_features", {"corpus": "deam", "data_dir": "", "features_dir": str(folder)},
             inputs={"features_dir": "files", "data_dir": "unused"},
         )  # fmt: skip
-        return Inputs().of(run, tmp_path)["files"]["features_dir"]
+        return Inputs().of(run, tmp_path).files["features_dir"]
 
     for place in ("a", "b"):
         (tmp_path / place / "part").mkdir(parents=True)
