@@ -36,11 +36,11 @@ from msr_utils.symbolic.augmentation import altered_copy
 from msr_utils.symbolic.words import MASK, N_SPECIAL, PADDING, SIZES, random_window, windows, words
 from msr_utils.training.loop import set_seed
 
+# Of each clip the sequence of codes, (N,) or (N, 4), and then those of altered copies.
 ClipSequences = Sequence[Sequence[np.ndarray]]
-"""Of each clip the sequence of codes, (N,) or (N, 4), and then those of altered copies."""
 
+# Inputs, targets and weights, as keras.Model.train_on_batch takes them.
 Batch = tuple[np.ndarray, Any, Any]
-"""Inputs, targets and weights, as `keras.Model.train_on_batch` takes them."""
 
 MASKED_SHARE = 0.15
 """Share of notes that BERT has to find, as in Devlin and others (2019)."""
