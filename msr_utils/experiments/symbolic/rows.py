@@ -70,6 +70,9 @@ TRANSFORMERS = {"BERT": "bert", "GPT": "gpt"}
 
 RANDOM, PRETRAINED = "random weights", "pretrained"
 
+MAX_MEMBERS = 4
+"""Most rows of an ensemble: with more, the few clips of the validation part choose by chance."""
+
 N_COPIES = 7
 """Altered copies of each clip for the Transformers."""
 
@@ -185,8 +188,9 @@ def run(
     transformers, losses, embedded = _transformer_rows(clips, pretraining_notes, settings, progress)
     predicted |= transformers
     predicted[EMBEDDED] = _vector_row(SVM, embedded, clips, settings)
-    members = [*STATISTICS_ROWS, *(f"{name}, {PRETRAINED}" for name in TRANSFORMERS), EMBEDDED]
-    chosen = choose_ensemble({m: predicted[m][0] for m in members}, labels[parts.validation])
+    left_out = {CONSTANT, *(f"{name}, {RANDOM}" for name in TRANSFORMERS)}
+    members = {row: of_row[0] for row, of_row in predicted.items() if row not in left_out}
+    chosen = choose_ensemble(members, labels[parts.validation])
     predicted[ENSEMBLE] = tuple(
         np.mean([predicted[m][part] for m in chosen], axis=0) for part in (0, 1)
     )
@@ -337,11 +341,11 @@ def choose_ensemble(validation: Mapping[str, np.ndarray], labels: np.ndarray) ->
     Returns
     -------
     list of str
-        Two rows or more.
+        From two rows to `MAX_MEMBERS`.
     """
     sets = [
         list(chosen)
-        for size in range(2, len(validation) + 1)
+        for size in range(2, min(len(validation), MAX_MEMBERS) + 1)
         for chosen in combinations(validation, size)
     ]
     losses = [

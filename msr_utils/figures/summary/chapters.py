@@ -270,6 +270,9 @@ def _symbolic(metrics: Metrics) -> list[str]:
     best = max(ours, key=lambda name: ours[name]["quadrant"]["value"])
     accuracy = estimate(ours[best]["quadrant"])
     sentences = [f"On the test part, {best} finds the quadrant most often: {accuracy}."]
+    seeds = metrics["settings"]["seeds"]
+    if seeds > 1:
+        sentences.append(f"Each row of a network is the mean of {seeds} networks.")
     ensemble = ours["ensemble chosen on validation"]
     sentences.append(
         "The ensemble that validation chose reaches "
