@@ -20,7 +20,7 @@ others
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import circulant
@@ -326,8 +326,3 @@ def _pedal(notes: Notes) -> dict[str, float]:
     seconds = max(notes.end_s - notes.start_s[0], 1.0)
     down = notes.pedals_s[:, 1] - notes.pedals_s[:, 0]
     return {"share down": min(float(down.sum() / seconds), 1.0), "per second": len(down) / seconds}
-
-
-def as_rows(values: Mapping[str, float]) -> np.ndarray:
-    """Statistics of one clip as an array, (D,), in the order of `statistics`."""
-    return np.fromiter(values.values(), float)

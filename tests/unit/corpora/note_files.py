@@ -35,7 +35,7 @@ def write_emopia(root: Path, clips=CLIPS) -> Path:
     """EMOPIA's official layout."""
     base = root / "EMOPIA_1.0"
     for k, (name, _) in enumerate(clips):
-        notes = piece(60 + k, "major" if name[1] in "14" else "minor")
+        notes = piece(60 + k % 12, "major" if name[1] in "14" else "minor")
         write_midi(notes, base / "midis" / f"{name}.mid")
     rows = "".join(f"{name},{name[1]},D\n" for name, _ in clips)
     (base / "label.csv").write_text(f"ID,4Q,annotator\n{rows}")

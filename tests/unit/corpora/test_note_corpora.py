@@ -178,6 +178,7 @@ def test_the_real_pop909():
     assert len(notes) == 264 + 307 + 985
 
 
+@pytest.mark.slow
 @needs_data("vgmidi")
 def test_the_notes_of_vgmidi():
     corpus = load_corpus("folder", DATA / "vgmidi")
