@@ -249,7 +249,7 @@ def rehearse(
         "audio_gb": sum(t.audio_path.stat().st_size for t in corpus.tracks) / 1e9,
         "features_gb": forget_features(corpus) / 1e9,
         "cores": len(psutil.Process().cpu_affinity()),
-        "environment": environment(),
+        "environment": vars(environment()),
         "stages": rows,
         **totals(rows),
     }

@@ -388,7 +388,7 @@ def test_named_bundles_a_checkpoint_and_an_interpreter_are_inputs(tmp_path, monk
     monkeypatch.setenv("SOME_PYTHON", sys.executable)
 
     def files():
-        return Inputs().of(run, tmp_path)["files"]
+        return Inputs().of(run, tmp_path).files
 
     first = files()
     assert set(first) == {"models_dir", "SOME_PYTHON"} and len(first["SOME_PYTHON"]) == 64
@@ -404,8 +404,8 @@ def test_named_bundles_a_checkpoint_and_an_interpreter_are_inputs(tmp_path, monk
 
     text = Run("text", "05_text", {"corpus": "synthetic", "data_dir": ""},
                      inputs={"pretrained": "checkpoint", "data_dir": "unused"})  # fmt: skip
-    assert len(Inputs().of(text, tmp_path)["files"]["pretrained"]) == 64
+    assert len(Inputs().of(text, tmp_path).files["pretrained"]) == 64
     missing = Run("text", "05_text", {**text.parameters, "pretrained": "no/such"},
                         inputs=text.inputs)  # fmt: skip
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert Inputs().of(missing, tmp_path)["files"]["pretrained"] is None
+    assert Inputs().of(missing, tmp_path).files["pretrained"] is None
