@@ -214,7 +214,9 @@ def weights() -> None:
     help="the published file, if it cannot be downloaded: for musicnn the wheel of its package",
 )
 def fetch_weights(block: str, file: Path | None) -> None:
-    """Fetch the network that a feature block runs: musicnn (default) or jamendo_fcn.
+    """Fetch a pretrained network: musicnn (default), jamendo_fcn or yamnet.
+
+    Feature blocks run the first two. YAMNet tells whether a recording is music.
 
     The network is stored as an ONNX graph: in .cache/weights of a checkout, in the user's folder of
     caches of an installed package, or in the folder MSR_WEIGHTS.

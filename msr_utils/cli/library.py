@@ -193,6 +193,8 @@ def remove(files: tuple[Path, ...], gone: bool, library_dir: Path, as_json: bool
 
     if not files and not gone:
         raise click.UsageError("name files or folders, or give --gone")
+    if files and gone:
+        raise click.UsageError("--gone is about all folders; name no files with it")
     with opened(library_dir) as lib:
         count = indexing.remove(lib, files, gone)
     if as_json:

@@ -23,7 +23,7 @@ TAG_KINDS = {
     "unchanged": "nothing was to be done",
     "mood kept": "of the written ones: the mood is not ours and stays",
     "no word": "of the written ones: no mood word is probable enough",
-    "silent": "nothing to hear, nothing written",
+    "silent": "silent or no music, nothing written",
     "read-only": "",
     "changed": "",
     "no tags": "",

@@ -126,8 +126,8 @@ def session(network: PretrainedNetwork) -> ort.InferenceSession:
         )
     if (digest := sha256_file(file)) != network.sha256:
         raise PretrainedWeightsError(
-            f"features: {file.name} in {file.parent} has SHA-256 {digest[:12]}..., this version "
-            f"needs {network.sha256[:12]}...; run '{command}'"
+            f"{network.block}: {file.name} in {file.parent} has SHA-256 {digest[:12]}..., this "
+            f"version needs {network.sha256[:12]}...; run '{command}'"
         )
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -214,7 +214,9 @@ def _published(name: str, url: str, sha256: str, file: Path | None, folder: Path
                 f"{name}: {url} cannot be downloaded ({type(error).__name__}); try again, or get "
                 f"the file elsewhere and run 'msr weights fetch {name} --file FILE'"
             ) from error
-    if not file.is_file() or sha256_file(file) != sha256:
+    if not file.is_file():
+        raise PretrainedWeightsError(f"{name}: there is no file {file}; correct --file")
+    if sha256_file(file) != sha256:
         raise PretrainedWeightsError(
             f"{name}: {file.name} is not the file at {url} whose SHA-256 begins with {sha256[:12]}"
         )

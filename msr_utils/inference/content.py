@@ -7,12 +7,18 @@ looks at a second of audio here and there. If it hears no music, the prediction 
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from msr_utils.features.weights import YAMNET, session, weights_file
+from msr_utils.features.weights import (
+    YAMNET,
+    PretrainedWeightsError,
+    session,
+    weights_file,
+)
 from msr_utils.features.yamnet_graph import (
     CLASSES,
     FRAME_SAMPLES,
@@ -22,7 +28,9 @@ from msr_utils.features.yamnet_graph import (
 )
 
 CONTENT_VARIABLE = "MSR_CONTENT"
-"""Environment variable; 0 switches the detector off."""
+"""Environment variable that switches the detector off, if it is one of `OFF`."""
+
+OFF = ("0", "no", "off", "false")
 
 KINDS = {
     "music": range(132, 277),
@@ -46,6 +54,12 @@ WINDOWS_PER_SPACING = 20
 
 LEAST_MUSIC = 0.2
 """A recording is music if YAMNet gives music or singing this probability in one window at least."""
+
+SILENT_PEAK = 1e-4
+"""A window with a lower peak, -80 dBFS, is silence."""
+
+QUIET_PEAK = 0.1
+"""A window with a lower peak is amplified to it. YAMNet takes quiet music for silence."""
 
 STEADY_PARTS = 8
 """Parts of a window whose spectra are compared."""
@@ -104,14 +118,20 @@ class Content:
         return {kind: round(share, 2) for kind, share in self.shares.items()}
 
     @property
+    def kind(self) -> str:
+        """``"music"``; for other recordings speech, noise or silence, whichever is most of it."""
+        if self.is_music:
+            return "music"
+        return max(("noise", "speech", "silence"), key=self.shares.__getitem__)
+
+    @property
     def warning(self) -> str:
         """What to say about a recording that is not music; empty for music."""
         if self.is_music:
             return ""
-        kind = max(self.shares, key=self.shares.__getitem__)
         return (
-            f"sounds like {kind}, not like music; the model knows music only, so do not rely on "
-            "the curves"
+            f"sounds like {self.kind}, not like music; the model knows music only, so do not "
+            "rely on the curves"
         )
 
 
@@ -161,12 +181,17 @@ class ContentDetector:
         """Find the probability of each kind in a window."""
         import soxr
 
+        peak = float(np.abs(window).max())
+        if peak < SILENT_PEAK:
+            self._found.append(np.eye(len(CONTENT))[CONTENT.index("silence")])
+            return
+        window = window * max(QUIET_PEAK / peak, 1)
         audio = soxr.resample(window, self._rate, YAMNET_RATE)[:PATCH_SAMPLES]
         audio = np.pad(audio, (0, PATCH_SAMPLES - len(audio)))
         frames = np.lib.stride_tricks.sliding_window_view(audio, FRAME_SAMPLES)[::HOP_SAMPLES]
         (scores,) = self._session.run(["scores"], {"frames": frames[None].astype(np.float32)})
         greatest = np.array([scores[0, members].max() for members in _members()])
-        if steadiness(audio) < STEADY and greatest.argmax() != CONTENT.index("silence"):
+        if steadiness(audio) < STEADY:
             greatest = np.eye(len(CONTENT))[CONTENT.index("noise")]
         self._found.append(greatest)
 
@@ -180,15 +205,18 @@ def steadiness(audio: np.ndarray) -> float:
 
 
 def detector(sample_rate: int) -> ContentDetector | None:
-    """A detector, or None if the weights of YAMNet are not installed or ``MSR_CONTENT`` is 0.
+    """A detector, or None if the weights of YAMNet are not installed or it is switched off.
 
-    Raises
-    ------
-    PretrainedWeightsError
-        If the weights are not those that this version needs.
+    Altered weights give a warning and None: predictions do not need them.
     """
-    wanted = os.environ.get(CONTENT_VARIABLE) != "0" and weights_file(YAMNET).is_file()
-    return ContentDetector(sample_rate) if wanted else None
+    off = os.environ.get(CONTENT_VARIABLE, "").casefold() in OFF
+    if off or not weights_file(YAMNET).is_file():
+        return None
+    try:
+        return ContentDetector(sample_rate)
+    except PretrainedWeightsError as error:
+        warnings.warn(f"answers have no content: {error}", UserWarning, stacklevel=2)
+        return None
 
 
 @cache

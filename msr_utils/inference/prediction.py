@@ -123,9 +123,13 @@ class Prediction:
 
     @property
     def feeling(self) -> str:
-        """The quadrant and its words; for silence, that there is nothing to hear."""
+        """The quadrant and its words; of a recording that is silent or no music, what it is."""
         name, words = self.quadrant
-        return "nothing to hear" if self.silent else f"{name} ({words})"
+        if self.silent:
+            return "nothing to hear"
+        if self.content is not None and not self.content.is_music:
+            return f"sounds like {self.content.kind}, not like music"
+        return f"{name} ({words})"
 
     @property
     def summary(self) -> str:

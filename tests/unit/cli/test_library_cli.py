@@ -117,6 +117,7 @@ def test_preferences_are_kept_listed_and_deleted(home):
         (["rate", "x.mp3", "--stars", "nan"], 2, "'nan' is no number 1<=x<=5"),
         (["find", "--words", "sad", "--certainty", "nan"], 2, "'nan' is no number 0<=x<=1"),
         (["remove"], 2, "name files or folders"),
+        (["remove", "--gone", "music"], 2, "name no files with it"),
         (["add", "nowhere"], 1, "cannot list"),
         (["add", ""], 2, "the path is empty"),
         (["remove", ""], 2, "the path is empty"),

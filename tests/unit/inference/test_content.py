@@ -17,8 +17,10 @@ from msr_utils.features import weights, yamnet_graph
 from msr_utils.features.yamnet_graph import PATCH_SAMPLES, YAMNET_RATE
 from msr_utils.inference import content
 from msr_utils.inference.content import CONTENT, Content
-from msr_utils.inference.errors import PretrainedWeightsMissing
 from msr_utils.inference.model import load
+from msr_utils.library.analysis import analyse
+from msr_utils.library.numbers import COLUMNS
+from msr_utils.library.tags import Tags
 
 FILE = DATA / "weights" / "yamnet.tflite"
 
@@ -56,7 +58,9 @@ def test_windows_are_counted_by_their_most_probable_kind():
     )
     assert found.is_music and found.warning == "" and found.windows == 3
     spoken = Content.of_windows(np.stack([windows(speech=0.8, music=0.1), windows(noise=0.3)]))
-    assert not spoken.is_music and spoken.warning.startswith("sounds like speech, not like music")
+    assert not spoken.is_music and spoken.warning.startswith("sounds like noise, not like music")
+    unsure = Content.of_windows(np.stack([windows(music=0.15), windows(speech=0.1)]))
+    assert not unsure.is_music and unsure.warning.startswith("sounds like speech, not like music")
 
 
 def test_steady_tones_are_told_from_what_moves():
@@ -82,10 +86,11 @@ def test_altered_weights_are_refused(without_weights, monkeypatch):
     file.parent.mkdir()
     file.write_bytes(b"altered")
     weights.session.cache_clear()
-    with pytest.raises(PretrainedWeightsMissing, match="YAMNet.onnx.*fetch yamnet"):
-        load("light")
-    monkeypatch.setenv(content.CONTENT_VARIABLE, "0")
-    assert load("light").name == "light"
+    with pytest.warns(UserWarning, match="no content: .*YAMNet.onnx.*fetch yamnet"):
+        assert content.detector(SAMPLE_RATE) is None
+    for off in ("0", "off", "False"):
+        monkeypatch.setenv(content.CONTENT_VARIABLE, off)
+        assert content.detector(SAMPLE_RATE) is None
     other = file.with_name("other.tflite")
     other.write_bytes(b"other")
     done = CliRunner().invoke(main, ["weights", "fetch", "yamnet", "--file", str(other)])
@@ -155,13 +160,28 @@ def test_what_is_not_music_has_a_warning(yamnet, tmp_path, name):
     assert prediction.content is not None and not prediction.content.is_music
     assert sum(prediction.to_json()["content"].values()) == pytest.approx(1)
     if not prediction.silent:
+        assert prediction.feeling == "sounds like noise, not like music"
         (warning,) = prediction.warnings
         assert warning.startswith("a.wav: sounds like noise, not like music")
 
 
 @needs_data("weights")
-def test_music_has_none(yamnet, tmp_path):
-    sf.write(tmp_path / "a.wav", cadences(60), SAMPLE_RATE)
+def test_a_library_does_not_recommend_what_is_not_music(yamnet, tmp_path):
+    for name, sound in (
+        ("noise", made_sounds(4.0, SAMPLE_RATE)["pink noise"]),
+        ("a", cadences(60)),
+    ):
+        sf.write(tmp_path / f"{name}.wav", sound, SAMPLE_RATE)
+        with open(tmp_path / f"{name}.wav", "rb") as file:
+            _, arrays, _ = analyse(load("light"), file, Tags())
+        assert arrays.numbers[COLUMNS.index("silent")] == (name == "noise")
+
+
+@needs_data("weights")
+@pytest.mark.parametrize("level", [1.0, 0.002])
+def test_music_has_none(yamnet, tmp_path, level):
+    """Also if it is quiet."""
+    sf.write(tmp_path / "a.wav", level * cadences(60), SAMPLE_RATE, subtype="FLOAT")
     prediction = load("light").predict(tmp_path / "a.wav")
     assert prediction.content is not None and prediction.content.is_music
     assert prediction.warnings == ()
