@@ -9,6 +9,8 @@ from pathlib import Path
 
 from serve.launch import Launched, launch
 
+INTERRUPTED = 130
+
 
 def main(arguments: list[str] | None = None, program: str = "python -m serve") -> int:
     """Run the service until it is told to stop.
@@ -24,12 +26,15 @@ def main(arguments: list[str] | None = None, program: str = "python -m serve") -
     -------
     int
         Exit code. It is 1 if the service cannot start; the reason is then on standard error.
+        Ctrl-C before it listens gives 130, as in a shell.
     """
     words = sys.argv[1:] if arguments is None else arguments
     # The process that forks the workers starts first: the imports of both take most of the time.
     launched = None if {"-h", "--help"} & {*words} else launch()
     try:
         return _run(_parser(program).parse_args(words), launched)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     finally:
         if launched is not None:
             launched.close()

@@ -27,19 +27,19 @@ def load_models(models_dir: Path) -> tuple[dict[str, Model], Loaded]:
         If a bundle is damaged, or pretrained weights are missing for all of them.
     """
     models: dict[str, Model] = {}
-    missing: list[PretrainedWeightsMissing] = []
+    missing: dict[str, PretrainedWeightsMissing] = {}
     for name in available(models_dir):
         try:
             # One thread per prediction: the workers share the cores.
             models[name] = load(name, models_dir, threads=1)
         except PretrainedWeightsMissing as error:
-            missing.append(error)
+            missing[name] = error
     if missing and not models:
-        raise missing[-1]
+        raise [*missing.values()][-1]
     for name, model in models.items():
         _warm_up(name, model)
     cards = {name: model.card for name, model in models.items()}
-    return models, Loaded(cards, [str(error) for error in missing])
+    return models, Loaded(cards, {name: str(error) for name, error in missing.items()})
 
 
 def _warm_up(name: str, model: Model) -> None:

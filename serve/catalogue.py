@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from msr_utils.inference.card import PREFERRED, ModelCard
@@ -21,13 +21,21 @@ class Catalogue:
         At least one.
     default : str
         Name of the model that answers when a request names none.
+    left_out : mapping of str to str
+        Models that could not be loaded, and why.
     """
 
     cards: Mapping[str, ModelCard]
     default: str
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cards: Mapping[str, ModelCard], config: ServiceConfig) -> Catalogue:
+    def of(
+        cls,
+        cards: Mapping[str, ModelCard],
+        config: ServiceConfig,
+        left_out: Mapping[str, str] | None = None,
+    ) -> Catalogue:
         """List the models, and choose the default.
 
         Raises
@@ -38,14 +46,15 @@ class Catalogue:
         if config.default_model is None:
             causal = [name for name, card in cards.items() if card.is_causal]
             default = next(name for name in (*PREFERRED, *causal, *cards) if name in cards)
-            return cls(cards, default)
-        if config.default_model not in cards:
-            raise ConfigError(
-                "default_model",
-                f"there is no model {config.default_model!r} in {config.models_dir}; "
-                f"choose from: {', '.join(cards)}",
+            return cls(cards, default, left_out or {})
+        name = config.default_model
+        if name not in cards:
+            choice = f"choose from: {', '.join(cards)}"
+            reason = (left_out or {}).get(
+                name, f"there is no model {name!r} in {config.models_dir}"
             )
-        return cls(cards, config.default_model)
+            raise ConfigError("default_model", f"{reason}; {choice}")
+        return cls(cards, name, left_out or {})
 
     @property
     def names(self) -> list[str]:
@@ -67,11 +76,13 @@ class Catalogue:
         """
         card = self.cards.get(self.default if name is None else name)
         if card is None:
-            raise RequestError(
-                status,
-                "model",
-                f"there is no model {name!r}; choose from: {', '.join(self.names)}",
+            # The reason names folders of this machine, so only the log has it.
+            missing = (
+                f"the model {name!r} could not be loaded, the service's log says why"
+                if name in self.left_out
+                else f"there is no model {name!r}"
             )
+            raise RequestError(status, "model", f"{missing}; choose from: {', '.join(self.names)}")
         return card
 
     def choose_causal(self, name: str | None) -> ModelCard:

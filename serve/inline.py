@@ -48,8 +48,8 @@ class InlinePool:
 
     waiting = running
 
-    def load(self) -> list[str]:
-        """Why some bundles were left out."""
+    def load(self) -> dict[str, str]:
+        """Bundles that were left out, and why."""
         return self.left_out
 
     def close(self) -> None:

@@ -42,6 +42,8 @@ def launch() -> Launched | None:
         return None
     ours, theirs = Pipe()
     code = (
+        # The front decides when to end, from the start on.
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
         "import json, sys; fd, sys.path[:] = json.loads(sys.argv[1]); "
         "from serve.fork_server import main; main(fd)"
     )

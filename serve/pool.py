@@ -72,8 +72,8 @@ class Pool(Protocol):
     killed: Counter[str]
     dropped_bytes: int
 
-    def load(self) -> list[str]:
-        """Wait until the models are loaded; give the reasons why bundles were left out."""
+    def load(self) -> dict[str, str]:
+        """Wait until the models are loaded; give the bundles that were left out, and why."""
 
     def run(
         self, task: Task, client: str | None, upload: Upload | None = None, lane: str = SHORT
@@ -129,13 +129,13 @@ class WorkerPool:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="pool", daemon=True)
 
-    def load(self) -> list[str]:
+    def load(self) -> dict[str, str]:
         """Wait until the models are loaded, and start the workers.
 
         Returns
         -------
-        list of str
-            Why some bundles were left out.
+        dict of str to str
+            Bundles that were left out, and why.
 
         Raises
         ------

@@ -70,10 +70,11 @@ class Service:
             If a model is damaged or does not fit this version.
         """
         pool = pool or make_pool(config)
-        for reason in pool.load():
+        left_out = pool.load()
+        for reason in left_out.values():
             log.warning("model left out: %s", reason)
         try:
-            catalogue = Catalogue.of(pool.cards, config)
+            catalogue = Catalogue.of(pool.cards, config, left_out)
             library = open_runner(config)
         except ConfigError:
             pool.close()

@@ -133,12 +133,12 @@ class Loaded:
     Parameters
     ----------
     cards : dict of str to ModelCard
-    left_out : list of str
-        Why other bundles were left out.
+    left_out : dict of str to str
+        Bundles that were left out, and why.
     """
 
     cards: dict[str, ModelCard]
-    left_out: list[str]
+    left_out: dict[str, str]
 
 
 FRAMES, DONE, ERROR, READY = "frames", "done", "error", "ready"

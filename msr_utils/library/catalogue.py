@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -169,8 +169,9 @@ class Catalogue:
         with self.connections.reading() as connection:
             for start in range(0, len(wanted), BATCH):
                 part = wanted[start : start + BATCH]
-                for row in connection.execute(sa.select(*_INFO).where(tracks.c.id.in_(part))):
-                    found[row.id] = _info(row)
+                rows = connection.execute(sa.select(*_INFO).where(tracks.c.id.in_(part))).all()
+                named = _names_of_audio(connection, {row.audio for row in rows})
+                found |= {row.id: _info(row, named.get(row.audio, frozenset())) for row in rows}
         return found
 
     def paths(self, ids: Iterable[int]) -> dict[int, str]:
@@ -388,7 +389,7 @@ def audio_key(audio: str) -> int:
 
 
 _KNOWN = [tracks.c[name] for name in Known.__dataclass_fields__]
-_INFO = [tracks.c[name] for name in TrackInfo.__dataclass_fields__]
+_INFO = [tracks.c[name] for name in TrackInfo.__dataclass_fields__ if name != "same_audio"]
 
 
 def _known(row: Any) -> Known:
@@ -396,11 +397,26 @@ def _known(row: Any) -> Known:
     return Known(**{**values, "path": os.fsdecode(values["path"])})
 
 
-def _info(row: Any) -> TrackInfo:
+def _info(row: Any, names: frozenset[tuple[str, str]]) -> TrackInfo:
     values = dict(row._mapping)
     values["path"] = printable(os.fsdecode(values["path"]))
     values["seconds"] = values["seconds"] or 0.0
-    return TrackInfo(**values)
+    return TrackInfo(**values, same_audio=names)
+
+
+def _names_of_audio(
+    connection: sa.Connection, audio: Collection[str]
+) -> dict[str, frozenset[tuple[str, str]]]:
+    """Artists and titles, in lower case, of the files with each audio."""
+    statement = (
+        sa.select(tracks.c.audio, tracks.c.artist, tracks.c.title)
+        .where(tracks.c.audio.in_(audio), tracks.c.artist != "", tracks.c.title != "")
+        .distinct()
+    )
+    found: dict[str, set[tuple[str, str]]] = {}
+    for key, artist, title in connection.execute(statement):
+        found.setdefault(key, set()).add((artist.casefold(), title.casefold()))
+    return {key: frozenset(names) for key, names in found.items()}
 
 
 def _under(folder: str) -> sa.ColumnElement[bool]:

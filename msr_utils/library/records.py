@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 LISTENER = "me"
@@ -56,6 +57,8 @@ class TrackInfo:
     seconds : float
     audio : str
         Hash of the decoded audio.
+    same_audio : frozenset of (str, str)
+        Artists and titles of files with this audio, in lower case.
     """
 
     id: int
@@ -68,6 +71,11 @@ class TrackInfo:
     tempo: float | None
     seconds: float
     audio: str
+    same_audio: frozenset[tuple[str, str]] = frozenset()
+
+    def to_json(self) -> dict[str, Any]:
+        """What people see."""
+        return {name: value for name, value in vars(self).items() if name != "same_audio"}
 
     @property
     def name(self) -> str:
@@ -80,9 +88,10 @@ class TrackInfo:
     def song_keys(self) -> frozenset[tuple[str, ...]]:
         """Keys of the decoded audio, and of artist and title if both are known.
 
-        Files that share a key are the same song.
+        Files that share a key are the same song. A file without tags has the artist and title of
+        another file with the same audio.
         """
-        keys: set[tuple[str, ...]] = {(self.audio,)}
+        keys: set[tuple[str, ...]] = {(self.audio,), *self.same_audio}
         if self.artist and self.title:
             keys.add((self.artist.casefold(), self.title.casefold()))
         return frozenset(keys)

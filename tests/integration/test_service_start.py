@@ -1,5 +1,6 @@
 """The service starts with its settings, or says in one line why it does not."""
 
+import io
 import json
 import os
 import shutil
@@ -154,6 +155,11 @@ def test_the_default_is_full_or_else_light(models_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("MSR_WEIGHTS", str(tmp_path / "none"))
     features_weights.session.cache_clear()
     assert default() == "light"
+    app = create_app(ServiceConfig(models_dir=tmp_path, workers=0))
+    answer = app.test_client().post("/v1/predict?model=full", data={"file": (io.BytesIO(), "a")})
+    assert answer.json["detail"].startswith("model: the model 'full' could not be loaded, the serv")
+    with pytest.raises(ConfigError, match="default_model: bundle full: .*msr weights fetch"):
+        create_app(ServiceConfig(models_dir=tmp_path, default_model="full", workers=0))
     shutil.rmtree(tmp_path / "light")
     assert default() == "tiny"
     shutil.rmtree(tmp_path / "tiny")

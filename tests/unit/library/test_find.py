@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import mutagen
 import numpy as np
 import pytest
+import soundfile as sf
 from scipy.stats import norm
 from sklearn.linear_model import Ridge
 
@@ -300,3 +303,18 @@ def test_a_hundred_thousand_tracks_answer_at_once(tmp_path):
     assert time.perf_counter() - start < 1.0  # 0.03 s on a quiet core
     assert len(answer.results) == 20
     made.close()
+
+
+def test_a_file_without_tags_is_the_song_of_its_audio(added, songs, light):
+    """And so of other versions of that song, whose audio differs."""
+    samples, rate = sf.read(songs / "a.flac")
+    sf.write(songs / "untagged.wav", samples, rate, "PCM_16")
+    sf.write(songs / "version.flac", 0.7 * samples, rate)
+    tags, version = mutagen.File(songs / "a.flac"), mutagen.File(songs / "version.flac")
+    version["artist"], version["title"] = tags["artist"], tags["title"]
+    version.save()
+    indexing.add(added, light, [songs], progress=False)
+    answer = find(added.view(), Query(point_region(0, 0, 2), confidence=0.01))
+    names = {Path(one.track.path).name for one in answer.results}
+    assert len(names & {"a.flac", "untagged.wav", "version.flac"}) == 1
+    assert {"b.flac", "c.flac", "d.flac"} <= names
