@@ -164,7 +164,7 @@ class Catalogue:
 
     def infos(self, ids: Iterable[int]) -> dict[int, TrackInfo]:
         """Tracks by their number."""
-        found = {}
+        found: dict[int, TrackInfo] = {}
         wanted = [int(i) for i in ids]
         with self.connections.reading() as connection:
             for start in range(0, len(wanted), BATCH):
