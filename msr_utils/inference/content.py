@@ -50,7 +50,7 @@ SPACING_S = 15.0
 """Seconds from one window to the next at first."""
 
 WINDOWS_PER_SPACING = 20
-"""The spacing doubles after so many windows: an hour has about 80, ten hours have about 140."""
+"""The spacing doubles after so many windows: an hour has about 70, ten hours have about 140."""
 
 LEAST_MUSIC = 0.2
 """A recording is music if YAMNet gives music or singing this probability in one window at least."""

@@ -122,13 +122,18 @@ class Prediction:
         return found.name, found.words
 
     @property
+    def is_music(self) -> bool:
+        """False for silence, and for what YAMNet calls no music."""
+        return not self.silent and (self.content is None or self.content.is_music)
+
+    @property
     def feeling(self) -> str:
         """The quadrant and its words; of a recording that is silent or no music, what it is."""
-        name, words = self.quadrant
         if self.silent:
             return "nothing to hear"
-        if self.content is not None and not self.content.is_music:
+        if self.content is not None and not self.is_music:
             return f"sounds like {self.content.kind}, not like music"
+        name, words = self.quadrant
         return f"{name} ({words})"
 
     @property

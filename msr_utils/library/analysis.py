@@ -241,7 +241,7 @@ def analyse(model: Model, file: BufferedReader, tags: Tags) -> tuple[str, TrackA
         from_bytes(stored),
         prediction.margins,
         prediction.duration_s,
-        prediction.silent or (prediction.content is not None and not prediction.content.is_music),
+        not prediction.is_music,
         tags.year,
         tags.tempo,
     )
