@@ -14,6 +14,9 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Compiled modules are kept: tests and workers start many processes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: study test test-fast test-all serve book lint lock clean
 .DEFAULT_GOAL := study
 

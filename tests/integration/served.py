@@ -13,6 +13,7 @@ import pytest
 import requests
 import soundfile as sf
 from environment import without_settings
+from filelock import FileLock
 
 from msr_utils.constants import TARGETS
 from msr_utils.features.config import FeatureConfig
@@ -77,16 +78,31 @@ CARD = {
 }
 
 
-@pytest.fixture(scope="module")
-def models_dir(tmp_path_factory) -> Path:
-    """Bundles: "tiny", an untrained LSTM, and "a-window", a linear map of each frame."""
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory, worker_id) -> Path:
+    """Bundles: "tiny", an untrained LSTM, and "a-window", a linear map of each frame.
+
+    All processes of a test run share them.
+    """
+    root = tmp_path_factory.getbasetemp()
+    folder = (root if worker_id == "master" else root.parent) / "served models"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            made = folder.with_suffix(".made")
+            make_bundles(made)
+            made.rename(folder)
+    return folder
+
+
+def make_bundles(folder: Path) -> None:
+    """Write the bundles into a new folder."""
     from msr_utils.export.bundle import (
         export_bundle,  # Slow to import, and not needed by the service.
     )
     from msr_utils.models.backend import keras
     from msr_utils.models.lstm import LSTMConfig, build_lstm
 
-    folder = tmp_path_factory.mktemp("models")
+    folder.mkdir()
     features = FeatureConfig()
     keras.utils.set_random_seed(7)
     mean, sd = np.full(features.dim, -40, np.float32), np.full(features.dim, 15, np.float32)
@@ -120,7 +136,6 @@ def models_dir(tmp_path_factory) -> Path:
         **CARD,
     )
     write_json(window / "card.json", card.to_json())
-    return folder
 
 
 def settings(**values: object) -> dict[str, str]:
@@ -155,7 +170,7 @@ def server(models_dir, tmp_path_factory):
         assert "traceback" not in json.loads(line)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tiny(models_dir) -> Model:
     return load("tiny", models_dir)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict
+from functools import cache
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
@@ -44,8 +46,16 @@ def write_deam(root):
     )
     (root / "MEMD_audio").mkdir()
     for song, hz in ((2, 300), (3, 400), (2001, 500)):
-        sf.write(root / f"MEMD_audio/{song}.mp3", tone(18.0, hz, 44_100), 44_100)
+        (root / f"MEMD_audio/{song}.mp3").write_bytes(mp3(hz))
     return root
+
+
+@cache
+def mp3(hz):
+    """A tone of 18 s as an MP3 file."""
+    file = BytesIO()
+    sf.write(file, tone(18.0, hz, 44_100), 44_100, format="MP3")
+    return file.getvalue()
 
 
 def write_static(root, songs=12, first=2, swap=False):
@@ -268,7 +278,7 @@ def test_a_file_cut_short_is_noticed_without_audio(tmp_path):
     arousal.write_text("".join(lines[: len(lines) // 2]))
     # Songs 2 to 12 and no audio but theirs: the loader used to see nothing.
     (tmp_path / "MEMD_audio").mkdir()
-    sf.write(tmp_path / "MEMD_audio/2.mp3", tone(18.0, 300, 44_100), 44_100)
+    (tmp_path / "MEMD_audio/2.mp3").write_bytes(mp3(300))
     for need_audio in (True, False):
         corpus, findings = collect(tmp_path, need_audio=need_audio)
         (error,) = [f for f in findings if f.level == "error"]
