@@ -54,6 +54,7 @@ published: $(READY)
 	done
 	$(PUBLISH) --corpus deam --data $(DATA)/deam --only data --only static --only transfer --only text
 	$(PUBLISH) --corpus emopia --data $(DATA)/emopia --experiment symbolic -p pretrain_dir $(DATA)/pop909
+	$(PUBLISH) --corpus pmemo --data $(DATA)/pmemo --experiment lyrics
 	$(PUBLISH) --experiment service
 
 test: $(READY)

@@ -27,7 +27,7 @@ def main() -> None:
     "--corpus",
     default="synthetic",
     show_default=True,
-    help="synthetic, deam, merp, emotify, emopia, folder",
+    help="synthetic, deam, merp, emotify, emopia, pmemo, folder",
 )
 @click.option("--data", "data_dir", default="", help="folder of the data")
 @click.option("--profile", default="full", show_default=True, help="full, or quick (minutes)")
@@ -102,7 +102,10 @@ def run(
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds and not tracks.has_audio:
-        click.echo("this corpus has notes and no audio. You can run the experiment 'symbolic'")
+        held, experiment = ("notes", "symbolic") if "notes" in kinds else ("ratings", "lyrics")
+        click.echo(
+            f"this corpus has {held} and no audio. You can run the experiment {experiment!r}"
+        )
     elif "curves" not in kinds:
         click.echo(
             "this corpus has no curves, so no model can be trained on it. You can run its chapter "

@@ -16,12 +16,13 @@ from msr_utils.corpora.emotify import load_emotify
 from msr_utils.corpora.findings import Findings
 from msr_utils.corpora.folder.loader import load_folder
 from msr_utils.corpora.merp import load_merp
+from msr_utils.corpora.pmemo import load_pmemo
 from msr_utils.corpora.pop909 import load_pop909
 from msr_utils.corpora.synthetic.config import SyntheticConfig
 from msr_utils.corpora.synthetic.render import cached_corpus
 from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
 
-CORPORA = ("synthetic", "deam", "emotify", "merp", "emopia", "pop909", "folder")
+CORPORA = ("synthetic", "deam", "emotify", "merp", "emopia", "pop909", "pmemo", "folder")
 """Names that `load_corpus` knows."""
 
 SYNTHETIC_CARD = Card(
@@ -93,6 +94,8 @@ def load_corpus(
         return load_emopia(root, findings)
     if name == "pop909":
         return load_pop909(root, findings)
+    if name == "pmemo":
+        return load_pmemo(root, findings)
     return load_folder(root, findings=findings)
 
 

@@ -34,6 +34,7 @@ TYPICAL_FILES = {
     "deam": "*dynamic*/arousal.csv",
     "emopia": "midis/Q[1-4]_*.mid",
     "pop909": "001/001.mid",
+    "pmemo": "static_annotations.csv",
 }
 """File by which each corpus is recognised."""
 

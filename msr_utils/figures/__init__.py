@@ -32,6 +32,7 @@ from msr_utils.figures.experiments import (
     cost_growth,
     fusion_scores,
     joint_differences,
+    lyrics_scores,
     song_scores,
 )
 from msr_utils.figures.features import (
@@ -105,6 +106,7 @@ __all__ = [
     "rater_shares",
     "robustness",
     "score_intervals",
+    "lyrics_scores",
     "song_scores",
     "search_importances",
     "search_slices",

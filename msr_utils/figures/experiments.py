@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
-from msr_utils.constants import FRAME_RATE_HZ
+from msr_utils.constants import FRAME_RATE_HZ, TARGETS
 from msr_utils.experiments.ablation_results import BASE, AblationResult
 from msr_utils.experiments.clip_scores import ClipScores, MetricEstimates
 from msr_utils.experiments.joint_models import JointComparison
+from msr_utils.experiments.lyrics_scores import LyricsComparison
 from msr_utils.experiments.pretrained_blocks import BlockComparison
 from msr_utils.experiments.song_models import SONG_RATING, SongComparison
 from msr_utils.experiments.text_scores import AUDIO, CONSTANT, TextComparison
@@ -103,6 +104,20 @@ def song_scores(comparison: SongComparison) -> Figure:
     axes[0, 0].set_yticks(range(len(rows)), rows)
     axes[0, 0].invert_yaxis()
     axes[0, 0].legend(fontsize="x-small", loc="lower left")
+    return figure
+
+
+def lyrics_scores(comparison: LyricsComparison) -> Figure:
+    """Pearson r of each input with 95 % intervals, a panel for each target. Dotted: audio alone."""
+    rows = [name for name in comparison.scores if name != CONSTANT]
+    figure, axes = plt.subplots(1, len(TARGETS), figsize=(10, 0.42 * len(rows) + 1.2), sharey=True)
+    for ax, target in zip(axes, TARGETS, strict=True):
+        for y, name in enumerate(rows):
+            _interval(ax, comparison.scores[name]["r"][target], y, COLOURS[target])
+        ax.axvline(comparison.scores[AUDIO]["r"][target].value, color=GREY, lw=1, ls=":")
+        ax.set(title=target, xlabel=metric_title("r"))
+    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].invert_yaxis()
     return figure
 
 

@@ -264,6 +264,27 @@ def _song_features(metrics: Metrics) -> list[str]:
     return sentences
 
 
+def _lyrics(metrics: Metrics) -> list[str]:
+    scores, above = metrics["scores"], metrics["above_audio"]
+    sentences = []
+    for target in TARGETS:
+        difference = above["audio and lyrics"]["r"][target]
+        verdict = "" if excludes_zero(difference) else ", which is no clear gain"
+        sentences.append(
+            f"{target.capitalize()}: r is {estimate(scores['audio']['r'][target])} with audio and "
+            f"{estimate(scores['lyrics']['r'][target])} with lyrics. Lyrics beside audio change r "
+            f"by {estimate(difference, '+.3f')}{verdict}."
+        )
+    mended = metrics["mended"]
+    clear = [n for n in mended if excludes_zero(mended[n]["change"])]
+    better = [n for n in clear if mended[n]["change"]["value"] < 0]
+    worse = [n for n in clear if mended[n]["change"]["value"] > 0]
+    for names, change in ((better, "smaller"), (worse, "larger")):
+        if names:
+            sentences.append(f"Lyrics make the error of valence {change} in {join_words(names)}.")
+    return sentences
+
+
 def _symbolic(metrics: Metrics) -> list[str]:
     scores = metrics["scores"]
     ours = {n: row for n, row in scores.items() if n != "most frequent quadrant"}
@@ -395,6 +416,7 @@ CHAPTERS: dict[str, Callable[[Metrics], list[str]]] = {
     "05_clips": _clip_models,
     "05_pretrained": _pretrained,
     "05_joint_models": _joint_models,
+    "05_lyrics": _lyrics,
     "05_song_features": _song_features,
     "05_raters": _raters,
     "05_text": _text,
