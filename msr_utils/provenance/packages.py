@@ -21,6 +21,7 @@ DISTRIBUTIONS = {
     "IPython": "ipython",
     "PIL": "pillow",
     "sklearn": "scikit-learn",
+    "vaderSentiment": "vadersentiment",
     "yaml": "pyyaml",
 }
 """Packages that are installed under another name than they are imported by."""
