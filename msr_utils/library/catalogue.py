@@ -21,8 +21,6 @@ import sqlalchemy as sa
 
 from msr_utils.io import printable
 from msr_utils.library import schema
-from msr_utils.library.connections import FILE as FILE
-from msr_utils.library.connections import LOCK as LOCK
 from msr_utils.library.connections import connect
 from msr_utils.library.numbers import TrackArrays
 from msr_utils.library.records import Known, Preference, TrackInfo

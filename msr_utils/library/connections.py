@@ -23,16 +23,8 @@ from sqlalchemy import event
 
 from msr_utils.io import printable, sha256_text
 from msr_utils.library import schema
+from msr_utils.library.places import FILE, LOCK, POSTGRESQL, STORES
 from msr_utils.library.shards import LibraryError
-
-FILE, LOCK = "catalogue.sqlite", "writer.sqlite"
-"""Names in a library's folder."""
-
-STORES = "stores"
-"""Folder in a library's folder with the copies of shards that lie in databases elsewhere."""
-
-POSTGRESQL = "postgresql+psycopg"
-"""How the URL of a store begins."""
 
 KEEP_ALIVE = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 """Settings of a connection: what a machine that vanished had locked is free after a minute."""

@@ -22,7 +22,7 @@ from serve.library.content_types import CONTENT_TYPES, OTHER_TYPE
 from serve.library.examples import NO_TOKEN, NOT_SERVED, READ_ONLY
 from serve.library.paths import AUDIO_END, PREFIX
 from serve.openapi import Responses, problem_responses, shell
-from serve.request_errors import RequestError
+from serve.request_errors import RequestError, shortened
 from serve.service import current_service
 from serve.tasks import Answer
 
@@ -60,14 +60,26 @@ def too_deep(error: RecursionError) -> Response:
 
 
 @library.before_request
-def check_digits() -> None:
-    """Refuse JSON with a whole number of more digits than Python reads."""
-    if not request.is_json:
+def check_body() -> None:
+    """Refuse a body that is not JSON, and say what is wrong with it."""
+    if request.method != "POST":
         return
+    if not request.is_json:
+        given = repr(shortened(request.mimetype)) if request.mimetype else "missing"
+        raise RequestError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type",
+            f"{given}; send JSON with the header 'Content-Type: application/json'",
+        )
+    body = request.get_data()
     try:
-        json.loads(request.get_data())
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return  # The parser of the route says what is wrong.
+        if body:
+            json.loads(body.decode())
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise BadRequest(f"the body is not JSON ({place}: {error.msg})") from None
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not text in UTF-8 (byte {error.start + 1})") from None
     except ValueError:
         most = sys.get_int_max_str_digits()
         raise BadRequest(f"the JSON has a whole number of more than {most} digits") from None
@@ -136,7 +148,7 @@ def file_answers(**content_examples: str) -> Responses:
 
 QUERY: dict[str, Any] = {"location": "query", "arg_name": "options", "unknown": "raise"}
 BODY: dict[str, Any] = {"location": "json", "arg_name": "options", "unknown": "raise"}
-POSTED = (400, 408, 413, 422)
+POSTED = (400, 408, 413, 415, 422)
 JSON_DATA = "-H 'Content-Type: application/json' -d"
 
 # ------------------------------------------------------------------------------ tracks

@@ -23,9 +23,9 @@ from needs import needs_postgres
 from msr_utils.cli import main
 from msr_utils.library import indexing, schema, sharing
 from msr_utils.library.arcs import Arc, find_excerpts
-from msr_utils.library.connections import POSTGRESQL
 from msr_utils.library.filters import Filters
 from msr_utils.library.library import SHARDS, SHARED_SHARD_AT_MOST, Library
+from msr_utils.library.places import POSTGRESQL
 from msr_utils.library.search import Query, find
 from msr_utils.library.shards import LibraryError
 from msr_utils.library.tagging import undo_tags, write_tags
