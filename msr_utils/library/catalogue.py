@@ -206,6 +206,12 @@ class Catalogue:
         with self.connections.reading() as connection:
             return [(os.fsdecode(path), reason) for path, reason in connection.execute(statement)]
 
+    def reason(self, track: int) -> str:
+        """Why a file has no curve; empty if it has one."""
+        statement = sa.select(tracks.c.reason).where(tracks.c.id == track)
+        with self.connections.reading() as connection:
+            return connection.execute(statement).scalar() or ""
+
     def duplicates(self, limit: int) -> list[tuple[str, list[str]]]:
         """Files that seem to be the same song, and why.
 

@@ -187,7 +187,7 @@ def test_processes_keep_what_one_process_keeps(corpus_with_a_bad_file, tmp_path)
         (["--failures", "tracks.csv/failed.csv"], "cannot write"),
         (["--cache", "tracks.csv"], "cannot make the cache folder"),
         (["--scheduler", "localhost:8786"], "must be local or tcp://host:port"),
-        (["--scheduler", "tcp://127.0.0.1"], "missing port"),
+        (["--scheduler", "tcp://127.0.0.1"], "must be local or tcp://host:port"),
         (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "a Dask cluster has its own"),
     ],
 )
