@@ -223,7 +223,10 @@ class Prediction(Schema):
     mean = Nested(Mean, required=True, **described("Means over the track, before smoothing."))
     quadrant = Nested(
         Quadrant,
-        **described("Missing if only one curve is returned, or if the file is silent."),
+        **described(
+            "Missing if only one curve is returned, or if the file is silent. If the file does not "
+            "sound like music, it is given with a warning."
+        ),
     )
     content = Dict(
         String(validate=OneOf(CONTENT)),

@@ -114,7 +114,11 @@ def test_a_table_that_is_not_there_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("film.mp4", "a CSV file"), ("x.txt", "a text file with labels of Audacity"), ("x.edl", "an EDL")],
+    [
+        ("film.mp4", "a CSV file"),
+        ("x.txt", "a text file with labels of Audacity"),
+        ("x.edl", "an EDL"),
+    ],
 )
 def test_scenes_that_are_no_text_are_named_with_what_they_should_be(tmp_path, name, expected):
     (tmp_path / name).write_bytes(b"scene\xff\xfe")
