@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import hmac
 import io
-import json
 import mimetypes
 import os
-import sys
 from http import HTTPStatus
 from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request, send_file
-from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
+from werkzeug.exceptions import Forbidden, Unauthorized
 
 from serve.audio_files import send_audio
+from serve.json_bodies import guard_json
 from serve.library import answer_schemas as answers
 from serve.library import examples, schemas
 from serve.library.content_types import CONTENT_TYPES, OTHER_TYPE
 from serve.library.examples import NO_TOKEN, NOT_SERVED, READ_ONLY
 from serve.library.paths import AUDIO_END, PREFIX
 from serve.openapi import Responses, problem_responses, shell
-from serve.request_errors import RequestError, shortened
+from serve.request_errors import RequestError
 from serve.service import current_service
 from serve.tasks import Answer
 
 library = APIBlueprint("library", __name__, url_prefix=PREFIX)
+guard_json(library)
 
 WRITES = ("library.note_preference", "library.forget_preferences")
 """Endpoints that change something."""
@@ -48,41 +48,6 @@ def check_access() -> None:
     fits = hmac.compare_digest(given[2].strip().encode(), token.get_secret_value().encode())
     if given[0].lower() != "bearer" or not fits:
         raise Unauthorized(NO_TOKEN, www_authenticate=None)
-
-
-@library.errorhandler(RecursionError)
-def too_deep(error: RecursionError) -> Response:
-    """JSON that is nested beyond all need."""
-    from serve.errors import answer_problem
-    from serve.problems import Problem
-
-    return answer_problem(Problem(HTTPStatus.BAD_REQUEST, "the JSON is nested too deeply"))
-
-
-@library.before_request
-def check_body() -> None:
-    """Refuse a body that is not JSON, and say what is wrong with it."""
-    if request.method != "POST":
-        return
-    if not request.is_json:
-        given = repr(shortened(request.mimetype)) if request.mimetype else "missing"
-        raise RequestError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type",
-            f"{given}; send JSON with the header 'Content-Type: application/json'",
-        )
-    body = request.get_data()
-    try:
-        if body:
-            json.loads(body.decode())
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"the body is not JSON ({place}: {error.msg})") from None
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is not text in UTF-8 (byte {error.start + 1})") from None
-    except ValueError:
-        most = sys.get_int_max_str_digits()
-        raise BadRequest(f"the JSON has a whole number of more than {most} digits") from None
 
 
 def ask(kind: str, options: dict[str, Any]) -> Answer:
