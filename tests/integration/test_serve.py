@@ -395,7 +395,9 @@ def test_openapi_document_is_valid_and_complete(server):
     }
     predict = document["paths"]["/v1/predict"]["post"]
     assert "multipart/form-data" in predict["requestBody"]["content"]
-    assert set(predict["responses"]) == {"200", "400", "408", "413", "422", "429", "503", "507"}
+    assert set(predict["responses"]) == {
+        "200", "400", "408", "413", "415", "422", "429", "503", "507",
+    }  # fmt: skip
     assert set(predict["responses"]["200"]["content"]) == {"application/json", "text/csv", NDJSON}
     live = document["paths"]["/v1/live"]["post"]
     assert set(live["requestBody"]["content"]) == {"multipart/form-data"}
