@@ -18,7 +18,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serve.parser_errors import VERSIONS, parser_problem, version_problem
+from serve.parser_errors import is_known_version, parser_problem, version_problem
 from serve.problems import Problem
 from serve.proxies import TrustedProxies
 from serve.refusals import Refuser
@@ -199,8 +199,7 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.phase = HEAD
         self.headers = []
         self.url = b""
-        self._head_bytes = 0
-        self._head_tail = b""
+        self._head = bytearray()
         self._head_began = 0.0
         self._is_chunked = False
         self._body_left = 0
@@ -292,21 +291,21 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
             return self._at + max(self._body_left, 1)
         # A head ends with an empty line, which may have begun in an earlier piece.
         start = self._unparsed[self._at : self._at + 3]
-        before = (self._head_tail + start).find(b"\r\n\r\n")
+        tail = bytes(self._head[-3:])
+        before = (tail + start).find(b"\r\n\r\n")
         if before >= 0:
-            return self._at + before + 4 - len(self._head_tail)
+            return self._at + before + 4 - len(tail)
         end = self._unparsed.find(b"\r\n\r\n", self._at)
         end = len(self._unparsed) if end < 0 else end + 4
-        return min(end, self._at + MAX_HEAD_BYTES + 1 - self._head_bytes)
+        return min(end, self._at + MAX_HEAD_BYTES + 1 - len(self._head))
 
     def _feed(self, piece: memoryview) -> None:
         phase, body_bytes = self.phase, self._body_bytes
         if phase == HEAD:
-            if not self._head_bytes:
+            if not self._head:
                 self._head_began = time.monotonic()
                 self._set_timer(self._head_seconds, self._end_slow_head)
-            self._head_bytes += len(piece)
-            self._head_tail = (self._head_tail + piece[-3:])[-3:]
+            self._head += piece
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
@@ -314,7 +313,7 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
         except httptools.HttpParserError as error:
             self.refuse(self._problem or parser_problem(error))
             return
-        if phase == HEAD and self.phase == HEAD and self._head_bytes > MAX_HEAD_BYTES:
+        if phase == HEAD and self.phase == HEAD and len(self._head) > MAX_HEAD_BYTES:
             self.refuse(
                 Problem(
                     431,
@@ -346,7 +345,7 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        if self.parser.get_http_version() not in VERSIONS:
+        if not is_known_version(self._head):
             self._fail(version_problem())
         headers = dict(self.headers)
         coding = headers.get(b"transfer-encoding")
@@ -420,7 +419,7 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
             self.transport.close()
 
     def _end_slow_head(self) -> None:
-        if not self._head_bytes:
+        if not self._head:
             self.cut()
             return
         detail = f"the head of the request did not arrive within {self._head_seconds:g} s"

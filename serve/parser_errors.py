@@ -102,6 +102,20 @@ def parser_problem(error: httptools.HttpParserError) -> Problem:
     return _wrong("its first line, a header or its body is not written as HTTP/1.1 says")
 
 
+def is_known_version(head: bytes | bytearray) -> bool:
+    """Whether the first line of a head ends with a version that is answered.
+
+    The parser takes other protocols as well: RTSP/1.0 counts as the version 1.0.
+
+    Parameters
+    ----------
+    head : bytes
+        Empty lines may precede it (RFC 9112, section 2.2).
+    """
+    line = bytes(head).lstrip(b"\r\n").partition(b"\r\n")[0]
+    return line.endswith(tuple(f" HTTP/{version}".encode() for version in VERSIONS))
+
+
 def version_problem() -> Problem:
     """The problem of a request in a version of HTTP that is not answered."""
     return Problem(

@@ -127,9 +127,12 @@ class FindQuery(Filters):
     valence = Value(load_default=None, **described("Wanted valence."))
     arousal = Value(load_default=None, **described("Wanted arousal."))
     within = Float(
-        load_default=0.25,
+        load_default=None,
         validate=Range(0.01, 2),
-        **described("Largest distance of a track from the wanted values."),
+        **described(
+            "Largest distance of a track from the wanted valence and arousal; 0.25 by default. "
+            "Words have a region of their own."
+        ),
     )
     like = List(
         Track(),
@@ -145,9 +148,9 @@ class FindQuery(Filters):
     )
     listener = Text(load_default="", **described("Listener whose ratings count as well."))
     confidence = Float(
-        load_default=0.5,
+        load_default=None,
         validate=Range(0.01, 0.99),
-        **described("Least probability that a track lies at the wanted place."),
+        **described("Least probability that a track lies at the wanted place; 0.5 by default."),
     )
     limit = WholeNumber(
         load_default=20, validate=Range(1, 100), **described("Largest number of results.")
@@ -160,6 +163,12 @@ class FindQuery(Filters):
         given = [data["words"], data["like"], data["unlike"], data["listener"]]
         if not any(given) and places == [None, None]:
             raise ValidationError("give words, valence, arousal, like, unlike or listener", "words")
+        if data["within"] is not None and places == [None, None]:
+            message = "is a distance from valence and arousal; give one of them, or leave it out"
+            raise ValidationError(message, "within")
+        if data["confidence"] is not None and not data["words"] and places == [None, None]:
+            message = "is about a wanted place; give words, valence or arousal, or leave it out"
+            raise ValidationError(message, "confidence")
 
 
 class Mood(Question):

@@ -143,6 +143,7 @@ HEADS: dict[str, tuple[bytes, int, str]] = {
     "chunk without size": (POST + CHUNKED + b"x\r\n", 400, "size in hexadecimal digits"),
     "HTTP/2.0": (b"GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
     "HTTP/1.2": (b"GET /healthz HTTP/1.2\r\nHost: localhost\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
+    "RTSP": (b"GET /healthz RTSP/1.0\r\nHost: localhost\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
     "HTTP/0.9": (b"GET /healthz\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "HTTP/1.0 and HTTP/1.1"),
     "body and another protocol": (

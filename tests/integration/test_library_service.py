@@ -230,7 +230,8 @@ def test_opensubsonic_has_its_shapes(client):
 
 BAD_QUERIES = {
     "find?valence=nan": "valence", "find?valence=2": "valence", "find?arousal=inf": "arousal",
-    "find?valence=": "valence", "find": "words", "find?limit=0": "limit",
+    "find?valence=": "valence", "find": "words",
+    "find?words=calm&within=0.1": "within", "find?like=1&confidence=0.9": "confidence", "find?limit=0": "limit",
     "find?words=calm&limit=1000000": "limit", "find?like=-1": "like.0", "find?like=1e3": "like.0",
     "find?words=" + "x" * 300: "words", "find?words=%00": "words", "find?nonsense=1": "nonsense",
     "tracks?cursor=AAAA": "cursor", "tracks?cursor=YWZ0ZXIgLTU": "cursor",
