@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from msr_utils.inference.card import PREFERRED, ModelCard
 from serve.config import ConfigError, ServiceConfig
-from serve.request_errors import RequestError
+from serve.request_errors import RequestError, shortened
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,12 @@ class Catalogue:
         """
         card = self.cards.get(self.default if name is None else name)
         if card is None:
+            shown = repr(shortened(str(name)))
             # The reason names folders of this machine, so only the log has it.
             missing = (
-                f"the model {name!r} could not be loaded, the service's log says why"
+                f"the model {shown} could not be loaded, the service's log says why"
                 if name in self.left_out
-                else f"there is no model {name!r}"
+                else f"there is no model {shown}"
             )
             raise RequestError(status, "model", f"{missing}; choose from: {', '.join(self.names)}")
         return card

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     DirectoryPath,
     Field,
@@ -16,8 +18,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from msr_utils.library.places import POSTGRESQL
 from msr_utils.paths import MODELS_DIR
 from serve.logs import log
+from serve.proxies import Network, parse_proxies
 
 ENV_PREFIX = "MSR_"
 
@@ -28,6 +32,9 @@ OLD_WORKERS = "MSR_THREADS"
 """Name of MSR_WORKERS in version 0.2."""
 
 MIN_KEY_LENGTH = 16
+
+STORE_URL = re.compile(re.escape(POSTGRESQL) + r"://\S+")
+"""What the URL of a database looks like."""
 
 SECRETS = ("secret_key", "library_token", "library_store")
 """Settings whose values are never shown."""
@@ -71,6 +78,15 @@ def _split(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
+def _split_lower(value: object) -> object:
+    """The same for names in which capitals mean nothing. Browsers send them in small letters."""
+    return _split(value.lower() if isinstance(value, str) else value)
+
+
+def _proxies(value: object) -> object:
+    return parse_proxies(value) if isinstance(value, str) else value
+
+
 Folder = Annotated[DirectoryPath, Allowed("an existing folder")]
 OptionalFolder = Annotated[DirectoryPath | None, Allowed("an existing folder")]
 Bytes = Annotated[int, Field(gt=0), Allowed("a whole number of bytes, greater than 0")]
@@ -80,11 +96,11 @@ Workers = Annotated[int, Field(ge=0), Allowed("a whole number, 0 or greater")]
 Seconds = Annotated[
     float, Field(gt=0, allow_inf_nan=False), Allowed("a number of seconds, greater than 0")
 ]
-Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s*]+)$")]
+Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s*?#@\\]+)$")]
 Origins = Annotated[
     tuple[Origin, ...],
     NoDecode,  # not JSON
-    BeforeValidator(_split),
+    BeforeValidator(_split_lower),
     Allowed("origins without a path such as https://example.org, with commas between, or *"),
 ]
 HostName = Annotated[str, StringConstraints(pattern=r"^(\*|\[[0-9a-fA-F:.]+\]|[^/\s*:\[\]]+)$")]
@@ -94,12 +110,30 @@ HostNames = Annotated[
     BeforeValidator(_split),
     Allowed("host names without a port such as music.example.org, with commas between, or *"),
 ]
+Proxies = Annotated[
+    tuple[Network, ...],
+    NoDecode,
+    BeforeValidator(_proxies),
+    Allowed("addresses or networks such as 127.0.0.1 or 10.0.0.0/8, with commas between, or *"),
+]
 SecretKey = Annotated[
     SecretStr | None,
     Field(min_length=MIN_KEY_LENGTH),
     Allowed(f"text of at least {MIN_KEY_LENGTH} characters"),
 ]
-StoreUrl = Annotated[SecretStr | None, Allowed("a URL such as postgresql+psycopg://user@host/db")]
+
+
+def _store_url(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not STORE_URL.fullmatch(value.get_secret_value()):
+        raise ValueError("not a URL of a database")
+    return value
+
+
+StoreUrl = Annotated[
+    SecretStr | None,
+    AfterValidator(_store_url),
+    Allowed(f"a URL such as {POSTGRESQL}://user@host/db"),
+]
 
 
 class ServiceConfig(BaseSettings):
@@ -148,8 +182,9 @@ class ServiceConfig(BaseSettings):
         the trusted proxy.
     max_spool_bytes : int > 0
         Bytes of all uploads that are stored at the same time, in memory and in temporary files.
-    trusted_proxy : str, optional
-        Address of the proxy whose ``X-Forwarded-For`` header names the client.
+    trusted_proxy : tuple of networks
+        Addresses of the proxies whose ``X-Forwarded-For`` header names the client, such as
+        ``127.0.0.1`` or ``10.0.0.0/8``, or ``*`` for any. By default none.
     allowed_hosts : tuple of str
         Names under which the service is addressed, or ``*`` for any. The loopback names are always
         allowed. By default, a service that listens on a loopback address allows only these, and
@@ -193,7 +228,7 @@ class ServiceConfig(BaseSettings):
     max_connections: Count = 512
     max_connections_per_client: OptionalCount = None
     max_spool_bytes: Bytes = 500_000_000
-    trusted_proxy: str | None = None
+    trusted_proxy: Proxies = ()
     allowed_hosts: HostNames = ()
     allowed_origins: Origins = ()
     secret_key: SecretKey = None

@@ -18,7 +18,9 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serve.parser_errors import is_known_version, parser_problem, version_problem
 from serve.problems import Problem
+from serve.proxies import TrustedProxies
 from serve.refusals import Refuser
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -72,16 +74,16 @@ class Connections:
     ----------
     max_connections : int > 0
     max_per_client : int > 0, optional
-    trusted_proxy : str, optional
-        Its connections are those of many clients, so the second limit does not hold for it.
+    proxies : TrustedProxies
+        Their connections are those of many clients, so the second limit does not hold for them.
     """
 
     def __init__(
-        self, max_connections: int, max_per_client: int | None, trusted_proxy: str | None
+        self, max_connections: int, max_per_client: int | None, proxies: TrustedProxies
     ) -> None:
         self._max = max_connections
         self._max_per_client = max_per_client
-        self._trusted_proxy = trusted_proxy
+        self._proxies = proxies
         # Both in the order in which they became so: the first has been so for longest.
         self._idle: dict[Connection, None] = {}
         self._busy: dict[Connection, None] = {}
@@ -92,7 +94,7 @@ class Connections:
         self._idle[connection] = None
         if len(self._idle) + len(self._busy) > self._max:
             self._make_room(connection)
-        if self._max_per_client is not None and connection.address != self._trusted_proxy:
+        if self._max_per_client is not None and connection.address not in self._proxies:
             same = [c for c in (*self._idle, *self._busy) if c.address == connection.address]
             if len(same) > self._max_per_client:
                 idle = next((c for c in self._idle if c.address == connection.address), connection)
@@ -197,8 +199,7 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.phase = HEAD
         self.headers = []
         self.url = b""
-        self._head_bytes = 0
-        self._head_tail = b""
+        self._head = bytearray()
         self._head_began = 0.0
         self._is_chunked = False
         self._body_left = 0
@@ -290,30 +291,29 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
             return self._at + max(self._body_left, 1)
         # A head ends with an empty line, which may have begun in an earlier piece.
         start = self._unparsed[self._at : self._at + 3]
-        before = (self._head_tail + start).find(b"\r\n\r\n")
+        tail = bytes(self._head[-3:])
+        before = (tail + start).find(b"\r\n\r\n")
         if before >= 0:
-            return self._at + before + 4 - len(self._head_tail)
+            return self._at + before + 4 - len(tail)
         end = self._unparsed.find(b"\r\n\r\n", self._at)
         end = len(self._unparsed) if end < 0 else end + 4
-        return min(end, self._at + MAX_HEAD_BYTES + 1 - self._head_bytes)
+        return min(end, self._at + MAX_HEAD_BYTES + 1 - len(self._head))
 
     def _feed(self, piece: memoryview) -> None:
         phase, body_bytes = self.phase, self._body_bytes
         if phase == HEAD:
-            if not self._head_bytes:
+            if not self._head:
                 self._head_began = time.monotonic()
                 self._set_timer(self._head_seconds, self._end_slow_head)
-            self._head_bytes += len(piece)
-            self._head_tail = (self._head_tail + piece[-3:])[-3:]
+            self._head += piece
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
             pass  # The offer to speak another protocol is declined by not mentioning it.
         except httptools.HttpParserError as error:
-            detail = f"not a valid HTTP request: {_reason(error)}"
-            self.refuse(self._problem or Problem(400, detail))
+            self.refuse(self._problem or parser_problem(error))
             return
-        if phase == HEAD and self.phase == HEAD and self._head_bytes > MAX_HEAD_BYTES:
+        if phase == HEAD and self.phase == HEAD and len(self._head) > MAX_HEAD_BYTES:
             self.refuse(
                 Problem(
                     431,
@@ -326,15 +326,16 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
             if self._framing_bytes > MAX_FRAMING_BYTES + self._body_bytes / BODY_PER_FRAMING:
                 self.refuse(_framing_problem())
 
-    def _fail(self, status: int, detail: str) -> None:
+    def _fail(self, problem: Problem) -> None:
         """End parsing from inside of a callback."""
-        self._problem = Problem(status, detail)
-        raise ValueError(detail)
+        self._problem = problem
+        raise ValueError(problem.detail)
 
     def on_message_begin(self) -> None:
         """A request begins."""
         if self.phase != HEAD:
-            self._fail(400, "send the next request after the answer to one with a chunked body")
+            detail = "send the next request after the answer to one with a chunked body"
+            self._fail(Problem(400, detail))
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -344,14 +345,17 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there."""
+        if not is_known_version(self._head):
+            self._fail(version_problem())
         headers = dict(self.headers)
         coding = headers.get(b"transfer-encoding")
         self._is_chunked = coding is not None
         self._body_left = int(headers.get(b"content-length", 0))
         if coding is not None and coding.lower() != b"chunked":
-            self._fail(501, "the only Transfer-Encoding known here is chunked")
+            self._fail(Problem(501, "the only Transfer-Encoding known here is chunked"))
         if self.parser.should_upgrade() and (self._is_chunked or self._body_left):
-            self._fail(400, "a request with a body cannot ask for another protocol (Upgrade)")
+            detail = "a request with a body cannot ask for another protocol (Upgrade)"
+            self._fail(Problem(400, detail))
         # uvicorn starts the application here: the head must be checked before.
         super().on_headers_complete()
         self.phase = BODY
@@ -364,8 +368,7 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
         """A chunk begins."""
         self._n_chunks += 1
         if self._n_chunks > FREE_CHUNKS + self._body_bytes / MIN_CHUNK_BYTES:
-            self._problem = _framing_problem()
-            raise ValueError(self._problem.detail)
+            self._fail(_framing_problem())
 
     def on_body(self, body: bytes) -> None:
         """A part of the body is there."""
@@ -416,7 +419,7 @@ class Connection(HttpToolsProtocol, asyncio.BufferedProtocol):
             self.transport.close()
 
     def _end_slow_head(self) -> None:
-        if not self._head_bytes:
+        if not self._head:
             self.cut()
             return
         detail = f"the head of the request did not arrive within {self._head_seconds:g} s"
@@ -471,10 +474,3 @@ def _framing_problem() -> Problem:
         "the body comes in chunks that are too small, or that carry too much beside it; "
         "send chunks of at least 1 KB without extensions, or state a Content-Length",
     )
-
-
-def _reason(error: Exception) -> str:
-    """What httptools says; of an error in a callback it says nothing useful."""
-    if isinstance(error, httptools.HttpParserCallbackError):
-        return "its address cannot be read"
-    return str(error)

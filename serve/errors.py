@@ -17,18 +17,25 @@ from werkzeug.exceptions import (
 )
 
 from serve.hooks import current_record
-from serve.problems import (
-    PROBLEM_TYPE,
-    RETRY_STATUSES,
-    Problem,
-    explain,
-    too_large,
-)
-from serve.request_errors import RETRY_AFTER_S
+from serve.problems import PROBLEM_TYPE, Problem, explain, too_large
+from serve.request_errors import shortened
 from serve.service import current_service
 
 MAX_MESSAGES = 10
 """Most fields that a problem names."""
+
+_PLAIN = {
+    "Missing data for required field.": "missing",
+    "Field may not be null.": "must not be null",
+    "Invalid input type.": "must be a JSON object, such as {...}",
+    "Not a valid list.": "must be a list, such as [...]",
+    "Not a valid string.": "must be text",
+    "Not a valid number.": "must be a number",
+    "Not a valid integer.": "must be a whole number",
+    "Not a valid boolean.": "must be true or false",
+    "Special numeric values (nan or infinity) are not permitted.": "must be a finite number",
+}
+"""Texts of the library that checks requests, and what the service says instead."""
 
 
 def add_error_handlers(app: APIFlask) -> None:
@@ -50,10 +57,7 @@ def answer_problem(problem: Problem) -> Response:
     response = jsonify(problem.document(current_record().request_id))
     response.status_code = problem.status
     response.mimetype = PROBLEM_TYPE
-    if problem.status == HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    if problem.status in RETRY_STATUSES:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    response.headers.update(problem.headers)
     return response
 
 
@@ -72,7 +76,7 @@ def _wrong_method(error: MethodNotAllowed) -> Response:
 
 def _not_found(error: NotFound) -> Response:
     # Flask's own text for an unknown path talks about typing in a browser.
-    detail = f"there is nothing at {request.path}; /docs lists all addresses"
+    detail = f"there is nothing at {shortened(request.path)}; /docs lists all addresses"
     return answer_problem(Problem(HTTPStatus.NOT_FOUND, detail))
 
 
@@ -93,7 +97,7 @@ def _invalid_options(error: apiflask.HTTPError) -> Response:
         for place in ("query", "json")
         for name, message in _messages(error.detail.get(place, {}))
     ][:MAX_MESSAGES]
-    parts = [f"{name}: {message}" if name else message for name, message in wrong]
+    parts = [f"{name}: {message}" if name else f"the body {message}" for name, message in wrong]
     field = next((name for name, _ in wrong if name), None)
     return answer_problem(Problem(error.status_code, "; ".join(parts) or str(error.message), field))
 
@@ -104,11 +108,12 @@ def _messages(wrong: object, name: str = "") -> Iterator[tuple[str, str]]:
         for key, inner in wrong.items():
             # What is wrong with an object as a whole.
             whole = key in ("_schema", "_errors")
-            yield from _messages(inner, name if whole else f"{name}.{key}".lstrip("."))
+            inner_name = f"{name}.{shortened(str(key))}".lstrip(".")
+            yield from _messages(inner, name if whole else inner_name)
     elif isinstance(wrong, list):
-        yield name, " ".join(map(str, wrong))
+        yield name, " ".join(_PLAIN.get(text, text) for text in map(str, wrong))
     else:
-        yield name, str(wrong)
+        yield name, _PLAIN.get(str(wrong), str(wrong))
 
 
 def _other(error: Exception) -> Response:

@@ -24,7 +24,8 @@ from serve.hosts import allowed_hosts
 from serve.library.paths import is_audio, is_library
 from serve.library.runner import MAX_PROCESSES
 from serve.logs import log
-from serve.problems import Problem, storage_error, too_large
+from serve.problems import Problem, encoding_problem, storage_error, too_large
+from serve.proxies import TrustedProxies
 from serve.refusals import Refused, Refuser
 from serve.service import Service
 from serve.spool import Body, Lane
@@ -139,6 +140,7 @@ class Front:
         self._config = config
         self.max_receive_seconds = config.max_receive_seconds
         self._hosts = allowed_hosts(config, host)
+        self._proxies = TrustedProxies(config.trusted_proxy)
         self._bridge = WsgiBridge(app, config.threads + config.max_queue + SPARE_THREADS)
         self._pages = WsgiBridge(app, PAGE_THREADS)
         self._library_bridge = self._audio_bridge = self._pages
@@ -204,9 +206,9 @@ class Front:
     # ------------------------------------------------------------------------------ heads
 
     def _client(self, scope: dict[str, Any]) -> str:
-        """Address of the client. Only the trusted proxy may name another than its own."""
+        """Address of the client. Only a trusted proxy may name another than its own."""
         peer: str = scope["client"][0] if scope["client"] else ""
-        if not self._config.trusted_proxy or self._config.trusted_proxy not in (peer, "*"):
+        if peer not in self._proxies:
             return peer
         forwarded = _joined(scope["headers"]).get("x-forwarded-for", "")
         return _address(forwarded.rpartition(",")[2]) or peer
@@ -295,6 +297,9 @@ class Front:
             if not await bridge.run(environ, receive, send, lambda: None):
                 raise _failed()
             return
+        compressed = encoding_problem(request.headers.get("content-encoding"))
+        if compressed is not None:
+            raise Refused(compressed, drain=True)
         lane.admit(request.client, request.length or 0)
         body = Body(lane, request.client, self._disk)
         try:

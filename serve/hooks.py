@@ -15,7 +15,7 @@ from serve.headers import NO_STORE, cache_control, security_headers
 from serve.logs import log_request
 from serve.metrics import Metrics
 from serve.ndjson import NDJSON
-from serve.problems import choose_request_id
+from serve.problems import Problem, choose_request_id
 from serve.service import current_service
 
 
@@ -32,12 +32,19 @@ class RequestRecord:
         Model that answered.
     audio_s : float, optional
         Seconds of audio analysed.
+    problem : Problem, optional
+        Ended the answer after its status was sent.
     """
 
     request_id: str
     started: float
     model: str | None = None
     audio_s: float | None = None
+    problem: Problem | None = None
+
+    def fail(self, problem: Problem) -> None:
+        """Note that the answer ended with a problem."""
+        self.problem = problem
 
 
 def current_record() -> RequestRecord:
@@ -84,6 +91,10 @@ def _write(metrics: Metrics, record: RequestRecord, method: str, route: str, sta
     """Count and log an answered request."""
     seconds = time.perf_counter() - record.started
     metrics.record(route, status, seconds, record.audio_s or 0.0)
-    fields = {"model": record.model, "audio_s": record.audio_s, "request_id": record.request_id}
+    fields: dict[str, object] = {"model": record.model, "audio_s": record.audio_s}
+    if record.problem is not None:
+        metrics.record_late_error(route, record.problem.status)
+        fields |= {"error": record.problem.detail, "error_status": record.problem.status}
+    fields["request_id"] = record.request_id
     known = {name: value for name, value in fields.items() if value is not None}
     log_request(method, route, status, seconds, **known)

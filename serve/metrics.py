@@ -46,6 +46,12 @@ class Metrics:
         self._requests = Counter(
             "msr_requests", "Requests answered.", ["route", "status"], registry=self._registry
         )
+        self._late_errors = Counter(
+            "msr_late_errors",
+            "Answers with status 200 that ended with an error, by the status of the error.",
+            ["route", "status"],
+            registry=self._registry,
+        )
         self._audio_s = Counter(
             "msr_audio_seconds", "Seconds of audio analysed.", ["route"], registry=self._registry
         )
@@ -76,6 +82,18 @@ class Metrics:
         self._requests.labels(route, status).inc()
         self._audio_s.labels(route).inc(audio_s)
         self._seconds.labels(route).observe(seconds)
+
+    def record_late_error(self, route: str, status: int) -> None:
+        """Count an error that came after the status of the answer was sent.
+
+        Parameters
+        ----------
+        route : str
+            As in `record`. The answer counts there as well, with the status that it had.
+        status : int
+            HTTP status of the error.
+        """
+        self._late_errors.labels(route, int(status)).inc()
 
     def text(self) -> bytes:
         """All metrics in the text format of Prometheus, version 0.0.4."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from msr_utils.constants import FRAME_SECONDS, TARGETS
 from msr_utils.inference.prediction import Prediction, Smoother, bounds, rounded
-from serve.problems import explain
+from serve.problems import Problem, explain
 from serve.running import RunningPrediction
 from serve.schemas import PredictOptions
 
@@ -25,6 +25,7 @@ def prediction_lines(
     options: PredictOptions,
     margins: Mapping[str, float],
     summarise: Callable[[Prediction], dict[str, Any]],
+    fail: Callable[[Problem], None],
     request_id: str,
 ) -> Iterator[str]:
     """Predict a file and write a line of JSON for each frame.
@@ -40,6 +41,8 @@ def prediction_lines(
         Half-width of the interval of each target, from the model's card.
     summarise : callable
         Makes the value of ``done`` from the whole prediction.
+    fail : callable
+        Gets the problem that the last line tells.
     request_id : str
 
     Yields
@@ -55,7 +58,8 @@ def prediction_lines(
     """
     blocks = iter(prediction)
     first = next(blocks)
-    return _lines(prediction, chain([first], blocks), options, margins, summarise, request_id)
+    blocks = chain([first], blocks)
+    return _lines(prediction, blocks, options, margins, summarise, fail, request_id)
 
 
 def _lines(
@@ -64,6 +68,7 @@ def _lines(
     options: PredictOptions,
     margins: Mapping[str, float],
     summarise: Callable[[Prediction], dict[str, Any]],
+    fail: Callable[[Problem], None],
     request_id: str,
 ) -> Iterator[str]:
     smoother = Smoother(options.smoothing_s, options.causal_smoothing)
@@ -87,5 +92,6 @@ def _lines(
         yield json.dumps({"done": summary}, ensure_ascii=False) + "\n"
     except Exception as error:
         # The status 200 is already sent.
-        problem = explain(error, request_id).document(request_id)
-        yield json.dumps({"error": problem}) + "\n"
+        problem = explain(error, request_id)
+        fail(problem)
+        yield json.dumps({"error": problem.document(request_id)}) + "\n"

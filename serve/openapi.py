@@ -160,11 +160,11 @@ PROBLEMS = {
         Problem(413, "file: longer than the 900 s that are accepted", "file"),
     ),
     415: (
-        "The body is not a form",
+        "The body has another content type, or it is compressed",
         Problem(
             415,
-            "send multipart/form-data with the PCM samples as the file 'chunk' and, from the "
-            "second chunk on, the state of the previous answer as the text 'state'",
+            "Content-Encoding: 'gzip' is not accepted; send the body as it is, without this header",
+            "Content-Encoding",
         ),
     ),
     416: (
@@ -206,8 +206,13 @@ PROBLEMS = {
 """status -> description of the answer, and an example of the problem."""
 
 LIVE_PROBLEMS = {
-    400: Problem(400, "rate: Missing data for required field.", "rate"),
+    400: Problem(400, "rate: missing", "rate"),
     413: Problem(413, "chunk: longer than the limit of 10 s; send shorter chunks", "chunk"),
+    415: Problem(
+        415,
+        "send multipart/form-data with the PCM samples as the file 'chunk' and, from the "
+        "second chunk on, the state of the previous answer as the text 'state'",
+    ),
     422: Problem(422, "state: 640 s old, the limit is 600 s; start again", "state"),
 }
 """Examples for live audio, where they differ."""
@@ -299,6 +304,7 @@ LIVE_BODY = {
                     },
                     "state": {
                         "type": "string",
+                        "minLength": 1,
                         "description": "State of the previous answer. Omit it with the first "
                         "chunk.",
                     },

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from msr_utils.audio.source import AudioError, AudioTooLong, TimeLimitExceeded
 from serve.logs import log
-from serve.request_errors import RequestError, Unavailable
+from serve.request_errors import RETRY_AFTER_S, RequestError, Unavailable, shortened
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -25,6 +25,8 @@ RETRY_STATUSES = (
 """Statuses whose answers have the header ``Retry-After``."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+CONTENT_ENCODING = "Content-Encoding"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,17 @@ class Problem:
             "request_id": request_id,
         }
         return document if self.field is None else {**document, "field": self.field}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that the status of the answer asks for."""
+        if self.status in RETRY_STATUSES:
+            return {"Retry-After": str(RETRY_AFTER_S)}
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            return {"WWW-Authenticate": "Bearer"}
+        if self.field == CONTENT_ENCODING:
+            return {"Accept-Encoding": "identity"}  # RFC 9110, section 12.5.3
+        return {}
 
 
 class StorageError(HTTPException):
@@ -121,6 +134,24 @@ def too_large(max_bytes: int, field: str = "file") -> Problem:
         f"{field}: larger than the limit of {max_bytes / 1e6:g} MB; "
         "send a shorter excerpt or a compressed format such as MP3",
         field,
+    )
+
+
+def encoding_problem(coding: str | None) -> Problem | None:
+    """The problem with a body that is compressed; None if it is not.
+
+    Parameters
+    ----------
+    coding : str, optional
+        Value of the request's header ``Content-Encoding``.
+    """
+    if {each.strip().lower() for each in (coding or "").split(",")} <= {"", "identity"}:
+        return None
+    return Problem(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        f"{CONTENT_ENCODING}: {shortened(coding or '')!r} is not accepted; send the body as it "
+        "is, without this header",
+        CONTENT_ENCODING,
     )
 
 

@@ -10,13 +10,7 @@ from serve.cors import cors_headers
 from serve.headers import NO_STORE, security_headers
 from serve.logs import log_request
 from serve.metrics import Metrics
-from serve.problems import (
-    PROBLEM_TYPE,
-    RETRY_STATUSES,
-    Problem,
-    choose_request_id,
-)
-from serve.request_errors import RETRY_AFTER_S
+from serve.problems import PROBLEM_TYPE, Problem, choose_request_id
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Headers as ASGI has them."""
@@ -95,9 +89,8 @@ class Refuser:
             "X-Request-ID": identifier,
             **security_headers("Access-Control-Allow-Origin" in cors),
             **cors,
+            **problem.headers,
         }
-        if problem.status in RETRY_STATUSES:
-            answer["Retry-After"] = str(RETRY_AFTER_S)
         # It counts without a route and without a method: both come from the client, unchecked.
         self._metrics.record("", problem.status, seconds)
         log_request("", "", problem.status, seconds, request_id=identifier)

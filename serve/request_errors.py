@@ -5,6 +5,14 @@ from __future__ import annotations
 RETRY_AFTER_S = 5
 """Seconds after which a refused client should try again."""
 
+MAX_ECHO = 80
+"""Most characters of a client's own text that an answer repeats."""
+
+
+def shortened(text: str, most: int = MAX_ECHO) -> str:
+    """A client's text as an answer repeats it: its beginning, if it is long."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
 
 class RequestError(ValueError):
     """A request that cannot be answered because of one of its fields.
@@ -21,7 +29,8 @@ class RequestError(ValueError):
 
     def __init__(self, status: int, field: str, message: str) -> None:
         super().__init__(status, field, message)
-        self.status, self.field, self.message = int(status), field, message
+        # The client may have chosen the name, as that of an unknown field.
+        self.status, self.field, self.message = int(status), shortened(field), message
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"

@@ -54,13 +54,21 @@ class PredictOptions:
     causal_smoothing: bool
 
 
-class PredictQuery(Schema):
-    """Options of a prediction, in the address."""
+class Question(Schema):
+    """What a request asks for. Its errors name the options that there are."""
 
-    error_messages = {
-        "unknown": "there is no such option; choose from 'model', 'targets', 'smoothing' and "
-        "'smoothing_window'"
-    }
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        *first, last = map(repr, self.fields)
+        names = f"{', '.join(first)} and {last}" if first else last
+        self.error_messages |= {
+            "unknown": f"there is no such option; choose from {names}",
+            "type": "must be a JSON object, such as {...}",
+        }
+
+
+class PredictQuery(Question):
+    """Options of a prediction, in the address."""
 
     model = String(**described("Name of the model. Without it, the default model answers."))
     targets = String(
@@ -120,13 +128,8 @@ class LiveOptions:
     final: bool
 
 
-class LiveQuery(Schema):
+class LiveQuery(Question):
     """Format of a chunk of live audio, in the address."""
-
-    error_messages = {
-        "unknown": "there is no such option; choose from 'rate', 'channels', 'format', 'model' "
-        "and 'final'"
-    }
 
     rate = Integer(
         required=True,
@@ -220,7 +223,10 @@ class Prediction(Schema):
     mean = Nested(Mean, required=True, **described("Means over the track, before smoothing."))
     quadrant = Nested(
         Quadrant,
-        **described("Missing if only one curve is returned, or if the file is silent."),
+        **described(
+            "Missing if only one curve is returned, or if the file is silent. If the file does not "
+            "sound like music, it is given with a warning."
+        ),
     )
     content = Dict(
         String(validate=OneOf(CONTENT)),

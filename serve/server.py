@@ -19,6 +19,7 @@ from uvicorn.server import HANDLED_SIGNALS
 from serve.config import ServiceConfig
 from serve.connections import Connection, Connections
 from serve.front import Front
+from serve.proxies import TrustedProxies
 from serve.service import service_of
 
 if sys.platform != "win32":
@@ -117,7 +118,7 @@ def make_server(app: APIFlask, config: ServiceConfig, host: str, port: int) -> S
     connections = Connections(
         allowed_connections(config.max_connections),
         config.max_connections_per_client,
-        config.trusted_proxy,
+        TrustedProxies(config.trusted_proxy),
     )
     front = Front(app, service_of(app), host, connections)
     server_config = uvicorn.Config(

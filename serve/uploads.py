@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from serve.multipart import FormError, Part, TooManyParts, parse_form
 from serve.problems import storage_error
-from serve.request_errors import RequestError
+from serve.request_errors import RequestError, shortened
 from serve.tasks import Upload
 
 FORM_OVERHEAD_BYTES = 64 * 1024
@@ -131,7 +131,7 @@ def _form_file(parts: list[Part]) -> Part:
     if not files and any(part.name == "file" for part in parts):
         raise _wrong("file", "this is text, not a file; with curl, write -F file=@song.mp3")
     if not files:
-        others = ", ".join(dict.fromkeys(repr(part.name) for part in parts))
+        others = shortened(", ".join(dict.fromkeys(repr(part.name) for part in parts)))
         raise _wrong("file", MISSING + (f" (this form has {others})" if others else ""))
     if not files[0].has_file_name:
         raise _wrong("file", "no file was chosen")
@@ -154,7 +154,7 @@ def read_chunk(max_bytes: int, final: bool) -> Chunk:
         If the body is not a form.
     RequestError
         If the field ``chunk`` is not one file of at most `max_bytes`, is empty, or if ``state``
-        is not text or is too long.
+        is not text, is empty or is too long.
     StorageError
         If there is no room for a temporary file.
     """
@@ -181,7 +181,15 @@ def read_chunk(max_bytes: int, final: bool) -> Chunk:
         if found and found[0].end - found[0].start > largest:
             limit = f"larger than the limit of {largest / 1e6:g} MB; {what}"
             raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, name, limit)
-    state = _content(file, states[0]).decode("utf-8", "replace") if states else ""
+    state = _content(file, states[0]).decode("utf-8", "replace").strip() if states else ""
+    if states and not state:
+        # Taken for no state, the chunk would silently begin a new piece of music.
+        raise RequestError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "state",
+            "empty; send the state of the previous answer, or leave this field out with the "
+            "first chunk",
+        )
     if not chunks and not (final and state):
         raise _wrong("chunk", "missing; send PCM samples as the multipart file 'chunk'")
     _refuse_other_fields(parts, "chunk", "state")

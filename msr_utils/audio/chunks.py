@@ -112,6 +112,30 @@ def riff_chunks(file: BinaryIO, start: int, size: int) -> Iterator[Chunk]:
     return _walk(header, start + 12)
 
 
+def riff_list(file: BinaryIO, chunk: Chunk, size: int) -> tuple[bytes, Iterator[Chunk]]:
+    """Kind and chunks of a chunk ``LIST`` of a WAV file, such as ``INFO``.
+
+    Parameters
+    ----------
+    file : binary file
+    chunk : Chunk
+        Of the name ``LIST``.
+    size : int
+        Size of the file in bytes.
+    """
+    end = min(chunk.end, size)
+
+    def header(position: int) -> Chunk | None:
+        data = read_at(file, position, 8, end)
+        if len(data) < 8:
+            return None
+        name, length = struct.unpack("<4sI", data)
+        content = position + 8
+        return Chunk(name, position, content, length, content + length + length % 2)
+
+    return read_at(file, chunk.content, 4, end), _walk(header, chunk.content + 4)
+
+
 def w64_chunks(file: BinaryIO, start: int, size: int) -> Iterator[Chunk]:
     """Chunks of a W64 file. Stated sizes count the header; chunks begin at multiples of 8."""
 

@@ -17,6 +17,12 @@ import click
 
 from msr_utils.paths import IS_CHECKOUT, PACKAGE
 
+FAILED, INTERRUPTED = 1, 130
+"""Exit codes. 1: the command is right, but could not be done, or not for all files; it is that of
+`click.ClickException`. 130: Ctrl-C, as shells use it. A command that no file and no library would
+make right ends with 2, the code of `click.UsageError`.
+"""
+
 EXTRAS = {"library": "library", "predict": "plot", "serve": "serve"}
 """Extra that a command needs, where it is not `STUDY`."""
 

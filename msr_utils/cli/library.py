@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import click
 
 from msr_utils import paths
-from msr_utils.cli.commands import REFUSALS, refusal
-from msr_utils.cli.predict import ANY_PATH, INTERRUPTED, echo, echo_json
+from msr_utils.cli.commands import FAILED, INTERRUPTED, REFUSALS, refusal
+from msr_utils.cli.predict import ANY_PATH, echo, echo_json
 
 if TYPE_CHECKING:
     from msr_utils.inference.model import Model
@@ -57,6 +57,10 @@ def library() -> None:
     """Index your music, and find what fits a mood.
 
     The index is a folder of its own. Your music files are only read, except by 'tag'.
+
+    Exit codes: 0, done. 1, it could not be done, or not for all files: a file is missing or broken,
+    the library is none or is in use. 2, the command is wrong: an option, a word, a number or the
+    ending of a file name. 130, interrupted.
     """
 
 
@@ -88,10 +92,12 @@ def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Re
 
         from msr_utils.audio.folder_scan import FolderError
         from msr_utils.inference.model import BundleError
-        from msr_utils.library.shards import LibraryError
+        from msr_utils.library.shards import LibraryError, UsageError
 
         try:
             return command(*args, **kwargs)
+        except UsageError as error:
+            raise click.UsageError(str(error)) from error
         except (LibraryError, FolderError, BundleError) as error:
             raise click.ClickException(str(error)) from error
         except DatabaseError as error:  # a full disk, for one
@@ -107,6 +113,15 @@ def common(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Re
             raise click.ClickException(refusal(error, "library")) from error
 
     return checked
+
+
+def _check_address(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse what is no address, before a library is opened or made."""
+    from msr_utils.features.cluster import is_address
+
+    if value != "local" and not is_address(value):
+        raise click.BadParameter(f"must be local or tcp://host:port, not {value!r}")
+    return value
 
 
 def _note_store(context: click.Context, parameter: click.Parameter, value: str) -> None:
@@ -128,6 +143,7 @@ def analysing(command: Callable[_Parameters, _Result]) -> Callable[_Parameters, 
             "--scheduler",
             default="local",
             show_default=True,
+            callback=_check_address,
             help="local, or a Dask scheduler's tcp://",
         ),
         click.option("--models", "models_dir", default="", help="folder of bundles"),
@@ -217,7 +233,7 @@ def status(library_dir: Path, as_json: bool) -> None:
         found, place = indexing.status(lib), lib.place
     if as_json:
         echo_json({"library": place, **plain(found)})
-        sys.exit(1 if found.unfinished else 0)
+        sys.exit(FAILED if found.unfinished else 0)
     echo(f"library {place}, made with {found.model or 'no model yet'}")
     for root in found.roots:
         echo(f"folder     {root}")
@@ -233,7 +249,7 @@ def status(library_dir: Path, as_json: bool) -> None:
         echo(f"{state:10} {count:6}")
     if found.unfinished:
         echo(f"unfinished: {found.unfinished}")
-        sys.exit(1)
+        sys.exit(FAILED)
 
 
 # ------------------------------------------------------------------------------ shared parts
@@ -276,7 +292,7 @@ def run(call: Callable[[], RunReport], lib: Library, as_json: bool) -> None:
         echo("\n".join(report_lines(report)))
         with_curve = lib.catalogue.count_states().get("analysed", 0)
         echo(f"{plural(with_curve, 'track')} in the library {lib.place}")
-    sys.exit(1 if report.lost else 0)
+    sys.exit(FAILED if report.lost else 0)
 
 
 def report_lines(report: RunReport) -> list[str]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from msr_utils.cli.commands import FAILED, INTERRUPTED
+
 if TYPE_CHECKING:
     from msr_utils.audio.source import AudioSource
     from msr_utils.inference.folder_summary import FileResult, FolderResult
@@ -36,9 +38,6 @@ ANY_PATH = PathType(path_type=Path, readable=False)
 
 MAX_SHOWN = 50
 """Files of one kind that are listed. ``summary.csv`` and ``--json`` have all."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells use it."""
 
 
 @click.command()
@@ -221,7 +220,7 @@ def _predict_folder(
         from msr_utils.audio.formats import AUDIO_SUFFIXES
 
         echo(f"no audio file in {folder}; known: {', '.join(AUDIO_SUFFIXES)}", err=True)
-    sys.exit(1 if result.lost else 0)
+    sys.exit(FAILED if result.lost else 0)
 
 
 def folder_report(result: FolderResult, name: str, output: Path | None) -> list[str]:

@@ -12,7 +12,6 @@ import click
 
 from msr_utils.cli.library import common, library, opened, plural
 from msr_utils.cli.predict import ANY_PATH, echo, echo_json
-from msr_utils.io import printable
 from msr_utils.library.records import LISTENER
 from msr_utils.metrics.estimate import Estimate
 
@@ -91,9 +90,8 @@ def filtering(command: Any) -> Any:
 @click.option(
     "--within",
     type=float,
-    default=0.25,
-    show_default=True,
-    help="largest distance from the wanted valence and arousal",
+    help="largest distance from the wanted valence and arousal; 0.25 by default. A word has a "
+    "region of its own",
 )
 @click.option("--words", default="", help="mood words, separated by commas; every word must fit")
 @click.option(
@@ -109,9 +107,7 @@ def filtering(command: Any) -> Any:
 @click.option(
     "--confidence",
     type=float,
-    default=0.5,
-    show_default=True,
-    help="least probability that a track lies at the wanted place",
+    help="least probability that a track lies at the wanted place; 0.5 by default",
 )
 @click.option(
     "--for", "listener", default="", help="also rank by the likes of this listener, such as me"
@@ -121,11 +117,11 @@ def filtering(command: Any) -> Any:
 def find(
     valence: float | None,
     arousal: float | None,
-    within: float,
+    within: float | None,
     words: str,
     like: tuple[Path, ...],
     unlike: tuple[Path, ...],
-    confidence: float,
+    confidence: float | None,
     listener: str,
     count: int,
     library_dir: Path,
@@ -138,12 +134,16 @@ def find(
     intervals. If few are confident matches, few are printed.
     """
     from msr_utils.io import plain
-    from msr_utils.library.search import Query, row_of_file
+    from msr_utils.library.search import CONFIDENT, Query, row_of_file
     from msr_utils.library.search import find as find_tracks
 
     region = _region(valence, arousal, within, words)
     if region is None and not like and not unlike and not listener:
         raise click.UsageError("give --words, --valence, --arousal, --like, --unlike or --for")
+    if region is None and confidence is not None:
+        raise click.UsageError(
+            "--confidence is about a wanted place; give --words, --valence or --arousal as well"
+        )
     with opened(library_dir) as lib:
         view = lib.view()
         query = Query(
@@ -152,7 +152,7 @@ def find(
             tuple(row_of_file(view, file) for file in unlike),
             filters_of(filters),
             listener,
-            confidence,
+            CONFIDENT if confidence is None else confidence,
             count,
         )
         answer = find_tracks(view, query)
@@ -163,15 +163,20 @@ def find(
 
 
 def _region(
-    valence: float | None, arousal: float | None, within: float, words: str
+    valence: float | None, arousal: float | None, within: float | None, words: str
 ) -> Region | None:
     """The wanted place; None if there is none."""
-    from msr_utils.library.regions import point_region
+    from msr_utils.library.regions import WITHIN, point_region
     from msr_utils.library.words import words_region
 
     region = None
     if valence is not None or arousal is not None:
-        region = point_region(valence, arousal, within)
+        region = point_region(valence, arousal, WITHIN if within is None else within)
+    elif within is not None:
+        raise click.UsageError(
+            "--within is a distance from --valence and --arousal; give one of them, or leave it "
+            "out: a word has a region of its own"
+        )
     if words:
         by_words = words_region(words)
         region = by_words if region is None else region.common(by_words)
@@ -324,11 +329,18 @@ def _end(view: View, given: str) -> End:
     from msr_utils.library.playlists import End
     from msr_utils.library.search import row_of_file
 
-    if os.path.lexists(given):
+    if os.path.lexists(given) or _names_a_file(given):
         row = row_of_file(view, given)
         valence, arousal = (float(view.numbers(f"mean_{t}")[row]) for t in TARGETS)
         return End((valence, arousal), given, row)
     return End(mood_place(given), given)
+
+
+def _names_a_file(given: str) -> bool:
+    """Whether a text is meant as a file, even if there is none."""
+    from msr_utils.audio.formats import AUDIO_SUFFIXES
+
+    return os.sep in given or given.lower().endswith(AUDIO_SUFFIXES)
 
 
 def playlist_lines(playlist: Playlist) -> list[str]:
@@ -447,14 +459,12 @@ def preferences(
 
 def _audio(lib: Library, file: Path) -> str:
     """Hash of the audio of a file of the library."""
-    from msr_utils.library.shards import LibraryError
+    from msr_utils.library.absent import absent
 
-    known = lib.catalogue.known_file(os.path.abspath(file))
+    path = os.path.abspath(file)
+    known = lib.catalogue.known_file(path)
     if known is None or not known.audio:
-        raise LibraryError(
-            f"library: {printable(os.path.abspath(file))} is not in it, or it has no curve; add "
-            "its folder with 'msr library add'"
-        )
+        raise absent(lib.catalogue, path)
     return known.audio
 
 

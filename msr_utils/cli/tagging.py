@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from msr_utils.cli.commands import FAILED, INTERRUPTED
 from msr_utils.cli.library import common, listed_lines, opened
-from msr_utils.cli.predict import ANY_PATH, INTERRUPTED, echo, echo_json
+from msr_utils.cli.predict import ANY_PATH, echo, echo_json
 from msr_utils.cli.scenes import library
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def tag(
         echo_json(document | ({"changes": changes} if dry_run else {}))
     else:
         echo("\n".join(tag_lines(report, dry_run)))
-    sys.exit(1 if report.lost else 0)
+    sys.exit(FAILED if report.lost else 0)
 
 
 def change_line(fields: Fields) -> str:

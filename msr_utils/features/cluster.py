@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -91,6 +92,25 @@ def run_on_cluster(
             running.update(send(1))
 
 
+def check_cluster(address: str, packages: Sequence[str] = COMPARED_PACKAGES) -> None:
+    """Check a Dask cluster before anything is begun, as `run_on_cluster` does.
+
+    Raises
+    ------
+    DistributedError
+        If the scheduler or its workers cannot be used.
+    """
+    distributed = _import_distributed()
+    _check_scheduler(distributed, address)
+    with distributed.Client(address, timeout=SCHEDULER_TIMEOUT_S, set_as_default=False) as client:
+        _check_workers(client, address, packages)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text looks like the address of a scheduler."""
+    return re.fullmatch(r"tcp://(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}", text) is not None
+
+
 def _cluster_result(distributed: ModuleType, future: Any, result: Any, address: str) -> Any:
     """Result of a finished future, None if its workers died, or the error of its status."""
     if future.status == "finished":
@@ -127,7 +147,7 @@ def _check_scheduler(distributed: ModuleType, address: str) -> None:
     The client's own timeout covers only the connection. A server that accepts the connection and
     never answers would block the client for ever.
     """
-    if not address.startswith("tcp://"):
+    if not is_address(address):
         raise DistributedError(f"scheduler: must be local or tcp://host:port, not {address!r}")
 
     async def ask() -> None:

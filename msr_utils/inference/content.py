@@ -219,6 +219,12 @@ def detector(sample_rate: int) -> ContentDetector | None:
         return None
 
 
+def detector_version() -> str:
+    """What `content` of a prediction depends on beside the audio and this package; empty if a
+    prediction has none now, see `detector`."""
+    return "" if detector(YAMNET_RATE) is None else YAMNET.sha256
+
+
 @cache
 def _members() -> list[np.ndarray]:
     """Numbers of the classes of each kind, in the order of `CONTENT`."""

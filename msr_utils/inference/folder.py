@@ -14,6 +14,7 @@ from tqdm import tqdm
 from msr_utils import __version__
 from msr_utils.audio.folder_scan import Entry, FolderError, State, scan
 from msr_utils.inference import folder_workers
+from msr_utils.inference.content import detector_version
 from msr_utils.inference.folder_names import FileSystem, output_names
 from msr_utils.inference.folder_summary import FileResult, FolderResult, Summary, gone
 from msr_utils.inference.folder_workers import Outcome, Task
@@ -34,13 +35,16 @@ def analysis_hash(model: Model) -> str:
     """Hash of what a curve depends on besides its audio.
 
     It covers the bundle (name, network, features, margins) and the version of this package, which
-    decodes and computes the features.
+    decodes and computes the features. It also covers the weights of the network that tells music
+    from other sound, if they are installed: warnings and shares depend on them.
     """
     card = model.card
     parts = [
         card.name, card.model_sha256, card.feature_hash, model.features.hash,
         dict(sorted(card.margins.items())), __version__,
     ]  # fmt: skip
+    content = detector_version()
+    parts += [content] if content else []
     return sha256_text(json.dumps(parts))[:ANALYSIS_DIGITS]
 
 

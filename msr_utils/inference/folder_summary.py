@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from msr_utils.audio.folder_scan import FolderError, State
+from msr_utils.inference.content import CONTENT
 from msr_utils.inference.folder_names import JOURNAL, SUMMARY
 from msr_utils.inference.prediction import DECIMALS
 from msr_utils.io import printable, write_text
@@ -39,7 +40,12 @@ class FileResult:
     mean_valence, mean_arousal : float, optional
         In [-1, 1].
     quadrant : str
-        Name of the quadrant of the means; empty if there is no curve or nothing to hear.
+        Name of the quadrant of the means; empty if there is no curve or nothing to hear. As in
+        answers of the service, it is there for a recording that does not sound like music: a
+        warning says so.
+    content : mapping of str to float, optional
+        Share of music, singing, speech, noise and silence, a column of the table each. None if
+        there is no curve, or the weights of YAMNet are not installed.
     model, version : str
         The bundle that made the curve.
     sha256 : str
@@ -54,7 +60,8 @@ class FileResult:
     output_sha256 : str
         SHA-256 of the curve's file.
     analysis : str
-        Hash of the bundle and the version of this package: what a curve depends on besides audio.
+        Hash of the bundle, the version of this package and the weights of YAMNet: what a result
+        depends on besides audio.
     path : Path
         The file itself. It is not in the table.
     may_be_audio : bool
@@ -68,6 +75,7 @@ class FileResult:
     mean_valence: float | None = None
     mean_arousal: float | None = None
     quadrant: str = ""
+    content: Mapping[str, float] | None = None
     model: str = ""
     version: str = ""
     sha256: str = ""
@@ -81,21 +89,26 @@ class FileResult:
 
     def row(self) -> dict[str, str]:
         """The columns of the table."""
-        values = {name: getattr(self, name) for name in COLUMNS}
+        values = {name: getattr(self, name) for name in NEEDED}
+        shares = self.content or {}
+        values |= {SHARES[kind]: f"{shares[kind]:g}" if shares else "" for kind in CONTENT}
         for name in NUMBERS:
             value = values[name]
             digits = 1 if name == "seconds" else DECIMALS
             values[name] = "" if value is None else f"{value:.{digits}f}"
         values["warnings"] = BETWEEN_WARNINGS.join(self.warnings)
-        return {name: str(value) for name, value in values.items()}
+        return {name: str(values[name]) for name in COLUMNS}
 
     @classmethod
     def from_row(cls, row: Mapping[str | None, Any]) -> FileResult | None:
         """Read a row of the table; None if it is damaged."""
-        if None in row or not all(isinstance(row.get(name), str) for name in COLUMNS):
+        if None in row or not all(isinstance(row.get(name), str) for name in NEEDED):
             return None  # cut off, or more columns than names
-        values: dict[str, Any] = {name: row[name] for name in COLUMNS}
+        values: dict[str, Any] = {name: row[name] for name in NEEDED}
+        shares = {kind: row.get(column) or "" for kind, column in SHARES.items()}
         try:
+            if all(shares.values()):
+                values["content"] = {kind: float(text) for kind, text in shares.items()}
             values["state"] = State(values["state"])
             for name in NUMBERS:
                 values[name] = float(values[name]) if values[name] else None
@@ -107,7 +120,8 @@ class FileResult:
 
     def to_json(self) -> dict[str, Any]:
         """The columns of the table as JSON. Values that this file does not have are left out."""
-        values = {name: getattr(self, name) for name in COLUMNS}
+        values = {name: getattr(self, name) for name in NEEDED}
+        values["content"] = None if self.content is None else dict(self.content)
         values["warnings"] = list(self.warnings)
         values["model_version"] = values.pop("version")
         values["quadrant"] = self.quadrant
@@ -117,7 +131,17 @@ class FileResult:
         return kept
 
 
-COLUMNS = tuple(f.name for f in fields(FileResult) if f.name not in ("path", "may_be_audio"))
+SHARES = {kind: f"content_{kind}" for kind in CONTENT}
+"""Kind of content -> column of the table with its share. Older tables have none of them."""
+
+NEEDED = tuple(
+    f.name for f in fields(FileResult) if f.name not in ("path", "may_be_audio", "content")
+)
+"""Columns that every table has."""
+
+_BEFORE = NEEDED.index("quadrant") + 1
+
+COLUMNS = (*NEEDED[:_BEFORE], *SHARES.values(), *NEEDED[_BEFORE:])
 """Columns of the table."""
 
 
@@ -304,7 +328,7 @@ def _read(path: Path) -> list[FileResult]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     results = []
     try:
-        if not set(COLUMNS) <= set(reader.fieldnames or ()):
+        if not set(NEEDED) <= set(reader.fieldnames or ()):
             raise FolderError(
                 f"{printable(str(path))} is not a table of 'msr predict'; move it away, or name "
                 "another output folder"

@@ -196,6 +196,7 @@ def _analyse_open(model: Model, task: Task, file: BufferedReader, empty: FileRes
         mean_valence=rounded(prediction.mean["valence"]),
         mean_arousal=rounded(prediction.mean["arousal"]),
         quadrant="" if prediction.silent else prediction.quadrant[0],
+        content=None if prediction.content is None else prediction.content.to_json(),
         output=task.output_name,
         warnings=tuple(message_text(text, task.path.name) for text in prediction.warnings),
     )

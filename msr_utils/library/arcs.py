@@ -29,7 +29,7 @@ from msr_utils.constants import FRAME_RATE_HZ, SCALE
 from msr_utils.library.library import View
 from msr_utils.library.limits import MAX_SCENE_SECONDS
 from msr_utils.library.numbers import LEVELS, SEGMENT_FRAMES, from_bytes
-from msr_utils.library.shards import LibraryError, Shard
+from msr_utils.library.shards import Shard, UsageError
 
 SHORTEST_BOUNDED = 2 * SEGMENT_FRAMES - 1
 """An excerpt of so many frames, 19.5 s, holds a whole segment wherever it begins."""
@@ -108,14 +108,14 @@ def arc_through(points: Sequence[tuple[float, float | None, float | None]], labe
     """
     times = np.array([point[0] for point in points], np.float64)
     if not np.isfinite(times).all():
-        raise LibraryError("library: the times of an arc must be finite numbers")
+        raise UsageError("library: the times of an arc must be finite numbers")
     if len(points) < 2 or not (np.diff(times) > 0).all():
-        raise LibraryError("library: an arc needs two points or more, at rising times")
+        raise UsageError("library: an arc needs two points or more, at rising times")
     if times[-1] - times[0] > MAX_SCENE_SECONDS:
-        raise LibraryError(f"library: an arc may last at most {MAX_SCENE_SECONDS} s")
+        raise UsageError(f"library: an arc may last at most {MAX_SCENE_SECONDS} s")
     length = int(round((times[-1] - times[0]) * FRAME_RATE_HZ))
     if length < 1:
-        raise LibraryError("library: an arc must be at least half a second long")
+        raise UsageError("library: an arc must be at least half a second long")
     # A frame describes the half second before its end: its middle is compared.
     at = times[0] + (np.arange(length) + 0.5) / FRAME_RATE_HZ
     columns = []
@@ -126,13 +126,13 @@ def arc_through(points: Sequence[tuple[float, float | None, float | None]], labe
             columns.append(np.full(length, np.nan))
             continue
         if len(given) < len(values):
-            raise LibraryError(f"library: {name} must be given in all points of an arc, or in none")
+            raise UsageError(f"library: {name} must be given in all points of an arc, or in none")
         if not all(SCALE[0] <= value <= SCALE[1] for value in given):
-            raise LibraryError(f"library: {name} of an arc must lie in [-1, 1]")
+            raise UsageError(f"library: {name} of an arc must lie in [-1, 1]")
         columns.append(np.interp(at, times, given))
     arc = Arc(np.stack(columns, axis=1), label)
     if not arc.targets:
-        raise LibraryError("library: an arc must ask for valence or for arousal")
+        raise UsageError("library: an arc must ask for valence or for arousal")
     return arc
 
 

@@ -21,8 +21,6 @@ import sqlalchemy as sa
 
 from msr_utils.io import printable
 from msr_utils.library import schema
-from msr_utils.library.connections import FILE as FILE
-from msr_utils.library.connections import LOCK as LOCK
 from msr_utils.library.connections import connect
 from msr_utils.library.numbers import TrackArrays
 from msr_utils.library.records import Known, Preference, TrackInfo
@@ -207,6 +205,12 @@ class Catalogue:
         )  # fmt: skip
         with self.connections.reading() as connection:
             return [(os.fsdecode(path), reason) for path, reason in connection.execute(statement)]
+
+    def reason(self, track: int) -> str:
+        """Why a file has no curve; empty if it has one."""
+        statement = sa.select(tracks.c.reason).where(tracks.c.id == track)
+        with self.connections.reading() as connection:
+            return connection.execute(statement).scalar() or ""
 
     def duplicates(self, limit: int) -> list[tuple[str, list[str]]]:
         """Files that seem to be the same song, and why.

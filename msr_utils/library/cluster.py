@@ -12,13 +12,22 @@ from functools import lru_cache, partial
 
 from threadpoolctl import threadpool_limits
 
-from msr_utils.features.cluster import COMPARED_PACKAGES, DistributedError, run_on_cluster
+from msr_utils.features.cluster import (
+    COMPARED_PACKAGES,
+    DistributedError,
+    check_cluster,
+    is_address,
+    run_on_cluster,
+)
 from msr_utils.inference.model import Model
 from msr_utils.library.analysis import TrackOutcome, TrackTask, died, look_at
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import LibraryError, UsageError
 
 LOCAL = "local"
 """Name of this machine, instead of the address of a scheduler."""
+
+SCHEDULERS = f"{LOCAL} or tcp://host:port"
+"""What a scheduler may be."""
 
 PACKAGES = (*COMPARED_PACKAGES, "onnxruntime", "av")
 """Packages that change the numbers of a library."""
@@ -51,6 +60,24 @@ def look_at_on_cluster(
     try:
         for task, outcome in run_on_cluster(tasks, work, address, PACKAGES):
             yield died(model, task) if outcome is None else outcome
+    except DistributedError as error:
+        raise LibraryError(f"library: {error}") from error
+
+
+def check_scheduler(address: str) -> None:
+    """Check that a cluster can be used, before a run begins.
+
+    Raises
+    ------
+    LibraryError
+        If its scheduler or its workers cannot be used.
+    """
+    if address == LOCAL:
+        return
+    if not is_address(address):
+        raise UsageError(f"library: --scheduler must be {SCHEDULERS}, not {address!r}")
+    try:
+        check_cluster(address, PACKAGES)
     except DistributedError as error:
         raise LibraryError(f"library: {error}") from error
 

@@ -23,16 +23,8 @@ from sqlalchemy import event
 
 from msr_utils.io import printable, sha256_text
 from msr_utils.library import schema
-from msr_utils.library.shards import LibraryError
-
-FILE, LOCK = "catalogue.sqlite", "writer.sqlite"
-"""Names in a library's folder."""
-
-STORES = "stores"
-"""Folder in a library's folder with the copies of shards that lie in databases elsewhere."""
-
-POSTGRESQL = "postgresql+psycopg"
-"""How the URL of a store begins."""
+from msr_utils.library.places import FILE, LOCK, POSTGRESQL, STORES
+from msr_utils.library.shards import LibraryError, UsageError
 
 KEEP_ALIVE = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 """Settings of a connection: what a machine that vanished had locked is free after a minute."""
@@ -198,12 +190,12 @@ class PostgreSQL(Connections):
         try:
             parsed = sa.make_url(url)
             if parsed.drivername != POSTGRESQL:
-                raise LibraryError(f"library: --store must begin with {POSTGRESQL}://")
+                raise UsageError(f"library: --store must begin with {POSTGRESQL}://")
             engine = sa.create_engine(
                 parsed, pool_size=8, max_overflow=-1, connect_args={"options": KEEP_ALIVE}
             )
         except sa.exc.ArgumentError as error:
-            raise LibraryError(f"library: --store is no URL ({error})") from error
+            raise UsageError(f"library: --store is no URL ({error})") from error
         except ModuleNotFoundError as error:
             raise LibraryError(
                 f"library: --store needs the package {error.name!r}, which is not installed; "

@@ -6,6 +6,7 @@ Times have any unit: an arc is stretched to the length of the scene or of the pl
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +17,8 @@ import numpy as np
 
 from msr_utils.constants import SCALE
 from msr_utils.io import printable
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import LibraryError, UsageError
+from msr_utils.library.text_files import read_text
 from msr_utils.library.words import place as place_of_word
 
 COLUMNS = ("time", "valence", "arousal")
@@ -47,11 +49,11 @@ class DrawnArc:
         values = np.array(self.points, np.float64).reshape(-1, 3)
         times = [float(time) for time in values[:, 0]]
         if not all(map(math.isfinite, times)) or times and math.isinf(times[-1] - times[0]):
-            raise LibraryError("library: the times of an arc must be finite numbers")
+            raise UsageError("library: the times of an arc must be finite numbers")
         if len(times) < 2 or not (np.diff(times) > 0).all():
-            raise LibraryError("library: an arc needs two points or more, at rising times")
+            raise UsageError("library: an arc needs two points or more, at rising times")
         if not (np.abs(values[:, 1:]) <= SCALE[1]).all():
-            raise LibraryError("library: valence and arousal of an arc lie in [-1, 1]")
+            raise UsageError("library: valence and arousal of an arc lie in [-1, 1]")
 
     @property
     def start(self) -> tuple[float, float]:
@@ -93,7 +95,7 @@ def mood_place(text: str) -> tuple[float, float]:
         return place_of_word(text)
     valence, arousal = float(point[1]), float(point[2])
     if not all(SCALE[0] <= value <= SCALE[1] for value in (valence, arousal)):
-        raise LibraryError(f"library: {text.strip()!r}: valence and arousal lie in [-1, 1]")
+        raise UsageError(f"library: {text.strip()!r}: valence and arousal lie in [-1, 1]")
     return valence, arousal
 
 
@@ -124,7 +126,7 @@ def arc_of_text(text: str) -> DrawnArc:
         except ValueError:
             colon = ""
         if not colon:
-            raise LibraryError(
+            raise UsageError(
                 f"library: {part!r} is no point of an arc; write time:valence,arousal or time:word"
             )
         points.append((seconds, *mood_place(place)))
@@ -140,12 +142,14 @@ def read_arc(file: Path) -> DrawnArc:
         If the file cannot be read, a column is missing, or a value is wrong.
     """
     name = printable(file.name)
+    expected = f"a CSV file with the columns {', '.join(COLUMNS)}"
+    text = read_text(file, "an arc", expected)
     try:
-        with open(file, encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = f"cannot read an arc from {printable(str(file))}: {error}"
-        raise LibraryError(f"library: {reason}") from error
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True))
+    except csv.Error as error:
+        raise LibraryError(
+            f"library: {name} is not {expected} ({error}); save it as CSV again"
+        ) from error
     points: list[Point] = []
     for n, row in enumerate(rows, 2):
         cleaned = {(key or "").strip().lower(): value for key, value in row.items()}

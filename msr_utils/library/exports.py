@@ -26,7 +26,7 @@ from msr_utils.library.playlists import Playlist
 from msr_utils.library.records import Entry as Entry
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.scenes import Soundtrack
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import LibraryError, UsageError
 from msr_utils.library.timecode import FPS
 from msr_utils.library.timelines import edl, otio
 
@@ -241,7 +241,7 @@ def _format(file: Path, formats: Mapping[str, Writer]) -> Writer:
     try:
         return formats[file.suffix.lower()]
     except KeyError:
-        raise LibraryError(
+        raise UsageError(
             f"library: cannot save as {printable(file.name)}; the name must end in "
             f"{', '.join(formats)}"
         ) from None

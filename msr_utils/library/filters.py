@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from msr_utils.library.library import View
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import LibraryError, UsageError
 from msr_utils.library.tags import parts
 
 Range = tuple[float | None, float | None]
@@ -72,7 +72,7 @@ def apply(view: View, filters: Filters) -> tuple[np.ndarray, tuple[Removed, ...]
         If no track has an artist or a genre that is named, or the certainty is no probability.
     """
     if not 0 <= filters.certainty <= 1:
-        raise LibraryError(
+        raise UsageError(
             f"library: --certainty must lie between 0 and 1, not {filters.certainty:g}"
         )
     mask = view.visible.copy()

@@ -11,16 +11,21 @@ from typing import Any
 from msr_utils.audio.folder_scan import FolderError, scan
 from msr_utils.inference.model import Model
 from msr_utils.io import printable
-from msr_utils.library.cluster import LOCAL
+from msr_utils.library.cluster import LOCAL, check_scheduler
 from msr_utils.library.library import Library
 from msr_utils.library.runs import MAX_LISTED as MAX_LISTED
 from msr_utils.library.runs import Listed as Listed
 from msr_utils.library.runs import Run
 from msr_utils.library.runs import RunReport as RunReport
-from msr_utils.library.shards import LibraryError, absolute_path
+from msr_utils.library.shards import LibraryError, UsageError, absolute_path
 from msr_utils.library.sharing import Queue, SharedRun
 
 JOBS_OR_SCHEDULER = "library: --jobs is for this machine; a Dask cluster has its own workers"
+
+STORE_OR_SCHEDULER = (
+    "library: give --scheduler or --store, not both; with --store, call 'msr library add' on every "
+    "machine"
+)
 
 
 def add(
@@ -64,8 +69,7 @@ def add(
     """
     if jobs < 1:
         raise ValueError(f"jobs: must be at least 1, not {jobs}")
-    if jobs > 1 and scheduler != LOCAL:
-        raise LibraryError(JOBS_OR_SCHEDULER)
+    _check_scheduler(library, jobs, scheduler)
     paths = list(dict.fromkeys(absolute_path(folder) for folder in folders))
     scanned = {path: scan(Path(path)) for path in paths}
     connections = library.catalogue.connections
@@ -93,8 +97,7 @@ def rescan(
         If no folder was added, none can be listed, the model is another one, or another process
         writes the library.
     """
-    if jobs > 1 and scheduler != LOCAL:
-        raise LibraryError(JOBS_OR_SCHEDULER)
+    _check_scheduler(library, jobs, scheduler)
     roots = library.catalogue.roots()
     if not roots:
         raise LibraryError("library: no folder was added; call 'msr library add FOLDER'")
@@ -114,6 +117,17 @@ def rescan(
     for listed in errors:
         report.note("unreadable", listed.file, listed.reason)
     return report
+
+
+def _check_scheduler(library: Library, jobs: int, scheduler: str) -> None:
+    """Refuse a scheduler that cannot be used, before anything is noted."""
+    if scheduler == LOCAL:
+        return
+    if jobs > 1:
+        raise UsageError(JOBS_OR_SCHEDULER)
+    if library.catalogue.connections.shared:
+        raise UsageError(STORE_OR_SCHEDULER)
+    check_scheduler(scheduler)
 
 
 # ------------------------------------------------------------------------------ remove, status
@@ -148,7 +162,10 @@ def remove(library: Library, paths: Iterable[str | Path], gone: bool = False) ->
             inside = [known.id for known in catalogue.known(path).values()]
             inside += [] if file is None else [file.id]
             if not inside and not catalogue.remove_roots(path):
-                raise LibraryError(f"library: {printable(path)} is not in it")
+                raise LibraryError(
+                    f"library: {printable(path)} is not in it; 'msr library status' lists the "
+                    "folders of the library"
+                )
             catalogue.remove_roots(path)
             ids.update(inside)
         if gone:

@@ -18,10 +18,15 @@ from msr_utils.io import printable
 from msr_utils.library.drawn import is_arc
 from msr_utils.library.limits import MAX_SCENE_SECONDS
 from msr_utils.library.shards import LibraryError
+from msr_utils.library.text_files import read_text
 from msr_utils.library.timecode import check_fps, start_frame, timecode_frames
 
 MARKER = re.compile(r"^(?P<note>.*?)\s*\|C:[^|]*\|M:(?P<name>.*?)\s*\|D:(?P<length>\d+)\s*$")
 """Second line of a marker in an EDL of Resolve."""
+
+LABELS = "a text file with labels of Audacity"
+
+EDL = "an EDL with the markers of DaVinci Resolve"
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def read_labels(file: Path, fps: float, timeline_start: str) -> list[Marked]:
         If the file cannot be read, or a line is no label with finite times.
     """
     found = []
-    for n, line in enumerate(_text(file).splitlines(), 1):
+    for n, line in enumerate(read_text(file, "scenes", LABELS).splitlines(), 1):
         if not line.strip() or line.startswith("\\"):  # a range of frequencies
             continue
         parts = line.split("\t", 2)
@@ -89,7 +94,7 @@ def read_edl(file: Path, fps: float, timeline_start: str) -> list[Marked]:
     check_fps(fps)
     at: int | None = None
     found: list[tuple[int, int, str, str]] = []
-    for n, line in enumerate(_text(file).splitlines(), 1):
+    for n, line in enumerate(read_text(file, "scenes", EDL).splitlines(), 1):
         words = line.split()
         marker = MARKER.match(line)
         if marker is not None and at is not None:
@@ -147,7 +152,8 @@ def read_otio(file: Path, fps: float, timeline_start: str) -> list[Marked]:
     except (OSError, ValueError, KeyError, TypeError, opentimelineio.exceptions.OTIOError) as error:
         reason = " ".join(str(error).split())
         raise LibraryError(
-            f"library: cannot read markers from {printable(str(file))}: {reason}"
+            f"library: cannot read scenes from {printable(str(file))}: {reason}; it must be a "
+            "timeline of OpenTimelineIO"
         ) from error
 
 
@@ -173,15 +179,6 @@ def _split(text: str) -> tuple[str, str]:
         return (only, "") if only.lower() == "end" else ("", only)
     label, _, mood = text.partition(":")
     return label.strip(), mood.strip()
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LibraryError(
-            f"library: cannot read scenes from {printable(str(file))}: {error}"
-        ) from error
 
 
 READERS: dict[str, Callable[[Path, float, str], list[Marked]]] = {

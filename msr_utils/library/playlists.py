@@ -23,7 +23,7 @@ from msr_utils.library.filters import Filters, Removed
 from msr_utils.library.library import View
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.search import top
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import LibraryError, UsageError
 
 BEAM = 8
 """Unfinished playlists that are kept at each step."""
@@ -180,7 +180,7 @@ def wanted_path(kind: str, start: End, end: End) -> Callable[[np.ndarray], np.nd
         If the kind is unknown.
     """
     if kind not in KINDS:
-        raise LibraryError(f"library: --kind {kind!r} is unknown; known: {', '.join(KINDS)}")
+        raise UsageError(f"library: --kind {kind!r} is unknown; known: {', '.join(KINDS)}")
     hold = ISO_HOLD if kind == "iso" else 0.0
     first, last = np.array(start.place), np.array(end.place)
 
@@ -227,7 +227,7 @@ def make_playlist(
         If no track is left, both ends are the same song, or a parameter is out of range.
     """
     if not 0 < minutes <= MAX_MINUTES:
-        raise LibraryError(
+        raise UsageError(
             f"library: --minutes must be positive and at most {MAX_MINUTES}, not {minutes:g}"
         )
     place = wanted_path(kind, start, end) if drawn is None else drawn.place_at

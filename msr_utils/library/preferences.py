@@ -16,7 +16,7 @@ from msr_utils.least_squares import solve_normal_equations
 from msr_utils.library.catalogue import audio_key
 from msr_utils.library.library import View
 from msr_utils.library.records import Preference
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import UsageError
 from msr_utils.library.similarity import similarity_of
 
 PENALTY = 1.0
@@ -42,7 +42,7 @@ def value_of_stars(stars: float) -> float:
         If there are fewer or more stars, or they are no number.
     """
     if not 1 <= stars <= 5:
-        raise LibraryError(f"library: stars must lie between 1 and 5, not {stars:g}")
+        raise UsageError(f"library: stars must lie between 1 and 5, not {stars:g}")
     return (stars - 3) / 2
 
 

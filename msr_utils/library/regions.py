@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from msr_utils.constants import SCALE
 from msr_utils.library.numbers import Z_COVERAGE
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import UsageError
 
 if TYPE_CHECKING:
     from msr_utils.library.library import View
@@ -51,7 +51,7 @@ class Region:
         for mine, theirs in ((self.valence, other.valence), (self.arousal, other.arousal)):
             sides.append((max(mine[0], theirs[0]), min(mine[1], theirs[1])))
         if any(low >= high for low, high in sides):
-            raise LibraryError(
+            raise UsageError(
                 f"library: {self.label!r} and {other.label!r} have no place in common; ask for "
                 "one of them"
             )
@@ -86,11 +86,11 @@ def point_region(valence: float | None, arousal: float | None, within: float = W
             sides.append(SCALE)
             continue
         if not SCALE[0] <= value <= SCALE[1]:
-            raise LibraryError(f"library: {name} must lie in [-1, 1], not {value:g}")
+            raise UsageError(f"library: {name} must lie in [-1, 1], not {value:g}")
         sides.append((max(value - within, SCALE[0]), min(value + within, SCALE[1])))
         label.append(f"{name} {value:+.2f}")
     if not within > 0:
-        raise LibraryError(f"library: --within must be positive, not {within:g}")
+        raise UsageError(f"library: --within must be positive, not {within:g}")
     return Region(sides[0], sides[1], (valence or 0.0, arousal or 0.0), ", ".join(label))
 
 

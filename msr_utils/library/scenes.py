@@ -9,6 +9,7 @@ moves) and ``label``. Or they come from the markers of an editor, see `markers`.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from msr_utils.library.limits import MAX_FILM_SECONDS, MAX_SCENE_SECONDS
 from msr_utils.library.markers import READERS, Marked
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.shards import LibraryError
+from msr_utils.library.text_files import read_text
 from msr_utils.library.timecode import (
     FPS,
     check_fps,
@@ -39,6 +41,11 @@ CANDIDATES = 5
 
 GAP_WEIGHT = 0.5
 """How much a transition counts beside the fit, where one excerpt is chosen for each scene."""
+
+SCENE_FILES = (
+    "a CSV file with the columns start, end and mood, or a file with markers that ends in .txt, "
+    ".edl or .otio"
+)
 
 MUST_HAVE = ("start", "end", "mood")
 
@@ -196,15 +203,16 @@ def _marked_scenes(marked: Sequence[Marked], file: Path) -> list[Scene]:
 
 def _table_scenes(file: Path) -> list[Scene]:
     """Scenes of a CSV file."""
+    text = read_text(file, "scenes", SCENE_FILES)
     try:
-        with open(file, encoding="utf-8-sig", newline="") as opened:
-            reader = csv.DictReader(opened, skipinitialspace=True)
-            names = [name.strip().lower() for name in reader.fieldnames or ()]
-            reader.fieldnames = names
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+        names = [name.strip().lower() for name in reader.fieldnames or ()]
+        reader.fieldnames = names
+        rows = list(reader)
+    except csv.Error as error:
         raise LibraryError(
-            f"library: cannot read scenes from {printable(str(file))}: {error}"
+            f"library: cannot read scenes from {printable(str(file))}: {error}; it must be "
+            f"{SCENE_FILES}"
         ) from error
     missing = [name for name in MUST_HAVE if name not in names]
     if missing:

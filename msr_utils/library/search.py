@@ -9,15 +9,15 @@ import numpy as np
 from scipy.special import expit
 
 from msr_utils.constants import FRAME_SECONDS, SCALE, TARGETS
-from msr_utils.io import printable
 from msr_utils.library import filters as hard
+from msr_utils.library.absent import absent
 from msr_utils.library.filters import Filters, Removed
 from msr_utils.library.library import View
 from msr_utils.library.numbers import SEGMENT_FRAMES, interval
 from msr_utils.library.preferences import PreferenceModel, fit
 from msr_utils.library.records import TrackInfo
 from msr_utils.library.regions import Region, probability
-from msr_utils.library.shards import LibraryError, absolute_path
+from msr_utils.library.shards import UsageError, absolute_path
 from msr_utils.library.similarity import similarity_of
 
 CONFIDENT = 0.5
@@ -151,7 +151,7 @@ class Answer:
         What each filter removed.
     versions_left_out : int
     note : str
-        Said if there are fewer results than were asked for.
+        Said if there are fewer results than were asked for, or if the listener has no ratings.
     """
 
     results: tuple[Found, ...]
@@ -176,9 +176,7 @@ def row_of_file(view: View, file: str | Path) -> int:
     known = view.catalogue.known_file(path)
     row = None if known is None else view.row_of(known.id)
     if row is None:
-        raise LibraryError(
-            f"library: {printable(path)} is not in it; add its folder with 'msr library add'"
-        )
+        raise absent(view.catalogue, path)
     return row
 
 
@@ -194,7 +192,7 @@ def find(view: View, query: Query) -> Answer:
         If a filter names an artist or a genre that no track has, or a number is out of range.
     """
     if not 0 < query.confidence < 1:
-        raise LibraryError(
+        raise UsageError(
             f"library: --confidence must lie between 0 and 1, not {query.confidence:g}"
         )
     mask, removed = hard.apply(view, query.filters)
@@ -221,6 +219,12 @@ def find(view: View, query: Query) -> Answer:
     less, note = None, ""
     if len(results) < query.limit:
         less, note = _few(view, query, mask, len(rows), len(results))
+    if query.listener and model is None:
+        unrated = (
+            f"no track of this library has a rating by {query.listener!r}, so preferences did not "
+            "count; 'msr library rate' notes them"
+        )
+        note = "; ".join(part for part in (note, unrated) if part)
     return Answer(
         results, query.region, len(rows), less, int(view.visible.sum()), removed, left_out, note
     )
@@ -294,12 +298,19 @@ def _few(
 ) -> tuple[int | None, str]:
     """How many tracks are less confident, and what to say about few results."""
     if query.region is None:
-        return None, f"only {given} tracks pass the filters"
+        if not given:
+            return None, "no track passes the filters"
+        passing = "1 track passes" if given == 1 else f"{given} tracks pass"
+        return None, f"only {passing} the filters"
     chances = probability(view, query.region, np.flatnonzero(mask))
     half = query.confidence / 2
     less = int(((chances >= half) & (chances < query.confidence)).sum())
-    matches = f"{confident} confident match{'' if confident == 1 else 'es'}"
-    note = f"only {matches} (probability at least {query.confidence:.0%})"
+    matches = (
+        f"only {confident} confident match{'' if confident == 1 else 'es'}"
+        if confident
+        else "no track is a confident match"
+    )
+    note = f"{matches} (probability at least {query.confidence:.0%})"
     if less:
         note += f"; {less} more with at least {half:.0%}: --confidence {half:g}"
     return less, note

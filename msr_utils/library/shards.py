@@ -23,6 +23,10 @@ class LibraryError(RuntimeError):
     """A library that cannot be read or written, or a request that it cannot answer."""
 
 
+class UsageError(LibraryError):
+    """A request that no library could answer: an option or a text is wrong."""
+
+
 def absolute_path(path: str | Path) -> str:
     """An absolute path.
 
@@ -32,7 +36,7 @@ def absolute_path(path: str | Path) -> str:
         If the path is empty. To Python that is the working folder, which nobody named.
     """
     if not os.fspath(path):
-        raise LibraryError("library: a path is empty; write . for the working folder")
+        raise UsageError("library: a path is empty; write . for the working folder")
     return os.path.abspath(path)
 
 

@@ -30,7 +30,6 @@ from msr_utils.library.connections import Connections
 from msr_utils.library.library import PENDING_AT_MOST, Library
 from msr_utils.library.runs import WITH_ARRAYS, Run, RunReport, size_and_time
 from msr_utils.library.schema import queue
-from msr_utils.library.shards import LibraryError
 
 MAX_ATTEMPTS = 3
 """Times that a file is tried. One at which writers die would else end all of them."""
@@ -140,11 +139,7 @@ class SharedRun(Run):
 
     def finish(self, jobs: int, progress: bool, scheduler: str = LOCAL) -> RunReport:
         """Work on all files of the queue, those of other calls included."""
-        if scheduler != LOCAL:
-            raise LibraryError(
-                "library: give --scheduler or --store, not both; with --store, call 'msr library "
-                "add' on every machine"
-            )
+        assert scheduler == LOCAL, "it was checked before the run"
         with self._catalogue.connections.as_one():
             for folder in self._folders:  # others may have written since the folders were read
                 self._known |= self._catalogue.known(folder)

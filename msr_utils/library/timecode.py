@@ -10,7 +10,7 @@ import math
 import re
 
 from msr_utils.library.limits import FPS_RANGE
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import UsageError
 
 FPS = 24.0
 """Frames per second, unless others are given."""
@@ -51,7 +51,7 @@ def timecode_frames(text: str, fps: float) -> int:
     found = re.fullmatch(r"(\d\d):(\d\d):(\d\d)([:;.,])(\d\d)", text.strip())
     whole = round(fps)
     if found is None or int(found[5]) >= whole or int(found[3]) > 59 or int(found[2]) > 59:
-        raise LibraryError(f"library: {text!r} is no timecode hh:mm:ss:ff of {fps:g} frames per s")
+        raise UsageError(f"library: {text!r} is no timecode hh:mm:ss:ff of {fps:g} frames per s")
     hours, minutes, seconds, rest = (int(found[k]) for k in (1, 2, 3, 5))
     minutes += 60 * hours
     number = (60 * minutes + seconds) * whole + rest
@@ -82,4 +82,4 @@ def check_fps(fps: float) -> None:
     """
     low, high = FPS_RANGE
     if not (math.isfinite(fps) and low <= fps < high + 0.5):
-        raise LibraryError(f"library: --fps must lie between {low} and {high}, not {fps:g}")
+        raise UsageError(f"library: --fps must lie between {low} and {high}, not {fps:g}")

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from msr_utils.library.regions import Region, lies_in
-from msr_utils.library.shards import LibraryError
+from msr_utils.library.shards import UsageError
 
 ANGLES = {
     "happy": 8, "delighted": 25, "excited": 49, "astonished": 70, "aroused": 74, "tense": 93,
@@ -77,7 +77,7 @@ def place(word: str) -> tuple[float, float]:
     known = word.strip().lower()
     angle = ANGLES.get(NEAR.get(known, known))
     if angle is None:
-        raise LibraryError(
+        raise UsageError(
             f"library: the word {word.strip()!r} is unknown; known: {', '.join(sorted(WORDS))}"
         )
     radians = math.radians(angle)
@@ -106,7 +106,7 @@ def words_region(words: str) -> Region:
     """
     regions = [word_region(word) for word in words.split(",") if word.strip()]
     if not regions:
-        raise LibraryError(f"library: no word is given; known: {', '.join(sorted(WORDS))}")
+        raise UsageError(f"library: no word is given; known: {', '.join(sorted(WORDS))}")
     region = regions[0]
     for other in regions[1:]:
         region = region.common(other)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import ntpath
+import posixpath
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -70,9 +71,18 @@ def track_json(info: TrackInfo) -> dict[str, Any]:
         "year": info.year,
         "tempo": to_json(info.tempo),
         "seconds": to_json(info.seconds),
-        "file": ntpath.basename(info.path),  # It knows both separators.
+        "file": file_name(info.path),
         "audio": audio_path(info.id),
     }
+
+
+def file_name(path: str) -> str:
+    """The last part of an absolute path, of Windows or of another system.
+
+    A library that several machines share has paths of all of them. Outside of Windows, the name of
+    a file may have a backslash.
+    """
+    return (posixpath if path.startswith("/") else ntpath).basename(path)
 
 
 def tracks_json(view: View, rows: np.ndarray) -> list[dict[str, Any]]:

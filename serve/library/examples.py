@@ -29,6 +29,8 @@ PROBLEMS = {
     408: Problem(408, "the request did not arrive completely: nothing came for 60 s; send it "
                       "again, or a smaller file"),
     413: Problem(413, "the body is larger than the limit of 256 kB; ask for less at a time"),
+    415: Problem(415, "Content-Type: 'text/plain'; send JSON with the header 'Content-Type: "
+                      "application/json'", "Content-Type"),
     422: Problem(422, "words: the word 'merry' is unknown; known: afraid, alarmed, angry", "words"),
     503: Problem(503, "the service is busy (waiting questions to the library: 16); try again in "
                       "5 s"),

@@ -20,9 +20,9 @@ from msr_utils.library.library import View
 from msr_utils.library.playlists import ISO_HOLD, End, Playlist, make_playlist
 from msr_utils.library.preferences import LIKE, SKIP, value_of_stars
 from msr_utils.library.records import Preference, TrackInfo
-from msr_utils.library.regions import Region, point_region
+from msr_utils.library.regions import WITHIN, Region, point_region
 from msr_utils.library.scenes import find_music
-from msr_utils.library.search import Query, find
+from msr_utils.library.search import CONFIDENT, Query, find
 from msr_utils.library.words import WORDS, place, words_region
 from serve.library.answers import (
     json_answer,
@@ -165,7 +165,7 @@ def search(session: Session, options: dict[str, Any]) -> Answer:
         tuple(session.row(view, one, "unlike") for one in options["unlike"]),
         _filters(options),
         options["listener"],
-        options["confidence"],
+        options["confidence"] or CONFIDENT,
         options["limit"],
     )
     with named("filters"):
@@ -177,7 +177,7 @@ def search(session: Session, options: dict[str, Any]) -> Answer:
 def _region(options: dict[str, Any]) -> Region | None:
     region = None
     if options["valence"] is not None or options["arousal"] is not None:
-        region = point_region(options["valence"], options["arousal"], options["within"])
+        region = point_region(options["valence"], options["arousal"], options["within"] or WITHIN)
     if options["words"]:
         with named("words"):
             by_words = words_region(options["words"])

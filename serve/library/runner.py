@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from msr_utils import paths
 from msr_utils.audio.source import TimeLimitExceeded
+from msr_utils.library.places import FILE
 from serve.config import ConfigError, ServiceConfig
 from serve.lanes import busy
 from serve.library.messages import STORE_VARIABLE, read_message, write_message
@@ -78,7 +79,7 @@ def open_runner(config: ServiceConfig) -> QueryRunner | None:
     Raises
     ------
     ConfigError
-        If a package is missing.
+        If a package is missing, or the folder is no library.
     """
     if config.library is None and config.library_store is None:
         return None
@@ -89,7 +90,20 @@ def open_runner(config: ServiceConfig) -> QueryRunner | None:
             "library",
             f"needs the package {', '.join(missing)}; install msr-utils with its extra 'library'",
         )
+    if config.library is not None and config.library_store is None:
+        _check_library(config.library)
     return ProcessRunner(config) if config.workers else InlineRunner(*_place(config))
+
+
+def _check_library(folder: Path) -> None:
+    """Refuse a folder that is no library, without loading what reads one."""
+    if not (folder / FILE).is_file():
+        raise ConfigError(
+            "library",
+            f"{folder} is not a music library, it has no {FILE}; name one with --library or "
+            "MSR_LIBRARY, or make one there with 'msr library add FOLDER --library "
+            f"{folder}'",
+        )
 
 
 def _place(config: ServiceConfig) -> tuple[Path, str]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from apiflask import Schema
 from apiflask.fields import Float, Integer, List, Nested, String
 from apiflask.validators import Length, OneOf, Range
-from marshmallow import ValidationError, validates_schema
+from marshmallow import ValidationError, pre_load, validates_schema
 
 from msr_utils.constants import SCALE
 from msr_utils.io import UNPRINTABLE
 from msr_utils.library.limits import FPS_RANGE, MAX_FILM_SECONDS, MAX_SCENE_SECONDS
 from msr_utils.library.records import LISTENER
-from serve.schemas import described
+from serve.schemas import Question, described
 
 MAX_TRACK = 2**53
 """Numbers of tracks are whole numbers that JavaScript can hold."""
@@ -66,7 +65,7 @@ def Names(text: str) -> List:  # noqa: N802
     return List(Text(), load_default=list, validate=Length(max=MAX_NAMES), **described(text))
 
 
-class Filters(Schema):
+class Filters(Question):
     """Conditions that a track must meet. Ranges include their ends. Unknown values do not pass."""
 
     artist = Names("Only these artists.")
@@ -111,7 +110,7 @@ class TracksQuery(Filters):
     cursor = Text(load_default=None, **described("`next` of the previous page."))
 
 
-class NamesQuery(Schema):
+class NamesQuery(Question):
     """Which names to list."""
 
     kind = String(load_default="artist", validate=OneOf(["artist", "genre"]))
@@ -128,9 +127,12 @@ class FindQuery(Filters):
     valence = Value(load_default=None, **described("Wanted valence."))
     arousal = Value(load_default=None, **described("Wanted arousal."))
     within = Float(
-        load_default=0.25,
+        load_default=None,
         validate=Range(0.01, 2),
-        **described("Largest distance of a track from the wanted values."),
+        **described(
+            "Largest distance of a track from the wanted valence and arousal; 0.25 by default. "
+            "Words have a region of their own."
+        ),
     )
     like = List(
         Track(),
@@ -146,9 +148,9 @@ class FindQuery(Filters):
     )
     listener = Text(load_default="", **described("Listener whose ratings count as well."))
     confidence = Float(
-        load_default=0.5,
+        load_default=None,
         validate=Range(0.01, 0.99),
-        **described("Least probability that a track lies at the wanted place."),
+        **described("Least probability that a track lies at the wanted place; 0.5 by default."),
     )
     limit = WholeNumber(
         load_default=20, validate=Range(1, 100), **described("Largest number of results.")
@@ -161,9 +163,15 @@ class FindQuery(Filters):
         given = [data["words"], data["like"], data["unlike"], data["listener"]]
         if not any(given) and places == [None, None]:
             raise ValidationError("give words, valence, arousal, like, unlike or listener", "words")
+        if data["within"] is not None and places == [None, None]:
+            message = "is a distance from valence and arousal; give one of them, or leave it out"
+            raise ValidationError(message, "within")
+        if data["confidence"] is not None and not data["words"] and places == [None, None]:
+            message = "is about a wanted place; give words, valence or arousal, or leave it out"
+            raise ValidationError(message, "confidence")
 
 
-class Mood(Schema):
+class Mood(Question):
     """A place of the plane: a word, or valence and arousal."""
 
     word = Text(load_default=None, **described("A mood word."))
@@ -192,7 +200,7 @@ class Stop(Mood):
     wanted = "give one of: a word; valence and arousal; a track"
 
 
-class PathBody(Schema):
+class PathBody(Question):
     """What playlist to make."""
 
     stops = List(
@@ -217,7 +225,7 @@ class PathBody(Schema):
     filters = Nested(Filters, load_default=lambda: Filters().load({}))
 
 
-class CurvePoint(Schema):
+class CurvePoint(Question):
     """A point of a wanted curve."""
 
     at_s = Float(
@@ -229,7 +237,7 @@ class CurvePoint(Schema):
     arousal = Value(required=True)
 
 
-class Scene(Schema):
+class Scene(Question):
     """A part of a film and the mood of its music."""
 
     start_s = Float(required=True, validate=Range(0, MAX_FILM_SECONDS))
@@ -255,7 +263,7 @@ class Scene(Schema):
             raise ValidationError("give either a mood or a curve", "mood")
 
 
-class ScenesBody(Schema):
+class ScenesBody(Question):
     """For which scenes to find music."""
 
     scenes = List(Nested(Scene), required=True, validate=Length(1, MAX_SCENES))
@@ -265,11 +273,12 @@ class ScenesBody(Schema):
     filters = Nested(Filters, load_default=lambda: Filters().load({}))
 
 
-class FileQuery(Schema):
+class FileQuery(Question):
     """What file to write."""
 
     format = Text(
         required=True,
+        error_messages={"required": "missing; put it into the address, as in ?format=csv"},
         **described("One of the formats that `/v1/library` lists.", example="csv"),
     )
     name = Text(load_default="music", **described("Name of the file, without its ending."))
@@ -285,7 +294,20 @@ class SoundtrackQuery(FileQuery):
     )
 
 
-class PlaylistBody(Schema):
+class FileBody(Question):
+    """What a file holds."""
+
+    @pre_load
+    def check_places(self, data: Any, **_: Any) -> Any:
+        """Say where the options of the file belong."""
+        given = {"format", "name", "fps"} & set(data) if isinstance(data, dict) else ()
+        if given:
+            message = "this option belongs into the address, as in ?format=csv, not into the body"
+            raise ValidationError({name: [message] for name in sorted(given)})
+        return data
+
+
+class PlaylistBody(FileBody):
     """Tracks of a file."""
 
     tracks = List(Track(), required=True, validate=Length(1, MAX_IDS))
@@ -304,13 +326,13 @@ class ChosenScene(Scene):
     )
 
 
-class SoundtrackBody(Schema):
+class SoundtrackBody(FileBody):
     """Choices of a file."""
 
     scenes = List(Nested(ChosenScene), required=True, validate=Length(1, MAX_SCENES))
 
 
-class ListenerQuery(Schema):
+class ListenerQuery(Question):
     """Whose preferences."""
 
     listener = Text(load_default=LISTENER, **described("Name of the listener."))
@@ -343,14 +365,14 @@ class PreferenceBody(ListenerQuery):
             raise ValidationError("give stars with a rating, and only then", "stars")
 
 
-class SimilarQuery(Schema):
+class SimilarQuery(Question):
     """Parameters of ``getSonicSimilarTracks``. Others, such as the user's name, are ignored."""
 
     id = Track(required=True)
     count = WholeNumber(load_default=10, validate=Range(1, 100))
 
 
-class SonicPathQuery(Schema):
+class SonicPathQuery(Question):
     """Parameters of ``findSonicPath``."""
 
     startSongId = Track(required=True)

@@ -83,7 +83,7 @@ class Summariser:
                 NDJSON: {"schema": {"type": "string"}, "example": NDJSON_EXAMPLE},
             }
         },
-        **problem_responses(400, 408, 413, 422, 429, 503, 507),
+        **problem_responses(400, 408, 413, 415, 422, 429, 503, 507),
     },
     extensions=shell(
         "curl -F file=@song.mp3 {host}/v1/predict",
@@ -112,7 +112,9 @@ def predict_file(options: PredictOptions) -> Response | tuple[dict[str, Any], di
         running = RunningPrediction(card, service.pool.run(task, request.remote_addr, upload))
         resources.callback(running.close)
         if content_type == NDJSON:
-            lines = prediction_lines(running, options, card.margins, summarise, record.request_id)
+            lines = prediction_lines(
+                running, options, card.margins, summarise, record.fail, record.request_id
+            )
             response = Response(stream_with_context(lines), mimetype=NDJSON, headers=HEADERS)
             # The answer is computed while it is sent, so it keeps its place until it is closed.
             response.call_on_close(resources.pop_all().close)

@@ -84,18 +84,25 @@ export async function attempt(work) {
 
 // ------------------------------------------------------------------ likes
 
-const opinions = new Map(); // Track -> like, skip or rating.
+const opinions = new Map(); // Track -> kind (like, skip or rating), and stars of a rating.
+const starsOfValue = (value) => Math.round(2 * value + 3);
+
+/** Stars of a track, 1 to 5; 0 if it has none. */
+export const starsOf = (id) => opinions.get(id)?.stars ?? 0;
 
 about.then(async () => {
   const { preferences } = await query("/preferences");
-  for (const { track, kind } of preferences) if (track) opinions.set(track.id, kind);
+  for (const { track, kind, value } of preferences) {
+    if (track) opinions.set(track.id, kind === "rating" ? { kind, stars: starsOfValue(value) } : { kind });
+  }
   showOpinions();
 }).catch(() => {}); // What asks next says what is wrong.
 
 function showOpinions() {
   for (const button of document.querySelectorAll(".opinions button")) {
-    button.setAttribute("aria-pressed", opinions.get(Number(button.dataset.track)) === button.dataset.kind);
+    button.setAttribute("aria-pressed", opinions.get(Number(button.dataset.track))?.kind === button.dataset.kind);
   }
+  document.dispatchEvent(new Event("opinions"));
 }
 
 /** The token that this tab of the browser knows, or the one that its user gives now. */
@@ -115,18 +122,22 @@ function askForToken() {
   });
 }
 
-/** Like or skip a track, or take it back. */
-export async function setOpinion(id, kind) {
+/** Like or skip a track or give it stars; said again, it is taken back. */
+export async function setOpinion(id, kind, stars) {
   const token = sessionStorage.getItem("library-token") || (await askForToken());
-  if (!token) return;
+  if (!token) {
+    showOpinions(); // What was chosen does not hold.
+    return;
+  }
   await attempt(async () => {
     try {
-      if (opinions.get(id) === kind) {
+      const before = opinions.get(id);
+      if (before?.kind === kind && before.stars === stars) {
         await query("/preferences", { method: "DELETE", query: { track: id }, token });
         opinions.delete(id);
       } else {
-        await query("/preferences", { body: { track: id, kind }, token });
-        opinions.set(id, kind);
+        await query("/preferences", { body: { track: id, kind, stars }, token });
+        opinions.set(id, { kind, stars });
       }
       sessionStorage.setItem("library-token", token);
     } catch (error) {
@@ -150,7 +161,7 @@ export async function opinionButtons(track) {
     button.setAttribute("aria-label", `${kind === "like" ? "Like" : "Skip"} ${track.name}`);
     button.title = kind === "like" ? "Like" : "Skip";
     Object.assign(button.dataset, { track: track.id, kind });
-    button.setAttribute("aria-pressed", opinions.get(track.id) === kind);
+    button.setAttribute("aria-pressed", opinions.get(track.id)?.kind === kind);
     button.addEventListener("click", () => setOpinion(track.id, kind));
     return button;
   });

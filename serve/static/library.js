@@ -2,7 +2,8 @@
 
 import { feeling } from "./affect.js";
 import { at, clock, moodColour, palette, signed } from "./charts.js";
-import { about, attempt, opinionButtons, query, save, tracksOf } from "./library-api.js";
+import { about, attempt, opinionButtons, query, save, setOpinion, starsOf, tracksOf } from "./library-api.js";
+import { bodyFiltersOf, filtersOf, removedText, showCertainty, suggestNames } from "./library-filters.js";
 import { TrackMap } from "./library-map.js";
 import { currentTrack, play, player, playerTime, playing, toggle } from "./library-player.js";
 
@@ -77,34 +78,15 @@ function showCount({ passing, tracks, id }) {
 
 // ------------------------------------------------------------------ filters
 
-/** What the form says about tracks, as the API has it. */
-function filters() {
-  const field = (name) => find.elements[name].value.trim();
-  const minutes = (name) => (field(name) ? Number(field(name)) * 60 : "");
-  return {
-    genre: field("genre"),
-    artist: field("artist"),
-    year_from: field("year_from"),
-    year_to: field("year_to"),
-    seconds_from: minutes("shortest"),
-    seconds_to: minutes("longest"),
-    certainty: Number(field("certainty")) || "",
-  };
-}
-
-const bodyFilters = () =>
-  Object.fromEntries(
-    Object.entries(filters())
-      .filter(([, value]) => value !== "")
-      .map(([name, value]) => [name, name === "genre" || name === "artist" ? [value] : Number(value)]),
-  );
+const filters = () => filtersOf(find);
+suggestNames(find);
 
 let timer;
 let applied = "";
 let asked = 0;
 
 find.addEventListener("input", ({ target }) => {
-  if (target.name === "certainty") find.elements["certainty-shown"].value = Number(target.value) ? `${Math.round(100 * target.value)} %` : "any";
+  if (target.name === "certainty") showCertainty(find);
   clearTimeout(timer);
   timer = setTimeout(applyFilters, WAIT_MS);
 });
@@ -132,16 +114,9 @@ async function applyFilters() {
   $("map-status").textContent = $("map-count").textContent;
 }
 
-for (const [name, id] of [["genre", "genres"], ["artist", "artists"]]) {
-  find.elements[name].addEventListener("input", async ({ target }) => {
-    const { names } = (await attempt(() => query("/names", { query: { kind: name, part: target.value.trim() } }))) ?? { names: [] };
-    $(id).replaceChildren(...names.map((text) => new Option(text, text)));
-  });
-}
-
 $("find-clear").addEventListener("click", () => {
   find.reset();
-  find.elements["certainty-shown"].value = "any";
+  showCertainty(find);
   $("listed").hidden = true;
   map.mark([]);
   applyFilters();
@@ -172,7 +147,7 @@ async function search(wanted, title) {
     track: { ...track, predicted, quadrant: null },
     text: reasons(rest),
   }));
-  const removed = answer.removed.map(({ filter, tracks: n }) => `The filter ${filter} removed ${n}.`);
+  const removed = removedText(answer.removed);
   showList(title, [answer.note ? `${answer.note[0].toUpperCase()}${answer.note.slice(1)}.` : "", ...removed].filter(Boolean).join(" "), tracks);
   map.mark(tracks.map(({ track }) => track.id));
 }
@@ -205,6 +180,7 @@ async function choose(id) {
   $("picked-play").setAttribute("aria-label", `Play ${track.name}`);
   $("map-status").textContent = describe(track);
   showEnds();
+  showStars();
 }
 
 $("picked-play").addEventListener("click", () => picked && toggle(picked));
@@ -216,6 +192,31 @@ document.querySelector(".more").addEventListener("click", ({ target }) => {
   if (kind !== "same") place[name] += kind.endsWith("+") ? STEP : -STEP;
   moreLike(picked.id, place, `Like ${picked.name}: ${target.textContent.toLowerCase()}`);
 });
+
+// ------------------------------------------------------------------ stars
+
+const stars = $("stars");
+
+/** The stars of the chosen track; none if the library is read-only. */
+async function showStars() {
+  stars.hidden = !(await about).writable;
+  const given = starsOf(picked.id);
+  for (const radio of stars.querySelectorAll("input")) radio.checked = Number(radio.value) === given;
+  $("stars-clear").hidden = !given;
+}
+
+let rating;
+stars.addEventListener("change", ({ target }) => {
+  // The arrow keys pass through the stars on the way to the one that is meant.
+  const { id } = picked;
+  clearTimeout(rating);
+  rating = setTimeout(() => setOpinion(id, "rating", Number(target.value)), WAIT_MS);
+});
+$("stars-clear").addEventListener("click", async () => {
+  await setOpinion(picked.id, "rating", starsOf(picked.id));
+  stars.querySelector("input").focus();
+});
+document.addEventListener("opinions", () => picked && showStars());
 
 // ------------------------------------------------------------------ playlists
 
@@ -250,7 +251,7 @@ path.addEventListener("submit", (event) => {
 });
 
 async function makePath(stops, drawn = null) {
-  const body = { stops, minutes: Number(path.elements.minutes.value) || 45, kind: path.elements.kind.value, filters: bodyFilters() };
+  const body = { stops, minutes: Number(path.elements.minutes.value) || 45, kind: path.elements.kind.value, filters: bodyFiltersOf(find) };
   const playlist = await attempt(() => query("/path", { body }));
   if (!playlist) return;
   const rows = playlist.steps.map(({ track, start_s: start, predicted_start: [v, a], gap }, n) => ({

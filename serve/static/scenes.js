@@ -2,6 +2,7 @@
 
 import { clock, moodColour, palette, signed } from "./charts.js";
 import { about, attempt, audioUrl, query, save } from "./library-api.js";
+import { bodyFiltersOf, removedText, showCertainty, suggestNames } from "./library-filters.js";
 import { SHORTEST, Timeline, curveOfScene, paintCurve } from "./scene-timeline.js";
 
 const NEW_SECONDS = 10;
@@ -374,17 +375,41 @@ function wanted(scene) {
   return { label, start_s, end_s, mood: scene.from, to: scene.to };
 }
 
+const filters = $("scene-filters");
+suggestNames(filters);
+filters.addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("find-music").click();
+});
+for (const kind of ["input", "reset"]) {
+  // The form is empty only after the event that empties it.
+  filters.addEventListener(kind, () => setTimeout(() => {
+    showCertainty(filters);
+    const active = Object.keys(bodyFiltersOf(filters)).length;
+    $("scene-filters-title").textContent = active ? `Filters (${active})` : "Filters";
+  }));
+}
+
 $("find-music").addEventListener("click", async () => {
+  if (!filters.checkValidity()) {
+    filters.parentElement.open = true;
+    filters.reportValidity();
+    return;
+  }
   const asked = [...scenes];
   say("Searching\u2026");
-  const answer = await attempt(() => query("/scenes", { body: { scenes: asked.map(wanted), count: CANDIDATES } }));
+  const answer = await attempt(() => query("/scenes", { body: { scenes: asked.map(wanted), count: CANDIDATES, filters: bodyFiltersOf(filters) } }));
   if (!answer) {
     say("");
     return;
   }
   answer.scenes.forEach(({ candidates, chosen: choice }, n) => Object.assign(asked[n], { candidates, choice, found: null }));
   const without = asked.filter((scene) => !scene.candidates.length).length;
-  say(without ? `${without} scenes are longer than every track.` : `Music for ${asked.length} ${asked.length === 1 ? "scene" : "scenes"}. Play the film to hear it.`);
+  const left = `${asked.length} ${asked.length === 1 ? "scene" : "scenes"}`;
+  const result = without
+    ? `${without} of ${left}: no track that passes the filters is long enough.`
+    : `Music for ${left}. Play the film to hear it.`;
+  say([result, ...removedText(answer.removed)].join(" "));
   if (!chosen) choose(asked[0]);
   showCandidates();
   refresh();

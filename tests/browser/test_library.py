@@ -259,6 +259,19 @@ def test_likes_need_the_token_once(library, server):
     library.click("#tracks [data-kind=like][aria-pressed=true]")
     library.until("!document.querySelector('[data-kind=like][aria-pressed=true]')")
     assert get(server, "preferences")["preferences"] == []
+
+    # Stars, by the keyboard. The arrow keys pass through those on the way.
+    library.click("#tracks li .what")
+    library.until("!document.querySelector('#stars').hidden")
+    library.run("document.querySelector('#stars input').focus()")
+    library.press("Space", "ArrowRight", "ArrowRight", "ArrowRight")
+    rated = library.until(lambda: get(server, "preferences")["preferences"])
+    assert [(one["kind"], one["value"]) for one in rated] == [("rating", 0.5)]  # 4 stars
+    library.until("!document.querySelector('#stars-clear').hidden")
+    library.run("document.querySelector('#stars-clear').focus()")
+    library.press("Enter")
+    library.until(lambda: not get(server, "preferences")["preferences"])
+    library.until("!document.querySelector('#stars input:checked')")
     library.run("sessionStorage.clear()")
 
 
@@ -310,10 +323,27 @@ def test_scenes_are_marked_painted_and_get_music(scenes, server):
         {"start_s": 10, "end_s": 18, "mood": {"word": "tense"}, "to": {"word": "sad"}},
     ], "count": 6}  # fmt: skip
     answer = requests.post(f"{server}/v1/library/scenes", json=body, timeout=20).json()["scenes"]
-    shown = scenes.run(
+    candidates = (
         "return [...document.querySelectorAll('#candidate-list .name')].map(n => n.textContent)"
     )
+    shown = scenes.run(candidates)
     assert shown == [one["track"]["name"] for one in answer[1]["candidates"]]
+
+    # With a filter, by the keyboard.
+    scenes.run("document.querySelector('.filters summary').focus()")
+    scenes.press("Enter", "Tab", *"Drone", "Enter")
+    body["filters"] = {"genre": ["Drone"]}
+    drones = requests.post(f"{server}/v1/library/scenes", json=body, timeout=20).json()
+    expected = [one["track"]["name"] for one in drones["scenes"][1]["candidates"]]
+    assert expected != shown
+    scenes.until(lambda: scenes.run(candidates) == expected)
+    removed = f"The filter genre Drone removed {drones['removed'][0]['tracks']}."
+    scenes.until(f"document.querySelector('#scenes-status').textContent.endsWith('{removed}')")
+    assert scenes.text("#scene-filters-title") == "Filters (1)"
+    scenes.click("#scene-filters [type=reset]")
+    scenes.until("document.querySelector('#scene-filters-title').textContent === 'Filters'")
+    scenes.click("#scene-filters [type=submit]")
+    scenes.until(lambda: scenes.run(candidates) == shown)
 
     # The second candidate is heard with the picture, and saved.
     scenes.click("#candidate-list li:nth-child(2) .play-row")

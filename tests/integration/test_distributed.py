@@ -187,7 +187,7 @@ def test_processes_keep_what_one_process_keeps(corpus_with_a_bad_file, tmp_path)
         (["--failures", "tracks.csv/failed.csv"], "cannot write"),
         (["--cache", "tracks.csv"], "cannot make the cache folder"),
         (["--scheduler", "localhost:8786"], "must be local or tcp://host:port"),
-        (["--scheduler", "tcp://127.0.0.1"], "missing port"),
+        (["--scheduler", "tcp://127.0.0.1"], "must be local or tcp://host:port"),
         (["--scheduler", "tcp://127.0.0.1:1", "--workers", "2"], "a Dask cluster has its own"),
     ],
 )
@@ -352,6 +352,7 @@ def test_a_library_is_the_same_from_a_cluster(tmp_path, monkeypatch):
     nowhere = {"scheduler": "tcp://127.0.0.1:1", "progress": False}
     with pytest.raises(LibraryError, match="no Dask scheduler answers"):
         indexing.rescan(libraries[0], model, **nowhere)
+    assert indexing.status(libraries[0]).unfinished == ""  # It was checked before a run began.
     with pytest.raises(LibraryError, match="--jobs is for this machine"):
         indexing.add(libraries[0], model, [music], jobs=2, **nowhere)
     for library in libraries:

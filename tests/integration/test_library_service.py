@@ -14,6 +14,7 @@ from toy_library import drawn_library
 from msr_utils.library.filters import Filters
 from msr_utils.library.library import Library
 from msr_utils.library.limits import FPS_RANGE
+from msr_utils.library.places import FILE
 from msr_utils.library.playlists import End
 from msr_utils.library.scenes import Scene, find_music
 from msr_utils.library.search import Query, find
@@ -22,6 +23,7 @@ from msr_utils.library.timecode import check_fps
 from msr_utils.library.words import word_region
 from serve.bridge import Answer
 from serve.config import ConfigError, ServiceConfig
+from serve.library.answers import file_name
 
 __all__ = ["client", "folder"]  # fixtures
 
@@ -228,7 +230,8 @@ def test_opensubsonic_has_its_shapes(client):
 
 BAD_QUERIES = {
     "find?valence=nan": "valence", "find?valence=2": "valence", "find?arousal=inf": "arousal",
-    "find?valence=": "valence", "find": "words", "find?limit=0": "limit",
+    "find?valence=": "valence", "find": "words",
+    "find?words=calm&within=0.1": "within", "find?like=1&confidence=0.9": "confidence", "find?limit=0": "limit",
     "find?words=calm&limit=1000000": "limit", "find?like=-1": "like.0", "find?like=1e3": "like.0",
     "find?words=" + "x" * 300: "words", "find?words=%00": "words", "find?nonsense=1": "nonsense",
     "tracks?cursor=AAAA": "cursor", "tracks?cursor=YWZ0ZXIgLTU": "cursor",
@@ -305,6 +308,44 @@ def test_curves_outside_of_their_scene(client):
     assert "rising" in problem(client.post(f"{URL}/scenes", json=back), 422, "scenes.0")
 
 
+def test_what_is_wrong_with_a_body_is_said_in_plain_words(client):
+    def said(body: str | bytes, kind: str | None, status: int, field: str | None) -> str:
+        answer = client.post(f"{URL}/playlist?format=csv", data=body, content_type=kind)
+        assert answer.json.get("field") == field
+        return problem(answer, status)
+
+    tracks, js = '{"tracks": [3]}', "application/json"
+    header = "send JSON with the header 'Content-Type: application/json'"
+    assert said(tracks, None, 415, "Content-Type") == f"Content-Type: missing; {header}"
+    assert said(tracks, "text/plain", 415, "Content-Type").endswith(f"'text/plain'; {header}")
+    assert said('{"tracks": [}', js, 400, None).startswith(
+        "the body is not JSON (line 1, column 13"
+    )
+    assert said(tracks.encode("utf-16"), js, 400, None).startswith("the body is not text in UTF-8")
+    assert said("[3]", js, 400, None) == "the body must be a JSON object, such as {...}"
+    assert said('{"tracks": [3], "song": 1}', js, 400, "song") == (
+        "song: there is no such option; choose from 'tracks'"
+    )
+    assert said("{}", js, 400, "tracks") == "tracks: missing"
+    assert "belongs into the address" in said('{"tracks": [3], "format": "a"}', js, 400, "format")
+    missing = client.post(f"{URL}/playlist", json={"tracks": [3]})
+    assert "as in ?format=csv" in problem(missing, 400, "format")
+
+
+def test_an_answer_repeats_only_the_beginning_of_what_was_sent(client):
+    long = "x" * 5_000
+    for path in (f"/{long}", f"/v1/models/{long}", f"{URL}/find?{long}=1", f"{URL}/{long}"):
+        answer = client.get(path)
+        assert problem(answer, 400 if "?" in path else 404) and len(answer.text) < 1_500
+    form = client.post("/v1/predict", data={long: "a"}, content_type="multipart/form-data")
+    assert problem(form, 400) and len(form.text) < 600
+
+
+def test_a_file_has_its_own_name():
+    assert file_name(r"/music/AC\DC - live.mp3") == r"AC\DC - live.mp3"
+    assert file_name(r"C:\music\a.mp3") == file_name("C:/music/a.mp3") == "a.mp3"
+
+
 def test_without_a_library_it_says_how():
     client = app_of(None).test_client()
     for path in ("", "/map", "/find?words=calm", "/tracks/1/audio"):
@@ -314,7 +355,12 @@ def test_without_a_library_it_says_how():
 
 def test_a_folder_without_an_index_or_a_package(tmp_path, monkeypatch):
     (tmp_path / "library").mkdir()
-    answer = app_of(tmp_path).test_client().get(URL)
+    with pytest.raises(ConfigError, match="library: .*library is not a music library.*MSR_LIBRARY"):
+        app_of(tmp_path)
+    (tmp_path / "library" / FILE).touch()
+    client = app_of(tmp_path).test_client()
+    (tmp_path / "library" / FILE).unlink()
+    answer = client.get(URL)
     assert "msr library add" in problem(answer, 503, "library") and answer.headers["Retry-After"]
     monkeypatch.setattr("serve.library.runner.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="extra 'library'"):

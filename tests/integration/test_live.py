@@ -338,6 +338,8 @@ def test_wrong_bodies(servers, state):
     ):
         response = requests.post(url, params=options, files=files, timeout=10)
         assert_problem(response, 400, field, words)
+    for empty in ("", "\n"):
+        assert_problem(post(servers[0], chunk, empty), 422, "state", "empty; send the state of")
 
 
 def test_long_silence_is_answered(servers):

@@ -142,6 +142,22 @@ def test_lines_end_with_the_error(server):
     assert last["error"]["request_id"] == response.headers["X-Request-ID"]
 
 
+def test_an_error_after_the_status_is_logged_and_counted(client, caplog):
+    caplog.set_level("INFO", "serve")
+    body = BAD_FILES["too long"][0]
+    answer = client.post("/v1/predict", data=body, headers={"Accept": NDJSON})
+    error = json.loads(answer.text.splitlines()[-1])["error"]
+    answer.close()
+    (fields,) = [r.fields for r in caplog.records if r.getMessage() == "request"]
+    assert (fields["status"], fields["error_status"], fields["error"]) == (
+        200,
+        413,
+        error["detail"],
+    )
+    metrics = client.get("/metrics").text
+    assert 'msr_late_errors_total{route="/v1/predict",status="413"} 1.0' in metrics
+
+
 def test_lines_come_while_the_file_is_decoded(tiny):
     curve = FilePrediction(tiny, io.BytesIO(encoded(sound(25))))
     blocks = iter(curve)
@@ -246,6 +262,7 @@ def scrape(server: str) -> dict[tuple[str, frozenset], float]:
     families = [*text_string_to_metric_families(response.text)]
     assert [(family.name, family.type) for family in families] == [
         ("msr_requests", "counter"),
+        ("msr_late_errors", "counter"),
         ("msr_audio_seconds", "counter"),
         ("msr_request_seconds", "histogram"),
         ("msr_workers", "gauge"),
@@ -378,7 +395,9 @@ def test_openapi_document_is_valid_and_complete(server):
     }
     predict = document["paths"]["/v1/predict"]["post"]
     assert "multipart/form-data" in predict["requestBody"]["content"]
-    assert set(predict["responses"]) == {"200", "400", "408", "413", "422", "429", "503", "507"}
+    assert set(predict["responses"]) == {
+        "200", "400", "408", "413", "415", "422", "429", "503", "507",
+    }  # fmt: skip
     assert set(predict["responses"]["200"]["content"]) == {"application/json", "text/csv", NDJSON}
     live = document["paths"]["/v1/live"]["post"]
     assert set(live["requestBody"]["content"]) == {"multipart/form-data"}

@@ -21,6 +21,7 @@ from msr_utils.paths import MODELS_DIR
 from serve.__main__ import main
 from serve.app import create_app
 from serve.config import ConfigError, ServiceConfig
+from serve.proxies import TrustedProxies
 
 __all__ = ["models_dir", "server", "tiny"]  # fixtures
 
@@ -104,6 +105,10 @@ def test_settings_come_from_the_environment(models_dir, monkeypatch):
         ("MSR_MAX_STATE_SECONDS", "ten", "number of seconds"),
         ("MSR_ALLOWED_ORIGINS", "example.org", "https://example.org"),
         ("MSR_ALLOWED_ORIGINS", "https://example.org/", "without a path"),
+        ("MSR_ALLOWED_ORIGINS", "https://me@example.org", "without a path"),
+        ("MSR_ALLOWED_HOSTS", "example.org:80", "without a port"),
+        ("MSR_TRUSTED_PROXY", "foo", "addresses or networks such as 127.0.0.1"),
+        ("MSR_TRUSTED_PROXY", "10.0.0.0/8, 10.0.0.300", "addresses or networks"),
     ],
 )
 def test_wrong_settings_are_named(monkeypatch, name, value, allowed):
@@ -116,6 +121,21 @@ def test_wrong_settings_are_named(monkeypatch, name, value, allowed):
     assert repr(value) in str(error.value)
 
 
+def test_proxies_are_addresses_and_networks(monkeypatch):
+    monkeypatch.setenv("MSR_TRUSTED_PROXY", "10.1.0.0/16, ::1")
+    proxies = TrustedProxies(ServiceConfig.from_env().trusted_proxy)
+    assert all(each in proxies for each in ("10.1.2.3", "::1", "::ffff:10.1.2.3"))
+    assert not any(each in proxies for each in ("10.2.0.1", "::2", "", "proxy"))
+    monkeypatch.setenv("MSR_TRUSTED_PROXY", "*")
+    proxies = TrustedProxies(ServiceConfig.from_env().trusted_proxy)
+    assert "192.0.2.1" in proxies and "2001:db8::1" in proxies
+
+
+def test_origins_are_compared_as_browsers_send_them(monkeypatch):
+    monkeypatch.setenv("MSR_ALLOWED_ORIGINS", "https://Music.Example")
+    assert ServiceConfig.from_env().allowed_origins == ("https://music.example",)
+
+
 def test_wrong_option_is_named_and_wrong_key_stays_secret(monkeypatch):
     with pytest.raises(ConfigError, match="^workers: must be .*, not '-1'$") as error:
         ServiceConfig.from_env(workers=-1)
@@ -125,6 +145,11 @@ def test_wrong_option_is_named_and_wrong_key_stays_secret(monkeypatch):
         ServiceConfig.from_env()
     assert "too short" not in str(error.value)
     monkeypatch.delenv("MSR_SECRET_KEY")
+    monkeypatch.setenv("MSR_LIBRARY_STORE", "mysql://me:secret@host/db")
+    with pytest.raises(ConfigError, match="MSR_LIBRARY_STORE: must be a URL such as po") as error:
+        ServiceConfig.from_env()
+    assert "secret@" not in str(error.value)
+    monkeypatch.delenv("MSR_LIBRARY_STORE")
     with pytest.raises(ConfigError, match="no such setting.*MSR_WORKERS"):
         ServiceConfig.from_env(thread=1)
 

@@ -11,6 +11,10 @@ from click.testing import CliRunner
 from toy_library import write_music
 
 from msr_utils.cli import main
+from msr_utils.inference.model import load
+from msr_utils.library import indexing
+from msr_utils.library.library import Library
+from msr_utils.library.shards import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +63,7 @@ def test_find_by_place_and_by_example(home):
     answer = json.loads(run("find", "--like", like, "--json", home=home))
     assert len(answer["results"]) == 3
     assert all(-1 <= found["similarity"] <= 1 for found in answer["results"])
-    assert "only 0 confident matches" in run("find", "--words", "excited,happy", home=home)
+    assert "no track is a confident match" in run("find", "--words", "excited,happy", home=home)
 
 
 def test_path_from_a_word_a_point_and_a_file(home):
@@ -97,20 +101,27 @@ def test_preferences_are_kept_listed_and_deleted(home):
     ("arguments", "code", "words"),
     [
         (["find"], 2, "give --words, --valence"),
-        (["find", "--words", "purple"], 1, "the word 'purple' is unknown"),
-        (["find", "--valence", "3"], 1, "valence must lie in [-1, 1], not 3"),
+        (["find", "--words", "purple"], 2, "the word 'purple' is unknown"),
+        (["find", "--valence", "3"], 2, "valence must lie in [-1, 1], not 3"),
         (["find", "--words", "sad", "--year", "19x"], 2, "'19x' is no range"),
         (["find", "--words", "sad", "--year", "1999-1990"], 2, "ends before it begins"),
         (
             ["find", "--words", "sad", "--confidence", "2"],
-            1,
+            2,
             "--confidence must lie between 0 and 1",
         ),
-        (["find", "--like", "nowhere.mp3"], 1, "nowhere.mp3 is not in it"),
-        (["path", "--from", "sad", "--to", "0.5,7"], 1, "valence and arousal lie in [-1, 1]"),
+        (["find", "--words", "sad", "--within", "0.1"], 2, "a word has a region of its own"),
+        (["find", "--for", "me", "--confidence", "0.9"], 2, "--confidence is about a wanted place"),
+        (["find", "--like", "no.mp3"], 1, "no.mp3 is not in it, and there is no such file; check"),
+        (["find", "--like", "."], 1, "is a folder; name a file"),
+        (["path", "--from", "sad", "--to", "no.mp3"], 1, "no.mp3 is not in it, and there is no"),
+        (["rate", "no.mp3", "--like"], 1, "no.mp3 is not in it, and there is no such file"),
+        (["path", "--from", "sad", "--to", "calm", "--kind", "x"], 2, "--kind 'x' is unknown"),
+        (["path", "--from", "sad", "--to", "calm", "--save", "x.exe"], 2, "must end in .m3u8"),
+        (["path", "--from", "sad", "--to", "0.5,7"], 2, "valence and arousal lie in [-1, 1]"),
         (["path", "--from", "sad"], 2, "give --from and --to, or --arc alone"),
         (["path", "--from", "sad", "--to", "calm", "--arc", "0:sad 1:calm"], 2, "or --arc alone"),
-        (["path", "--arc", "0:sad"], 1, "an arc needs two points or more"),
+        (["path", "--arc", "0:sad"], 2, "an arc needs two points or more"),
         (["path", "--arc", "nowhere.csv"], 1, "cannot read an arc from nowhere.csv"),
         (["rate", "x.mp3", "--like", "--stars", "3"], 2, "give one of --like, --skip and --stars"),
         (["rate", "x.mp3", "--like", "--skip"], 2, "give one of --like, --skip and --stars"),
@@ -119,6 +130,7 @@ def test_preferences_are_kept_listed_and_deleted(home):
         (["remove"], 2, "name files or folders"),
         (["remove", "--gone", "music"], 2, "name no files with it"),
         (["add", "nowhere"], 1, "cannot list"),
+        (["add", "nowhere", "--scheduler", "foo"], 2, "must be local or tcp://host:port"),
         (["add", ""], 2, "the path is empty"),
         (["remove", ""], 2, "the path is empty"),
         (["tag", "--only", ""], 2, "the path is empty"),
@@ -128,6 +140,34 @@ def test_preferences_are_kept_listed_and_deleted(home):
 def test_wrong_requests_are_one_line(home, arguments, code, words):
     text = run(*arguments, home=home, code=code)
     assert words in text and "Traceback" not in text
+
+
+def test_files_without_a_curve_are_told_apart(home):
+    broken, new = home / "music" / "bad.mp3", home / "new" / "new.flac"
+    text = run("find", "--like", broken, home=home, code=1)
+    assert f"{broken} could not be analysed (" in text and "repair or replace" in text
+    new.parent.mkdir()
+    new.touch()
+    text = run("path", "--from", new, "--to", "calm", home=home, code=1)
+    assert f"add its folder with 'msr library add {new.parent}'" in text
+
+
+def test_a_wrong_scheduler_leaves_no_trace(home):
+    lib = Library(home / "library")
+    with pytest.raises(UsageError, match="tcp://host:port"):
+        indexing.add(lib, load("light"), [home / "new"], scheduler="foo", progress=False)
+    lib.close()
+    found = json.loads(run("status", "--json", home=home))
+    assert found["unfinished"] == "" and len(found["roots"]) == 1
+
+
+def test_a_listener_without_ratings_is_said(home):
+    text = run("find", "--words", "sad", "--confidence", 0.01, "--for", "nobody", home=home)
+    assert "has a rating by 'nobody', so preferences did not count" in text
+
+
+def test_the_help_tells_the_exit_codes():
+    assert "Exit codes: 0, done." in CliRunner().invoke(main, ["library", "--help"]).output
 
 
 def test_places_that_cannot_be_written_are_one_line(home, tmp_path):

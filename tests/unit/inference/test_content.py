@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 import soundfile as sf
@@ -17,6 +19,8 @@ from msr_utils.features import weights, yamnet_graph
 from msr_utils.features.yamnet_graph import PATCH_SAMPLES, YAMNET_RATE
 from msr_utils.inference import content
 from msr_utils.inference.content import CONTENT, Content
+from msr_utils.inference.folder import State, predict_folder
+from msr_utils.inference.folder_summary import NEEDED, SUMMARY
 from msr_utils.inference.model import load
 from msr_utils.library.analysis import analyse
 from msr_utils.library.numbers import COLUMNS
@@ -163,6 +167,39 @@ def test_what_is_not_music_has_a_warning(yamnet, tmp_path, name):
         assert prediction.feeling == "sounds like noise, not like music"
         (warning,) = prediction.warnings
         assert warning.startswith("a.wav: sounds like noise, not like music")
+
+
+@needs_data("weights")
+def test_a_folder_has_the_content_and_is_analysed_again_once_it_can_be_told(
+    yamnet, tmp_path, monkeypatch
+):
+    music, out, light = tmp_path / "music", tmp_path / "out", load("light")
+    music.mkdir()
+    sf.write(music / "noise.wav", made_sounds(4.0, SAMPLE_RATE)["pink noise"], SAMPLE_RATE)
+    monkeypatch.setenv(content.CONTENT_VARIABLE, "0")
+    (before,) = predict_folder(light, music, out, progress=False).files
+    assert before.content is None and "content" not in before.to_json()
+    # A table of an older version has no such columns.
+    with open(out / SUMMARY, newline="") as file:
+        old = [{k: v for k, v in row.items() if k in NEEDED} for row in csv.DictReader(file)]
+    with open(out / SUMMARY, "w", newline="") as file:
+        writer = csv.DictWriter(file, NEEDED, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(old)
+    assert [r.state for r in predict_folder(light, music, out, progress=False).files] == [
+        State.UNCHANGED
+    ]
+    monkeypatch.delenv(content.CONTENT_VARIABLE)
+    (now,) = predict_folder(light, music, out, progress=False).files
+    single = light.predict(music / "noise.wav").to_json()
+    assert now.state == State.ANALYSED and now.to_json()["content"] == single["content"]
+    # As in the service, the quadrant stays: the warning says that it means nothing.
+    assert now.quadrant == single["quadrant"]["name"] and "sounds like noise" in now.warnings[0]
+    (again,) = predict_folder(light, music, out, progress=False).files
+    assert (again.state, again.content) == (State.UNCHANGED, now.content)
+    with open(out / SUMMARY, newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["content_noise"] == "1" and row["content_music"] == "0"
 
 
 @needs_data("weights")

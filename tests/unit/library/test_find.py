@@ -102,13 +102,26 @@ def test_results_are_the_most_probable_tracks(random_view, confidence):
 
 
 def test_few_matches_are_not_filled_up(random_view):
-    region = point_region(0.75, 0.75)
+    region = point_region(0.65, 0.6)
     chances = all_chances(random_view, region)
     confident = int((chances >= 0.5).sum())
     answer = find(random_view, Query(region))
-    assert len(answer.results) == confident < 20
+    assert 0 < len(answer.results) == confident < 20
     assert answer.note.startswith(f"only {confident} confident match")
     assert answer.less_confident == ((chances >= 0.25) & (chances < 0.5)).sum()
+
+
+def test_no_match_is_a_sentence(random_view):
+    answer = find(random_view, Query(point_region(0.99, -0.99, 0.01), confidence=0.99))
+    assert answer.results == () and answer.note == (
+        "no track is a confident match (probability at least 99%)"
+    )
+    seconds = Filters(seconds=(1e6, None))
+    assert (
+        find(random_view, Query(like=(0,), filters=seconds)).note == "no track passes the filters"
+    )
+    unrated = find(random_view, Query(REGION, listener="nobody", limit=1)).note
+    assert unrated.startswith("no track of this library has a rating by 'nobody', so preferences")
 
 
 def test_a_result_explains_itself(random_view):
@@ -219,7 +232,7 @@ def test_silence_is_never_found(library, tmp_path, light):
 
 
 def test_a_file_that_is_not_in_the_library_is_named(random_view):
-    with pytest.raises(LibraryError, match="nothing.mp3 is not in it; add its folder"):
+    with pytest.raises(LibraryError, match="nothing.mp3 is not in it, and there is no such"):
         row_of_file(random_view, "nothing.mp3")
 
 

@@ -20,9 +20,9 @@ from msr_utils.audio.decode import load as decode
 from msr_utils.audio.folder_scan import FolderError
 from msr_utils.inference.model import load
 from msr_utils.library import indexing
-from msr_utils.library.catalogue import FILE, LOCK
 from msr_utils.library.library import SHARDS, Library
 from msr_utils.library.numbers import to_bytes
+from msr_utils.library.places import FILE, LOCK
 from msr_utils.library.shards import LibraryError
 
 pytest_plugins = ["toy_library"]

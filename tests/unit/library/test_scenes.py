@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from msr_utils.library import indexing
-from msr_utils.library.drawn import DrawnArc
+from msr_utils.library.drawn import DrawnArc, read_arc
 from msr_utils.library.filters import Filters
 from msr_utils.library.scenes import (
     Scene,
@@ -110,6 +110,23 @@ def test_a_table_that_is_not_there_is_named(tmp_path):
     with pytest.raises(LibraryError, match="cannot read scenes from .*nothing.csv"):
         read_scenes(tmp_path / "nothing.csv")
     assert mood_place("-.5 0.25") == (-0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("film.mp4", "a CSV file"),
+        ("x.txt", "a text file with labels of Audacity"),
+        ("x.edl", "an EDL"),
+    ],
+)
+def test_scenes_that_are_no_text_are_named_with_what_they_should_be(tmp_path, name, expected):
+    (tmp_path / name).write_bytes(b"scene\xff\xfe")
+    words = rf"from .*{name}: it is not text in UTF-8 \(byte 6\); it must be {expected}"
+    with pytest.raises(LibraryError, match=words):
+        read_scenes(tmp_path / name)
+    with pytest.raises(LibraryError, match=r"read an arc from .* a CSV file with the columns time"):
+        read_arc(tmp_path / name)
 
 
 def test_a_drawn_curve_is_followed(random_view):

@@ -219,8 +219,8 @@ def test_what_we_write_can_be_marked_again(added, soundtrack, tmp_path):
             "x.edl, line 1: '01:00:00:30' is no",
         ),
         ("x.otio", "{}", "x.otio has no timeline"),
-        ("x.otio", '{"OTIO_SCHEMA": "Clip.2"}', "cannot read markers from .*media_references"),
-        ("x.otio", "no JSON", "cannot read markers from .*x.otio"),
+        ("x.otio", '{"OTIO_SCHEMA": "Clip.2"}', "cannot read scenes from .*media_references"),
+        ("x.otio", "no JSON", "x.otio: .*it must be a timeline of OpenTimelineIO"),
     ],
 )
 def test_wrong_markers_name_the_place(tmp_path, name, text, words):
