@@ -39,6 +39,7 @@ from msr_utils.figures.features import (
     audio_overview,
     augmentations,
     band_correlations,
+    beside_librosa,
 )
 from msr_utils.figures.marks import (
     mark_estimate,
@@ -76,6 +77,7 @@ __all__ = [
     "audio_overview",
     "augmentations",
     "band_correlations",
+    "beside_librosa",
     "clip_labels",
     "clip_scores",
     "context_length",

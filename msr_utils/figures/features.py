@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from msr_utils.constants import N_MFCC, TARGETS
+from msr_utils.constants import CHROMA_STEPS, FRAME_RATE_HZ, N_MFCC, TARGETS, TEMPO_BANDS
 from msr_utils.corpora.base import Track
 from msr_utils.dataset.augmentation import (
     MASK,
@@ -140,4 +140,78 @@ def band_correlations(correlations: Mapping[str, np.ndarray]) -> Figure:
     ax.axhline(0, color=GREY, lw=0.8)
     ax.set(xlabel="mel band (low to high)", ylabel="Pearson r over frames", ylim=(-1, 1))
     ax.legend(ncols=2)
+    return figure
+
+
+def beside_librosa(samples: np.ndarray, seconds: float = 20.0) -> Figure:
+    """librosa's log-mel spectrogram, MFCC, chroma and tempogram (left), and ours (right).
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(samples,)]
+        At the rate of `msr_utils.constants.SAMPLE_RATE`.
+    seconds : float
+        Only the first seconds are drawn.
+    """
+    import librosa.display  # slow to import
+
+    from msr_utils.experiments import librosa_parity
+
+    config = FeatureConfig()
+    rate, hop = config.sample_rate, config.hop_length
+    samples = samples[: int(seconds * FRAME_RATE_HZ) * config.frame_samples]
+    samples = samples[: len(samples) // config.frame_samples * config.frame_samples]
+    chroma_hop = config.frame_samples // CHROMA_STEPS
+    rows = {
+        # Title, librosa's picture, ours, samples between columns, axis, colour scale.
+        "log-mel (dB)": (
+            librosa_parity.mel_spectrogram(samples, config),
+            logmel_spectrogram(samples, config).T,
+            hop,
+            {"y_axis": "mel", "fmin": config.fmin, "fmax": config.fmax, "vmin": -60, "vmax": 40},
+        ),
+        "MFCC (dB)": (
+            librosa_parity.mfcc(samples, config)[1:],
+            FeatureExtractor(FeatureConfig("mfcc")).push(samples)[:, 1:].T,
+            hop,
+            {"vmin": -60, "vmax": 60, "cmap": "RdBu_r"},
+        ),
+        "chroma": (
+            librosa_parity.chroma(samples, config),
+            FeatureExtractor(FeatureConfig("chroma")).push(samples).T,
+            chroma_hop,
+            {"y_axis": "chroma", "vmin": 0, "vmax": 1},
+        ),
+        "tempogram": (
+            librosa_parity.tempogram(samples, config)[1:],
+            FeatureExtractor(FeatureConfig("tempogram")).push(samples)[:, :TEMPO_BANDS].T,
+            config.frame_samples,
+            {"vmin": 0, "vmax": 1},
+        ),
+    }
+    figure, axes = plt.subplots(len(rows), 2, figsize=(10, 9.5), sharex=True)
+    for (title, (theirs, ours, columns, options)), (left, right) in zip(
+        rows.items(), axes, strict=True
+    ):
+        for ax, picture, step in (
+            (left, theirs, columns),
+            (right, ours, len(samples) // ours.shape[1]),
+        ):
+            image = librosa.display.specshow(
+                picture,
+                sr=rate,
+                hop_length=step,
+                x_axis="time",
+                ax=ax,
+                **{"cmap": "magma", **options},
+            )
+            ax.set(xlabel="")
+            ax.grid(False)
+        left.set_ylabel(title)
+        right.set_ylabel("")
+        figure.colorbar(image, ax=[left, right])
+    axes[0, 0].set_title("librosa, every hop")
+    axes[0, 1].set_title("ours, as the models read it")
+    for ax in axes[-1]:
+        ax.set_xlabel("time (s)")
     return figure

@@ -20,13 +20,13 @@ from msr_utils.constants import (
     DELTA_HOPS,
     KEY_WINDOWS_S,
     N_MFCC,
-    POWER_FLOOR,
     SAMPLE_RATE,
     TEMPO_BANDS,
 )
+from msr_utils.experiments import librosa_parity
+from msr_utils.experiments.librosa_parity import per_frame
 from msr_utils.features import blocks as block_package
 from msr_utils.features.blocks.cepstral import mfcc_slopes
-from msr_utils.features.blocks.contrast import CONTRAST_RANGE
 from msr_utils.features.blocks.registry import ALL_BLOCKS, BLOCKS, FAMILIES, PRETRAINED
 from msr_utils.features.blocks.rhythm import autocorrelation, tempo_window
 from msr_utils.features.blocks.tonal import key_strengths
@@ -68,17 +68,6 @@ def frames_of(samples: np.ndarray, *blocks: str) -> tuple[FeatureExtractor, list
     return extractor, extractor._frames(samples)
 
 
-def stft(samples: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
-    """librosa's magnitudes after a silent past, (bins, hops)."""
-    padded = np.concatenate([np.zeros(n_fft - hop_length, np.float32), samples])
-    return np.abs(librosa.stft(padded, n_fft=n_fft, hop_length=hop_length, center=False))
-
-
-def per_frame(rows: np.ndarray, steps: int = ALL.steps) -> np.ndarray:
-    """Mean over the hops of each frame, (hops, n) -> (frames, n)."""
-    return rows.reshape(-1, steps, rows.shape[1]).mean(axis=1)
-
-
 @pytest.mark.parametrize("n_mels, n_fft", [(64, 1024), (96, 2048), (128, 2048)])
 def test_filterbank_is_librosas(n_mels, n_fft):
     config = FeatureConfig(n_mels=n_mels, n_fft=n_fft)
@@ -92,12 +81,7 @@ def test_filterbank_is_librosas(n_mels, n_fft):
 @pytest.mark.parametrize("name", NAMES)
 def test_logmel_is_librosas_after_a_silent_past(name):
     config, samples = FeatureConfig(), signal(name)
-    padded = np.concatenate([np.zeros(config.n_fft - config.hop_length, np.float32), samples])
-    power = librosa.feature.melspectrogram(
-        y=padded, sr=config.sample_rate, n_fft=config.n_fft, hop_length=config.hop_length,
-        n_mels=config.n_mels, fmin=config.fmin, fmax=config.fmax, center=False,
-    )  # fmt: skip
-    wanted = librosa.power_to_db(power, ref=1.0, amin=POWER_FLOOR, top_db=None).T
+    wanted = librosa_parity.mel_spectrogram(samples, config).T
     got = logmel_spectrogram(samples, config)
     assert got.shape == wanted.shape == (len(samples) // config.hop_length, config.n_mels)
     # Far below the loudest band float32 rounding is all there is: compare power there.
@@ -125,7 +109,7 @@ def test_mfcc_and_slopes_are_librosas(name):
     samples = signal(name)
     wanted = librosa.feature.mfcc(S=logmel_spectrogram(samples).T, n_mfcc=N_MFCC)
     got = FeatureExtractor(FeatureConfig(blocks=("mfcc",))).push(samples)
-    np.testing.assert_allclose(got, per_frame(wanted.T), atol=2e-3)
+    np.testing.assert_allclose(got, per_frame(wanted, ALL.steps), atol=2e-3)
     _, frames = frames_of(samples, "mfcc_delta")
     slopes = np.concatenate([mfcc_slopes(some).reshape(-1, N_MFCC, 2) for some in frames])
     slopes = np.moveaxis(slopes, 2, 0)
@@ -134,8 +118,12 @@ def test_mfcc_and_slopes_are_librosas(name):
         centred = librosa.feature.delta(wanted, width=DELTA_HOPS, order=order, mode="nearest")
         np.testing.assert_allclose(slopes[order - 1, late:], centred.T[:-late], atol=2e-3)
     got = FeatureExtractor(FeatureConfig(blocks=("mfcc_delta",))).push(samples)
-    np.testing.assert_allclose(got[:, :N_MFCC], per_frame(np.abs(slopes[0])), atol=1e-5)
-    np.testing.assert_allclose(got[:, N_MFCC:], per_frame(np.abs(slopes[1])), atol=1e-5)
+    np.testing.assert_allclose(
+        got[:, :N_MFCC], per_frame(np.abs(slopes[0]).T, ALL.steps), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        got[:, N_MFCC:], per_frame(np.abs(slopes[1]).T, ALL.steps), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("n_fft", [2048, CHROMA_N_FFT])
@@ -146,38 +134,15 @@ def test_chroma_filterbank_is_librosas(n_fft):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_chroma_is_librosas(name):
-    samples, hop = signal(name), ALL.frame_samples // CHROMA_STEPS
-    wanted = librosa.feature.chroma_stft(
-        S=stft(samples, CHROMA_N_FFT, hop), sr=SAMPLE_RATE, n_fft=CHROMA_N_FFT, tuning=0.0
-    )
-    got = FeatureExtractor(FeatureConfig(blocks=("chroma",))).push(samples)
-    np.testing.assert_allclose(got, per_frame(wanted.T, CHROMA_STEPS), atol=1e-4)
-
-
-def librosas_contrast(magnitude: np.ndarray) -> np.ndarray:
-    """librosa's spectral contrast where no level lies below the floor of its hop, (hops, bands).
-
-    librosa gives the ratio of a band's peak and valley, and their difference. Both together give
-    the two levels. The floor must apply to the levels: each is a mean over some bins, and a floor
-    under the single bins would raise a mean of which only a part lies below it.
-    """
-    # Every hop as loud as any other: librosa cuts off what lies 80 dB under the whole clip's
-    # loudest, which takes the future.
-    loudest = np.maximum(magnitude.max(axis=0), POWER_FLOOR)
-    magnitude = magnitude / loudest
-    ratio = 10 ** (librosa.feature.spectral_contrast(S=magnitude, sr=SAMPLE_RATE) / 10)
-    difference = librosa.feature.spectral_contrast(S=magnitude, sr=SAMPLE_RATE, linear=True)
-    valley = difference / np.maximum(ratio - 1, 1e-12)
-    floor = np.maximum(CONTRAST_RANGE, POWER_FLOOR / loudest)
-    peak, valley = np.maximum(valley + difference, floor), np.maximum(valley, floor)
-    return 10 * np.log10(peak / valley).T
+    wanted = librosa_parity.chroma(signal(name), ALL)
+    got = FeatureExtractor(FeatureConfig(blocks=("chroma",))).push(signal(name))
+    np.testing.assert_allclose(got, per_frame(wanted, CHROMA_STEPS), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_contrast_is_librosas(name):
-    samples = signal(name)
-    wanted = per_frame(librosas_contrast(stft(samples, ALL.n_fft, ALL.hop_length)))
-    got = FeatureExtractor(FeatureConfig(blocks=("contrast",))).push(samples)
+    wanted = per_frame(librosa_parity.contrast(signal(name), ALL), ALL.steps)
+    got = FeatureExtractor(FeatureConfig(blocks=("contrast",))).push(signal(name))
     np.testing.assert_allclose(got, wanted, atol=2e-3)
 
 
