@@ -59,8 +59,8 @@ def _spectrograms(metrics: Metrics) -> list[str]:
         "The strongest correlation of a single mel band is "
         + join_words([f"{abs(strongest[t]):.2f} with {t}" for t in TARGETS])
         + ".",
-        f"librosa gives the same values for {len(metrics['librosa'])} blocks: the largest difference "
-        f"is {max(row['largest'] for row in metrics['librosa']):.0e} standard deviations.",
+        f"librosa gives the same values for {len(metrics['librosa'])} blocks: the largest "
+        f"difference is {max(row['largest'] for row in metrics['librosa']):.0e} standard deviations.",
     ]
 
 
