@@ -53,14 +53,14 @@ def _static(metrics: Metrics) -> list[str]:
 
 
 def _spectrograms(metrics: Metrics) -> list[str]:
-    strongest = metrics["strongest_band_r"]
+    strongest, librosas = metrics["strongest_band_r"], metrics["librosa"]
     return [
         "Each frame of features has one label or none, and sees no future audio.",
         "The strongest correlation of a single mel band is "
         + join_words([f"{abs(strongest[t]):.2f} with {t}" for t in TARGETS])
         + ".",
-        f"librosa gives the same values for {len(metrics['librosa'])} blocks: the largest "
-        f"difference is {max(row['largest'] for row in metrics['librosa']):.0e} standard deviations.",
+        f"librosa gives the same values for {len(librosas)} blocks: the largest difference is "
+        f"{max(row['largest'] for row in librosas):.0e} standard deviations.",
     ]
 
 
