@@ -23,6 +23,10 @@ from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.metrics.correlation import pearson
 
+QUIET = 1e-4
+"""Peak of a frame below which it is not compared (-80 dB). In silence, librosa scales the largest
+of twelve rounding errors to 1, and our chroma falls to 0."""
+
 
 @dataclass(frozen=True)
 class BlockParity:
@@ -34,7 +38,7 @@ class BlockParity:
     function : str
         What computes it in librosa.
     frames : int
-        Frames of 500 ms that were compared.
+        Frames of 500 ms that were compared: those that are not `QUIET`.
     r : float
         Pearson correlation over all values.
     median, largest : float
@@ -182,13 +186,14 @@ def parity(recordings: Sequence[np.ndarray]) -> list[BlockParity]:
     found = []
     for block, (function, frames_of) in FRAMES.items():
         config = FeatureConfig(block)
-        own, other = [], []
+        own, other, peaks = [], [], []
         for samples in recordings:
             whole = samples[: len(samples) // config.frame_samples * config.frame_samples]
+            peaks.append(np.abs(whole).reshape(-1, config.frame_samples).max(axis=1))
             own.append(FeatureExtractor(config).push(whole))
             other.append(frames_of(whole, config))
         ours, theirs = np.concatenate(own).astype(np.float64), np.concatenate(other)
-        known = np.isfinite(theirs).all(axis=1)
+        known = np.isfinite(theirs).all(axis=1) & (np.concatenate(peaks) >= QUIET)
         ours, theirs = ours[known], theirs[known]
         sd = theirs.std(axis=0)
         difference = np.abs(ours - theirs) / np.where(sd > 0, sd, 1)
