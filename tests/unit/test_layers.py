@@ -17,6 +17,7 @@ STREAM = [
     "paths",
     "io",
     "affect",
+    "notes",
     "least_squares",
     "style",
     "provenance",

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from msr_utils.corpora.base import Corpus
-from msr_utils.corpora.midi import Notes, read_midi
+from msr_utils.corpora.midi import read_midi
 from msr_utils.experiments.symbolic.clips import NoteClips
 from msr_utils.experiments.symbolic.scores import (
     TARGETS,
@@ -35,6 +35,7 @@ from msr_utils.experiments.symbolic.statistics_models import (
 from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_counts
 from msr_utils.metrics.estimate import Spread
 from msr_utils.models.note_networks import NoteLSTMConfig, NoteTransformerConfig
+from msr_utils.notes import Notes
 from msr_utils.symbolic.augmentation import altered_copy
 from msr_utils.symbolic.statistics import statistics_table
 from msr_utils.symbolic.tokens import tokens, vocabulary_size
