@@ -27,6 +27,7 @@ STREAM = [
     "inference",
     "library",
     "symbolic",
+    "generation",
     "dataset",
     "models",
     "training",
