@@ -28,6 +28,7 @@ STREAM = [
     "inference",
     "library",
     "symbolic",
+    "generation",
     "dataset",
     "models",
     "training",
