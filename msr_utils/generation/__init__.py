@@ -1,12 +1,22 @@
 """Music that is written to feel a given way: loaded generators, without TensorFlow."""
 
-from msr_utils.generation.card import Decoding, GeneratorCard
-from msr_utils.generation.codes import GeneratedNote, as_notes
-from msr_utils.generation.generator import Generator, find_generators
-from msr_utils.generation.request import EmotionCurve, GenerationError, MusicRequest
-from msr_utils.generation.untrained import untrained_generator
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
+if TYPE_CHECKING:
+    from msr_utils.generation.api import (  # noqa: F401
+        Decoding,
+        EmotionCurve,
+        GeneratedNote,
+        GenerationError,
+        Generator,
+        GeneratorCard,
+        MusicRequest,
+        as_notes,
+        find_generators,
+        untrained_generator,
+    )
+
+_OFFERED = (
     "Decoding",
     "EmotionCurve",
     "GeneratedNote",
@@ -17,4 +27,15 @@ __all__ = [
     "as_notes",
     "find_generators",
     "untrained_generator",
-]
+)
+
+__all__ = list(_OFFERED)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is used: the front of the service needs the limits only."""
+    if name in _OFFERED:
+        from msr_utils.generation import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

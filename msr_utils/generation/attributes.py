@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 from msr_utils.symbolic.statistics import CHORD_S, key_strengths
 
 NAMES = (

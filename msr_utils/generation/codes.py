@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 from msr_utils.symbolic.words import LENGTH_BOUNDS_S, N_SPECIAL, VELOCITY_STEP
 from msr_utils.symbolic.words import SIZES as WORD_SIZES
 

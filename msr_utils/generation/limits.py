@@ -3,6 +3,9 @@
 MAX_SECONDS = 300.0
 """Longest piece."""
 
+SAMPLE_RATE = 44_100
+"""Of its sound, in Hz."""
+
 MAX_CURVE_POINTS = 10_000
 """Most points of a wanted course of emotion."""
 

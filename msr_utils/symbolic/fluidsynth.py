@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes, write_midi
+from msr_utils.notes import Notes, write_midi
 
 SOUNDFONT_VARIABLE = "MSR_SOUNDFONT"
 """Environment variable with the path of another soundfont."""

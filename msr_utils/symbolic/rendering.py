@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 from msr_utils.provenance.cache_keys import computed_by
 from msr_utils.symbolic import fluidsynth, synthesizer
 

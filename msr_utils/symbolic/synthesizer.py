@@ -20,7 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 
 SAMPLE_RATE = 44_100
 

@@ -68,7 +68,7 @@ def Values(text: str) -> List:  # noqa: N802, a kind of field
 
 
 class Curve(Schema):
-    """Wanted course. It is straight between points, and constant before the first and after the last."""
+    """Wanted course: straight between points, constant before the first and after the last."""
 
     times_s = List(
         Number(validate=Range(0, 1e6)),
@@ -228,7 +228,7 @@ class Note(Schema):
 
 
 class GeneratorSummary(Schema):
-    """A generator in the list of generators. Its card may have more members than are listed here."""
+    """A generator in the list of generators."""
 
     name = String(required=True)
     title = String(required=True)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hmac
 import io
-import json
 import mimetypes
 import os
-import sys
 from http import HTTPStatus
 from typing import Any
 
 from apiflask import APIBlueprint
 from flask import Response, request, send_file
-from werkzeug.exceptions import BadRequest, Forbidden, Unauthorized
+from werkzeug.exceptions import Forbidden, Unauthorized
 
 from serve.audio_files import send_audio
+from serve.json_bodies import guard_json
 from serve.library import answer_schemas as answers
 from serve.library import examples, schemas
 from serve.library.content_types import CONTENT_TYPES, OTHER_TYPE
@@ -27,6 +26,7 @@ from serve.service import current_service
 from serve.tasks import Answer
 
 library = APIBlueprint("library", __name__, url_prefix=PREFIX)
+guard_json(library)
 
 WRITES = ("library.note_preference", "library.forget_preferences")
 """Endpoints that change something."""
@@ -48,29 +48,6 @@ def check_access() -> None:
     fits = hmac.compare_digest(given[2].strip().encode(), token.get_secret_value().encode())
     if given[0].lower() != "bearer" or not fits:
         raise Unauthorized(NO_TOKEN, www_authenticate=None)
-
-
-@library.errorhandler(RecursionError)
-def too_deep(error: RecursionError) -> Response:
-    """JSON that is nested beyond all need."""
-    from serve.errors import answer_problem
-    from serve.problems import Problem
-
-    return answer_problem(Problem(HTTPStatus.BAD_REQUEST, "the JSON is nested too deeply"))
-
-
-@library.before_request
-def check_digits() -> None:
-    """Refuse JSON with a whole number of more digits than Python reads."""
-    if not request.is_json:
-        return
-    try:
-        json.loads(request.get_data())
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return  # The parser of the route says what is wrong.
-    except ValueError:
-        most = sys.get_int_max_str_digits()
-        raise BadRequest(f"the JSON has a whole number of more than {most} digits") from None
 
 
 def ask(kind: str, options: dict[str, Any]) -> Answer:

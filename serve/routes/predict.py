@@ -113,6 +113,7 @@ def predict_file(options: PredictOptions) -> Response | tuple[dict[str, Any], di
         resources.callback(running.close)
         if content_type == NDJSON:
             lines = prediction_lines(running, options, card.margins, summarise, record.request_id)
+            record.is_streamed = True
             response = Response(stream_with_context(lines), mimetype=NDJSON, headers=HEADERS)
             # The answer is computed while it is sent, so it keeps its place until it is closed.
             response.call_on_close(resources.pop_all().close)

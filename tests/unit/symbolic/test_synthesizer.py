@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from note_files import piece
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 from msr_utils.symbolic import fluidsynth
 from msr_utils.symbolic.rendering import choose_renderer, render_notes, renderer_identity
 from msr_utils.symbolic.synthesizer import (
