@@ -77,6 +77,13 @@ LIBRARY_LANE_BYTES = 16_000_000
 COMPOSE_BODY_BYTES = 256_000
 """Largest body of a request for music. A wanted curve takes most of it."""
 
+CURVE_TOO_LONG = Problem(
+    413,
+    f"curve: the body is larger than the limit of {COMPOSE_BODY_BYTES / 1000:g} kB; send fewer "
+    "points",
+    "curve",
+)
+
 COMPOSE_LANE_BYTES = 16_000_000
 """Bytes of all such bodies together."""
 
@@ -149,7 +156,7 @@ class Front:
         self._bridge = WsgiBridge(app, config.threads + config.max_queue + SPARE_THREADS)
         self._pages = WsgiBridge(app, PAGE_THREADS)
         self._library_bridge = self._audio_bridge = self._compose_bridge = self._pages
-        if service.generators.entries:
+        if service.generators.names:
             # Who reads a piece slowly holds up these threads only.
             self._compose_bridge = WsgiBridge(app, service.pieces.max_requests + SPARE_THREADS)
         if service.library is not None:
@@ -264,18 +271,8 @@ class Front:
                 "less at a time",
             )
             return self._questions, LIBRARY_BODY_BYTES, problem
-        if (
-            request.method == "POST"
-            and request.path == GENERATE
-            and self.service.generators.entries
-        ):
-            problem = Problem(
-                413,
-                f"curve: the body is larger than the limit of {COMPOSE_BODY_BYTES / 1000:g} kB; "
-                "send fewer points",
-                "curve",
-            )
-            return self._music, COMPOSE_BODY_BYTES, problem
+        if request.method == "POST" and request.path == GENERATE and self.service.generators.names:
+            return self._music, COMPOSE_BODY_BYTES, CURVE_TOO_LONG
         problem = Problem(413, f"{request.method} takes no body at this address")
         return None, OTHER_BYTES, problem
 

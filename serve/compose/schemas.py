@@ -70,6 +70,10 @@ def Values(text: str) -> List:  # noqa: N802, a kind of field
 class Curve(Schema):
     """Wanted course: straight between points, constant before the first and after the last."""
 
+    error_messages = {
+        "unknown": "there is no such field; choose from 'times_s', 'valence' and 'arousal'"
+    }
+
     times_s = List(
         Number(validate=Range(0, 1e6)),
         required=True,
@@ -120,6 +124,11 @@ class GenerateOptions:
 
 class GenerateBody(Schema):
     """What to compose."""
+
+    error_messages = {
+        "unknown": "there is no such field; choose from 'valence', 'arousal', 'curve', 'seconds', "
+        "'seed', 'temperature', 'generator', 'format' and 'include'"
+    }
 
     valence = Number(
         validate=Range(*SCALE), **described("Wanted valence, -1 to 1. It needs `arousal`.")
