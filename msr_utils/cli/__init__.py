@@ -11,6 +11,7 @@ import click
 
 from msr_utils import __version__
 from msr_utils.cli.commands import Commands, load_service, needs_checkout, shown
+from msr_utils.cli.generate import generate
 from msr_utils.cli.predict import predict
 from msr_utils.cli.tagging import library
 from msr_utils.paths import PROJECT_ROOT
@@ -409,6 +410,7 @@ def book(edition: str, corpus: str, data_dir: str, pdf: bool) -> None:
     click.echo(f"{state}; open {os.path.relpath(page)}")
 
 
+main.add_command(generate)
 main.add_command(library)
 main.add_command(predict)
 

@@ -17,7 +17,7 @@ import click
 
 from msr_utils.paths import IS_CHECKOUT, PACKAGE
 
-EXTRAS = {"library": "library", "predict": "plot", "serve": "serve"}
+EXTRAS = {"generate": "notes", "library": "library", "predict": "plot", "serve": "serve"}
 """Extra that a command needs, where it is not `STUDY`."""
 
 STUDY = "study"
