@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from msr_utils.generation.limits import MAX_SECONDS as MAX_PIECE_SECONDS
-from msr_utils.paths import GENERATORS_DIR, MODELS_DIR
+from msr_utils.paths import MODELS_DIR
 from serve.logs import log
 
 ENV_PREFIX = "MSR_"
@@ -118,8 +118,9 @@ class ServiceConfig(BaseSettings):
     ----------
     models_dir : Path
         Folder of the model bundles.
-    generators_dir : Path
-        Folder of the generators of music. Without any, the service composes nothing.
+    generators_dir : Path, optional
+        Folder of the generators of music. By default ``serve/generators``, if it is there. Without
+        any, the service composes nothing.
     default_generator : str, optional
         Generator that composes when a request names none. By default the first one by name.
     default_model : str, optional
@@ -191,7 +192,7 @@ class ServiceConfig(BaseSettings):
 
     models_dir: Folder = MODELS_DIR
     default_model: str | None = None
-    generators_dir: Folder = GENERATORS_DIR
+    generators_dir: OptionalFolder = None
     default_generator: str | None = None
     max_upload_bytes: Bytes = 50_000_000
     max_seconds: Seconds = 900.0

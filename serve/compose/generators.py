@@ -10,6 +10,7 @@ from typing import Any
 
 from msr_utils.inference.card import VERSION_DIGITS
 from msr_utils.io import read_json, sha256_file
+from msr_utils.paths import GENERATORS_DIR
 from serve.config import ConfigError, ServiceConfig
 from serve.logs import log
 from serve.request_errors import RequestError
@@ -71,7 +72,8 @@ class Generators:
             If there is no generator with the name of the default generator.
         """
         entries = {}
-        for file in sorted(config.generators_dir.glob("*/card.json")):
+        folder = config.generators_dir or GENERATORS_DIR
+        for file in sorted(folder.glob("*/card.json")):
             try:
                 entry = _read(file.parent)
             except (OSError, ValueError) as error:
@@ -83,7 +85,7 @@ class Generators:
             choice = f"choose from: {', '.join(entries)}" if entries else "there is none"
             raise ConfigError(
                 "default_generator",
-                f"there is no generator {name!r} in {config.generators_dir}; {choice}",
+                f"there is no generator {name!r} in {folder}; {choice}",
             )
         return cls(entries, name or next(iter(entries), ""))
 

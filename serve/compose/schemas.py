@@ -52,7 +52,8 @@ class WholeNumber(Integer):
     """A whole number: not a text, not true, not 1.5."""
 
     def _validated(self, value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int):
+        is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if isinstance(value, bool) or not is_whole:
             raise self.make_error("invalid", input=value)
         return super()._validated(value)
 
@@ -102,7 +103,8 @@ class GenerateOptions:
     ----------
     points : tuple of (float, float, float)
         Time in s, valence and arousal, at rising times; one or more.
-    seconds : float > 0
+    seconds : float or None
+        None for the default length.
     seed : int >= 0
     temperature : float > 0
     generator : str or None
@@ -114,7 +116,7 @@ class GenerateOptions:
     """
 
     points: tuple[tuple[float, float, float], ...]
-    seconds: float
+    seconds: float | None
     seed: int
     temperature: float
     generator: str | None
@@ -144,9 +146,11 @@ class GenerateBody(Schema):
         ),
     )
     seconds = Number(
-        load_default=SECONDS,
         validate=Range(1, MAX_SECONDS),
-        **described("Length of the piece. The sound rings on for a moment after it."),
+        **described(
+            f"Length of the piece, {SECONDS:g} s by default. The sound rings on for a moment after "
+            "it."
+        ),
     )
     seed = WholeNumber(
         load_default=SEED,
@@ -200,7 +204,7 @@ class GenerateBody(Schema):
             points = ((0.0, data["valence"], data["arousal"]),)
         return GenerateOptions(
             points,
-            data["seconds"],
+            data.get("seconds"),
             data["seed"],
             data["temperature"],
             data.get("generator"),
@@ -209,31 +213,26 @@ class GenerateBody(Schema):
         )
 
 
-def check_length(options: GenerateOptions, max_seconds: float) -> None:
-    """Refuse a piece that is longer than this service composes.
+def length_of(options: GenerateOptions, max_seconds: float) -> float:
+    """Length of the piece that is asked for, or the default length.
 
     Raises
     ------
     RequestError
+        If the piece is longer than this service composes.
     """
+    if options.seconds is None:
+        return min(SECONDS, max_seconds)
     if options.seconds > max_seconds:
         raise RequestError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "seconds",
             f"longer than the {max_seconds:g} s that are composed here",
         )
+    return options.seconds
 
 
 # ------------------------------------------------------------------------------ answers
-
-
-class Note(Schema):
-    """A line of the answer: a note, as soon as it is drawn."""
-
-    start_s = Float(required=True, **described("Start in seconds. It never falls."))
-    length_s = Float(required=True, **described("Length in seconds."))
-    pitch = Integer(required=True, **described("MIDI number; 60 is the middle C of a piano."))
-    velocity = Integer(required=True, **described("How hard the key is struck, 1 to 127."))
 
 
 class GeneratorSummary(Schema):

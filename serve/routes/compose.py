@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from apiflask import APIBlueprint
-from flask import Response, request, stream_with_context
+from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from msr_utils.generation.limits import SAMPLE_RATE
@@ -95,7 +95,7 @@ def list_generators() -> dict[str, Any]:
         200: {
             "description": "The piece",
             "content": {
-                NDJSON: {"schema": schemas.Note, "example": examples.NOTES},
+                NDJSON: {"schema": {"type": "string"}, "example": examples.NOTES},
                 WAV_TYPE: BINARY,
                 MIDI_TYPE: BINARY,
             },
@@ -113,12 +113,13 @@ def list_generators() -> dict[str, Any]:
 def generate(options: GenerateOptions) -> Response:
     """Compose piano music for a wanted valence and arousal, or for a course of both.
 
-    By default the answer has a line of JSON for each note, as soon as it is drawn. The last line
-    holds `done` with what was asked, or `error` with the problem. To get the sound while the piece
-    is composed, accept `audio/wav`: 16 bits, mono. To get a MIDI file, accept `audio/midi`.
+    By default the answer has a line of JSON for each note, as soon as it is drawn: its start and
+    length in seconds, its MIDI number (60 is the middle C of a piano) and its velocity. The last
+    line holds `done` with what was asked, or `error` with the problem. To get the sound while the
+    piece is composed, accept `audio/wav`: 16 bits, mono. To get a MIDI file, accept `audio/midi`.
     """
     service, record = current_service(), current_record()
-    schemas.check_length(options, service.config.max_piece_seconds)
+    seconds = schemas.length_of(options, service.config.max_piece_seconds)
     entry = service.generators.choose(options.generator)
     wanted = _format(options)
     record.model = entry.name
@@ -127,21 +128,21 @@ def generate(options: GenerateOptions) -> Response:
         resources.enter_context(service.clients.request_of(client))
         resources.enter_context(service.pieces.place())
         started = time.perf_counter()
-        answers = service.pool.run(_task(options, entry, wanted), client)
+        answers = service.pool.run(_task(options, seconds, entry, wanted), client)
         resources.callback(getattr(answers, "close", lambda: None))
         if wanted == MIDI:
             return _midi(midi_bytes(answers, request.environ.get(IS_GONE, lambda: False)))
         record.is_streamed = True
         if wanted == WAV:
-            samples = n_samples(options.seconds)
+            samples = n_samples(seconds)
             header = wav_header(samples)
             response = Response(sound_bytes(answers, header, record.request_id), mimetype=WAV_TYPE)
             response.content_length = len(header) + 2 * samples
             response.headers["Content-Disposition"] = 'inline; filename="piece.wav"'
         else:
-            summarise = partial(_summary, options, entry, started)
+            summarise = partial(_summary, options, seconds, entry, started)
             lines = note_lines(answers, summarise, record.request_id)
-            response = Response(stream_with_context(lines), mimetype=NDJSON)
+            response = Response(lines, mimetype=NDJSON)
         response.headers["Vary"] = "Accept"
         # The piece is composed while it is sent, so it keeps its place until it is closed.
         response.call_on_close(resources.pop_all().close)
@@ -159,11 +160,13 @@ def _format(options: GenerateOptions) -> str:
     return wanted
 
 
-def _task(options: GenerateOptions, entry: GeneratorEntry, wanted: str) -> GenerateTask:
+def _task(
+    options: GenerateOptions, seconds: float, entry: GeneratorEntry, wanted: str
+) -> GenerateTask:
     return GenerateTask(
         entry.folder,
         options.points,
-        options.seconds,
+        seconds,
         options.seed,
         options.temperature,
         audio=wanted == WAV or AUDIO in options.include,
@@ -180,13 +183,13 @@ def _midi(content: bytes) -> Response:
 
 
 def _summary(
-    options: GenerateOptions, entry: GeneratorEntry, started: float, n_notes: int
+    options: GenerateOptions, seconds: float, entry: GeneratorEntry, started: float, n_notes: int
 ) -> dict[str, Any]:
     """What is told about a piece that is complete."""
     return {
         "generator": entry.name,
         "generator_version": entry.version,
-        "seconds": options.seconds,
+        "seconds": seconds,
         "seed": options.seed,
         "temperature": options.temperature,
         "notes": n_notes,
