@@ -157,22 +157,25 @@ class AttributeModel:
         values: np.ndarray,
         valence: np.ndarray,
         arousal: np.ndarray,
-        weights: np.ndarray,
+        other_style: np.ndarray,
     ) -> Self:
-        """Fit by weighted least squares.
+        """Fit by least squares.
 
         Parameters
         ----------
         mean, sd : np.ndarray [shape=(A,)]
         values : np.ndarray [shape=(T, A)]
             Attributes of labelled windows, not standardised.
-        valence, arousal, weights : np.ndarray [shape=(T,)]
+        valence, arousal : np.ndarray [shape=(T,)]
+        other_style : np.ndarray [shape=(T,), dtype=bool]
+            Windows of another kind of music. They have a constant of their own, which is not kept.
         """
-        terms, target = _place_terms(valence, arousal), (values - mean) / sd
-        root = np.sqrt(weights / weights.sum())[:, None]
-        coefficients = np.linalg.lstsq(terms * root, target * root, rcond=None)[0]
-        residual = (target - terms @ coefficients) * root
-        return cls(mean, sd, coefficients, residual.T @ residual)
+        target = (values - mean) / sd
+        terms = _place_terms(valence, arousal)
+        terms = np.concatenate([terms, other_style[:, None].astype(float)], axis=1)
+        coefficients = np.linalg.lstsq(terms, target, rcond=None)[0]
+        residual = target - terms @ coefficients
+        return cls(mean, sd, coefficients[:-1], residual.T @ residual / len(residual))
 
     def standardised(self, values: np.ndarray) -> np.ndarray:
         """Attributes (T, A) in standard deviations."""
