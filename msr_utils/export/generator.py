@@ -140,5 +140,3 @@ def render_generator_card(card: GeneratorCard) -> str:
         f"{card.parity_max_difference:.1e}",
     ]
     return "\n".join(lines) + "\n"
-
-

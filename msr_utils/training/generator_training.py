@@ -84,6 +84,11 @@ class EmotionalPiece:
             np.interp(times_s, self.times_s, self.arousal),
         )
 
+    def first(self, seconds: float) -> EmotionalPiece:
+        """Its first seconds, without pedals."""
+        notes = self.notes.between(0, seconds)
+        return replace(self, notes=notes.part(0, len(notes)))
+
     def faster(self, tempo: float) -> EmotionalPiece:
         """A copy that is played `tempo` times as fast."""
         return replace(self, notes=self.notes.altered(0, tempo), times_s=self.times_s / tempo)
