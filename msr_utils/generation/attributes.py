@@ -2,10 +2,10 @@
 
 Attributes of the near future need no label of emotion: every piece teaches a network to follow
 them. A small regression on labelled music then says which attributes an emotion has. The two stages
-are those of Kang, Lu, Yu, Tan and Bian (2023), "EmoGen: eliminating subjective bias in emotional
-music generation", arXiv:2307.01229. There, an emotion is mapped to the attributes of one labelled
-clip. Here, a linear model with normal residuals gives them, so that every place in the plane has
-some, they change smoothly along a curve, and no clip is kept.
+are those of Kang and others (2023), "EmoGen: eliminating subjective bias in emotional music
+generation", arXiv:2307.01229. There, the attributes are those near the centre of a cluster
+of labelled pieces. Here, a linear model with normal residuals gives them, so that every place in
+the plane has some, they change smoothly along a curve, and no clip is kept.
 """
 
 from __future__ import annotations

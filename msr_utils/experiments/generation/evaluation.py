@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from msr_utils.corpora.midi import Notes
 from msr_utils.experiments.generation.copying import longest_shared_runs
 from msr_utils.experiments.generation.judges import (
-    JUDGES,
+    SOUND,
     Judgement,
     Judges,
     clips_only,
@@ -184,6 +185,10 @@ class GenerationResults:
         Pieces with fewer than two notes; they count as not recognised.
     confusion : np.ndarray [shape=(4, 4), dtype=int]
         Rows are asked and columns heard quadrants, by the first judge.
+    pieces : list of Notes
+        Those of `accuracy`; the quadrants asked for are Q1, Q2, Q3, Q4, Q1 and so on.
+    probabilities : np.ndarray [shape=(N, 4)]
+        Of their quadrants, by the first judge.
     """
 
     accuracy: dict[str, Accuracies]
@@ -196,6 +201,24 @@ class GenerationResults:
     speed: Speed
     empty: int
     confusion: np.ndarray
+    pieces: list[Notes]
+    probabilities: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the pieces and what was heard of single ones."""
+        return {
+            "accuracy": self.accuracy,
+            "held_out": self.held_out,
+            "controls": self.controls,
+            "places": {"r": self.places.r, "pieces": len(self.places.asked)},
+            "arcs": {"r": self.arcs.r, "pieces": self.arcs.pieces},
+            "music": self.music,
+            "copied": self.copying.percentiles,
+            "speed": self.speed,
+            "empty": self.empty,
+            "pieces": len(self.pieces),
+            "confusion": self.confusion,
+        }
 
 
 def evaluate(
@@ -240,7 +263,9 @@ def evaluate(
         copying=_copying(_playable(pieces), [k.piece.notes for k in known], material),
         speed=measure_speed(generator),
         empty=len(pieces) - len(_playable(pieces)),
-        confusion=_confusion(judged[JUDGES[0]], asked),
+        confusion=_confusion(judged[SOUND], asked),
+        pieces=pieces,
+        probabilities=judged[SOUND].probabilities,
     )
 
 
