@@ -51,6 +51,8 @@ published: $(READY)
 	done
 	$(PUBLISH) --corpus deam --data $(DATA)/deam --only data --only static --only transfer --only text
 	$(PUBLISH) --corpus emopia --data $(DATA)/emopia --experiment symbolic -p pretrain_dir $(DATA)/pop909
+	$(PUBLISH) --corpus emopia --data $(DATA)/emopia --experiment generation \
+		-p pretrain_dir $(DATA)/pop909 -p curves_dir $(DATA)/vgmidi
 	$(PUBLISH) --experiment service
 
 test: $(READY)

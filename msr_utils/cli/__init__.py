@@ -13,6 +13,7 @@ from msr_utils import __version__
 from msr_utils.cli.commands import Commands, load_service, needs_checkout, shown
 from msr_utils.cli.generate import generate
 from msr_utils.cli.predict import predict
+from msr_utils.cli.render import render
 from msr_utils.cli.tagging import library
 from msr_utils.paths import PROJECT_ROOT
 
@@ -251,7 +252,10 @@ ear.add_command(fetch_weights)
 
 @main.group()
 def data() -> None:
-    """Download a corpus, or check one that is at hand."""
+    """Download a corpus, check one that is at hand, or render its notes as audio."""
+
+
+data.add_command(render)
 
 
 @data.command()

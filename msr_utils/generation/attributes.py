@@ -2,10 +2,10 @@
 
 Attributes of the near future need no label of emotion: every piece teaches a network to follow
 them. A small regression on labelled music then says which attributes an emotion has. The two stages
-are those of Kang, Lu, Yu, Tan and Bian (2023), "EmoGen: eliminating subjective bias in emotional
-music generation", arXiv:2307.01229. There, an emotion is mapped to the attributes of one labelled
-clip. Here, a linear model with normal residuals gives them, so that every place in the plane has
-some, they change smoothly along a curve, and no clip is kept.
+are those of Kang and others (2023), "EmoGen: eliminating subjective bias in emotional music
+generation", arXiv:2307.01229. There, the attributes are those near the centre of a cluster
+of labelled pieces. Here, a linear model with normal residuals gives them, so that every place in
+the plane has some, they change smoothly along a curve, and no clip is kept.
 """
 
 from __future__ import annotations
@@ -157,22 +157,25 @@ class AttributeModel:
         values: np.ndarray,
         valence: np.ndarray,
         arousal: np.ndarray,
-        weights: np.ndarray,
+        other_style: np.ndarray,
     ) -> Self:
-        """Fit by weighted least squares.
+        """Fit by least squares.
 
         Parameters
         ----------
         mean, sd : np.ndarray [shape=(A,)]
         values : np.ndarray [shape=(T, A)]
             Attributes of labelled windows, not standardised.
-        valence, arousal, weights : np.ndarray [shape=(T,)]
+        valence, arousal : np.ndarray [shape=(T,)]
+        other_style : np.ndarray [shape=(T,), dtype=bool]
+            Windows of another kind of music. They have a constant of their own, which is not kept.
         """
-        terms, target = _place_terms(valence, arousal), (values - mean) / sd
-        root = np.sqrt(weights / weights.sum())[:, None]
-        coefficients = np.linalg.lstsq(terms * root, target * root, rcond=None)[0]
-        residual = (target - terms @ coefficients) * root
-        return cls(mean, sd, coefficients, residual.T @ residual)
+        target = (values - mean) / sd
+        terms = _place_terms(valence, arousal)
+        terms = np.concatenate([terms, other_style[:, None].astype(float)], axis=1)
+        coefficients = np.linalg.lstsq(terms, target, rcond=None)[0]
+        residual = target - terms @ coefficients
+        return cls(mean, sd, coefficients[:-1], residual.T @ residual / len(residual))
 
     def standardised(self, values: np.ndarray) -> np.ndarray:
         """Attributes (T, A) in standard deviations."""

@@ -9,11 +9,14 @@ from numbers import Real
 from typing import Any, Self
 
 from msr_utils.generation.attributes import AttributeModel
-from msr_utils.generation.condition import STYLES
+from msr_utils.generation.condition import EMOTION, KEY, MUSIC, STYLES
 from msr_utils.inference.card import CardError
 from msr_utils.io import plain
 
 KINDS = ("lstm", "gpt")
+
+TOLD = {"all": (), "emotion": (MUSIC,), "attributes": (EMOTION,), "nothing": (EMOTION, MUSIC, KEY)}
+"""What a network is told of the wanted emotion -> parts of the condition that are left out."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Decoding:
         See `msr_utils.generation.sampling.draw`.
     style : int
         Kind of music that is asked for, a place in `msr_utils.generation.condition.STYLES`.
+    told : str
+        One of `TOLD`. All but "all" are for controls.
     """
 
     guidance: float = 1.0
@@ -41,6 +46,7 @@ class Decoding:
     spread: float = 0.5
     top_p: float = 0.95
     style: int = 0
+    told: str = "all"
 
     def __post_init__(self) -> None:
         limits = {"guidance": (0, 10), "gain": (0, 10), "spread": (0, 2), "top_p": (0.01, 1)}
@@ -50,6 +56,8 @@ class Decoding:
                 raise CardError(
                     f"decoding: {name!r} must lie in [{low}, {high}], not {value!r}", "decoding"
                 )
+        if self.told not in TOLD:
+            raise CardError(f"decoding: 'told' must be one of {', '.join(TOLD)}", "decoding")
         if not isinstance(self.style, int) or not 0 <= self.style < len(STYLES):
             raise CardError(
                 f"decoding: 'style' must be below {len(STYLES)}, not {self.style!r}", "decoding"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from msr_utils.generation.card import GeneratorCard
+from msr_utils.generation.card import TOLD, Decoding, GeneratorCard
 from msr_utils.generation.codes import (
     ATTRIBUTES,
     LENGTH,
@@ -79,6 +81,12 @@ class Generator:
     def name(self) -> str:
         """Name of the bundle."""
         return self.card.name
+
+    def with_decoding(self, decoding: Decoding) -> Generator:
+        """The same network, which draws notes in another way."""
+        other = copy(self)
+        other.card = replace(self.card, decoding=decoding)
+        return other
 
     def notes(self, request: MusicRequest) -> Iterator[GeneratedNote]:
         """Notes of a piece, in the order of their starts; each is computed when it is asked for.
@@ -191,6 +199,7 @@ class _Piece:
             np.array([key]),
             self.decoding.style,
         )
+        row = without(row, *TOLD[self.decoding.told])
         return row if self.rows == 1 else np.concatenate([row, without(row, EMOTION, MUSIC)])
 
     def _forget(self) -> None:

@@ -19,7 +19,7 @@ from msr_utils.symbolic.words import N_SPECIAL
 Weights = Mapping[str, np.ndarray]
 """Weights by name; see `weight_shapes`."""
 
-NORM_EPSILON = 1e-3
+NORM_EPSILON = 1e-5
 """Added to variances by layer normalisation."""
 
 

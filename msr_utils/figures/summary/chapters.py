@@ -289,6 +289,40 @@ def _symbolic(metrics: Metrics) -> list[str]:
     return sentences
 
 
+def _generation(metrics: Metrics) -> list[str]:
+    results = metrics["networks"][metrics["bundle"]]["results"]
+    sound, real = (results[part]["probe on sound"] for part in ("accuracy", "held_out"))
+    names = ("quadrant", "arousal", "valence")
+    sentences = [
+        f"The first judge finds what the {metrics['bundle']} was asked for: "
+        + join_words([f"{estimate(sound[t])} for {t}" for t in names])
+        + ".",
+        "On real clips that it did not learn from, the same judge reaches "
+        + join_words([f"{estimate(real[t])} for {t}" for t in names])
+        + ".",
+    ]
+    goals = metrics["targets"]
+    missed = [t for t in names if sound[t]["value"] < goals[t]]
+    if missed:
+        asked = join_words([f"{goals[t]:.2f} for {t}" for t in missed])
+        sentences.append(f"What was asked for in advance is missed: {asked}.")
+    else:
+        sentences.append("These are the accuracies that were asked for in advance, or more.")
+    places = results["places"]["r"]["probe on sound"]
+    sentences.append(
+        "Over a grid of places, asked and heard values correlate: "
+        + join_words([f"r = {estimate(places[d])} for {d}" for d in ("arousal", "valence")])
+        + "."
+    )
+    copied = results["copied"]
+    more = "no more" if copied["generated"] <= copied["real"] else "more"
+    sentences.append(
+        f"Generated pieces copy {more} than real ones do: the 95th percentile of the longest "
+        f"shared run is {copied['generated']:.0f} notes, and {copied['real']:.0f} in real pieces."
+    )
+    return sentences
+
+
 def _raters(metrics: Metrics) -> list[str]:
     sentences = []
     for target, effect in metrics["effects"].items():
@@ -401,6 +435,7 @@ CHAPTERS: dict[str, Callable[[Metrics], list[str]]] = {
     "05_transfer": _transfer,
     "06_export": _export,
     "06_symbolic": _symbolic,
+    "07_generation": _generation,
     "07_release": _release,
     "08_service": _service,
 }
