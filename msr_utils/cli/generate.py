@@ -77,6 +77,8 @@ def generate(
     for path in outputs:
         if path.suffix.lower() not in MIDI_SUFFIXES + SOUND_SUFFIXES:
             raise click.UsageError(f"{path} must end in .mid, .wav or .flac")
+    if any(path.suffix.lower() in MIDI_SUFFIXES for path in outputs):
+        import symusic  # noqa: F401  If the extra is not installed, it is said before the work.
     try:
         curve = wanted_curve(valence, arousal, curve_file)
         request = MusicRequest(curve, seconds, seed, temperature)
