@@ -125,6 +125,12 @@ def _read(folder: Path) -> GeneratorEntry:
     card = read_json(folder / "card.json")
     if not isinstance(card, dict) or not isinstance(card.get("model_sha256"), str):
         raise ValueError("card.json is damaged")
+    for name in ("title", "summary", "trained_on", "licence"):
+        if not isinstance(card.get(name, ""), str):
+            raise ValueError(f"card.json is damaged: {name!r} is no text")
+    limits = card.get("limits", [])
+    if not isinstance(limits, list) or not all(isinstance(limit, str) for limit in limits):
+        raise ValueError("card.json is damaged: 'limits' is no list of texts")
     if sha256_file(folder / "model.onnx") != card["model_sha256"]:
         raise ValueError("model.onnx is not the one of its card")
     return GeneratorEntry(folder.name, folder.absolute(), card)
