@@ -50,7 +50,9 @@ def test_codes_stand_for_nearly_the_same_notes():
     assert np.abs(np.log(WAITS_S[codes[1:, 0]] / waits)).max() < 0.04
     assert np.abs(np.log(LENGTHS_S[codes[:, 3]] / notes.length_s)).max() < 0.08
     assert (codes[:, 1] - N_SPECIAL == notes.pitch).all()
-    assert max(abs(velocity_of(c) - v) for c, v in zip(codes[:, 2], notes.velocity, strict=True)) < 4
+    assert (
+        max(abs(velocity_of(c) - v) for c, v in zip(codes[:, 2], notes.velocity, strict=True)) < 4
+    )
     assert WAITS_S[codes[0, 0]] == 0
 
 
@@ -97,9 +99,7 @@ def test_the_regression_finds_what_an_emotion_changes():
     values = 5 + 2 * (terms @ true + rng.normal(0, 0.3, (4000, n)))
     other = rng.random(4000) < 0.5
     values[other] += 7  # another kind of music has its own level
-    model = AttributeModel.fit(
-        np.full(n, 5.0), np.full(n, 2.0), values, valence, arousal, other
-    )
+    model = AttributeModel.fit(np.full(n, 5.0), np.full(n, 2.0), values, valence, arousal, other)
     assert np.abs(model.coefficients - true).max() < 0.1
     assert np.sqrt(np.diag(model.covariance)) == pytest.approx(np.full(n, 0.3), abs=0.03)
     wanted = model.wanted(0.2, -0.4, np.zeros(n))
