@@ -104,7 +104,7 @@ def run(
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
     if "curves" not in kinds and not tracks.has_audio:
-        click.echo("this corpus has notes and no audio. You can run the experiment 'symbolic'")
+        click.echo("this corpus has notes and no audio: only the chapter on notes was run")
     elif "curves" not in kinds:
         click.echo(
             "this corpus has no curves, so no model can be trained on it. You can run its chapter "

@@ -11,7 +11,7 @@ from msr_utils.experiments.generation.chapter import (
     study,
 )
 from msr_utils.experiments.generation.evaluation import TARGETS, Size
-from msr_utils.experiments.generation.material import material
+from msr_utils.experiments.generation.material import divide
 from msr_utils.experiments.generation.tables import (
     accuracy_table,
     examples,
@@ -31,7 +31,7 @@ __all__ = [
     "accuracy_table",
     "best_network",
     "examples",
-    "material",
+    "divide",
     "material_table",
     "music_table",
     "release",

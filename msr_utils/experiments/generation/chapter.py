@@ -54,7 +54,7 @@ class Settings:
     """
 
     pretrain_steps: int = 350
-    tune_steps: int = 450
+    tune_steps: int = 350
     choice_pieces: int = 8
     size: Size = Size()
     seed: int = 7

@@ -17,7 +17,7 @@ from msr_utils.experiments.generation.judges import (
     Judges,
     clips_only,
 )
-from msr_utils.experiments.generation.listening import Heard, listen
+from msr_utils.experiments.generation.listening import listen
 from msr_utils.experiments.generation.material import Labelled, Material
 from msr_utils.experiments.generation.music import MusicComparison, compare
 from msr_utils.experiments.generation.writing import (
@@ -43,6 +43,9 @@ CONTROLS = {
     "nothing is told": "nothing",
 }
 """Pieces of which the generator is told less -> `msr_utils.generation.card.Decoding.told`."""
+
+GENERATED, REAL, ON_GRID = "generated", "real", "places"
+"""Sets of pieces that are judged besides the controls."""
 
 SHUFFLED = "asked quadrants exchanged"
 """The same pieces, each compared with what another one was asked for."""
@@ -237,36 +240,47 @@ def evaluate(
     progress : bool
     """
     known = clips_only(material.judging, size.seconds)
-    judges = _judges(known, model, size, progress)
+    real = clips_only([*material.validation, *material.train], size.seconds)[: size.held_out]
     requests = quadrant_requests(size.per_quadrant, size.seconds, size.seed)
     pieces = write_pieces(generator, requests, progress)
+    grid = grid_requests(size.grid, size.grid_repeats, size.seconds, size.seed + GRID_SEED)
+    sets = {
+        GENERATED: pieces,
+        REAL: [r.piece.notes for r in real],
+        ON_GRID: write_pieces(generator, grid, progress),
+        **_less_told(generator, size, progress),
+    }
+    judged = _judge(sets, _judges(known, model, size, progress), model, progress)
     asked = np.arange(len(pieces)) % 4
-    judged = _judge(pieces, judges, model, progress)
-    controls = {SHUFFLED: _accuracies(judged, np.roll(asked, 1), size)}
-    for name, told in CONTROLS.items():
-        decoding = replace(generator.card.decoding, told=told)
-        less = write_pieces(
-            generator.with_decoding(decoding),
-            quadrant_requests(size.controls, size.seconds, size.seed + CONTROL_SEED),
-            progress,
-        )
-        found = _judge(less, judges, model, progress)
-        controls[name] = _accuracies(found, np.arange(len(less)) % 4, size)
-    real = clips_only([*material.validation, *material.train], size.seconds)[: size.held_out]
+    controls = {SHUFFLED: _accuracies(judged[GENERATED], np.roll(asked, 1), size)}
+    for name in CONTROLS:
+        controls[name] = _accuracies(judged[name], np.arange(len(sets[name])) % 4, size)
+    songs, labels = (np.array([getattr(r, k) for r in real]) for k in ("group", "label"))
+    sound = judged[GENERATED][SOUND]
     return GenerationResults(
-        accuracy=_accuracies(judged, asked, size),
-        held_out=_held_out(real, judges, model, size, progress),
+        accuracy=_accuracies(judged[GENERATED], asked, size),
+        held_out=_accuracies(judged[REAL], labels, size, songs),
         controls=controls,
-        places=_places(generator, judges, model, size, progress),
+        places=_places(grid, judged[ON_GRID], size),
         arcs=_arcs(generator, model, size, progress),
         music=compare(_playable(pieces), [k.piece.notes for k in known]),
         copying=_copying(_playable(pieces), [k.piece.notes for k in known], material),
         speed=measure_speed(generator),
         empty=len(pieces) - len(_playable(pieces)),
-        confusion=_confusion(judged[SOUND], asked),
+        confusion=_confusion(sound, asked),
         pieces=pieces,
-        probabilities=judged[SOUND].probabilities,
+        probabilities=sound.probabilities,
     )
+
+
+def _less_told(generator: Generator, size: Size, progress: bool) -> dict[str, list[Notes]]:
+    """Pieces of the controls."""
+    requests = quadrant_requests(size.controls, size.seconds, size.seed + CONTROL_SEED)
+    found = {}
+    for name, told in CONTROLS.items():
+        decoding = replace(generator.card.decoding, told=told)
+        found[name] = write_pieces(generator.with_decoding(decoding), requests, progress)
+    return found
 
 
 def _judges(known: Sequence[Labelled], model: Model, size: Size, progress: bool) -> Judges:
@@ -285,42 +299,38 @@ def _playable(pieces: Sequence[Notes]) -> list[Notes]:
 
 
 def _judge(
-    pieces: Sequence[Notes], judges: Judges, model: Model, progress: bool
-) -> dict[str, Judgement]:
-    """Judgements of pieces. One without notes is in no quadrant."""
-    there = np.array([len(piece) > 1 for piece in pieces])
-    playable = _playable(pieces)
+    sets: Mapping[str, Sequence[Notes]], judges: Judges, model: Model, progress: bool
+) -> dict[str, dict[str, Judgement]]:
+    """Judgements of sets of pieces, by set and judge. One without notes is in no quadrant."""
+    pieces = [piece for one in sets.values() for piece in one]
+    there, playable = np.array([len(piece) > 1 for piece in pieces]), _playable(pieces)
     found = judges.judge(listen(playable, model, progress), playable)
-    judged = {}
-    for name, one in found.items():
+    bounds = np.cumsum([len(one) for one in sets.values()])[:-1]
+    judged: dict[str, dict[str, Judgement]] = {name: {} for name in sets}
+    for judge, one in found.items():
         probabilities, emotion = np.zeros((len(pieces), 4)), np.zeros((len(pieces), 2))
         probabilities[there], emotion[there] = one.probabilities, one.emotion
-        judged[name] = Judgement(probabilities, emotion)
+        parts = zip(np.split(probabilities, bounds), np.split(emotion, bounds), strict=True)
+        for name, part in zip(sets, parts, strict=True):
+            judged[name][judge] = Judgement(*part)
     return judged
 
 
 def _accuracies(
-    judged: Mapping[str, Judgement], asked: np.ndarray, size: Size
+    judged: Mapping[str, Judgement],
+    asked: np.ndarray,
+    size: Size,
+    groups: np.ndarray | None = None,
 ) -> dict[str, Accuracies]:
-    counts = draw_counts(np.arange(len(asked)), size.bootstrap, size.seed)
+    """Accuracy of each judge; intervals resample pieces, or groups of them."""
+    units = np.arange(len(asked)) if groups is None else groups
+    counts = draw_counts(units, size.bootstrap, size.seed)
     found = {}
     for name, one in judged.items():
         right = hits(one.probabilities, asked)
         empty = one.probabilities.sum(axis=1) == 0
         found[name] = accuracies(counts, {t: h & ~empty for t, h in right.items()})
     return found
-
-
-def _held_out(
-    real: Sequence[Labelled], judges: Judges, model: Model, size: Size, progress: bool
-) -> dict[str, Accuracies]:
-    notes = [r.piece.notes for r in real]
-    judged = judges.judge(listen(notes, model, progress), notes)
-    counts = draw_counts(np.array([r.group for r in real]), size.bootstrap, size.seed)
-    labels = np.array([r.label for r in real])
-    return {
-        name: accuracies(counts, hits(one.probabilities, labels)) for name, one in judged.items()
-    }
 
 
 def _confusion(judged: Judgement, asked: np.ndarray) -> np.ndarray:
@@ -330,12 +340,9 @@ def _confusion(judged: Judgement, asked: np.ndarray) -> np.ndarray:
 
 
 def _places(
-    generator: Generator, judges: Judges, model: Model, size: Size, progress: bool
+    requests: Sequence[MusicRequest], judged: Mapping[str, Judgement], size: Size
 ) -> Places:
-    requests = grid_requests(size.grid, size.grid_repeats, size.seconds, size.seed + GRID_SEED)
-    pieces = write_pieces(generator, requests, progress)
     asked = np.array([r.curve.at(0.0) for r in requests])
-    judged = _judge(pieces, judges, model, progress)
     counts = draw_counts(np.arange(len(asked)), size.bootstrap, size.seed)
     r = {}
     for name, one in judged.items():
@@ -367,8 +374,7 @@ def _arcs(generator: Generator, model: Model, size: Size, progress: bool) -> Arc
 
 
 def _curves(pieces: Sequence[Notes], model: Model, progress: bool) -> list[np.ndarray]:
-    heard: Heard = listen(pieces, model, progress)
-    return heard.curves
+    return listen(pieces, model, progress).curves
 
 
 def _filled(curve: np.ndarray, count: int) -> np.ndarray:

@@ -69,7 +69,7 @@ class Material:
     left_out: int
 
 
-def material(corpora: Sequence[Corpus], unlabelled: Corpus | None, seed: int) -> Material:
+def divide(corpora: Sequence[Corpus], unlabelled: Corpus | None, seed: int) -> Material:
     """Read the notes of corpora and divide them.
 
     Parameters
