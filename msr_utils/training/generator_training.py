@@ -302,7 +302,8 @@ def _batch(
         weights[row, :count] = 1
         told[row, :count] = _some_dropped(_told(excerpt), rng)
     columns = [notes[..., k] for k in range(len(ATTRIBUTES))]
-    return [before, notes, told], columns, [weights] * len(ATTRIBUTES)
+    # Keras takes several inputs as a list.
+    return [before, notes, told], columns, [weights] * len(ATTRIBUTES)  # type: ignore[return-value]
 
 
 def _excerpt(
@@ -368,7 +369,7 @@ def _validation_batches(sequences: Sequence[_Sequence], settings: GeneratorTrain
             told[row, :count] = _told(excerpt)
         columns = [notes[..., k] for k in range(len(ATTRIBUTES))]
         batches.append(([before, notes, told], columns, weights))
-    return batches
+    return batches  # type: ignore[return-value]
 
 
 def _mean_loss(network: keras.Model, batches: Sequence[Batch]) -> float:
