@@ -8,10 +8,12 @@ import json
 import time
 
 import numpy as np
+import psutil
 import pytest
 import requests
 import soundfile as sf
 from live_service import service
+from needs import needs_posix
 
 from msr_utils.corpora.midi import read_midi
 from msr_utils.generation.codes import as_notes
@@ -59,15 +61,20 @@ def client(generators):
 
 
 @pytest.fixture(scope="module")
-def url(generators, tmp_path_factory):
+def running(generators, tmp_path_factory):
     """A service as its users run it. One client may have two requests at a time."""
     log = tmp_path_factory.mktemp("log") / "serve.log"
     values = {
         "default_model": "light", "workers": 1, "generators_dir": generators, "max_per_client": 2,
         "allowed_origins": FRIEND,
     }  # fmt: skip
-    with service(MODELS_DIR, log, **values) as (_, address):
-        yield address
+    with service(MODELS_DIR, log, **values) as (process, address):
+        yield process, address
+
+
+@pytest.fixture
+def url(running) -> str:
+    return running[1]
 
 
 def post(url: str, accept: str = NDJSON, stream: bool = False, **body):
@@ -322,6 +329,27 @@ def test_the_work_of_a_client_who_hangs_up_stops(url, accept):
             next(answer.iter_content(1))
     wait_for(lambda: metric(url, killed) == before + 1)
     wait_for(lambda: metric(url, "msr_requests_in_flight{") == 0)
+    wait_for(lambda: post(url, seconds=1).status_code == 200)
+
+
+@needs_posix
+@pytest.mark.slow
+@pytest.mark.parametrize("accept", [NDJSON, WAV])
+def test_an_answer_whose_worker_dies_does_not_look_complete(running, accept):
+    process, url = running
+    with post(url, accept, stream=True, seconds=300) as answer:
+        assert answer.status_code == 200
+        parts = answer.iter_lines() if accept == NDJSON else answer.iter_content(1000)
+        next(parts)
+        (forker,) = psutil.Process(process.pid).children()
+        for worker in forker.children():
+            worker.kill()
+        if accept == NDJSON:
+            *_, last = parts
+            assert json.loads(last)["error"]["status"] == 503
+        else:
+            with pytest.raises(requests.exceptions.RequestException):
+                list(parts)
     wait_for(lambda: post(url, seconds=1).status_code == 200)
 
 
