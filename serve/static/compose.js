@@ -15,6 +15,7 @@ const HELP = {
 };
 const POINTS = 40; // Points of a drawn path that are sent.
 const START_SECONDS = 0.4; // The music starts once there is so much of it.
+const SAID_SECONDS = 5; // Between two sentences about the progress.
 const TARGETS = ["valence", "arousal"];
 
 const $ = (id) => document.getElementById(id);
@@ -143,11 +144,12 @@ async function receive(now, body, { signal }) {
       else if (record.done) done = record.done;
     }
     score.add(records.filter((record) => record.pitch !== undefined));
+    // In steps: who hears the page read aloud is not told of every note.
     const last = score.notes.at(-1)?.start_s ?? 0;
-    say(`Composing\u2026 ${clock(last)} of ${clock(now.seconds)}`);
+    say(`Composing\u2026 ${clock(last - (last % SAID_SECONDS))} of ${clock(now.seconds)}`);
   }
   player.end();
-  if (!player.playing && !player.at) player.play();
+  playAtOnce();
   now.midi = bytesOf(done.midi);
   now.wav = wav(player.blocks.map(({ samples }) => samples), done.sample_rate, `${nameOf(now)}.wav`);
   showFiles();
@@ -159,12 +161,19 @@ async function receive(now, body, { signal }) {
 function takeSound({ pcm_s16le: text }) {
   const bytes = bytesOf(text);
   player.push(new Int16Array(bytes.buffer));
-  if (!player.playing && !player.at && player.seconds >= START_SECONDS) player.play();
+  if (player.seconds >= START_SECONDS) playAtOnce();
+}
+
+/** Begin to play, unless the user has already paused or gone to another tab. */
+function playAtOnce() {
+  if (!player.playing && !player.at && document.body.dataset.tab === "compose") player.play();
 }
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
-const say = (text) => ($("piece-status").textContent = text);
+function say(text) {
+  if ($("piece-status").textContent !== text) $("piece-status").textContent = text;
+}
 
 /** Ask the model of this page what it hears in the piece. */
 async function hear(now, signal) {
