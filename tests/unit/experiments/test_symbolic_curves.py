@@ -19,6 +19,11 @@ from msr_utils.models.ridge import solve_ridge
 from msr_utils.symbolic import synthesizer
 
 
+@pytest.fixture(autouse=True)
+def trainings(tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "TRAININGS", tmp_path / "trainings")
+
+
 def random_sequences(tracks=12, groups=6, dim=5, seed=0):
     rng = np.random.default_rng(seed)
     slope, made = rng.normal(size=(dim, 2)), []
@@ -43,7 +48,7 @@ def test_sums_of_groups_give_the_ridge_of_all_frames():
                 ([by_id[i] for i in train], [by_id[i] for i in held])
                 for train, held in inner_parts(split, group, 2)
             ]
-            fit = solve_ridge(parts, target)
+            fit = solve_ridge(parts, target, curves.ALPHAS)
             for i in split.test:
                 expected = (by_id[i].features @ fit.slope + fit.level)[by_id[i].mask]
                 assert found["all"][target][i].predicted == pytest.approx(expected, abs=2e-3)
