@@ -53,7 +53,8 @@ published: $(READY)
 			-p curves_dir $(DATA)/vgmidi -p emotify_dir $(DATA)/emotify || exit 1; \
 	done
 	$(PUBLISH) --corpus deam --data $(DATA)/deam --only data --only static --only transfer --only text
-	$(PUBLISH) --corpus emopia --data $(DATA)/emopia --experiment symbolic -p pretrain_dir $(DATA)/pop909
+	$(PUBLISH) --corpus emopia --data $(DATA)/emopia \
+		-p pretrain_dir $(DATA)/pop909 -p curves_dir $(DATA)/vgmidi
 	$(PUBLISH) --corpus pmemo --data $(DATA)/pmemo --experiment lyrics
 	$(PUBLISH) --experiment service
 

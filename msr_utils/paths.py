@@ -27,6 +27,9 @@ BOOK = PROJECT_ROOT / "book"
 MODELS_DIR = PROJECT_ROOT / "serve" / "models"
 """Where the bundles lie. A wheel brings them."""
 
+GENERATORS_DIR = PROJECT_ROOT / "serve" / "generators"
+"""Where the bundles of generators of music lie."""
+
 BENCHMARK = REPORTS / "benchmarks" / "features.json"
 FILE_SPEED = REPORTS / "benchmarks" / "files.json"
 SERVICE_SPEED = REPORTS / "benchmarks" / "service.json"

@@ -13,6 +13,7 @@ from serve.errors import add_error_handlers
 from serve.hooks import add_hooks
 from serve.openapi import DESCRIPTION, document_models
 from serve.pool import Pool
+from serve.routes.compose import compose
 from serve.routes.health import health
 from serve.routes.library import library
 from serve.routes.live import live
@@ -50,7 +51,7 @@ def create_app(config: ServiceConfig | None = None, pool: Pool | None = None) ->
         MAX_CONTENT_LENGTH=config.max_upload_bytes + FORM_OVERHEAD_BYTES,
         DESCRIPTION=DESCRIPTION,
         SERVERS=[{"url": "."}],  # relative to the document, which may lie behind a path prefix
-        TAGS=["Prediction", "Models", "Library", "Service"],
+        TAGS=["Prediction", "Models", "Composition", "Library", "Service"],
         VALIDATION_ERROR_STATUS_CODE=HTTPStatus.BAD_REQUEST,
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
@@ -65,6 +66,6 @@ def create_app(config: ServiceConfig | None = None, pool: Pool | None = None) ->
     add_hooks(app)
     add_error_handlers(app)
     app.spec_processor(document_models(service.models))
-    for blueprint in (pages, predict, live, models, library, health):
+    for blueprint in (pages, predict, live, models, compose, library, health):
         app.register_blueprint(blueprint)
     return app

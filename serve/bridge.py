@@ -25,8 +25,16 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
+IS_GONE = "msr.is_gone"
+"""Key in the environment of a request: a function that tells whether its client has gone away."""
+
+
 class ClientGone(Exception):
     """The client has closed the connection, or it no longer reads."""
+
+
+class AnswerCut(Exception):
+    """An answer that has begun cannot be finished. The connection ends before its end."""
 
 
 class Answer:
@@ -160,6 +168,7 @@ class WsgiBridge:
             False if the application failed before it began its answer. Nothing is sent then.
         """
         answer = Answer(asyncio.get_running_loop(), on_end)
+        environ[IS_GONE] = lambda: answer.is_abandoned
         self._jobs.put((environ, answer))
         sending = asyncio.ensure_future(
             _send(answer, send, buffered=environ["SERVER_PROTOCOL"] == "HTTP/1.0")
@@ -209,6 +218,8 @@ def _call(app: WsgiApp, environ: Environ, answer: Answer) -> None:
             answer.put(piece)
     except ClientGone:
         pass
+    except AnswerCut:
+        failed = True
     except Exception:
         failed = True
         log.exception("the application failed outside of its error handlers")

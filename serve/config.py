@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from msr_utils.generation.limits import MAX_SECONDS as MAX_PIECE_SECONDS
 from msr_utils.library.places import POSTGRESQL
 from msr_utils.paths import MODELS_DIR
 from serve.logs import log
@@ -96,6 +97,11 @@ Workers = Annotated[int, Field(ge=0), Allowed("a whole number, 0 or greater")]
 Seconds = Annotated[
     float, Field(gt=0, allow_inf_nan=False), Allowed("a number of seconds, greater than 0")
 ]
+PieceSeconds = Annotated[
+    float,
+    Field(gt=0, le=MAX_PIECE_SECONDS, allow_inf_nan=False),
+    Allowed(f"a number of seconds, greater than 0 and at most {MAX_PIECE_SECONDS:g}"),
+]
 Origin = Annotated[str, StringConstraints(pattern=r"^(\*|https?://[^/\s*?#@\\]+)$")]
 Origins = Annotated[
     tuple[Origin, ...],
@@ -146,6 +152,11 @@ class ServiceConfig(BaseSettings):
     ----------
     models_dir : Path
         Folder of the model bundles.
+    generators_dir : Path, optional
+        Folder of the generators of music. By default ``serve/generators``, if it is there. Without
+        any, the service composes nothing.
+    default_generator : str, optional
+        Generator that composes when a request names none. By default the first one by name.
     default_model : str, optional
         Model that answers when a request names none. By default ``full``, else ``light``, else
         the first causal model, else the first model.
@@ -165,6 +176,8 @@ class ServiceConfig(BaseSettings):
         Longest time spent on decoding and predicting one file.
     max_chunk_seconds : float > 0
         Longest chunk of live audio accepted.
+    max_piece_seconds : float > 0
+        Longest piece that is composed, at most 300 s.
     max_state_seconds : float > 0
         Greatest age of a live-audio state that is accepted.
     stop_seconds : float > 0
@@ -214,6 +227,8 @@ class ServiceConfig(BaseSettings):
 
     models_dir: Folder = MODELS_DIR
     default_model: str | None = None
+    generators_dir: OptionalFolder = None
+    default_generator: str | None = None
     max_upload_bytes: Bytes = 50_000_000
     max_seconds: Seconds = 900.0
     workers: Workers = Field(default_factory=n_cores)
@@ -221,6 +236,7 @@ class ServiceConfig(BaseSettings):
     max_wait_seconds: Seconds = 30.0
     max_work_seconds: Seconds = 120.0
     max_chunk_seconds: Seconds = 10.0
+    max_piece_seconds: PieceSeconds = MAX_PIECE_SECONDS
     max_state_seconds: Seconds = 600.0
     stop_seconds: Seconds = 20.0
     max_receive_seconds: Seconds = 300.0

@@ -18,8 +18,8 @@ from msr_utils.inference.model import Model
 from serve.bundles import load_models
 from serve.worker import limit_process, serve_tasks
 
-FFMPEG = "msr_utils.audio.ffmpeg"
-"""It takes a while to load, and most files do not need it. The service is ready without it."""
+FFMPEG, COMPOSE = "msr_utils.audio.ffmpeg", "serve.compose.work"
+"""They take a while to load, and most requests do not need them. The service is ready without."""
 
 IDLE_SECONDS = 0.3
 
@@ -58,11 +58,15 @@ def _serve(control: Connection, models: dict[str, Model], max_seconds: float) ->
     children: set[int] = set()
     try:
         while True:
-            if FFMPEG not in sys.modules and not control.poll(IDLE_SECONDS):
+            if COMPOSE not in sys.modules and not control.poll(IDLE_SECONDS):
                 # Otherwise each worker would load it for itself.
-                import msr_utils.audio.ffmpeg  # noqa: F401
+                if FFMPEG not in sys.modules:
+                    import msr_utils.audio.ffmpeg  # noqa: F401
+                else:
+                    import serve.compose.work  # noqa: F401
 
                 gc.freeze()
+                continue
             command, pid = control.recv()
             if command == FORK:
                 pid = _fork(control, models, max_seconds)

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from serve.bridge import Environ, Receive, Send, WsgiApp, WsgiBridge
+from serve.compose.bodies import COMPOSE_BODY_BYTES, CURVE_TOO_LONG
+from serve.compose.paths import GENERATE
 from serve.hosts import allowed_hosts
 from serve.library.paths import is_audio, is_library
 from serve.library.runner import MAX_PROCESSES
@@ -72,6 +74,9 @@ LIBRARY_BODY_BYTES = 256_000
 """Largest body of a question to the library."""
 
 LIBRARY_LANE_BYTES = 16_000_000
+"""Bytes of all such bodies together."""
+
+COMPOSE_LANE_BYTES = 16_000_000
 """Bytes of all such bodies together."""
 
 AUDIO_THREADS = 4
@@ -143,7 +148,10 @@ class Front:
         self._proxies = TrustedProxies(config.trusted_proxy)
         self._bridge = WsgiBridge(app, config.threads + config.max_queue + SPARE_THREADS)
         self._pages = WsgiBridge(app, PAGE_THREADS)
-        self._library_bridge = self._audio_bridge = self._pages
+        self._library_bridge = self._audio_bridge = self._compose_bridge = self._pages
+        if service.generators.names:
+            # Who reads a piece slowly holds up these threads only.
+            self._compose_bridge = WsgiBridge(app, service.pieces.max_requests + SPARE_THREADS)
         if service.library is not None:
             threads = MAX_PROCESSES + config.max_queue + SPARE_THREADS
             self._library_bridge = WsgiBridge(app, threads)
@@ -157,6 +165,8 @@ class Front:
         self._live = Lane("live chunks", max_bodies, live, max(live // 2, self._live_limit("")))
         room = LIBRARY_LANE_BYTES
         self._questions = Lane("questions to the library", max_bodies, room, room // 2)
+        room = COMPOSE_LANE_BYTES
+        self._music = Lane("requests for music", max_bodies, room, room // 2)
         self._stopped_at = math.inf
         self._drained_until = 0.0
         self.refuser = Refuser(service.metrics, config.allowed_origins)
@@ -169,7 +179,7 @@ class Front:
     def is_busy(self) -> bool:
         """True while the application works on a request."""
         bridges = (self._bridge, self._pages, self._library_bridge, self._audio_bridge)
-        return any(bridge.running for bridge in bridges)
+        return any(bridge.running for bridge in (*bridges, self._compose_bridge))
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Answer a request (ASGI)."""
@@ -254,11 +264,15 @@ class Front:
                 "less at a time",
             )
             return self._questions, LIBRARY_BODY_BYTES, problem
+        if request.method == "POST" and request.path == GENERATE and self.service.generators.names:
+            return self._music, COMPOSE_BODY_BYTES, CURVE_TOO_LONG
         problem = Problem(413, f"{request.method} takes no body at this address")
         return None, OTHER_BYTES, problem
 
     def _bridge_of(self, path: str, usual: WsgiBridge) -> WsgiBridge:
         """The threads that answer a request; those of the library are its own."""
+        if path == GENERATE:
+            return self._compose_bridge
         if is_library(path):
             return self._audio_bridge if is_audio(path) else self._library_bridge
         return usual

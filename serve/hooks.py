@@ -14,7 +14,6 @@ from serve.cors import cors_headers
 from serve.headers import NO_STORE, cache_control, security_headers
 from serve.logs import log_request
 from serve.metrics import Metrics
-from serve.ndjson import NDJSON
 from serve.problems import Problem, choose_request_id
 from serve.service import current_service
 
@@ -34,6 +33,8 @@ class RequestRecord:
         Seconds of audio analysed.
     problem : Problem, optional
         Ended the answer after its status was sent.
+    is_streamed : bool
+        True if the answer is computed while it is sent.
     """
 
     request_id: str
@@ -45,6 +46,8 @@ class RequestRecord:
     def fail(self, problem: Problem) -> None:
         """Note that the answer ended with a problem."""
         self.problem = problem
+
+    is_streamed: bool = False
 
 
 def current_record() -> RequestRecord:
@@ -80,8 +83,8 @@ def _finish(response: Response) -> Response:
         response.make_conditional(request)
     route = request.url_rule.rule if request.url_rule else ""
     write = partial(_write, service.metrics, record, request.method, route, response.status_code)
-    if response.mimetype == NDJSON:
-        response.call_on_close(write)  # The answer is computed while it is sent.
+    if record.is_streamed:
+        response.call_on_close(write)
     else:
         write()
     return response

@@ -1,4 +1,4 @@
-"""Limit on the requests of one client; more are answered with status 429."""
+"""Limits on requests: of one client (status 429), and of one kind (status 503)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Lock
 
 from werkzeug.exceptions import TooManyRequests
 
-from serve.request_errors import RETRY_AFTER_S
+from serve.request_errors import RETRY_AFTER_S, Unavailable
 
 
 class PerClientLimiter:
@@ -50,3 +50,39 @@ class PerClientLimiter:
                 self._counts[client] -= 1
                 if not self._counts[client]:
                     del self._counts[client]
+
+
+class PlaceLimiter:
+    """Limits the requests of one kind that run, wait or are read at the same time.
+
+    Parameters
+    ----------
+    max_requests : int > 0
+    """
+
+    def __init__(self, max_requests: int) -> None:
+        self.max_requests = max_requests
+        self._lock = Lock()
+        self._count = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place while the context lasts.
+
+        Raises
+        ------
+        Unavailable
+            If there is none.
+        """
+        with self._lock:
+            if self._count >= self.max_requests:
+                raise Unavailable(
+                    f"the service is busy (requests of this kind: {self._count}); try again in "
+                    f"{RETRY_AFTER_S} s"
+                )
+            self._count += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count -= 1

@@ -14,7 +14,6 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import Protocol
 
-from msr_utils.audio.source import TimeLimitExceeded
 from msr_utils.inference.card import ModelCard, available
 from serve.config import MAX_LONG, ConfigError, ServiceConfig
 from serve.lanes import (
@@ -29,19 +28,20 @@ from serve.lanes import (
 from serve.launch import Launched
 from serve.logs import log
 from serve.processes import Worker, make_starter
-from serve.request_errors import RETRY_AFTER_S, RequestError, Unavailable
+from serve.request_errors import RETRY_AFTER_S, Unavailable
 from serve.tasks import (
     DONE,
     ERROR,
     MAX_ANSWER_BYTES,
-    NO_MEMORY,
     READY,
-    UPLOAD_NAME,
     Answer,
     Task,
     Upload,
     make_order,
+    memory_error,
+    time_error,
 )
+from serve.unread import UnreadAnswers
 
 TICK_SECONDS = 0.05
 """Time between two looks at the limits."""
@@ -125,6 +125,7 @@ class WorkerPool:
         self._idle: list[Worker] = []
         # Clients whose last task was long: the next one begins in the long lane.
         self._heavy: OrderedDict[str | None, None] = OrderedDict()
+        self._unread = UnreadAnswers()
         self._start_after = 0.0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="pool", daemon=True)
@@ -199,13 +200,13 @@ class WorkerPool:
         Yields
         ------
         Answer
-            Frames, then one answer of the kind `DONE`.
+            Frames, or notes and sound, then one answer of the kind `DONE`.
 
         Raises
         ------
         Unavailable
             If there is no place, the wait was too long, or the worker died.
-        TimeLimitExceeded
+        msr_utils.audio.source.TimeLimitExceeded
             If the work takes too long.
         AudioError, RequestError
             If the task cannot be done.
@@ -226,6 +227,8 @@ class WorkerPool:
                     continue
                 if event.kind == ERROR:
                     raise event.error
+                with self._lock:
+                    self._unread.take(job, len(event.data))
                 yield event
                 if event.kind == DONE:
                     return
@@ -235,6 +238,7 @@ class WorkerPool:
     def _leave(self, job: Job) -> None:
         """Forget a job whose request is over. If it still runs, nobody waits for it."""
         with self._lock:
+            self._unread.forget(job)
             if job.is_over:
                 return
             job.is_over = True
@@ -306,6 +310,7 @@ class WorkerPool:
                 self._idle.append(worker)
             elif job is not None:
                 self._take(worker, job, answer)
+                self._cut_unread()
             self._dispatch()
 
     def _take(self, worker: Worker, job: Job, answer: Answer) -> None:
@@ -314,6 +319,7 @@ class WorkerPool:
         job.progress = time.monotonic()
         if job.n_answers > job.n_skip and not job.is_over:
             job.events.put(answer)
+            self._unread.add(job, len(answer.data))
         if answer.kind not in (DONE, ERROR):
             return
         if job.lane == LONG and worker.cpu_seconds() - job.cpu_before <= SHORT_SECONDS:
@@ -325,6 +331,17 @@ class WorkerPool:
             worker.kill()  # It is buried once its connection has ended.
         else:
             self._idle.append(worker)
+
+    def _cut_unread(self) -> None:
+        """End the largest answer while clients leave too much unread."""
+        while (job := self._unread.too_much()) is not None:
+            self._unread.forget(job)
+            if job.worker is not None:
+                self.killed["unread"] += 1
+                job.worker.kill()
+            while not job.events.empty():
+                job.events.get_nowait()
+            job.fail(busy("answers that are not read take all of its memory"))
 
     def _end(self, worker: Worker, job: Job) -> None:
         job.is_over, job.worker = True, None
@@ -398,13 +415,9 @@ class WorkerPool:
         stalled = now - job.progress > STALL_SECONDS
         if now - job.since > longest or stalled:
             seconds = STALL_SECONDS if stalled else longest
-            error = TimeLimitExceeded(
-                f"{UPLOAD_NAME}: not done after {seconds:g} s; try again later, or a shorter "
-                "excerpt"
-            )
-            self._kill(worker, job, "time", error)
+            self._kill(worker, job, "time", time_error(job.task, seconds))
         elif worker.memory_bytes() > TASK_BYTES:
-            self._kill(worker, job, "memory", RequestError(*NO_MEMORY))
+            self._kill(worker, job, "memory", memory_error(job.task))
         elif job.lane == SHORT and worker.cpu_seconds() - job.cpu_before > SHORT_SECONDS:
             self._change_lane(worker, job)
 

@@ -10,9 +10,10 @@ from typing import cast
 from flask import Flask, current_app
 
 from serve.catalogue import Catalogue
-from serve.config import ConfigError, ServiceConfig
+from serve.compose.generators import Generators
+from serve.config import MAX_LONG, ConfigError, ServiceConfig
 from serve.library.runner import QueryRunner, open_runner
-from serve.limits import PerClientLimiter
+from serve.limits import PerClientLimiter, PlaceLimiter
 from serve.logs import log
 from serve.metrics import Metrics
 from serve.pool import Pool, make_pool
@@ -30,10 +31,13 @@ class Service:
     ----------
     config : ServiceConfig
     models : Catalogue
+    generators : Generators
     pool : Pool
         Does the work of requests.
     clients : PerClientLimiter
         Limits the requests of each client.
+    pieces : PlaceLimiter
+        Limits the pieces that are composed, wait or are read at the same time.
     signer : StateSigner
         Signs the states of live audio.
     library : QueryRunner, optional
@@ -45,8 +49,10 @@ class Service:
 
     config: ServiceConfig
     models: Catalogue
+    generators: Generators
     pool: Pool
     clients: PerClientLimiter
+    pieces: PlaceLimiter
     signer: StateSigner
     library: QueryRunner | None
     metrics: Metrics
@@ -75,6 +81,7 @@ class Service:
             log.warning("model left out: %s", reason)
         try:
             catalogue = Catalogue.of(pool.cards, config, left_out)
+            generators = Generators.find(config)
             library = open_runner(config)
         except ConfigError:
             pool.close()
@@ -83,8 +90,10 @@ class Service:
         return cls(
             config=config,
             models=catalogue,
+            generators=generators,
             pool=pool,
             clients=PerClientLimiter(config.max_per_client),
+            pieces=PlaceLimiter(max(config.workers, MAX_LONG) + config.max_queue),
             signer=StateSigner(key, config.max_state_seconds),
             library=library,
             metrics=Metrics(pool),

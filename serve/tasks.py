@@ -11,11 +11,12 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from msr_utils.audio.source import AudioError, AudioTooLong
+from msr_utils.audio.source import AudioError, AudioTooLong, TimeLimitExceeded
 from msr_utils.constants import TARGETS
 from msr_utils.inference.card import ModelCard
 from serve.request_errors import RequestError, WorkerFailed
@@ -77,7 +78,32 @@ class LiveTask:
     max_seconds: float
 
 
-Task = PredictTask | LiveTask
+@dataclass(frozen=True)
+class GenerateTask:
+    """Compose a piece.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the generator.
+    points : tuple of (float, float, float)
+        Wanted course: time in s, valence and arousal, at rising times.
+    seconds, temperature : float > 0
+    seed : int >= 0
+    audio, midi : bool
+        Whether the sound comes between the notes, and the MIDI file with the last answer.
+    """
+
+    folder: Path
+    points: tuple[tuple[float, float, float], ...]
+    seconds: float
+    seed: int
+    temperature: float
+    audio: bool = False
+    midi: bool = False
+
+
+Task = PredictTask | LiveTask | GenerateTask
 
 
 @dataclass(frozen=True)
@@ -142,7 +168,9 @@ class Loaded:
 
 
 FRAMES, DONE, ERROR, READY = "frames", "done", "error", "ready"
-"""Kinds of answers. A task has any number of frames, then an answer that ends it."""
+NOTE, SOUND = "note", "sound"
+"""Kinds of answers. A task has any number of frames, or of notes and sound, then an answer that
+ends it. The same task always has the same answers, because it may begin again."""
 
 NO_MEMORY = (
     HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -150,6 +178,26 @@ NO_MEMORY = (
     "needs more memory to decode than one request may take; convert it to MP3, FLAC or WAV",
 )
 """Status, field and message of the answer to a file that takes too much memory."""
+
+TOO_LONG_A_PIECE = "takes more memory than one request may take; ask for fewer seconds"
+
+
+def memory_error(task: Task) -> RequestError:
+    """The error of a task that takes too much memory."""
+    if isinstance(task, GenerateTask):
+        return RequestError(HTTPStatus.UNPROCESSABLE_ENTITY, "seconds", TOO_LONG_A_PIECE)
+    return RequestError(*NO_MEMORY)
+
+
+def time_error(task: Task, seconds: float) -> Exception:
+    """The error of a task that has worked for so many seconds and is not done."""
+    late = f"not done after {seconds:g} s; try again later, or"
+    if isinstance(task, GenerateTask):
+        return RequestError(
+            HTTPStatus.SERVICE_UNAVAILABLE, "seconds", f"{late} ask for a shorter piece"
+        )
+    return TimeLimitExceeded(f"{UPLOAD_NAME}: {late} a shorter excerpt")
+
 
 MAX_ANSWER_BYTES = 16_000_000
 """Largest answer that the front takes. A state of live audio has less than half a megabyte."""

@@ -1,4 +1,7 @@
-"""Do the work of a request: decode and predict. It runs in a worker, or in the front for tests."""
+"""Do the work of a request: decode and predict, or compose.
+
+It runs in a worker, or in the front for tests.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ from serve.tasks import (
     DONE,
     ERROR,
     FRAMES,
-    NO_MEMORY,
     Answer,
+    GenerateTask,
     LiveTask,
     PredictTask,
     Task,
     frames_answer,
+    memory_error,
 )
 
 
@@ -42,11 +46,15 @@ def perform(task: Task, file: BinaryIO | None, models: Mapping[str, Model]) -> I
     try:
         if isinstance(task, LiveTask):
             yield _live(task, models)
+        elif isinstance(task, GenerateTask):
+            from serve.compose.work import compose  # It loads what most workers never need.
+
+            yield from compose(task)
         else:
             assert file is not None, "a file is predicted"
             yield from _predict(task, file, models[task.model])
     except (AudioError, RequestError, MemoryError) as error:
-        yield _failure(error)
+        yield _failure(task, error)
     except Exception:
         yield Answer(ERROR, {"type": "", "message": traceback.format_exc()})
 
@@ -81,9 +89,9 @@ def _live(task: LiveTask, models: Mapping[str, Model]) -> Answer:
     )
 
 
-def _failure(error: Exception) -> Answer:
+def _failure(task: Task, error: Exception) -> Answer:
     if isinstance(error, MemoryError):
-        error = RequestError(*NO_MEMORY)
+        error = memory_error(task)
     if isinstance(error, RequestError):
         fields = {"status": error.status, "field": error.field, "message": error.message}
         return Answer(ERROR, {"type": "RequestError", **fields})

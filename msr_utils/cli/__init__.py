@@ -11,7 +11,9 @@ import click
 
 from msr_utils import __version__
 from msr_utils.cli.commands import Commands, load_service, needs_checkout, shown
+from msr_utils.cli.generate import generate
 from msr_utils.cli.predict import predict
+from msr_utils.cli.render import render
 from msr_utils.cli.tagging import library
 from msr_utils.paths import PROJECT_ROOT
 
@@ -101,20 +103,26 @@ def run(
     except (StudyError, CorpusError, IdentityError) as error:
         raise click.ClickException(str(error)) from error
     where = f"reports/{edition}/{plan.corpus_name(corpus, data_dir)}"
-    if "curves" not in kinds and not tracks.has_audio:
-        held, experiment = ("notes", "symbolic") if "notes" in kinds else ("ratings", "lyrics")
-        click.echo(
-            f"this corpus has {held} and no audio. You can run the experiment {experiment!r}"
-        )
-    elif "curves" not in kinds:
-        click.echo(
-            "this corpus has no curves, so no model can be trained on it. You can run its chapter "
-            "'data' and the experiments 'clips' and 'text'"
-        )
+    _say_what_can_be_run(kinds, tracks.has_audio)
     if done:
         click.echo(f"{len(done)} runs executed; results in {where}")
     else:
         click.echo(f"nothing to be done: {where} is up to date")
+
+
+def _say_what_can_be_run(kinds: Collection[str], has_audio: bool) -> None:
+    """Say why a corpus has few chapters, if it has no curves."""
+    if "curves" in kinds:
+        return
+    if has_audio:
+        click.echo(
+            "this corpus has no curves, so no model can be trained on it. You can run its chapter "
+            "'data' and the experiments 'clips' and 'text'"
+        )
+    elif "notes" in kinds:
+        click.echo("this corpus has notes and no audio: only the chapters on notes were run")
+    else:
+        click.echo("this corpus has ratings and no audio. You can run the experiment 'lyrics'")
 
 
 @main.command()
@@ -253,7 +261,10 @@ ear.add_command(fetch_weights)
 
 @main.group()
 def data() -> None:
-    """Download a corpus, or check one that is at hand."""
+    """Download a corpus, check one that is at hand, or render its notes as audio."""
+
+
+data.add_command(render)
 
 
 @data.command()
@@ -412,6 +423,7 @@ def book(edition: str, corpus: str, data_dir: str, pdf: bool) -> None:
     click.echo(f"{state}; open {os.path.relpath(page)}")
 
 
+main.add_command(generate)
 main.add_command(library)
 main.add_command(predict)
 

@@ -23,7 +23,7 @@ FAILED, INTERRUPTED = 1, 130
 make right ends with 2, the code of `click.UsageError`.
 """
 
-EXTRAS = {"library": "library", "predict": "plot", "serve": "serve"}
+EXTRAS = {"generate": "notes", "library": "library", "predict": "plot", "serve": "serve"}
 """Extra that a command needs, where it is not `STUDY`."""
 
 STUDY = "study"

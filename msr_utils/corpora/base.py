@@ -56,7 +56,8 @@ class Track:
     group : str
         Artist or game series. All tracks of one group lie on the same side of a split.
     split : str
-        ``"train"`` or ``"test"`` where the corpus has an official split, else ``""``.
+        ``"train"``, ``"validation"`` or ``"test"`` where the corpus has an official split, else
+        ``""``. One without a part for validation is common.
     text : dict of str to str
         Title, artist and genre, as far as known.
     ratings : np.ndarray [shape=(raters, T, 2), dtype=float32], optional

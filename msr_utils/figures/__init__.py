@@ -41,6 +41,13 @@ from msr_utils.figures.features import (
     band_correlations,
     beside_librosa,
 )
+from msr_utils.figures.generation import (
+    asked_and_heard,
+    copied_runs,
+    generated_arcs,
+    generation_accuracy,
+    generator_losses,
+)
 from msr_utils.figures.marks import (
     mark_estimate,
 )
@@ -74,6 +81,7 @@ __all__ = [
     "ablation",
     "affect_plane",
     "arc_scores",
+    "asked_and_heard",
     "audio_overview",
     "augmentations",
     "band_correlations",
@@ -81,6 +89,7 @@ __all__ = [
     "clip_labels",
     "clip_scores",
     "context_length",
+    "copied_runs",
     "cost_growth",
     "curves_by_rank",
     "error_components",
@@ -88,6 +97,9 @@ __all__ = [
     "explorer",
     "fusion_scores",
     "gems_shares",
+    "generated_arcs",
+    "generation_accuracy",
+    "generator_losses",
     "hidden_parts",
     "label_spread",
     "joint_differences",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -155,55 +156,26 @@ def beside_librosa(samples: np.ndarray, seconds: float = 20.0) -> Figure:
     """
     import librosa.display  # slow to import
 
-    from msr_utils.experiments import librosa_parity
-
     config = FeatureConfig()
-    rate, hop = config.sample_rate, config.hop_length
     samples = samples[: int(seconds * FRAME_RATE_HZ) * config.frame_samples]
     samples = samples[: len(samples) // config.frame_samples * config.frame_samples]
-    chroma_hop = config.frame_samples // CHROMA_STEPS
-    rows = {
-        # Title, librosa's picture, ours, samples between columns, axis, colour scale.
-        "log-mel (dB)": (
-            librosa_parity.mel_spectrogram(samples, config),
-            logmel_spectrogram(samples, config).T,
-            hop,
-            {"y_axis": "mel", "fmin": config.fmin, "fmax": config.fmax, "vmin": -60, "vmax": 40},
-        ),
-        "MFCC (dB)": (
-            librosa_parity.mfcc(samples, config)[1:],
-            FeatureExtractor(FeatureConfig("mfcc")).push(samples)[:, 1:].T,
-            hop,
-            {"vmin": -60, "vmax": 60, "cmap": "RdBu_r"},
-        ),
-        "chroma": (
-            librosa_parity.chroma(samples, config),
-            FeatureExtractor(FeatureConfig("chroma")).push(samples).T,
-            chroma_hop,
-            {"y_axis": "chroma", "vmin": 0, "vmax": 1},
-        ),
-        "tempogram": (
-            librosa_parity.tempogram(samples, config)[1:],
-            FeatureExtractor(FeatureConfig("tempogram")).push(samples)[:, :TEMPO_BANDS].T,
-            config.frame_samples,
-            {"vmin": 0, "vmax": 1},
-        ),
-    }
+    rows = _pictures(samples, config)
     figure, axes = plt.subplots(len(rows), 2, figsize=(10, 9.5), sharex=True)
     for (title, (theirs, ours, columns, options)), (left, right) in zip(
         rows.items(), axes, strict=True
     ):
+        shown: dict[str, Any] = {"cmap": "magma", **options}
         for ax, picture, step in (
             (left, theirs, columns),
             (right, ours, len(samples) // ours.shape[1]),
         ):
             image = librosa.display.specshow(
                 picture,
-                sr=rate,
+                sr=config.sample_rate,
                 hop_length=step,
                 x_axis="time",
                 ax=ax,
-                **{"cmap": "magma", **options},
+                **shown,
             )
             ax.set(xlabel="")
             ax.grid(False)
@@ -215,3 +187,37 @@ def beside_librosa(samples: np.ndarray, seconds: float = 20.0) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("time (s)")
     return figure
+
+
+def _pictures(
+    samples: np.ndarray, config: FeatureConfig
+) -> dict[str, tuple[np.ndarray, np.ndarray, int, dict[str, Any]]]:
+    """Title -> librosa's picture, ours, samples between its columns, axis and colour scale."""
+    from msr_utils.experiments import librosa_parity
+
+    return {
+        "log-mel (dB)": (
+            librosa_parity.mel_spectrogram(samples, config),
+            logmel_spectrogram(samples, config).T,
+            config.hop_length,
+            {"y_axis": "mel", "fmin": config.fmin, "fmax": config.fmax, "vmin": -60, "vmax": 40},
+        ),
+        "MFCC (dB)": (
+            librosa_parity.mfcc(samples, config)[1:],
+            FeatureExtractor(FeatureConfig("mfcc")).push(samples)[:, 1:].T,
+            config.hop_length,
+            {"vmin": -60, "vmax": 60, "cmap": "RdBu_r"},
+        ),
+        "chroma": (
+            librosa_parity.chroma(samples, config),
+            FeatureExtractor(FeatureConfig("chroma")).push(samples).T,
+            config.frame_samples // CHROMA_STEPS,
+            {"y_axis": "chroma", "vmin": 0, "vmax": 1},
+        ),
+        "tempogram": (
+            librosa_parity.tempogram(samples, config)[1:],
+            FeatureExtractor(FeatureConfig("tempogram")).push(samples)[:, :TEMPO_BANDS].T,
+            config.frame_samples,
+            {"vmin": 0, "vmax": 1},
+        ),
+    }

@@ -134,7 +134,7 @@ def arc_of_text(text: str) -> DrawnArc:
 
 
 def read_arc(file: Path) -> DrawnArc:
-    """An arc from a CSV file with the columns time, valence and arousal.
+    """An arc from a CSV file with the columns time (or time_s), valence and arousal.
 
     Raises
     ------
@@ -153,6 +153,7 @@ def read_arc(file: Path) -> DrawnArc:
     points: list[Point] = []
     for n, row in enumerate(rows, 2):
         cleaned = {(key or "").strip().lower(): value for key, value in row.items()}
+        cleaned.setdefault("time", cleaned.get("time_s"))  # as predictions have it
         points.append(_point(cleaned, f"{name}, line {n}"))
     try:
         return DrawnArc(tuple(points))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 
 MAX_SEMITONES = 5
 """Largest transposition, a fourth. An octave would change the register, which listeners do hear."""

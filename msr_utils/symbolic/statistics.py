@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import circulant
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 
 MAJOR_PROFILE = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR_PROFILE = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes, to_score
+from msr_utils.notes import Notes, to_score
 
 TOKENIZERS = ("midi-like", "remi")
 """Oore and others (2018), "This time with feeling"; Huang and Yang (2020), "Pop Music Transformer".

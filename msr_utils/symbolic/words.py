@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 
 ATTRIBUTES = ("pitch", "velocity", "length", "wait")
 """Columns of an array of words."""

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from msr_utils.corpora.midi import Notes
 from msr_utils.io import atomic_path, plain, read_json, sha256_text, write_json
 from msr_utils.models.backend import keras
 from msr_utils.models.note_networks import (
@@ -30,6 +29,7 @@ from msr_utils.models.note_networks import (
     transformer_backbone,
     transformer_classifier,
 )
+from msr_utils.notes import Notes
 from msr_utils.paths import TRAININGS
 from msr_utils.provenance.cache_keys import computed_by, computed_on
 from msr_utils.symbolic.augmentation import altered_copy

@@ -48,6 +48,8 @@ def index() -> str:
         "index.html",
         models=service.models,
         library=service.library is not None,
+        generators=service.generators,
+        tabs=service.library is not None or bool(service.generators.names),
         config=service.config,
         affect=affect,
         fps_range=FPS_RANGE,

@@ -115,6 +115,7 @@ def predict_file(options: PredictOptions) -> Response | tuple[dict[str, Any], di
             lines = prediction_lines(
                 running, options, card.margins, summarise, record.fail, record.request_id
             )
+            record.is_streamed = True
             response = Response(stream_with_context(lines), mimetype=NDJSON, headers=HEADERS)
             # The answer is computed while it is sent, so it keeps its place until it is closed.
             response.call_on_close(resources.pop_all().close)

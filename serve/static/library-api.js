@@ -1,5 +1,6 @@
 // Requests to the library, and what several parts of the page know about it.
 
+import { attempt } from "./notices.js";
 import { Problem, UNREACHED, readProblem } from "./service.js";
 
 const base = new URL(document.body.dataset.library, location.href.replace(/#.*/, ""));
@@ -66,21 +67,7 @@ export async function tracksOf(ids) {
 
 // ------------------------------------------------------------------ errors
 
-const errorBox = document.getElementById("library-error");
-
-/** Run something that asks the library, and show what went wrong with it. */
-export async function attempt(work) {
-  errorBox.hidden = true;
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    errorBox.textContent = error.message;
-    errorBox.hidden = false;
-    errorBox.scrollIntoView({ block: "nearest" });
-    return null;
-  }
-}
+export { attempt };
 
 // ------------------------------------------------------------------ likes
 

@@ -85,6 +85,40 @@ export function predict(url, file, { onUpload, onFrames, signal }) {
   });
 }
 
+/**
+ * Compose a piece.
+ *
+ * @param {string} url
+ * @param {object} body what to compose
+ * @param {AbortSignal} signal
+ * @yields {object[]} records as they come: notes, parts of the sound, at last `done`.
+ */
+export async function* compose(url, body, signal) {
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
+  const lost = (error) => (error.name === "AbortError" ? error : new Problem(UNREACHED));
+  const response = await fetch(url, options).catch((error) => {
+    throw lost(error);
+  });
+  if (!response.ok) throw readProblem(response.status, await response.text(), response.headers.get("Retry-After"));
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  let done = false;
+  for (;;) {
+    const { value, done: end } = await reader.read().catch((error) => {
+      throw lost(error);
+    });
+    if (end) break;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    const records = lines.map((line) => JSON.parse(line));
+    const failed = records.find((record) => record.error);
+    if (failed) throw new Problem(failed.error);
+    done ||= records.some((record) => record.done);
+    if (records.length) yield records;
+  }
+  if (!done) throw new Problem({ detail: "The answer ended too early. Try again." });
+}
+
 /** Live audio: one request at a time, each with the state of the previous answer. */
 export class Live {
   constructor(url, { model, rate, maxSeconds, onFrames, onProblem }) {

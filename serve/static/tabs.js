@@ -9,6 +9,7 @@ const loaded = {};
 function load(name) {
   if (name === "library") loaded.library ??= import("./library.js");
   if (name === "scenes") loaded.scenes ??= import("./scenes.js");
+  if (name === "compose") loaded.compose ??= import("./compose.js");
 }
 
 function show(name, focus = false) {

@@ -495,11 +495,13 @@ def test_behind_a_path_prefix(window, server):
     assert [path for path in handler.unknown if path != "/favicon.ico"] == []
 
 
-def test_without_a_library_there_are_no_tabs():
+def test_without_a_library_and_generators_there_are_no_tabs(tmp_path):
     from msr_utils.paths import MODELS_DIR
     from serve.app import create_app
     from serve.config import ServiceConfig
 
-    config = ServiceConfig(models_dir=MODELS_DIR, default_model="light", workers=0)
+    config = ServiceConfig(
+        models_dir=MODELS_DIR, default_model="light", workers=0, generators_dir=tmp_path
+    )
     page = create_app(config).test_client().get("/").text
     assert 'role="tab"' not in page and "library.css" not in page

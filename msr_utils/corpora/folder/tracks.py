@@ -15,6 +15,9 @@ from msr_utils.corpora.tables import read_csv, reading
 
 FILE = "tracks.csv"
 
+SPLITS = ("train", "validation", "test")
+"""Parts of an official split."""
+
 TEXT_COLUMNS = ("title", "artist", "genre", "genres")
 
 
@@ -29,7 +32,7 @@ class TrackRow:
     group : str
         The track's own id where the cell is empty.
     split : str
-        ``"train"``, ``"test"`` or empty.
+        One of `SPLITS`, or empty.
     quadrant : str, optional
         ``"Q1"`` to ``"Q4"``, or empty; None without such a column.
     duration_s : float, optional
@@ -140,8 +143,10 @@ def _audio_path(root: Path, track_id: str, file: str, findings: Findings) -> Pat
 
 def _split(text: str, where: str) -> str:
     split = text.casefold()
-    if split not in ("train", "test", ""):
-        raise CorpusError(f"{where}: split is {text!r}; give train, test or nothing", FILE, "split")
+    if split not in (*SPLITS, ""):
+        raise CorpusError(
+            f"{where}: split is {text!r}; give train, validation, test or nothing", FILE, "split"
+        )
     return split
 
 
@@ -164,10 +169,10 @@ def _check_duration(duration_s: float, where: str) -> None:
 
 def _refuse_partial_split(rows: list[TrackRow]) -> None:
     without = [row.track_id for row in rows if not row.split]
-    if without and any(row.split in ("train", "test") for row in rows):
+    if without and any(row.split in SPLITS for row in rows):
         raise CorpusError(
             f"{FILE}: track_id {without[0]!r} has no split ({len(without)} of {len(rows)} "
-            "have none, others train or test); give every track one, or none",
+            "have none, others do); give every track one, or none",
             FILE,
             "split",
         )

@@ -14,7 +14,6 @@ import soundfile as sf
 from tqdm import tqdm
 
 from msr_utils.constants import SAMPLE_RATE, TARGETS
-from msr_utils.corpora.midi import Notes, write_midi
 from msr_utils.corpora.synthetic.composition import (
     KEY_NAMES,
     RELATED_KEYS,
@@ -26,6 +25,7 @@ from msr_utils.corpora.synthetic.composition import (
 from msr_utils.corpora.synthetic.config import SyntheticConfig, frame_ends
 from msr_utils.corpora.synthetic.raters import DECIMALS, draw_rater, simulate_ratings
 from msr_utils.corpora.synthetic.synthesis import synthesise
+from msr_utils.notes import Notes, write_midi
 from msr_utils.provenance.cache_keys import computed_by
 
 FULL_VELOCITY_DB = -15.0

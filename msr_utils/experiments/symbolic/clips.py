@@ -10,8 +10,9 @@ import pandas as pd
 
 from msr_utils.affect import QUADRANT_NAMES, quadrant
 from msr_utils.corpora.base import Corpus, CorpusError, Track
-from msr_utils.corpora.midi import Notes, read_midi
+from msr_utils.corpora.midi import read_midi
 from msr_utils.dataset.splits import splits_of
+from msr_utils.notes import Notes
 from msr_utils.training.note_training import Parts
 
 EXCERPT_S = 15.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes, write_midi
+from msr_utils.notes import Notes, write_midi
 
 TRIADS = {"major": (0, 4, 7), "minor": (0, 3, 7)}
 

@@ -8,7 +8,8 @@ import symusic
 from note_files import piece
 
 from msr_utils.corpora.base import CorpusError
-from msr_utils.corpora.midi import MAX_SECONDS, Notes, read_midi, write_midi
+from msr_utils.corpora.midi import MAX_SECONDS, read_midi
+from msr_utils.notes import Notes, write_midi
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -16,8 +16,9 @@ from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
 from msr_utils.corpora.emopia import load_emopia
 from msr_utils.corpora.findings import Findings
-from msr_utils.corpora.midi import read_midi, write_midi
+from msr_utils.corpora.midi import read_midi
 from msr_utils.corpora.verify import identify, validate
+from msr_utils.notes import write_midi
 
 
 def test_emopia_in_the_official_layout(tmp_path):

@@ -11,7 +11,6 @@ from note_files import piece, write_emopia
 
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
-from msr_utils.corpora.midi import write_midi
 from msr_utils.experiments.symbolic import clip_table, clips_of, rows, statistics_models
 from msr_utils.experiments.symbolic.rows import choose_ensemble, pretraining_notes
 from msr_utils.experiments.symbolic.scores import (
@@ -35,6 +34,7 @@ from msr_utils.experiments.symbolic.statistics_models import (
 from msr_utils.io import plain
 from msr_utils.metrics.bootstrap import draw_counts
 from msr_utils.models.note_networks import NoteLSTMConfig, NoteTransformerConfig
+from msr_utils.notes import write_midi
 from msr_utils.training import note_training
 
 

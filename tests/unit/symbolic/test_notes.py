@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from note_files import piece
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 from msr_utils.symbolic import tokens as tokenisers
 from msr_utils.symbolic.augmentation import MAX_SEMITONES, MAX_TEMPO_CHANGE, altered_copy
 from msr_utils.symbolic.statistics import key_strengths, statistics, statistics_table

@@ -1,0 +1,1 @@
+"""Music that is composed for a wanted course of valence and arousal."""
