@@ -37,6 +37,7 @@ from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_counts
 from msr_utils.metrics.estimate import Spread
 from msr_utils.models.note_networks import NoteLSTMConfig, NoteTransformerConfig
 from msr_utils.symbolic.augmentation import altered_copy
+from msr_utils.symbolic.rendering import OWN
 from msr_utils.symbolic.statistics import statistics_table
 from msr_utils.symbolic.tokens import tokens, vocabulary_size
 from msr_utils.symbolic.words import words
@@ -102,8 +103,9 @@ class Settings:
         Samples of songs for the intervals.
     seed : int
         The first one.
-    sound : bool
-        Whether there are rows on the sound of the clips.
+    sound : str
+        Renderer of the rows on the sound of the clips, see `msr_utils.symbolic.rendering`; empty:
+        there are no such rows.
     """
 
     seeds: int = 5
@@ -113,7 +115,7 @@ class Settings:
     folds: int = 10
     bootstrap: int = N_BOOT
     seed: int = SEED
-    sound: bool = True
+    sound: str = OWN
 
     def classifier(self, number: int, lstm: bool) -> ClassifierTraining:
         """Training of network `number` of a row."""
@@ -212,7 +214,7 @@ def run(
     counts = draw_counts(clips.groups[parts.test], settings.bootstrap, settings.seed)
     sets, missing = {}, {}
     if settings.sound:
-        vectors = sound.clip_vectors(clips.notes, progress=progress)
+        vectors = sound.clip_vectors(clips.notes, settings.sound, progress=progress)
         missing = sound.missing_networks()
         sets = sound_rows.row_sets(vectors, x)
         predicted |= sound_rows.held_out_rows(sets, clips, settings.seed)
