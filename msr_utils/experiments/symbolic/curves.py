@@ -380,11 +380,15 @@ def difference_table(results: CurveResults) -> pd.DataFrame:
 
 
 def score_rows(results: CurveResults) -> pd.DataFrame:
-    """``target, model, metric, value, low, high`` of r, for `msr_utils.figures.score_intervals`."""
+    """``target, model, metric, value, low, high`` of r, for `msr_utils.figures.score_intervals`.
+
+    The constant is left out: of folds with other means, its r says nothing.
+    """
     rows = [
         {"target": target, "model": name, "metric": "r", **vars(scores.pooled["r"])}
         for name, of_target in results.scores.items()
         for target, scores in of_target.items()
+        if name != CONSTANT
     ]
     return pd.DataFrame(rows)
 

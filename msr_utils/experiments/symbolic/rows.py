@@ -38,6 +38,7 @@ from msr_utils.metrics.estimate import Spread
 from msr_utils.models.note_networks import NoteLSTMConfig, NoteTransformerConfig
 from msr_utils.notes import Notes
 from msr_utils.symbolic.augmentation import altered_copy
+from msr_utils.symbolic.rendering import OWN
 from msr_utils.symbolic.statistics import statistics_table
 from msr_utils.symbolic.tokens import tokens, vocabulary_size
 from msr_utils.symbolic.words import words
@@ -103,8 +104,9 @@ class Settings:
         Samples of songs for the intervals.
     seed : int
         The first one.
-    sound : bool
-        Whether there are rows on the sound of the clips.
+    sound : str
+        Renderer of the rows on the sound of the clips, see `msr_utils.symbolic.rendering`; empty:
+        there are no such rows.
     """
 
     seeds: int = 5
@@ -114,7 +116,7 @@ class Settings:
     folds: int = 10
     bootstrap: int = N_BOOT
     seed: int = SEED
-    sound: bool = True
+    sound: str = OWN
 
     def classifier(self, number: int, lstm: bool) -> ClassifierTraining:
         """Training of network `number` of a row."""
@@ -213,7 +215,7 @@ def run(
     counts = draw_counts(clips.groups[parts.test], settings.bootstrap, settings.seed)
     sets, missing = {}, {}
     if settings.sound:
-        vectors = sound.clip_vectors(clips.notes, progress=progress)
+        vectors = sound.clip_vectors(clips.notes, settings.sound, progress=progress)
         missing = sound.missing_networks()
         sets = sound_rows.row_sets(vectors, x)
         predicted |= sound_rows.held_out_rows(sets, clips, settings.seed)

@@ -113,8 +113,8 @@ def test_notes_and_audio_are_scored_on_the_same_frames(corpus, tmp_path, monkeyp
 def test_sound_of_clips_is_kept_by_content(tmp_path, monkeypatch):
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "no weights"))
     clips = [piece(60, seconds=2.0), piece(64, seconds=2.0)]
-    first = sound.clip_vectors(clips, tmp_path, progress=False)
+    first = sound.clip_vectors(clips, cache_dir=tmp_path, progress=False)
     assert list(first) == [sound.HAND_MADE] and len(first[sound.HAND_MADE]) == 2
     monkeypatch.setattr(sound.FeatureExtractor, "push", lambda *_: pytest.fail("computed again"))
-    again = sound.clip_vectors(clips[::-1], tmp_path, progress=False)
+    again = sound.clip_vectors(clips[::-1], cache_dir=tmp_path, progress=False)
     assert np.array_equal(again[sound.HAND_MADE], first[sound.HAND_MADE][::-1])
