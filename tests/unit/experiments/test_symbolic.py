@@ -11,7 +11,14 @@ from note_files import piece, write_emopia
 
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
-from msr_utils.experiments.symbolic import clip_table, clips_of, rows, statistics_models
+from msr_utils.experiments.symbolic import (
+    NoteClips,
+    clip_table,
+    clips_of,
+    rows,
+    sound_rows,
+    statistics_models,
+)
 from msr_utils.experiments.symbolic.rows import choose_ensemble, pretraining_notes
 from msr_utils.experiments.symbolic.scores import (
     PUBLISHED,
@@ -36,11 +43,13 @@ from msr_utils.metrics.bootstrap import draw_counts
 from msr_utils.models.note_networks import NoteLSTMConfig, NoteTransformerConfig
 from msr_utils.notes import write_midi
 from msr_utils.training import note_training
+from msr_utils.training.note_training import Parts
 
 
 @pytest.fixture(autouse=True)
 def trainings(tmp_path, monkeypatch):
-    monkeypatch.setattr(statistics_models, "TRAININGS", tmp_path / "trainings")
+    for module in (statistics_models, sound_rows):
+        monkeypatch.setattr(module, "TRAININGS", tmp_path / "trainings")
 
 
 def test_clips_of_emopia_keep_the_official_split(tmp_path):
@@ -134,6 +143,29 @@ def test_models_of_vectors_learn_and_give_probabilities(name):
     assert hits(found, labels[45:])["quadrant"].mean() > 0.7
 
 
+def test_rows_on_sound_learn_from_each_part_and_from_both():
+    x, labels, groups = vectors()
+    parts = Parts(np.arange(30), np.arange(30, 45), np.arange(45, 60))
+    clips = NoteClips((None,) * 60, labels, groups, parts)
+    noise = np.random.default_rng(1).normal(size=(60, 40))
+    sets = sound_rows.row_sets({"hand-made": x, "musicnn": noise}, x[:, :1])
+    assert list(sets) == [
+        "kernel ridge on statistics", "audio, hand-made features", "audio, MusiCNN",
+        "audio, all features", "audio and statistics of notes",
+    ]  # fmt: skip
+    found = sound_rows.held_out_rows(sets, clips, 1)
+    assert len(found) == 7 and {p.shape for pair in found.values() for p in pair} == {(1, 15, 4)}
+    test = {row: hits(p[1], labels[45:]) for row, p in found.items()}
+    for row in ("audio, hand-made features", "audio and statistics of notes"):
+        assert test[row]["quadrant"].mean() > 0.6, row
+    # One number tells one dimension, and noise tells nothing.
+    assert test["kernel ridge on statistics"]["valence"].mean() > 0.8
+    assert test["audio, MusiCNN"]["quadrant"].mean() < 0.6
+    np.testing.assert_allclose(found["audio, all features"][1].sum(axis=-1), 1)
+    crossed = sound_rows.cross_validated_rows(sets, clips, 4)
+    assert hits(crossed["audio, hand-made features"], labels)["quadrant"].mean() > 0.7
+
+
 @pytest.mark.extended
 @pytest.mark.parametrize("name", [TREES, BOOSTED])
 def test_trees_learn_and_follow_their_seed(name):
@@ -179,7 +211,7 @@ def test_all_rows_on_small_networks(tmp_path, monkeypatch):
     tiny = partial(NoteTransformerConfig, layers=1, hidden=8, heads=2, length=16)
     monkeypatch.setattr(rows, "NoteTransformerConfig", tiny)
     settings = rows.Settings(
-        seeds=2, epochs=1, lstm_epochs=1, pretrain_steps=2, folds=3, bootstrap=20
+        seeds=2, epochs=1, lstm_epochs=1, pretrain_steps=2, folds=3, bootstrap=20, sound=""
     )
     notes = pretraining_notes(None, clips)
     found = rows.run(clips, notes, settings, progress=False)

@@ -157,7 +157,7 @@ def test_a_constant_of_the_features_makes_all_that_hear_them_stale(copy):
     labels_alone = {
         "01_data", "01_data_clips", "01_data_static", "05_lyrics", "05_raters", "05_song_features",
     }  # fmt: skip
-    assert numbers == set(own_identities()) - labels_alone - {"06_symbolic"}  # which reads notes
+    assert numbers == set(own_identities()) - labels_alone
 
 
 @pytest.mark.slow
