@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from msr_utils.constants import FRAME_RATE_HZ, FRAME_SECONDS
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 from msr_utils.symbolic.statistics import CHORD_S, key_strengths
 
 WINDOWS_S = (2.0, 6.0, 20.0)

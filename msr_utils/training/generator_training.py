@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
 from msr_utils.generation.attributes import (
     PITCH_ATTRIBUTE,
     AttributeModel,
@@ -30,6 +29,7 @@ from msr_utils.generation.graph import GeneratorConfig
 from msr_utils.io import atomic_path, read_json
 from msr_utils.models.backend import keras
 from msr_utils.models.generators import generator_network
+from msr_utils.notes import Notes
 from msr_utils.provenance.cache_keys import computed_by
 from msr_utils.symbolic.augmentation import MAX_SEMITONES, MAX_TEMPO_CHANGE
 from msr_utils.symbolic.words import N_SPECIAL

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
 from msr_utils.experiments.generation.material import Labelled
 from msr_utils.experiments.generation.music import differences_from
 from msr_utils.experiments.generation.writing import quadrant_requests, write_pieces
@@ -16,6 +15,7 @@ from msr_utils.experiments.symbolic.scores import QUADRANT, hits
 from msr_utils.experiments.symbolic.statistics_models import LOGISTIC, kept_fit_predict
 from msr_utils.generation.card import Decoding
 from msr_utils.generation.generator import Generator
+from msr_utils.notes import Notes
 from msr_utils.symbolic.statistics import statistics_table
 
 TRIED: Mapping[str, tuple[Any, ...]] = {

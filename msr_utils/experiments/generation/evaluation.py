@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
 from msr_utils.experiments.generation.copying import longest_shared_runs
 from msr_utils.experiments.generation.judges import (
     SOUND,
@@ -34,6 +33,7 @@ from msr_utils.inference.model import Model
 from msr_utils.metrics.bootstrap import N_BOOT, draw_counts
 from msr_utils.metrics.correlation import pearson, weighted_pearson
 from msr_utils.metrics.estimate import Estimate
+from msr_utils.notes import Notes
 
 DIMENSIONS = ("valence", "arousal")
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from msr_utils.affect import QUADRANTS
-from msr_utils.corpora.midi import Notes
 from msr_utils.experiments.generation.listening import Heard
 from msr_utils.experiments.generation.material import CLIPS, Labelled
 from msr_utils.experiments.symbolic.statistics_models import LOGISTIC, kept_fit_predict
+from msr_utils.notes import Notes
 from msr_utils.symbolic.statistics import statistics_table
 
 SOUND = "probe on sound"

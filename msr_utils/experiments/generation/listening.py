@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from msr_utils.corpora.midi import Notes
 from msr_utils.features.cache import with_running_stats
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.inference.model import Model
 from msr_utils.io import atomic_path, sha256_text
+from msr_utils.notes import Notes
 from msr_utils.paths import CACHE_DIR
 from msr_utils.provenance.cache_keys import computed_by
 from msr_utils.symbolic.rendering import OWN, render_notes, renderer_identity

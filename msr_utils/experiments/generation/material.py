@@ -12,8 +12,9 @@ import numpy as np
 
 from msr_utils.affect import QUADRANT_NAMES, SIGNS, quadrant
 from msr_utils.corpora.base import Corpus, Track
-from msr_utils.corpora.midi import Notes, read_midi
+from msr_utils.corpora.midi import read_midi
 from msr_utils.generation.condition import STYLES
+from msr_utils.notes import Notes
 from msr_utils.training.generator_training import EmotionalPiece
 
 QUADRANT_PLACE = 0.5

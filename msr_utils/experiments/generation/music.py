@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from msr_utils.corpora.midi import Notes
 from msr_utils.metrics.estimate import Spread
+from msr_utils.notes import Notes
 from msr_utils.symbolic.statistics import statistics_table
 
 COMPARED = {

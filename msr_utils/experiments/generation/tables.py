@@ -14,7 +14,6 @@ import pandas as pd
 import soundfile
 
 from msr_utils.affect import QUADRANTS
-from msr_utils.corpora.midi import Notes
 from msr_utils.experiments.generation.chapter import LICENCE, GeneratorStudy
 from msr_utils.experiments.generation.evaluation import (
     FIRST_NOTE_MS,
@@ -30,6 +29,7 @@ from msr_utils.experiments.symbolic.scores import Accuracies
 from msr_utils.export.generator import write_card
 from msr_utils.generation.card import GeneratorCard
 from msr_utils.io import atomic_path
+from msr_utils.notes import Notes
 from msr_utils.symbolic.rendering import OWN, render_notes
 
 EXAMPLE_RATE = 22_050

@@ -10,12 +10,12 @@ import numpy as np
 from tqdm import tqdm
 
 from msr_utils.affect import SIGNS
-from msr_utils.corpora.midi import Notes
 from msr_utils.experiments.generation.material import QUADRANT_PLACE
 from msr_utils.generation.codes import as_notes
 from msr_utils.generation.generator import Generator
 from msr_utils.generation.request import EmotionCurve, MusicRequest
 from msr_utils.io import atomic_path, plain, sha256_text
+from msr_utils.notes import Notes
 from msr_utils.paths import TRAININGS
 from msr_utils.provenance.cache_keys import computed_by
 

@@ -10,12 +10,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from msr_utils.corpora.midi import Notes
 from msr_utils.features.cache import features_folder, read_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.features.weights import PretrainedWeightsError
 from msr_utils.io import atomic_path, sha256_text
+from msr_utils.notes import Notes
 from msr_utils.paths import CACHE_DIR
 from msr_utils.symbolic import fluidsynth, synthesizer
 from msr_utils.symbolic.rendering import FLUIDSYNTH, OWN, render_notes

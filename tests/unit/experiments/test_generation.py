@@ -7,7 +7,6 @@ import pytest
 from note_files import piece, write_emopia, write_pop909
 
 from msr_utils.corpora import load_corpus
-from msr_utils.corpora.midi import Notes, write_midi
 from msr_utils.experiments.generation import listening, material, writing
 from msr_utils.experiments.generation.copying import longest_shared_runs
 from msr_utils.experiments.generation.evaluation import (
@@ -29,6 +28,7 @@ from msr_utils.experiments.symbolic import statistics_models
 from msr_utils.generation import Generator, untrained_generator
 from msr_utils.inference import load_default
 from msr_utils.io import plain
+from msr_utils.notes import Notes, write_midi
 
 
 def clips(songs=24, each=2):

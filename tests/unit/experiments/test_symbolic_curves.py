@@ -10,12 +10,12 @@ from note_files import piece
 
 from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
-from msr_utils.corpora.midi import Notes, write_midi
 from msr_utils.dataset.sequences import Sequence2Hz
 from msr_utils.dataset.splits import inner_parts, make_splits
 from msr_utils.experiments.symbolic import curves, sound
 from msr_utils.features.weights import WEIGHTS_VARIABLE
 from msr_utils.models.ridge import solve_ridge
+from msr_utils.notes import Notes, write_midi
 from msr_utils.symbolic import synthesizer
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from msr_utils.corpora.midi import Notes
 from msr_utils.generation.attributes import NAMES, AttributeModel, local_attributes
 from msr_utils.generation.codes import (
     LENGTHS_S,
@@ -24,6 +23,7 @@ from msr_utils.generation.condition import (
     condition,
     without,
 )
+from msr_utils.notes import Notes
 from msr_utils.symbolic.words import N_SPECIAL
 
 MAJOR, MINOR = (60, 64, 67, 72), (57, 60, 64, 69)

@@ -8,8 +8,8 @@ from note_files import piece, write_emopia
 
 from msr_utils.cli import main
 from msr_utils.corpora import load_corpus
-from msr_utils.corpora.midi import write_midi
 from msr_utils.corpora.verify import validate
+from msr_utils.notes import write_midi
 from msr_utils.symbolic.corpus_audio import file_names
 
 

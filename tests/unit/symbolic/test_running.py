@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from note_files import piece
 
-from msr_utils.corpora.midi import Notes
+from msr_utils.notes import Notes
 from msr_utils.symbolic.running import WINDOWS_S, running_names, running_statistics
 
 
