@@ -262,7 +262,7 @@ def test_compressed_body_is_not_unpacked(server):
     headers = {"Content-Encoding": "gzip", "Content-Type": "audio/wav"}
     for content in (gzip.compress(GOOD), ODD_UPLOADS["a gzip bomb"]):
         answer = requests.post(f"{server}/v1/predict", data=content, headers=headers, timeout=20)
-        assert_problem(answer, 422, "file")
+        assert_problem(answer, 415, "Content-Encoding")
 
 
 # A quoted file name escapes its backslashes.

@@ -13,6 +13,7 @@ from msr_utils.corpora.base import CorpusError
 from msr_utils.dataset.sequences import Sequence2Hz
 from msr_utils.dataset.splits import inner_parts, make_splits
 from msr_utils.experiments.symbolic import curves, sound
+from msr_utils.features import weights
 from msr_utils.features.weights import WEIGHTS_VARIABLE
 from msr_utils.models.ridge import solve_ridge
 from msr_utils.notes import Notes, write_midi
@@ -112,6 +113,7 @@ def test_notes_and_audio_are_scored_on_the_same_frames(corpus, tmp_path, monkeyp
 
 def test_sound_of_clips_is_kept_by_content(tmp_path, monkeypatch):
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "no weights"))
+    weights.session.cache_clear()  # an earlier test may have loaded some
     clips = [piece(60, seconds=2.0), piece(64, seconds=2.0)]
     first = sound.clip_vectors(clips, cache_dir=tmp_path, progress=False)
     assert list(first) == [sound.HAND_MADE] and len(first[sound.HAND_MADE]) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import needs_program
 from note_files import piece
 
 from msr_utils.notes import Notes
@@ -163,7 +164,7 @@ def test_fluidsynth_says_what_to_install(monkeypatch):
     assert renderer_identity("auto").startswith("own: ")
 
 
-@pytest.mark.skipif(not fluidsynth.is_installed(), reason="FluidSynth is not installed")
+@needs_program("fluidsynth")
 def test_fluidsynth_renders(monkeypatch):
     sound = render_notes(note(69, length_s=1.0), "fluidsynth", 22_050)
     spectrum = np.abs(np.fft.rfft(sound[:22_050]))
