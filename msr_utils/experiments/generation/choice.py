@@ -96,19 +96,18 @@ def choose_decoding(
             asked = statistics_table(playable)[0]
             found = kept_fit_predict(LOGISTIC, known, np.array(real), groups, asked, seed)
             right = hits(found, labels[indices])[QUADRANT]
-            strangeness = np.mean(
-                [
-                    np.abs(differences_from(clips_of[k], ours))
-                    for k in range(4)
-                    if (ours := [n for n, i in zip(playable, indices, strict=True) if i % 4 == k])
-                ]
-            )
+            strangeness = [
+                np.abs(differences_from(real_ones, ours)).mean()
+                for k, real_ones in enumerate(clips_of)
+                if real_ones
+                and (ours := [n for n, i in zip(playable, indices, strict=True) if i % 4 == k])
+            ]
             done[decoding] = Trial(
                 decoding.guidance,
                 decoding.gain,
                 decoding.spread,
                 float(right.sum() / len(requests)),
-                float(strangeness),
+                float(np.mean(strangeness)),
             )
         return done[decoding]
 
