@@ -14,6 +14,7 @@ from msr_utils.experiments.generation.evaluation import TARGETS, Size
 from msr_utils.experiments.generation.material import divide
 from msr_utils.experiments.generation.tables import (
     accuracy_table,
+    confusion_table,
     examples,
     material_table,
     music_table,
@@ -30,6 +31,7 @@ __all__ = [
     "Size",
     "accuracy_table",
     "best_network",
+    "confusion_table",
     "examples",
     "divide",
     "material_table",

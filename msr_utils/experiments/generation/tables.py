@@ -98,6 +98,25 @@ def target_table(results: GenerationResults) -> pd.DataFrame:
     return table.set_index("figure")
 
 
+def confusion_table(results: GenerationResults) -> pd.DataFrame:
+    """Quadrants that the first judge hears, for each that was asked for, in pieces."""
+    names = [f"{q.name}: {q.words}" for q in QUADRANTS]
+    heard = [f"heard {q.name}" for q in QUADRANTS]
+    return pd.DataFrame(results.confusion, names, heard).rename_axis("asked for")
+
+
+def weakest_quadrant(results: GenerationResults) -> str:
+    """A sentence about the quadrant that is found least often."""
+    shares = results.confusion.diagonal() / results.confusion.sum(axis=1)
+    k = int(shares.argmin())
+    row = results.confusion[k]
+    other = int(np.where(np.arange(len(row)) == k, -1, row).argmax())
+    return (
+        f"Of {row.sum()} pieces that were asked to be {QUADRANTS[k].words}, the first judge hears "
+        f"{row[k]} so, and {row[other]} as {QUADRANTS[other].words}."
+    )
+
+
 def music_table(music: Mapping[str, MusicComparison]) -> pd.DataFrame:
     """Musical statistics of generated and of real pieces."""
     return pd.DataFrame(
@@ -185,7 +204,7 @@ def release(study: GeneratorStudy, trained_on: str, destination: Path) -> Genera
         protocol="Judged by a logistic regression on the sound of pieces. It was trained on other "
         "songs than the generator. Intervals are 95 %.",
         licence=LICENCE,
-        limits=LIMITS,
+        limits=(weakest_quadrant(results), *LIMITS),
         metrics=metrics,
     )
     folder = Path(destination) / card.name

@@ -308,6 +308,12 @@ def _generation(metrics: Metrics) -> list[str]:
         sentences.append(f"What was asked for in advance is missed: {asked}.")
     else:
         sentences.append("These are the accuracies that were asked for in advance, or more.")
+    table = results["confusion"]
+    weakest = min(range(len(table)), key=lambda k: table[k][k] / max(sum(table[k]), 1))
+    sentences.append(
+        f"Q{weakest + 1} is found least often: in {table[weakest][weakest]} of "
+        f"{sum(table[weakest])} pieces."
+    )
     places = results["places"]["r"]["probe on sound"]
     sentences.append(
         "Over a grid of places, asked and heard values correlate: "
