@@ -10,7 +10,7 @@ from msr_utils.experiments.generation.chapter import (
     best_network,
     study,
 )
-from msr_utils.experiments.generation.evaluation import TARGETS, Size
+from msr_utils.experiments.generation.evaluation import TARGETS, Size, evaluate
 from msr_utils.experiments.generation.material import divide
 from msr_utils.experiments.generation.tables import (
     accuracy_table,
@@ -34,6 +34,7 @@ __all__ = [
     "confusion_table",
     "examples",
     "divide",
+    "evaluate",
     "material_table",
     "music_table",
     "release",

@@ -131,10 +131,15 @@ def music_table(music: Mapping[str, MusicComparison]) -> pd.DataFrame:
     ).T.rename_axis("statistic")
 
 
-def trial_table(study: GeneratorStudy) -> pd.DataFrame:
-    """Ways to draw notes that were tried, the best first."""
-    rows = [{**vars(trial), "score": trial.score} for trial in study.trials]
-    return pd.DataFrame(rows).sort_values("score", ascending=False).round(3)
+def trial_table(studies: Mapping[str, GeneratorStudy]) -> pd.DataFrame:
+    """Ways to draw notes that were tried with each network, the best first."""
+    rows = [
+        {"network": name, **vars(trial), "score": trial.score}
+        for name, study in studies.items()
+        for trial in study.trials
+    ]
+    table = pd.DataFrame(rows).sort_values("score", ascending=False).round(3)
+    return table.set_index("network")
 
 
 def training_table(studies: Mapping[str, GeneratorStudy]) -> pd.DataFrame:
@@ -177,18 +182,20 @@ def material_table(material: Material) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("part")
 
 
-def release(study: GeneratorStudy, trained_on: str, destination: Path) -> GeneratorCard:
+def release(
+    study: GeneratorStudy, results: GenerationResults, trained_on: str, destination: Path
+) -> GeneratorCard:
     """Put the bundle of a network where it is used, with what was measured on its card.
 
     Parameters
     ----------
     study : GeneratorStudy
+    results : GenerationResults
     trained_on : str
         Names of the corpora.
     destination : Path
         Folder of bundles.
     """
-    results = study.results
     table = target_table(results)
     metrics = {
         f"{name} (asked for: {row['asked for']})": row["measured"] for name, row in table.iterrows()

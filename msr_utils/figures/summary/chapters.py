@@ -290,7 +290,7 @@ def _symbolic(metrics: Metrics) -> list[str]:
 
 
 def _generation(metrics: Metrics) -> list[str]:
-    results = metrics["networks"][metrics["bundle"]]["results"]
+    results = metrics["results"]
     sound, real = (results[part]["probe on sound"] for part in ("accuracy", "held_out"))
     names = ("quadrant", "arousal", "valence")
     sentences = [
