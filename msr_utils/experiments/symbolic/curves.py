@@ -6,9 +6,12 @@ chosen on the same inner folds, and both remember about as long: what differs is
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,17 +23,19 @@ from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus, CorpusError, Track
 from msr_utils.corpora.midi import read_midi
 from msr_utils.dataset.sequences import Sequence2Hz, collect, sequences_of
-from msr_utils.dataset.splits import Split, inner_parts, splits_of
+from msr_utils.dataset.splits import InnerParts, Split, inner_parts, splits_of
 from msr_utils.evaluation.baselines import constant
 from msr_utils.experiments.release.least_squares import SufficientStatistics
 from msr_utils.experiments.symbolic.sound import missing_networks
 from msr_utils.features.config import FeatureConfig
+from msr_utils.io import atomic_path, plain, sha256_text
 from msr_utils.metrics.bootstrap import N_BOOT, SEED
 from msr_utils.metrics.curves import Curve, Predictions
 from msr_utils.metrics.estimate import Estimate
 from msr_utils.metrics.scores import Scores, evaluate, paired_difference
-from msr_utils.models.ridge import RIDGE_ALPHAS, causal_average
-from msr_utils.paths import CACHE_DIR
+from msr_utils.models.ridge import causal_average
+from msr_utils.paths import CACHE_DIR, TRAININGS
+from msr_utils.provenance.cache_keys import computed_by, computed_on
 from msr_utils.symbolic.running import WINDOWS_S, running_names, running_statistics
 
 NETWORK = "musicnn"
@@ -42,6 +47,9 @@ MEMORY_S, MEMORY_SD_S = (3.0, 10.0, 40.0), (10.0,)
 LONG_MEMORY_S, LONG_WINDOW_S = 40.0, 6.0
 """The longest of them also averages the statistics of this window, so that both remember as long.
 """
+
+ALPHAS = (100.0, 1e3, 1e4, 1e5, 1e6)
+"""Penalties that are tried."""
 
 CONSTANT = "constant"
 NOTES_SHORT = "notes, the last 20 s"
@@ -223,24 +231,42 @@ def _cross_validate(
         return total
 
     _refuse_divided_groups(splits, group)
+    digest = hashlib.sha256()
+    for s in sequences:
+        digest.update(f"{s.id} {s.group} {s.features.shape}\n".encode())
+        digest.update(s.features.tobytes() + s.labels.tobytes() + s.mask.tobytes())
+    data = digest.hexdigest()
     curves: dict[str, dict[str, dict[str, np.ndarray]]] = {
         row: {target: {} for target in TARGETS} for row in columns
     }
     for split in tqdm(splits, "folds", disable=not progress):
         parts = inner_parts(split, group, inner_folds)
-        trained = [(of_groups(train), held) for train, held in parts]
-        final = of_groups([*split.train, *split.validation])
+        file = _file_of(data, split, parts)
         for row, used in columns.items():
-            fit = _Fit.chosen(trained, final, used, centred, labels)
-            for i in split.test:
-                predicted = fit.predict(centred[i][:, used])
-                for k, target in enumerate(TARGETS):
-                    curves[row][target][i] = predicted[:, k]
+            kept = file.with_name(f"{file.stem}-{len(used)}-{int(used[0])}.npz")
+            if not kept.is_file():
+                trained = [(of_groups(train), held) for train, held in parts]
+                final = of_groups([*split.train, *split.validation])
+                fit = _Fit.chosen(trained, final, used, centred, labels)
+                test: dict[str, Any] = {i: fit.predict(centred[i][:, used]) for i in split.test}
+                with atomic_path(kept) as temporary:
+                    np.savez(temporary, **test)
+            with np.load(kept) as predicted:
+                for i in split.test:
+                    for k, target in enumerate(TARGETS):
+                        curves[row][target][i] = predicted[i][:, k]
     tested = [s for s in sequences if s.id in curves[next(iter(columns))][TARGETS[0]]]
     return {
         row: {t: _collected(tested, of_row[t], t) for t in TARGETS}
         for row, of_row in curves.items()
     }
+
+
+def _file_of(data: str, split: Split, parts: InnerParts) -> Path:
+    """Where the predictions of a split are kept, so that a killed run goes on."""
+    inputs = [data, asdict(split), parts, computed_by(_Fit), computed_on()]
+    key = sha256_text(json.dumps(plain(inputs), sort_keys=True))[:16]
+    return TRAININGS / "notes" / f"curves-{key}.npz"
 
 
 def _refuse_divided_groups(splits: Sequence[Split], group: Mapping[str, str]) -> None:
@@ -270,14 +296,14 @@ class _Fit:
         y: Mapping[str, np.ndarray],
     ) -> _Fit:
         """Choose the penalties on held-out tracks, then fit all that is known."""
-        errors = np.zeros((len(RIDGE_ALPHAS), len(TARGETS)))
+        errors = np.zeros((len(ALPHAS), len(TARGETS)))
         for sums, held in trained:
             inputs = np.concatenate([x[i][:, used] for i in held])
             true = np.concatenate([y[i] for i in held])
-            for a, fit in enumerate(_path(sums, used, RIDGE_ALPHAS)):
+            for a, fit in enumerate(_path(sums, used, ALPHAS)):
                 errors[a] += ((fit.predict(inputs) - true) ** 2).mean(axis=0)
         best = errors.argmin(axis=0)
-        fits = {int(a): next(_path(final, used, (RIDGE_ALPHAS[a],))) for a in set(best.tolist())}
+        fits = {int(a): next(_path(final, used, (ALPHAS[a],))) for a in set(best.tolist())}
         return cls(
             np.stack([fits[int(a)].slope[:, k] for k, a in enumerate(best)], axis=1),
             np.array([fits[int(a)].level[k] for k, a in enumerate(best)]),
@@ -354,11 +380,15 @@ def difference_table(results: CurveResults) -> pd.DataFrame:
 
 
 def score_rows(results: CurveResults) -> pd.DataFrame:
-    """``target, model, metric, value, low, high`` of r, for `msr_utils.figures.score_intervals`."""
+    """``target, model, metric, value, low, high`` of r, for `msr_utils.figures.score_intervals`.
+
+    The constant is left out: of folds with other means, its r says nothing.
+    """
     rows = [
         {"target": target, "model": name, "metric": "r", **vars(scores.pooled["r"])}
         for name, of_target in results.scores.items()
         for target, scores in of_target.items()
+        if name != CONSTANT
     ]
     return pd.DataFrame(rows)
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from msr_utils.corpora.base import Corpus
 from msr_utils.corpora.midi import Notes, read_midi
+from msr_utils.experiments.symbolic import sound, sound_rows
 from msr_utils.experiments.symbolic.clips import NoteClips
 from msr_utils.experiments.symbolic.scores import (
     TARGETS,
@@ -36,6 +37,7 @@ from msr_utils.metrics.bootstrap import N_BOOT, SEED, draw_counts
 from msr_utils.metrics.estimate import Spread
 from msr_utils.models.note_networks import NoteLSTMConfig, NoteTransformerConfig
 from msr_utils.symbolic.augmentation import altered_copy
+from msr_utils.symbolic.rendering import OWN
 from msr_utils.symbolic.statistics import statistics_table
 from msr_utils.symbolic.tokens import tokens, vocabulary_size
 from msr_utils.symbolic.words import words
@@ -101,6 +103,9 @@ class Settings:
         Samples of songs for the intervals.
     seed : int
         The first one.
+    sound : str
+        Renderer of the rows on the sound of the clips, see `msr_utils.symbolic.rendering`; empty:
+        there are no such rows.
     """
 
     seeds: int = 5
@@ -110,6 +115,7 @@ class Settings:
     folds: int = 10
     bootstrap: int = N_BOOT
     seed: int = SEED
+    sound: str = OWN
 
     def classifier(self, number: int, lstm: bool) -> ClassifierTraining:
         """Training of network `number` of a row."""
@@ -139,7 +145,11 @@ class SymbolicResults:
     pretraining_loss : dict of kind to list of float
         In nats a note, over all attributes; after every hundred steps.
     ensemble : list of str
-        Rows of the ensemble.
+        Rows of the ensemble. It reads notes only.
+    sound_gain : dict of name to target to Estimate
+        Paired difference of two rows of the cross-validation: what sound adds to notes.
+    missing : dict of network to str
+        Pretrained networks that are not installed, and what to do.
     """
 
     scores: dict[str, Accuracies]
@@ -150,6 +160,13 @@ class SymbolicResults:
     pretraining_gain: dict[str, Accuracies]
     pretraining_loss: dict[str, list[float]]
     ensemble: list[str]
+    sound_gain: dict[str, Accuracies]
+    missing: dict[str, str]
+
+    def remark(self) -> str:
+        """Which pretrained networks are missing, if any."""
+        found = "; ".join(f"`{name}`: {what}" for name, what in self.missing.items())
+        return found and f"These rows are missing, because weights are not installed. {found}"
 
 
 Predicted = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -195,8 +212,15 @@ def run(
         np.mean([predicted[m][part] for m in chosen], axis=0) for part in (0, 1)
     )
     counts = draw_counts(clips.groups[parts.test], settings.bootstrap, settings.seed)
+    sets, missing = {}, {}
+    if settings.sound:
+        vectors = sound.clip_vectors(clips.notes, settings.sound, progress=progress)
+        missing = sound.missing_networks()
+        sets = sound_rows.row_sets(vectors, x)
+        predicted |= sound_rows.held_out_rows(sets, clips, settings.seed)
     found = {row: hits(test, labels[parts.test]) for row, (_, test) in predicted.items()}
     base = found[next(iter(STATISTICS_ROWS))]
+    cross_validated, sound_gain = _cross_validated(x, embedded, sets, clips, settings)
     return SymbolicResults(
         scores={row: accuracies(counts, rows) for row, rows in found.items()},
         over_seeds={row: spreads(rows) for row, rows in found.items()},
@@ -204,7 +228,7 @@ def run(
             row: {t: float(h.mean()) for t, h in hits(val, labels[parts.validation]).items()}
             for row, (val, _) in predicted.items()
         },
-        cross_validated=_cross_validated(x, embedded, clips, settings),
+        cross_validated=cross_validated,
         above_logistic={
             row: differences(counts, rows, base) for row, rows in found.items() if rows is not base
         },
@@ -214,6 +238,8 @@ def run(
         },
         pretraining_loss=losses,
         ensemble=chosen,
+        sound_gain=sound_gain,
+        missing=missing,
     )
 
 
@@ -355,9 +381,13 @@ def choose_ensemble(validation: Mapping[str, np.ndarray], labels: np.ndarray) ->
 
 
 def _cross_validated(
-    x: np.ndarray, embedded: np.ndarray, clips: NoteClips, settings: Settings
-) -> dict[str, Accuracies]:
-    """Rows that are cheap enough for folds by song over all clips."""
+    x: np.ndarray,
+    embedded: np.ndarray,
+    sets: Mapping[str, sound_rows.Parts],
+    clips: NoteClips,
+    settings: Settings,
+) -> tuple[dict[str, Accuracies], dict[str, Accuracies]]:
+    """Rows that are cheap enough for folds by song over all clips, and what sound adds."""
     labels, groups = clips.labels, clips.groups
     of_model = cross_validate(
         tuple(STATISTICS_ROWS.values()), x, labels, groups, settings.folds, settings.seed
@@ -370,8 +400,12 @@ def _cross_validated(
     rows[AVERAGE_EMBEDDED] = np.mean(
         [*(of_model[name] for name in STATISTICS_ROWS.values()), rows[EMBEDDED]], axis=0
     )
+    rows |= sound_rows.cross_validated_rows(sets, clips, settings.folds)
     counts = draw_counts(groups, settings.bootstrap, settings.seed)
-    return {row: accuracies(counts, hits(p[None], labels)) for row, p in rows.items()}
+    found = {row: hits(p[None], labels) for row, p in rows.items()}
+    pairs = [(a, b) for a, b in sound_rows.COMPARED if a in found and b in found]
+    gain = {f"{a} – {b}": differences(counts, found[a], found[b]) for a, b in pairs}
+    return {row: accuracies(counts, values) for row, values in found.items()}, gain
 
 
 __all__ = ["TARGETS", "Settings", "SymbolicResults", "choose_ensemble", "pretraining_notes", "run"]

@@ -15,9 +15,10 @@ from msr_utils.features.cache import features_folder, read_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.extractor import FeatureExtractor
 from msr_utils.features.weights import PretrainedWeightsError
-from msr_utils.io import atomic_path
+from msr_utils.io import atomic_path, sha256_text
 from msr_utils.paths import CACHE_DIR
-from msr_utils.symbolic import synthesizer
+from msr_utils.symbolic import fluidsynth, synthesizer
+from msr_utils.symbolic.rendering import FLUIDSYNTH, OWN, render_notes
 
 HAND_MADE = "hand-made"
 HAND_MADE_BLOCKS = "logmel,logmel_sd,mfcc,mfcc_delta,chroma,tonal,contrast,onset,tempogram,loudness"
@@ -45,7 +46,10 @@ def missing_networks() -> dict[str, str]:
 
 
 def frames_of_notes(
-    notes: Notes, groups: Sequence[FeatureConfig], cache_dir: Path = CACHE_DIR
+    notes: Notes,
+    groups: Sequence[FeatureConfig],
+    renderer: str = OWN,
+    cache_dir: Path = CACHE_DIR,
 ) -> list[np.ndarray]:
     """Feature frames of rendered notes, computed or read from the cache.
 
@@ -53,6 +57,8 @@ def frames_of_notes(
     ----------
     notes : Notes
     groups : sequence of FeatureConfig
+    renderer : str
+        One of `msr_utils.symbolic.rendering.RENDERERS`.
     cache_dir : Path
 
     Returns
@@ -60,16 +66,18 @@ def frames_of_notes(
     list of np.ndarray [shape=(T, D), dtype=float32]
         One a group.
     """
-    key = notes_key(notes)
+    name, code = f"notes-{notes_key(notes)}", synthesizer.render
+    if renderer == FLUIDSYNTH:
+        name, code = f"{name}-{sha256_text(fluidsynth.version())[:8]}", fluidsynth.render
     found, sound = [], None
     for config in groups:
-        file = features_folder(config, cache_dir, synthesizer.render) / f"notes-{key}.npy"
+        file = features_folder(config, cache_dir, code) / f"{name}.npy"
         frames = read_features(file, config)
         if frames is None:
             # With one thread, machines with different numbers of cores store the same bytes.
             with threadpool_limits(1, user_api="blas"):
                 if sound is None:
-                    sound = synthesizer.render(notes, config.sample_rate)
+                    sound = render_notes(notes, renderer, config.sample_rate)
                     short = config.frame_samples - len(sound)
                     sound = np.pad(sound, (0, max(short, 0)))
                 frames = FeatureExtractor(config).push(sound)
@@ -89,13 +97,18 @@ def notes_key(notes: Notes) -> str:
 
 
 def clip_vectors(
-    clips: Sequence[Notes], cache_dir: Path = CACHE_DIR, progress: bool = True
+    clips: Sequence[Notes],
+    renderer: str = OWN,
+    cache_dir: Path = CACHE_DIR,
+    progress: bool = True,
 ) -> dict[str, np.ndarray]:
     """Means and standard deviations of the frames of rendered clips.
 
     Parameters
     ----------
     clips : sequence of Notes
+    renderer : str
+        One of `msr_utils.symbolic.rendering.RENDERERS`.
     cache_dir : Path
     progress : bool
 
@@ -108,7 +121,7 @@ def clip_vectors(
     groups = {name: config for name, config in block_groups().items() if name not in missing}
     rows: dict[str, list[np.ndarray]] = {name: [] for name in groups}
     for notes in tqdm(clips, "sound", unit="clip", disable=not progress):
-        found = frames_of_notes(notes, list(groups.values()), cache_dir)
+        found = frames_of_notes(notes, list(groups.values()), renderer, cache_dir)
         for name, frames in zip(groups, found, strict=True):
             wide = frames.astype(np.float64)
             rows[name].append(np.concatenate([wide.mean(axis=0), wide.std(axis=0)]))

@@ -267,9 +267,12 @@ def _song_features(metrics: Metrics) -> list[str]:
 def _symbolic(metrics: Metrics) -> list[str]:
     scores = metrics["scores"]
     ours = {n: row for n, row in scores.items() if n != "most frequent quadrant"}
+    ours = {n: row for n, row in ours.items() if not n.startswith("audio")}
     best = max(ours, key=lambda name: ours[name]["quadrant"]["value"])
     accuracy = estimate(ours[best]["quadrant"])
-    sentences = [f"On the test part, {best} finds the quadrant most often: {accuracy}."]
+    sentences = [
+        f"Of the rows on notes, {best} finds the quadrant of the test part most often: {accuracy}."
+    ]
     seeds = metrics["settings"]["seeds"]
     if seeds > 1:
         sentences.append(f"Each row of a network is the mean of {seeds} networks.")
@@ -286,6 +289,32 @@ def _symbolic(metrics: Metrics) -> list[str]:
         verdict = "" if excludes_zero(found) else ", which is no clear gain"
         change = estimate(found, "+.2f")
         sentences.append(f"Pretraining changes the accuracy of the {name} by {change}{verdict}.")
+    for name, gain in metrics.get("sound_gain", {}).items():
+        first, second = name.split(" – ")
+        if second == "kernel ridge on statistics" and "notes" in first:
+            changes = join_words([f"{estimate(gain[t], '+.3f')} for {t}" for t in gain])
+            sentences.append(
+                f"Over all clips, sound beside the statistics changes the accuracy by {changes}."
+            )
+    return sentences
+
+
+def _symbolic_curves(metrics: Metrics) -> list[str]:
+    sentences = []
+    scores, audio = metrics["scores"], metrics["audio_row"]
+    for target in TARGETS:
+        r = {name: row[target]["pooled"]["r"] for name, row in scores.items()}
+        sentences.append(
+            f"For {target}, r is {estimate(r['notes'])} from notes, {estimate(r[audio])} from "
+            f"audio, and {estimate(r['notes and audio, mean of both'])} from the mean of both."
+        )
+        for name, text in (
+            (f"notes and audio, mean of both – {audio}", "Notes add {} to audio"),
+            ("notes and audio, mean of both – notes", "Audio adds {} to notes"),
+        ):
+            gain = metrics["differences"][name][target]["r"]
+            verdict = "" if excludes_zero(gain) else ", which is no clear gain"
+            sentences.append(f"{text.format(estimate(gain, '+.3f'))}{verdict}.")
     return sentences
 
 
@@ -441,6 +470,7 @@ CHAPTERS: dict[str, Callable[[Metrics], list[str]]] = {
     "05_transfer": _transfer,
     "06_export": _export,
     "06_symbolic": _symbolic,
+    "06_symbolic_curves": _symbolic_curves,
     "07_generation": _generation,
     "07_release": _release,
     "08_service": _service,

@@ -19,6 +19,11 @@ from msr_utils.models.ridge import solve_ridge
 from msr_utils.symbolic import synthesizer
 
 
+@pytest.fixture(autouse=True)
+def trainings(tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "TRAININGS", tmp_path / "trainings")
+
+
 def random_sequences(tracks=12, groups=6, dim=5, seed=0):
     rng = np.random.default_rng(seed)
     slope, made = rng.normal(size=(dim, 2)), []
@@ -43,7 +48,7 @@ def test_sums_of_groups_give_the_ridge_of_all_frames():
                 ([by_id[i] for i in train], [by_id[i] for i in held])
                 for train, held in inner_parts(split, group, 2)
             ]
-            fit = solve_ridge(parts, target)
+            fit = solve_ridge(parts, target, curves.ALPHAS)
             for i in split.test:
                 expected = (by_id[i].features @ fit.slope + fit.level)[by_id[i].mask]
                 assert found["all"][target][i].predicted == pytest.approx(expected, abs=2e-3)
@@ -108,8 +113,8 @@ def test_notes_and_audio_are_scored_on_the_same_frames(corpus, tmp_path, monkeyp
 def test_sound_of_clips_is_kept_by_content(tmp_path, monkeypatch):
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "no weights"))
     clips = [piece(60, seconds=2.0), piece(64, seconds=2.0)]
-    first = sound.clip_vectors(clips, tmp_path, progress=False)
+    first = sound.clip_vectors(clips, cache_dir=tmp_path, progress=False)
     assert list(first) == [sound.HAND_MADE] and len(first[sound.HAND_MADE]) == 2
     monkeypatch.setattr(sound.FeatureExtractor, "push", lambda *_: pytest.fail("computed again"))
-    again = sound.clip_vectors(clips[::-1], tmp_path, progress=False)
+    again = sound.clip_vectors(clips[::-1], cache_dir=tmp_path, progress=False)
     assert np.array_equal(again[sound.HAND_MADE], first[sound.HAND_MADE][::-1])

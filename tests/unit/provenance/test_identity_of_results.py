@@ -155,7 +155,7 @@ def test_a_constant_of_the_features_makes_all_that_hear_them_stale(copy):
     edit(copy, "msr_utils/constants.py", "POWER_FLOOR = ", "POWER_FLOOR = 2 * ")
     numbers, _ = stale(copy)
     labels_alone = {"01_data", "01_data_clips", "01_data_static", "05_raters", "05_song_features"}
-    assert numbers == set(own_identities()) - labels_alone - {"06_symbolic"}  # which reads notes
+    assert numbers == set(own_identities()) - labels_alone
 
 
 @pytest.mark.slow
