@@ -45,7 +45,8 @@ MEASURED = frozenset(
     {
         # Of trainings and their evaluation.
         "training_s", "seconds_per_epoch", "inference_ms_per_minute", "realtime_factor", "minutes",
-        "training s", "seconds per epoch", "inference ms per minute",
+        "training s", "seconds per epoch", "inference ms per minute", "first_note_ms",
+        "times_real_time",
         # Of the cost of networks: time and memory at each length, and how they grow.
         "batch_seconds", "epoch_seconds_per_hour", "lengths", "growth", "machine", "threads",
         # Of recorded requests: the length of answers in which the service tells its time.

@@ -10,10 +10,11 @@ from msr_utils.experiments.generation.chapter import (
     best_network,
     study,
 )
-from msr_utils.experiments.generation.evaluation import TARGETS, Size
+from msr_utils.experiments.generation.evaluation import TARGETS, Size, evaluate
 from msr_utils.experiments.generation.material import divide
 from msr_utils.experiments.generation.tables import (
     accuracy_table,
+    confusion_table,
     examples,
     material_table,
     music_table,
@@ -30,8 +31,10 @@ __all__ = [
     "Size",
     "accuracy_table",
     "best_network",
+    "confusion_table",
     "examples",
     "divide",
+    "evaluate",
     "material_table",
     "music_table",
     "release",

@@ -1,4 +1,4 @@
-"""The whole experiment: train, export, choose how notes are drawn, judge."""
+"""Train networks, export them, and choose how they draw notes and which of them is judged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from msr_utils.experiments.generation.choice import Trial, choose_decoding
-from msr_utils.experiments.generation.evaluation import GenerationResults, Size, evaluate
+from msr_utils.experiments.generation.evaluation import Size
 from msr_utils.experiments.generation.judges import clips_only
 from msr_utils.experiments.generation.material import Material
 from msr_utils.experiments.generation.trainer import Plan, TrainedGenerator, train
@@ -15,7 +15,6 @@ from msr_utils.export.generator import export_generator
 from msr_utils.generation.card import GeneratorCard
 from msr_utils.generation.generator import Generator
 from msr_utils.generation.graph import GeneratorConfig
-from msr_utils.inference.model import Model
 from msr_utils.training.generator_training import GeneratorTraining, trained_network
 
 NETWORKS = {
@@ -69,19 +68,18 @@ class GeneratorStudy:
     trained : TrainedGenerator
     trials : list of Trial
         Ways to draw notes.
-    results : GenerationResults
     generator : Generator
+        It draws notes in the chosen way.
     """
 
     trained: TrainedGenerator
     trials: list[Trial]
-    results: GenerationResults
     generator: Generator
 
 
 def plan_of(network: str, settings: Settings) -> Plan:
     """What is trained of a network, one of `NETWORKS`."""
-    batch = 16 if network == "gpt" else 24
+    batch = 8 if network == "gpt" else 24
     pretraining = GeneratorTraining(
         settings.pretrain_steps, batch, LENGTH, learning_rate=3e-3, seed=settings.seed
     )
@@ -96,20 +94,17 @@ def plan_of(network: str, settings: Settings) -> Plan:
 def study(
     network: str,
     material: Material,
-    model: Model,
     settings: Settings,
     folder: Path,
     progress: bool = True,
 ) -> GeneratorStudy:
-    """Train, export, choose and judge one network.
+    """Train one network, export it, and choose how it draws notes.
 
     Parameters
     ----------
     network : str
         One of `NETWORKS`.
     material : Material
-    model : Model
-        Hears the pieces.
     settings : Settings
     folder : Path
         Of the run; the bundle goes to its folder `STORED`.
@@ -126,9 +121,7 @@ def study(
     decoding, trials = choose_decoding(
         generator, clips, settings.choice_pieces, settings.size.seconds, settings.seed, progress
     )
-    generator = generator.with_decoding(decoding)
-    results = evaluate(generator, material, model, settings.size, progress)
-    return GeneratorStudy(trained, trials, results, generator)
+    return GeneratorStudy(trained, trials, generator.with_decoding(decoding))
 
 
 def best_network(studies: Sequence[GeneratorStudy]) -> GeneratorStudy:

@@ -20,12 +20,12 @@ from msr_utils.symbolic.statistics import statistics_table
 
 TRIED: Mapping[str, tuple[Any, ...]] = {
     "guidance": (1.0, 1.5, 2.5),
-    "gain": (1.0, 1.5, 2.5),
+    "gain": (0.7, 1.0, 1.5),
     "spread": (0.3, 0.6, 1.0),
 }
 """Values that are tried, one setting after the other."""
 
-START = Decoding(guidance=1.5, gain=1.5, spread=0.6)
+START = Decoding(guidance=1.5, gain=1.0, spread=0.6)
 
 STRANGENESS = 0.1
 """What one standard deviation of distance from real music costs, in accuracy."""
@@ -45,7 +45,8 @@ class Trial:
     accuracy : float
         Of the quadrants, by a probe on notes of the generator's own half.
     strangeness : float
-        Mean distance of musical statistics from real music, in standard deviations.
+        Mean distance of musical statistics from real clips of the same quadrant, in standard
+        deviations.
     """
 
     guidance: float
@@ -85,6 +86,7 @@ def choose_decoding(
     labels = np.arange(len(requests)) % 4
     known, real = statistics_table([c.piece.notes for c in clips])[0], [c.label for c in clips]
     groups = np.array([c.group for c in clips])
+    clips_of = [[c.piece.notes for c in clips if c.label == k] for k in range(4)]
     done: dict[Decoding, Trial] = {}
 
     def trial(decoding: Decoding) -> Trial:
@@ -94,15 +96,18 @@ def choose_decoding(
             asked = statistics_table(playable)[0]
             found = kept_fit_predict(LOGISTIC, known, np.array(real), groups, asked, seed)
             right = hits(found, labels[indices])[QUADRANT]
-            strangeness = np.mean(
-                [abs(d) for d in differences_from([c.piece.notes for c in clips], playable)]
-            )
+            strangeness = [
+                np.abs(differences_from(real_ones, ours)).mean()
+                for k, real_ones in enumerate(clips_of)
+                if real_ones
+                and (ours := [n for n, i in zip(playable, indices, strict=True) if i % 4 == k])
+            ]
             done[decoding] = Trial(
                 decoding.guidance,
                 decoding.gain,
                 decoding.spread,
                 float(right.sum() / len(requests)),
-                float(strangeness),
+                float(np.mean(strangeness)),
             )
         return done[decoding]
 

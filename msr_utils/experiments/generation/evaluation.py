@@ -240,7 +240,7 @@ def evaluate(
     progress : bool
     """
     known = clips_only(material.judging, size.seconds)
-    real = clips_only([*material.validation, *material.train], size.seconds)[: size.held_out]
+    real = _held_out(material, size)
     requests = quadrant_requests(size.per_quadrant, size.seconds, size.seed)
     pieces = write_pieces(generator, requests, progress)
     grid = grid_requests(size.grid, size.grid_repeats, size.seconds, size.seed + GRID_SEED)
@@ -252,7 +252,8 @@ def evaluate(
     }
     judged = _judge(sets, _judges(known, model, size, progress), model, progress)
     asked = np.arange(len(pieces)) % 4
-    controls = {SHUFFLED: _accuracies(judged[GENERATED], np.roll(asked, 1), size)}
+    exchanged = np.random.default_rng(size.seed).permutation(asked)
+    controls = {SHUFFLED: _accuracies(judged[GENERATED], exchanged, size)}
     for name in CONTROLS:
         controls[name] = _accuracies(judged[name], np.arange(len(sets[name])) % 4, size)
     songs, labels = (np.array([getattr(r, k) for r in real]) for k in ("group", "label"))
@@ -271,6 +272,13 @@ def evaluate(
         pieces=pieces,
         probabilities=sound.probabilities,
     )
+
+
+def _held_out(material: Material, size: Size) -> list[Labelled]:
+    """Real clips of the generator's half, drawn at random: no judge has learned from them."""
+    clips = clips_only([*material.train, *material.validation], size.seconds)
+    order = np.random.default_rng(size.seed).permutation(len(clips))
+    return [clips[i] for i in np.sort(order[: size.held_out])]
 
 
 def _less_told(generator: Generator, size: Size, progress: bool) -> dict[str, list[Notes]]:

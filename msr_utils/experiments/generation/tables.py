@@ -98,6 +98,25 @@ def target_table(results: GenerationResults) -> pd.DataFrame:
     return table.set_index("figure")
 
 
+def confusion_table(results: GenerationResults) -> pd.DataFrame:
+    """Quadrants that the first judge hears, for each that was asked for, in pieces."""
+    names = [f"{q.name}: {q.words}" for q in QUADRANTS]
+    heard = [f"heard {q.name}" for q in QUADRANTS]
+    return pd.DataFrame(results.confusion, names, heard).rename_axis("asked for")
+
+
+def weakest_quadrant(results: GenerationResults) -> str:
+    """A sentence about the quadrant that is found least often."""
+    shares = results.confusion.diagonal() / results.confusion.sum(axis=1)
+    k = int(shares.argmin())
+    row = results.confusion[k]
+    other = int(np.where(np.arange(len(row)) == k, -1, row).argmax())
+    return (
+        f"Of {row.sum()} pieces that were asked to be {QUADRANTS[k].words}, the first judge hears "
+        f"{row[k]} so, and {row[other]} as {QUADRANTS[other].words}."
+    )
+
+
 def music_table(music: Mapping[str, MusicComparison]) -> pd.DataFrame:
     """Musical statistics of generated and of real pieces."""
     return pd.DataFrame(
@@ -112,10 +131,15 @@ def music_table(music: Mapping[str, MusicComparison]) -> pd.DataFrame:
     ).T.rename_axis("statistic")
 
 
-def trial_table(study: GeneratorStudy) -> pd.DataFrame:
-    """Ways to draw notes that were tried, the best first."""
-    rows = [{**vars(trial), "score": trial.score} for trial in study.trials]
-    return pd.DataFrame(rows).sort_values("score", ascending=False).round(3)
+def trial_table(studies: Mapping[str, GeneratorStudy]) -> pd.DataFrame:
+    """Ways to draw notes that were tried with each network, the best first."""
+    rows = [
+        {"network": name, **vars(trial), "score": trial.score}
+        for name, study in studies.items()
+        for trial in study.trials
+    ]
+    table = pd.DataFrame(rows).sort_values("score", ascending=False).round(3)
+    return table.set_index("network")
 
 
 def training_table(studies: Mapping[str, GeneratorStudy]) -> pd.DataFrame:
@@ -158,18 +182,20 @@ def material_table(material: Material) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("part")
 
 
-def release(study: GeneratorStudy, trained_on: str, destination: Path) -> GeneratorCard:
+def release(
+    study: GeneratorStudy, results: GenerationResults, trained_on: str, destination: Path
+) -> GeneratorCard:
     """Put the bundle of a network where it is used, with what was measured on its card.
 
     Parameters
     ----------
     study : GeneratorStudy
+    results : GenerationResults
     trained_on : str
         Names of the corpora.
     destination : Path
         Folder of bundles.
     """
-    results = study.results
     table = target_table(results)
     metrics = {
         f"{name} (asked for: {row['asked for']})": row["measured"] for name, row in table.iterrows()
@@ -185,7 +211,7 @@ def release(study: GeneratorStudy, trained_on: str, destination: Path) -> Genera
         protocol="Judged by a logistic regression on the sound of pieces. It was trained on other "
         "songs than the generator. Intervals are 95 %.",
         licence=LICENCE,
-        limits=LIMITS,
+        limits=(weakest_quadrant(results), *LIMITS),
         metrics=metrics,
     )
     folder = Path(destination) / card.name

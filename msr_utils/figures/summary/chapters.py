@@ -342,7 +342,7 @@ def _symbolic_curves(metrics: Metrics) -> list[str]:
 
 
 def _generation(metrics: Metrics) -> list[str]:
-    results = metrics["networks"][metrics["bundle"]]["results"]
+    results = metrics["results"]
     sound, real = (results[part]["probe on sound"] for part in ("accuracy", "held_out"))
     names = ("quadrant", "arousal", "valence")
     sentences = [
@@ -360,6 +360,12 @@ def _generation(metrics: Metrics) -> list[str]:
         sentences.append(f"What was asked for in advance is missed: {asked}.")
     else:
         sentences.append("These are the accuracies that were asked for in advance, or more.")
+    table = results["confusion"]
+    weakest = min(range(len(table)), key=lambda k: table[k][k] / max(sum(table[k]), 1))
+    sentences.append(
+        f"Q{weakest + 1} is found least often: in {table[weakest][weakest]} of "
+        f"{sum(table[weakest])} pieces."
+    )
     places = results["places"]["r"]["probe on sound"]
     sentences.append(
         "Over a grid of places, asked and heard values correlate: "

@@ -21,8 +21,10 @@ from msr_utils.experiments.generation.judges import JUDGES, clips_only
 from msr_utils.experiments.generation.music import COMPARED, compare
 from msr_utils.experiments.generation.tables import (
     accuracy_table,
+    confusion_table,
     examples,
     target_table,
+    weakest_quadrant,
 )
 from msr_utils.experiments.symbolic import statistics_models
 from msr_utils.generation import Generator, untrained_generator
@@ -152,6 +154,8 @@ def test_an_untrained_generator_is_found_out(divided, tmp_path, monkeypatch):
     assert table.loc["quadrant found", "reached"] == "no"
     assert table.loc["speed", "reached"] == "yes"
     assert len(accuracy_table({GENERATED: results.accuracy, REAL: results.held_out})) == 6
+    confusion = confusion_table(results)
+    assert confusion.to_numpy().sum() == 24 and weakest_quadrant(results).startswith("Of 6 pieces")
     page = examples(results, each=1)
     assert page.count("<audio") == page.count("data:audio/mpeg;base64,") >= 4
     written = writing.write_pieces(generator, writing.quadrant_requests(1, 5.0, 7), progress=False)
