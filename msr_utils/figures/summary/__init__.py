@@ -11,11 +11,12 @@ from pathlib import Path
 from IPython.display import Markdown
 
 from msr_utils.figures.summary.chapters import CHAPTERS
+from msr_utils.figures.summary.notes import NOTES
 from msr_utils.figures.summary.retrieval import RETRIEVAL
 from msr_utils.figures.summary.wording import Metrics
 from msr_utils.io import read_json
 
-SENTENCES = {**CHAPTERS, **RETRIEVAL}
+SENTENCES = {**CHAPTERS, **NOTES, **RETRIEVAL}
 """Notebook -> what makes its sentences."""
 
 
