@@ -215,6 +215,8 @@ def _report(samples: np.ndarray, request: MusicRequest, must: bool) -> None:
         return
     heard = model.predict(io.BytesIO(wav_header(len(samples)) + samples.tobytes()))
     within = heard.times_s <= request.seconds
+    if not within.any():
+        return  # shorter than one frame
     asked = np.array([request.curve.at(time) for time in heard.times_s[within]]).T
     parts = []
     for name, wanted in zip(_AXES, asked, strict=True):

@@ -124,7 +124,15 @@ class GeneratorCard:
                 raise CardError(f"card: the field {name!r} is missing", name)
         known = {f.name for f in fields(cls)}
         values = {name: value for name, value in stored.items() if name in known}
-        for name in ("name", "model_sha256", "title", "summary", "trained_on", "licence"):
+        for name in (
+            "name",
+            "model_sha256",
+            "title",
+            "summary",
+            "trained_on",
+            "protocol",
+            "licence",
+        ):
             if not isinstance(values.get(name, ""), str):
                 raise CardError(f"card: the field {name!r} must be a text", name)
         if values["kind"] not in KINDS:
@@ -133,10 +141,15 @@ class GeneratorCard:
             if not _is_count(values.get(name, 0)):
                 raise CardError(f"card: the field {name!r} must be a whole number", name)
         shape = values["state_shape"]
-        if not isinstance(shape, list) or not shape or not all(map(_is_count, shape)):
-            raise CardError("card: state_shape must be a list of whole numbers", "state_shape")
+        if not isinstance(shape, list) or len(shape) != 2 or not all(map(_is_count, shape)):
+            raise CardError("card: state_shape must be two whole numbers", "state_shape")
         values["state_shape"] = tuple(shape)
-        values["limits"] = tuple(values.get("limits", ()))
+        limits = values.get("limits", [])
+        if not isinstance(limits, list) or not all(isinstance(limit, str) for limit in limits):
+            raise CardError("card: limits must be a list of texts", "limits")
+        values["limits"] = tuple(limits)
+        if not isinstance(values.get("metrics", {}), Mapping):
+            raise CardError("card: metrics must be an object", "metrics")
         try:
             values["attributes"] = AttributeModel.from_json(values["attributes"])
             values["decoding"] = Decoding(**values.get("decoding", {}))

@@ -11,7 +11,7 @@ _VERSION = "0" * VERSION_DIGITS
 NOTES = (
     '{"start_s": 0.0, "length_s": 0.4807, "pitch": 57, "velocity": 66}\n'
     '{"start_s": 0.4891, "length_s": 0.2511, "pitch": 64, "velocity": 58}\n'
-    f'{{"done": {{"generator": "gpt", "generator_version": "{_VERSION}", "seconds": 30.0, '
+    f'{{"done": {{"generator": "piano-lstm", "generator_version": "{_VERSION}", "seconds": 30.0, '
     '"seed": 1, "temperature": 1.0, "notes": 2, '
     f'"sample_rate": {SAMPLE_RATE}, "elapsed_ms": 2150.4}}}}\n'
 )
@@ -19,12 +19,12 @@ NOTES = (
 GENERATORS = {
     "generators": [
         {
-            "name": "gpt",
-            "title": "GPT conditioned on valence and arousal",
+            "name": "piano-lstm",
+            "title": "LSTM conditioned on valence and arousal",
             "default": True,
             "version": _VERSION,
             "card": {
-                "name": "gpt",
+                "name": "piano-lstm",
                 "summary": "Piano music for a wanted course of valence and arousal.",
                 "trained_on": "piano music with and without labels of emotion",
                 "licence": "weights for research",

@@ -125,7 +125,7 @@ async function start() {
     await attempt(() => receive(now, body, mine));
   } catch (error) {
     if (error.name !== "AbortError") throw error;
-    if (piece === now) say(`Stopped. ${score.notes.length} notes.`);
+    if (piece === now && !now.midi) say(`Stopped. ${score.notes.length} notes.`);
   } finally {
     if (request === mine) {
       request = null;

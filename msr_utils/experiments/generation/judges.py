@@ -1,6 +1,7 @@
 """Judges of generated pieces: which quadrant do they find, and how certain are they?
 
-None was trained on a piece of the generator's half. Two hear the sound and one reads the notes.
+The two probes were trained on no piece of the generator's half. The release model was, as sound.
+Two judges hear the sound and one reads the notes.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ LIMITS = (
     "hear something else.",
     "Places near the edge of the plane have few examples. The attributes that stand for them are "
     "extrapolated.",
-    "A curve is followed with the next seconds in view. Emotion that changes within a few seconds "
-    "is not followed.",
+    "The emotion of one moment steers the notes of the next seconds. Changes within a few seconds "
+    "are not followed.",
 )
 
 
@@ -81,7 +81,7 @@ def target_table(results: GenerationResults) -> pd.DataFrame:
             copied["generated"] <= copied["real"],
         ),
         (
-            "time to the first note",
+            "time to the first note, network loaded",
             f"{speed.first_note_ms:.0f} ms",
             f"at most {FIRST_NOTE_MS} ms",
             speed.first_note_ms <= FIRST_NOTE_MS,
@@ -89,7 +89,7 @@ def target_table(results: GenerationResults) -> pd.DataFrame:
         (
             "speed",
             f"{speed.times_real_time:.0f} times real time",
-            f"at least {TIMES_REAL_TIME}",
+            f"at least {TIMES_REAL_TIME} times",
             speed.times_real_time >= TIMES_REAL_TIME,
         ),
     ]
@@ -209,7 +209,7 @@ def release(
         "velocity, mode and others. A network was trained to follow them and the emotion.",
         trained_on=trained_on,
         protocol="Judged by a logistic regression on the sound of pieces. It was trained on other "
-        "songs than the generator. Intervals are 95 %.",
+        "recordings than the generator. Intervals are 95 %.",
         licence=LICENCE,
         limits=(weakest_quadrant(results), *LIMITS),
         metrics=metrics,

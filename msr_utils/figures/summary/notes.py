@@ -80,12 +80,13 @@ def _generation(metrics: Metrics) -> list[str]:
         asked = join_words([f"{goals[t]:.2f} for {t}" for t in missed])
         sentences.append(f"What was asked for in advance is missed: {asked}.")
     else:
-        sentences.append("These are the accuracies that were asked for in advance, or more.")
+        sentences.append("All three accuracies reach what was asked for in advance.")
     table = results["confusion"]
     weakest = min(range(len(table)), key=lambda k: table[k][k] / max(sum(table[k]), 1))
     sentences.append(
         f"Q{weakest + 1} is found least often: in {table[weakest][weakest]} of "
-        f"{sum(table[weakest])} pieces."
+        f"{sum(table[weakest])} pieces. Most of the others are heard as "
+        f"Q{max(range(len(table)), key=lambda k: table[weakest][k] * (k != weakest)) + 1}."
     )
     places = results["places"]["r"]["probe on sound"]
     sentences.append(
@@ -94,10 +95,11 @@ def _generation(metrics: Metrics) -> list[str]:
         + "."
     )
     copied = results["copied"]
-    more = "no more" if copied["generated"] <= copied["real"] else "more"
+    longer = "no longer" if copied["generated"] <= copied["real"] else "longer"
     sentences.append(
-        f"Generated pieces copy {more} than real ones do: the 95th percentile of the longest "
-        f"shared run is {copied['generated']:.0f} notes, and {copied['real']:.0f} in real pieces."
+        f"Generated pieces share {longer} runs of notes with the training music than real clips "
+        f"do: the 95th percentile is {copied['generated']:.0f} notes, and {copied['real']:.0f} for "
+        "real clips."
     )
     return sentences
 
