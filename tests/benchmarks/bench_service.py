@@ -232,7 +232,8 @@ def measure_live(running: Service, path: Path, models: list[dict]) -> list[dict]
         for at in range(0, len(samples) - size + 1, size):
             chunk = samples[at : at + size].tobytes()
             start = time.perf_counter()
-            status, _, body = ask(connection, "POST", query, *form(chunk=chunk, state=state))
+            fields = {"chunk": chunk, **({"state": state} if state else {})}
+            status, _, body = ask(connection, "POST", query, *form(**fields))
             seconds.append(time.perf_counter() - start)
             if status != 200:
                 raise click.ClickException(f"{query} answered {status}: {body.decode()}")

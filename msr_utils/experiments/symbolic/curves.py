@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, eigh
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -320,10 +320,20 @@ def _path(sums: SufficientStatistics, used: np.ndarray, alphas: Sequence[float])
     sd[sd < 1e-6] = 1
     gram /= np.outer(sd, sd)
     for alpha in alphas:
-        penalised = gram + alpha * np.eye(len(gram))
-        slope = solve(penalised, moment / sd[:, None], assume_a="pos", overwrite_a=True)
+        slope = _solved(gram, alpha, moment / sd[:, None])
         slope /= sd[:, None]
         yield _Fit(slope, mean_y - mean_x @ slope)
+
+
+def _solved(gram: np.ndarray, alpha: float, moment: np.ndarray) -> np.ndarray:
+    """Coefficients of ridge regression."""
+    try:
+        found = cho_solve(cho_factor(gram + alpha * np.eye(len(gram))), moment)
+    except LinAlgError:
+        # Single-precision sums of nearly constant features can give negative eigenvalues.
+        values, vectors = eigh(gram)
+        found = vectors @ ((vectors.T @ moment) / (values.clip(0) + alpha)[:, None])
+    return np.asarray(found)
 
 
 def _collected(

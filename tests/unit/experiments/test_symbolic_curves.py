@@ -120,3 +120,13 @@ def test_sound_of_clips_is_kept_by_content(tmp_path, monkeypatch):
     monkeypatch.setattr(sound.FeatureExtractor, "push", lambda *_: pytest.fail("computed again"))
     again = sound.clip_vectors(clips[::-1], cache_dir=tmp_path, progress=False)
     assert np.array_equal(again[sound.HAND_MADE], first[sound.HAND_MADE][::-1])
+
+
+def test_sums_that_are_not_positive_still_have_a_solution():
+    """Sums of nearly constant features in single precision: one eigenvalue is below zero."""
+    vectors = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    moment = np.ones((3, 2))
+    for values in ([4.0, 2.0, 1.0], [4.0, 2.0, -1.5]):
+        gram = vectors @ np.diag(values) @ vectors.T
+        wanted = vectors @ np.diag(1 / (np.clip(values, 0, None) + 1.0)) @ vectors.T @ moment
+        np.testing.assert_allclose(curves._solved(gram, 1.0, moment), wanted, rtol=1e-9)

@@ -31,7 +31,9 @@ from msr_utils.provenance.source_tree import (
 )
 from msr_utils.training import cross_validation
 
-PREDICTING = {"05_robustness", "05_transfer", "06_export", "07_release", "08_service"}
+PREDICTING = {
+    "05_robustness", "05_transfer", "06_export", "07_generation", "07_release", "08_service",
+}  # fmt: skip
 """Notebooks that compute numbers with bundles."""
 
 
