@@ -144,7 +144,7 @@ def band_correlations(correlations: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def beside_librosa(samples: np.ndarray, seconds: float = 20.0) -> Figure:
+def beside_librosa(samples: np.ndarray, seconds: float = 10.0) -> Figure:
     """librosa's log-mel spectrogram, MFCC, chroma and tempogram (left), and ours (right).
 
     Parameters
@@ -160,7 +160,7 @@ def beside_librosa(samples: np.ndarray, seconds: float = 20.0) -> Figure:
     samples = samples[: int(seconds * FRAME_RATE_HZ) * config.frame_samples]
     samples = samples[: len(samples) // config.frame_samples * config.frame_samples]
     rows = _pictures(samples, config)
-    figure, axes = plt.subplots(len(rows), 2, figsize=(8, 7), sharex=True)
+    figure, axes = plt.subplots(len(rows), 2, figsize=(7, 6), sharex=True)
     for (title, (theirs, ours, columns, options)), (left, right) in zip(
         rows.items(), axes, strict=True
     ):
