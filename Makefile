@@ -65,7 +65,7 @@ test: $(READY)
 test-all: $(READY)
 	$(BIN)/python -m pytest -n 2
 
-# Without the tests that are marked slow: two to three minutes on two cores.
+# Without the tests that are marked slow: about two minutes on two cores.
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not slow and not extended"
 
