@@ -167,7 +167,7 @@ class Browser:
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]})
 
-    def until(self, what: str | Callable[[], Any], seconds: float = 15) -> Any:
+    def until(self, what: str | Callable[[], Any], seconds: float = 30) -> Any:
         """Wait until an expression of the page, or a function here, gives something."""
         end = time.monotonic() + seconds
         while not (value := self.run(f"return {what}") if isinstance(what, str) else what()):

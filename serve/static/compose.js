@@ -152,6 +152,7 @@ async function receive(now, body, { signal }) {
   playAtOnce();
   now.midi = bytesOf(done.midi);
   now.wav = wav(player.blocks.map(({ samples }) => samples), done.sample_rate, `${nameOf(now)}.wav`);
+  $("compose-stop").hidden = true;
   showFiles();
   say(`${done.notes} notes, composed in ${(done.elapsed_ms / 1000).toFixed(1)} s by ${done.generator}. Number ${done.seed}.`);
   document.body.dataset.composed = done.seed;

@@ -209,10 +209,12 @@ def test_a_path_is_drawn_or_made_with_the_keyboard(page, server):
     page.network()
     assert "did not answer" in page.text("#library-error")
     set_field(page, "seconds", 300)
+    page.network(download=200_000)  # Else the whole piece may be there before the click is.
     page.click("#compose-start")
     page.until("!document.querySelector('#compose-stop').hidden")
     page.click("#compose-stop")
     page.until(f"{STATUS}.startsWith('Stopped')")
+    page.network()
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(page):
