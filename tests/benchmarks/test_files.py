@@ -15,7 +15,8 @@ from benchmarks import bench_files as bench
 from msr_utils.io import read_json, write_json
 
 NOW = {"floor": 80.0, "light": 110.0, "light, live": 200.0, "full": 250.0, "full, live": 300.0}
-CLOCK = {**NOW, "light, two threads": 100.0, "full, two threads": 260.0}
+OFF = {"light, content off": 105.0, "full, content off": 245.0}
+CLOCK = {**NOW, **OFF, "light, two threads": 100.0, "full, two threads": 260.0}
 BEFORE = {"floor": 40.0, "light": 110.0, "light, live": 100.0, "full": 200.0, "full, live": 150.0}
 
 
@@ -29,7 +30,7 @@ def results() -> dict:
         "clips": {"source": "songs", "count": 10, "seconds": 450.0},
         "repeats": 5,
         "cpu_share": 1.0,
-        "now": {**NOW, "light, two threads": 111.0, "full, two threads": 251.0},
+        "now": {**NOW, **OFF, "light, two threads": 111.0, "full, two threads": 251.0},
         "clock": CLOCK,
         "before": {
             "version": "1.0",
@@ -64,15 +65,15 @@ def test_aims_are_met_missed_or_not_measured():
     given = results()
     given["lengths"][3]["peak_mb"] += 25  # full, 3 h
     met = [aim["met"] for aim in bench.aims(given)]
-    # Each bundle on one thread, on two, and live; the floor; memory of both.
-    assert met == [True] * 8 + [False]
+    # Each bundle on one thread, without content, on two threads, live; the floor; memory of both.
+    assert met == [True] * 10 + [False]
     slow = copy.deepcopy(given)
     slow["now"] |= {"light": 130.0, "full": 280.0, "full, live": 330.0}
     slow["clock"] = {**CLOCK, "full, two threads": 270.0}
-    expected = [False, True, True, False, False, False, False]
-    assert [aim["met"] for aim in bench.aims(slow)][:7] == expected
+    expected = [False, True, True, True, False, True, False, False, False]
+    assert [aim["met"] for aim in bench.aims(slow)][:9] == expected
     unknown = {**given, "before": None, "lengths": []}
-    assert [aim["met"] for aim in bench.aims(unknown)] == [None] * 6 + [True, None, None]
+    assert [aim["met"] for aim in bench.aims(unknown)] == [None] * 8 + [True, None, None]
 
 
 def test_two_threads_are_compared_by_the_clock_with_one_thread_of_before():
