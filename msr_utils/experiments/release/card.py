@@ -44,9 +44,7 @@ def networks(released: Released) -> dict[str, keras.Model]:
     # Here, so that who reads a card's texts does not wait for TensorFlow.
     from msr_utils.models.linear import LinearConfig, build_linear
 
-    rows = np.concatenate([r for data in released.trainer.data.values() for r in data.rows])
-    mean, sd = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-    sd = np.where(sd > 1e-6, sd, 1)
+    mean, sd = feature_scale(released)
     result = {}
     for k, target in enumerate(TARGETS):
         slope = released.model.slope[:, k]
@@ -58,6 +56,13 @@ def networks(released: Released) -> dict[str, keras.Model]:
         )
         result[target] = network
     return result
+
+
+def feature_scale(released: Released) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the features of all training rows, (D,) each."""
+    rows = np.concatenate([r for data in released.trainer.data.values() for r in data.rows])
+    sd = rows.std(axis=0, dtype=np.float64)
+    return rows.mean(axis=0, dtype=np.float64), np.where(sd > 1e-6, sd, 1)
 
 
 def export(
@@ -151,24 +156,29 @@ def _summary(features: FeatureConfig, has_pretrained: bool) -> str:
     return (
         "Predicts valence and arousal every 500 ms. Causal: no value needs audio that comes later. "
         "Ridge regression on running feature statistics, trained jointly on several corpora. The "
-        f"statistics are means with time constants of {_seconds(features.memory_s)} and standard "
-        f"deviations with {_seconds(features.memory_sd_s)}. The features are spectrum, timbre, "
+        f"statistics are means with time constants of {seconds_text(features.memory_s)} and "
+        f"standard deviations with {seconds_text(features.memory_sd_s)}. The features are spectrum, timbre, "
         f"harmony, rhythm and loudness{embeddings if has_pretrained else ''}."
     )
 
 
-def _seconds(values: Sequence[float]) -> str:
+def seconds_text(values: Sequence[float]) -> str:
     """Such as "3, 10 and 40 s"."""
     *first, last = [f"{value:g}" for value in values]
     return f"{', '.join(first)} and {last} s" if first else f"{last} s"
 
 
-def _protocol(report: Report, folds: int, reference: str) -> str:
-    clips = "; ".join(
+def clip_scores_text(report: Report) -> str:
+    """Scores on clips with a quadrant label, such as "AUC of valence 0.870; ..."."""
+    return "; ".join(
         f"{clip_metric_title(metric)} {estimate}"
         for estimates in report.quadrants.values()
         for metric, estimate in estimates.items()
     )
+
+
+def _protocol(report: Report, folds: int, reference: str) -> str:
+    clips = clip_scores_text(report)
     return (
         f"{folds}-fold cross-validation over all corpora at once. Each artist or game series is in "
         "one fold. Only the weights of the kinds of labels were chosen without the tested fold. "

@@ -13,7 +13,7 @@ for changing its curve with the gain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations_with_replacement, product
@@ -39,6 +39,9 @@ from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
 from msr_utils.metrics.curves import Curve
 from msr_utils.paths import CACHE_DIR
+
+Predictor = Callable[[np.ndarray], np.ndarray]
+"""Maps frame features to (valence, arousal), (n, D) -> (n, 2)."""
 
 InnerLosses = Mapping[tuple[LossWeights, frozenset[int], int], float]
 """Loss by weights, by the folds left out of training (one or two), and by the tested fold."""
@@ -126,12 +129,21 @@ class Trainer:
             title: reduce(add, [parts[k] for k in folds])
             for title, parts in self._statistics.items()
         }
-        used = [title for title, kind in self.label_kinds.items() if weights.of(kind)]
-        gain = [self._gain_products[title][k] for title in used for k in folds]
-        gain_products = reduce(add, [p for p, _ in gain]) / sum(n for _, n in gain)
+        gain_products = self.gain_products(weights, without)
         with threadpool_limits(1, user_api="blas"):
             model = solve(statistics, self.label_kinds, weights, gain_products)
         return LinearModel(model.slope, model.intercept - self._origin @ model.slope)
+
+    def gain_products(self, weights: LossWeights, without: Sequence[int] = ()) -> np.ndarray:
+        """Mean products of the changes that 1 dB makes to the features, (D, D).
+
+        Of all folds except some, of corpora with a weight.
+        """
+        folds = [k for k in range(self.folds) if k not in without]
+        used = [title for title, kind in self.label_kinds.items() if weights.of(kind)]
+        gain = [self._gain_products[title][k] for title in used for k in folds]
+        products: np.ndarray = reduce(add, [p for p, _ in gain]) / sum(n for _, n in gain)
+        return products
 
     def choose_weights(self, losses: InnerLosses, without: Sequence[int]) -> LossWeights:
         """The weights with the lowest mean loss over the inner folds of the remaining folds."""
@@ -153,10 +165,11 @@ class Trainer:
         for weights, pair in tqdm(plans, desc="loss weights", disable=not self.progress):
             model = self.fit(weights, tuple(pair))
             for k in pair:
-                losses[weights, pair, k] = self._loss(model, k)
+                losses[weights, pair, k] = self.loss(model, k)
         return losses
 
-    def _loss(self, model: LinearModel, fold: int) -> float:
+    def loss(self, model: Predictor, fold: int) -> float:
+        """Loss of a model on a fold, see `inner_losses`."""
         errors = []
         for title, data in self.data.items():
             if self.label_kinds[title] == "gems":
@@ -167,12 +180,12 @@ class Trainer:
             errors.append(np.mean(((true - predicted) ** 2).mean(axis=0) / true.var(axis=0)))
         return float(np.mean(errors))
 
-    def predict_held_out(self, models: Sequence[LinearModel]) -> HeldOut:
+    def predict_held_out(self, models: Sequence[Predictor]) -> HeldOut:
         """Predict each track with the model that was trained without its fold.
 
         Parameters
         ----------
-        models : sequence of LinearModel
+        models : sequence of LinearModel or another function of rows
             One a fold.
         """
         held_out = HeldOut({}, {})
@@ -186,7 +199,7 @@ class Trainer:
         return held_out
 
     def _predict_curves(
-        self, models: Sequence[LinearModel], data: TrainingData
+        self, models: Sequence[Predictor], data: TrainingData
     ) -> dict[str, dict[str, Curve]]:
         aligned = []
         for i in data.tested:
@@ -206,7 +219,7 @@ class Released:
     Parameters
     ----------
     trainer : Trainer
-    model : LinearModel
+    model : LinearModel or another function of rows
         Trained on all folds.
     weights : LossWeights
         Of `model`.
@@ -218,7 +231,7 @@ class Released:
     """
 
     trainer: Trainer
-    model: LinearModel
+    model: Predictor
     weights: LossWeights
     fold_weights: list[LossWeights]
     held_out: HeldOut
@@ -234,10 +247,30 @@ def train(trainer: Trainer) -> Released:
     losses = trainer.inner_losses()
     fold_weights = [trainer.choose_weights(losses, (k,)) for k in range(trainer.folds)]
     models = [trainer.fit(weights, (k,)) for k, weights in enumerate(fold_weights)]
-    held_out = trainer.predict_held_out(models)
     weights = trainer.choose_weights(losses, ())
+    return released(trainer, models, fold_weights, trainer.fit(weights), weights)
+
+
+def released(
+    trainer: Trainer,
+    models: Sequence[Predictor],
+    fold_weights: Sequence[LossWeights],
+    model: Predictor,
+    weights: LossWeights,
+) -> Released:
+    """Predict held-out tracks with the models of the folds, and take intervals from their errors.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    models, fold_weights : sequence of Predictor, of LossWeights
+        One a fold.
+    model, weights : Predictor, LossWeights
+        Trained on all folds.
+    """
+    held_out = trainer.predict_held_out(models)
     margins = {
         target: margin([c for curves in held_out.curves.values() for c in curves[target].values()])
         for target in TARGETS
     }
-    return Released(trainer, trainer.fit(weights), weights, fold_weights, held_out, margins)
+    return Released(trainer, model, weights, list(fold_weights), held_out, margins)
