@@ -1,12 +1,14 @@
 """The models that the service ships: training, scores, bundles and their cards."""
 
 from msr_utils.experiments.release.card import alteration_limits, export, unseen_limits
-from msr_utils.experiments.release.large import FEATURES as LARGE_FEATURES
 from msr_utils.experiments.release.large import (
     LARGE,
     gain_over_linear,
+    gain_table,
+    large_features,
     part_results,
     report_large,
+    setting_table,
 )
 from msr_utils.experiments.release.large import train as train_large
 from msr_utils.experiments.release.large_card import export_large
@@ -23,12 +25,13 @@ from msr_utils.experiments.release.training_data import BUNDLES
 __all__ = [
     "BUNDLES",
     "LARGE",
-    "LARGE_FEATURES",
     "Trainer",
     "alteration_limits",
     "export",
     "export_large",
     "gain_over_linear",
+    "gain_table",
+    "large_features",
     "part_results",
     "peer_limits",
     "peer_scores",
@@ -37,6 +40,7 @@ __all__ = [
     "report_large",
     "score_table",
     "score_unseen_corpus",
+    "setting_table",
     "train",
     "train_large",
     "unseen_limits",

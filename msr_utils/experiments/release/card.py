@@ -157,8 +157,9 @@ def _summary(features: FeatureConfig, has_pretrained: bool) -> str:
         "Predicts valence and arousal every 500 ms. Causal: no value needs audio that comes later. "
         "Ridge regression on running feature statistics, trained jointly on several corpora. The "
         f"statistics are means with time constants of {seconds_text(features.memory_s)} and "
-        f"standard deviations with {seconds_text(features.memory_sd_s)}. The features are spectrum, timbre, "
-        f"harmony, rhythm and loudness{embeddings if has_pretrained else ''}."
+        f"standard deviations with {seconds_text(features.memory_sd_s)}. The features are "
+        "spectrum, timbre, harmony, rhythm and "
+        f"loudness{embeddings if has_pretrained else ''}."
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cholesky, solve, solve_triangular
+from scipy.linalg import cholesky, solve, solve_triangular, svd
 from scipy.sparse.linalg import svds
 
 from msr_utils.experiments.release.least_squares import (
@@ -104,46 +104,26 @@ class KernelProblem:
 
     def __init__(self, rows: KernelRows, weights: LossWeights, components: int) -> None:
         share = corpus_weights(rows.kinds, weights)
-        parts = [(rows.x[title], np.asarray(rows.y[title], float)) for title in share]
-        each = [
-            np.full(len(x), weight / len(x))
-            for (x, _), weight in zip(parts, share.values(), strict=True)
-        ]
-        # Emotion labels rank clips but have no scale: their mean stands for the level.
-        with_level = [rows.kinds[title] != "gems" for title in share]
-        if not any(with_level):
-            with_level = [True] * len(parts)
-        means = [y.mean(axis=0) for _, y in parts]
-        total = [w.sum() for w in each]
-        self._level = np.average(
-            [m for m, known in zip(means, with_level, strict=True) if known],
-            axis=0,
-            weights=[w for w, known in zip(total, with_level, strict=True) if known],
+        weight = np.concatenate(
+            [np.full(len(rows.x[t]), w / len(rows.x[t])) for t, w in share.items()]
         )
-        self._target = np.concatenate(
-            [
-                y - (self._level if known else mean)
-                for (_, y), mean, known in zip(parts, means, with_level, strict=True)
-            ]
-        )
-        weight = np.concatenate(each)
         self._weight = weight / weight.mean()
-        self._center = np.sum([w @ x for (x, _), w in zip(parts, each, strict=True)], axis=0)
+        self._level, self._target = _targets(rows, share)
+        x = np.concatenate([rows.x[title] for title in share])
+        self._center = np.average(x, axis=0, weights=weight)
         # Within corpora: differences between them mostly encode genre.
-        variance = np.sum(
-            [w * x.var(axis=0, dtype=np.float64) for (x, _), w in zip(parts, total, strict=True)],
-            axis=0,
-        )
-        sd = np.sqrt(variance)
+        variances = [w * rows.x[t].var(axis=0, dtype=np.float64) for t, w in share.items()]
+        sd = np.sqrt(np.sum(variances, axis=0))
         sd[sd < 1e-6] = 1
-        x = (np.concatenate([x for x, _ in parts]) - self._center) / sd
-        self._projection = _components(x, self._weight, sd, rows.gain_products, components)
-        self._coordinates = (x * sd) @ self._projection
-        self._width = len(sd)
+        centred = x - self._center
+        gain = rows.gain_products / np.outer(sd, sd)
+        shape = _components(centred / sd, self._weight, gain, components)
+        self._projection = shape / sd[:, None]
+        self._coordinates = centred @ self._projection
 
     def fit(self, setting: KernelSetting) -> KernelMachine:
         """Fit a machine to all rows."""
-        scale = np.sqrt(setting.gamma / self._width)
+        scale = np.sqrt(setting.gamma / len(self._center))
         used = self._coordinates[:, : setting.components] * scale
         gram = _kernel(_squared_distances(used, used))
         gram[np.diag_indices_from(gram)] += setting.penalty / self._weight
@@ -152,36 +132,52 @@ class KernelProblem:
         return KernelMachine(self._center, projection, used, dual, self._level)
 
 
+def _targets(rows: KernelRows, share: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Level of the curves, (2,), and labels minus their level, (n, 2), of corpora with a weight."""
+    # Emotion labels rank clips but have no scale, so they do not enter the level of the curves.
+    with_level = [title for title in share if rows.kinds[title] != "gems"] or [*share]
+    means = {title: np.mean(rows.y[title], axis=0) for title in share}
+    level = np.average(
+        [means[t] for t in with_level], axis=0, weights=[share[t] for t in with_level]
+    )
+    targets = [rows.y[t] - (level if t in with_level else means[t]) for t in share]
+    return level, np.concatenate(targets)
+
+
 def _components(
-    x: np.ndarray, weight: np.ndarray, sd: np.ndarray, gain_products: np.ndarray, count: int
+    x: np.ndarray, weight: np.ndarray, gain_products: np.ndarray, count: int
 ) -> np.ndarray:
-    """Projection of centred features onto principal components, (D, count).
+    """Projection of standardised features onto principal components, (D, count).
 
     Parameters
     ----------
     x : np.ndarray [shape=(n, D)]
         Standardised features.
     weight : np.ndarray [shape=(n,)]
-    sd : np.ndarray [shape=(D,)]
     gain_products : np.ndarray [shape=(D, D)]
-        Before standardisation.
+        Of standardised features.
     count : int
     """
-    penalty = np.eye(len(sd)) + GAIN_PENALTY * gain_products / np.outer(sd, sd)
+    penalty = np.eye(x.shape[1]) + GAIN_PENALTY * gain_products
     root = cholesky(penalty, lower=True, check_finite=False, overwrite_a=True)
     shrunk = solve_triangular(
         root, (x * np.sqrt(weight)[:, None]).T, lower=True, check_finite=False
     )
-    # A start of ones: a random one would give other last bits each time.
-    directions, strength, _ = svds(shrunk, k=min(count, min(shrunk.shape) - 1), v0=_start(shrunk))
-    directions = directions[:, np.argsort(-strength)]
-    return (
-        solve_triangular(root, directions, lower=True, trans="T", check_finite=False) / sd[:, None]
+    directions = _left_singular_vectors(shrunk, count)
+    found: np.ndarray = solve_triangular(
+        root, directions, lower=True, trans="T", check_finite=False
     )
+    return found
 
 
-def _start(matrix: np.ndarray) -> np.ndarray:
-    return np.ones(min(matrix.shape), matrix.dtype)
+def _left_singular_vectors(matrix: np.ndarray, count: int) -> np.ndarray:
+    """Those of the largest singular values, strongest first; all, if there are fewer."""
+    if 4 * count > min(matrix.shape):
+        return svd(matrix, full_matrices=False, check_finite=False)[0][:, :count]
+    # A start of ones: a random one would give other last bits each time.
+    vectors, strength, _ = svds(matrix, k=count, v0=np.ones(min(matrix.shape)))
+    ordered: np.ndarray = vectors[:, np.argsort(-strength)]
+    return ordered
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -25,7 +26,13 @@ from msr_utils.experiments.release.least_squares import (
     LinearModel,
     LossWeights,
 )
-from msr_utils.experiments.release.scores import ClipEstimates, Report, Results, report
+from msr_utils.experiments.release.scores import (
+    ClipEstimates,
+    Report,
+    Results,
+    clip_metric_title,
+    report,
+)
 from msr_utils.experiments.release.trainer import HeldOut, Released, Trainer, released
 from msr_utils.experiments.release.training_data import (
     HAND_MADE_BLOCKS,
@@ -40,10 +47,8 @@ from msr_utils.metrics.quadrants import quadrant_samples
 LARGE = "large"
 """Name of the bundle."""
 
-FEATURES = FeatureConfig(
-    (*HAND_MADE_BLOCKS, "musicnn", "jamendo_fcn"), memory_s=MEAN_SECONDS, memory_sd_s=SD_SECONDS
-)
-"""Features of the model: those of `full`, and the embeddings of a second pretrained network."""
+NETWORKS = ("musicnn", "jamendo_fcn")
+"""Pretrained networks whose embeddings it takes, beside features made by hand."""
 
 TRAIN_EVERY = 2
 """The kernel machine is trained on every second of the frames of a curve that the linear model is
@@ -57,6 +62,11 @@ KERNEL_SETTINGS = [
 
 SHARES = (0.5, 0.75, 1.0)
 """Weights of the kernel machine in the mean that are tried."""
+
+
+def large_features(blocks: str | Sequence[str] = (*HAND_MADE_BLOCKS, *NETWORKS)) -> FeatureConfig:
+    """Running statistics of feature blocks, with the time constants of the other models."""
+    return FeatureConfig(blocks, memory_s=MEAN_SECONDS, memory_sd_s=SD_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -260,3 +270,19 @@ def gain_over_linear(
         draws["accuracy"] = ours.accuracy - linear.accuracy
         gains[title] = {name: Estimate.of_draws(values) for name, values in draws.items()}
     return gains
+
+
+def gain_table(gains: Mapping[str, ClipEstimates]) -> pd.DataFrame:
+    """Readable table of `gain_over_linear`: corpora as rows, metrics as columns."""
+    rows = {
+        title: {clip_metric_title(metric): f"{e:+.3f}" for metric, e in estimates.items()}
+        for title, estimates in gains.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("corpus")
+
+
+def setting_table(report: Report) -> pd.DataFrame:
+    """Readable table of the settings that each fold chose, and of the released model."""
+    names = [f"fold {k}" for k in range(1, len(report.chosen) + 1)]
+    rows = [asdict(setting) for setting in (*report.chosen, report.setting)]
+    return pd.DataFrame(rows, index=[*names, "released model"])
