@@ -342,14 +342,19 @@ def test_the_larger_model_is_chosen_without_the_tested_fold_and_exported(trainer
 def test_missing_pretrained_weights_are_reported(released, tmp_path, monkeypatch):
     release.export("light", released, release.report(released, 0), tmp_path)
     folder = tmp_path / "light"
-    config = FeatureConfig((*FEATURES.blocks, "musicnn"), **MEMORY)
-    card = io.read_json(folder / "card.json") | {"feature_hash": config.hash}
-    write_json(folder / "features.json", config.to_json())
-    write_json(folder / "card.json", card)
     monkeypatch.setenv("MSR_WEIGHTS", str(tmp_path / "none"))
-    pretrained_weights.session.cache_clear()
-    with pytest.raises(PretrainedWeightsMissing, match="msr weights fetch"):
-        inference_model.load("light", tmp_path)
+    for block, command in (
+        ("musicnn", "run 'msr weights fetch'"),
+        ("jamendo_fcn", "run 'msr weights fetch jamendo_fcn'"),
+    ):
+        config = FeatureConfig((*FEATURES.blocks, block), **MEMORY)
+        card = io.read_json(folder / "card.json") | {"feature_hash": config.hash}
+        write_json(folder / "features.json", config.to_json())
+        write_json(folder / "card.json", card)
+        pretrained_weights.session.cache_clear()
+        with pytest.raises(PretrainedWeightsMissing, match=command):
+            inference_model.load("light", tmp_path)
+        assert inference_model.usable(tmp_path) == []
     pretrained_weights.session.cache_clear()
 
 
