@@ -62,6 +62,15 @@ class HeldOut:
     clips: dict[str, np.ndarray]
 
 
+def relative_error(predicted: Sequence[np.ndarray], true: Sequence[np.ndarray]) -> float:
+    """Squared error over variance, averaged over targets and parts; each part has shape (n, 2)."""
+    errors = [
+        np.mean(((y - p) ** 2).mean(axis=0) / y.var(axis=0))
+        for p, y in zip(predicted, true, strict=True)
+    ]
+    return float(np.mean(errors))
+
+
 class Trainer:
     """Fits linear models on any of the folds of some corpora.
 
@@ -102,6 +111,7 @@ class Trainer:
             )
         self.features, self.folds, self.progress = features, folds, progress
         self.cache_dir = cache_dir
+        self._fitted: dict[tuple[LossWeights, frozenset[int]], LinearModel] = {}
         self.data: dict[str, TrainingData] = {
             title: read_training_data(corpus, features, folds, seed, cache_dir, progress)
             for title, corpus in by_title.items()
@@ -123,7 +133,13 @@ class Trainer:
         return [title for title, kind in self.label_kinds.items() if kind == "curves"]
 
     def fit(self, weights: LossWeights, without: Sequence[int] = ()) -> LinearModel:
-        """Fit a model on all folds except some."""
+        """Fit a model on all folds except some, once for each question."""
+        asked = weights, frozenset(without)
+        if asked not in self._fitted:
+            self._fitted[asked] = self._fit(weights, without)
+        return self._fitted[asked]
+
+    def _fit(self, weights: LossWeights, without: Sequence[int]) -> LinearModel:
         folds = [k for k in range(self.folds) if k not in without]
         statistics = {
             title: reduce(add, [parts[k] for k in folds])
@@ -170,15 +186,19 @@ class Trainer:
 
     def loss(self, model: Predictor, fold: int) -> float:
         """Loss of a model on a fold, see `inner_losses`."""
-        errors = []
+        rows = self.loss_rows(fold)
+        return relative_error([model(x) for x, _ in rows], [y for _, y in rows])
+
+    def loss_rows(self, fold: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Features, (n, D), and labels, (n, 2), of a fold; of each corpus that the loss is over."""
+        rows = []
         for title, data in self.data.items():
             if self.label_kinds[title] == "gems":
                 continue
             tracks = np.flatnonzero(data.fold == fold)
-            predicted = model(np.concatenate([data.rows[i] for i in tracks]))
-            true = np.concatenate([data.labels[i] for i in tracks])
-            errors.append(np.mean(((true - predicted) ** 2).mean(axis=0) / true.var(axis=0)))
-        return float(np.mean(errors))
+            x, y = ([part[i] for i in tracks] for part in (data.rows, data.labels))
+            rows.append((np.concatenate(x), np.concatenate(y)))
+        return rows
 
     def predict_held_out(self, models: Sequence[Predictor]) -> HeldOut:
         """Predict each track with the model that was trained without its fold.

@@ -469,45 +469,57 @@ def one_group_a_track(folder):
     return folder
 
 
-@pytest.mark.extended
-@pytest.mark.slow
-def test_the_notebook_runs(tmp_path):
-    """Its results have the fields that the book reads, and the bundle tells them in its card."""
-    curves = one_group_a_track(write_folder_corpus(tmp_path / "curves", tracks=12))
-    other = one_group_a_track(write_folder_corpus(tmp_path / "other", tracks=4))
+@pytest.fixture(scope="module")
+def small_corpora(tmp_path_factory):
+    """Parameters of a notebook: folders of few tracks."""
+    folder = tmp_path_factory.mktemp("corpora")
+    curves = one_group_a_track(write_folder_corpus(folder / "curves", tracks=12))
+    other = one_group_a_track(write_folder_corpus(folder / "other", tracks=4))
     rng = np.random.default_rng(0)
     quadrants = write_clips(
-        tmp_path / "clips",
+        folder / "clips",
         [*SIGNS] * 6,
         rng.uniform(400, 1500, 24),
         rng.uniform(0.1, 0.5, 24),
         [f"artist {i}" for i in range(24)],
     )
+    return {
+        "corpus": "folder",
+        "data_dir": str(curves),
+        "quadrants_dir": str(quadrants),
+        "unseen": "folder",
+        "unseen_dir": str(other),
+        "folds": FOLDS,
+        "bootstrap": 20,
+    }
+
+
+@pytest.mark.extended
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "notebook, run, name, parameters",
+    [
+        ("07_release", "release", "light", {"bundles": ["light"]}),
+        ("07_release_large", "release-large", "large", {"features": "logmel,loudness"}),
+    ],
+)
+def test_the_notebook_runs(notebook, run, name, parameters, small_corpora, tmp_path):
+    """Its results have the fields that the book reads, and the bundle tells them in its card."""
     papermill.execute_notebook(
-        PROJECT_ROOT / "notebooks/07_release.ipynb",
+        PROJECT_ROOT / f"notebooks/{notebook}.ipynb",
         tmp_path / "done.ipynb",
         cwd=PROJECT_ROOT,
         kernel_name="python3",
         progress_bar=False,
-        parameters={
-            "corpus": "folder",
-            "data_dir": str(curves),
-            "quadrants_dir": str(quadrants),
-            "unseen": "folder",
-            "unseen_dir": str(other),
-            "bundles": ["light"],
-            "folds": FOLDS,
-            "bootstrap": 20,
-            "output_dir": str(tmp_path / "run"),
-        },
+        parameters={**small_corpora, **parameters, "output_dir": str(tmp_path / "run")},
     )
     metrics = io.read_json(tmp_path / "run/metrics.json")
-    published = io.read_json(PROJECT_ROOT / "reports/published/vgmidi/release/metrics.json")
+    published = io.read_json(PROJECT_ROOT / f"reports/published/vgmidi/{run}/metrics.json")
     assert metrics.keys() == published.keys()
-    assert metrics["bundles"]["light"].keys() == published["bundles"]["light"].keys()
+    assert metrics["bundles"][name].keys() == published["bundles"][name].keys()
     assert metrics["unseen"].keys() == published["unseen"].keys()
-    row = metrics["unseen"]["rows"]["valence"]["light"]
-    assert row.keys() == published["unseen"]["rows"]["valence"]["light"].keys()
-    text = (tmp_path / "run/bundles/light/CARD.md").read_text()
+    row = metrics["unseen"]["rows"]["valence"][name]
+    assert row.keys() == published["unseen"]["rows"]["valence"][name].keys()
+    text = (tmp_path / f"run/bundles/{name}/CARD.md").read_text()
     assert "4 songs that were not used in training (other)" in text
     assert f"{row['pooled']['rmse']['value']:.3f} [" in text
