@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.experiments.release.intervals import COVERAGE
-from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED, LossWeights
+from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED, LinearModel, LossWeights
 from msr_utils.experiments.release.scores import Report, UnseenScores, clip_metric_title
 from msr_utils.experiments.release.trainer import Released
 from msr_utils.experiments.robustness import AlterationEffect
@@ -45,12 +45,13 @@ def networks(released: Released) -> dict[str, keras.Model]:
     from msr_utils.models.linear import LinearConfig, build_linear
 
     mean, sd = feature_scale(released)
+    model = cast(LinearModel, released.model)
     result = {}
     for k, target in enumerate(TARGETS):
-        slope = released.model.slope[:, k]
+        slope = model.slope[:, k]
         network = build_linear(LinearConfig(), mean.astype(np.float32), sd.astype(np.float32))
         # The network standardises its input, so its weights are those of standardised features.
-        intercept = released.model.intercept[k] + mean @ slope
+        intercept = model.intercept[k] + mean @ slope
         network.get_layer("curve").set_weights(
             [(slope * sd)[:, None].astype(np.float32), np.array([intercept], np.float32)]
         )

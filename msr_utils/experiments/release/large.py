@@ -71,7 +71,7 @@ SHARES = (0.5, 0.75)
 nothing, so the linear model keeps a part."""
 
 
-def large_features(blocks: str | Sequence[str] = (*HAND_MADE_BLOCKS, *NETWORKS)) -> FeatureConfig:
+def large_features(blocks: str | tuple[str, ...] = (*HAND_MADE_BLOCKS, *NETWORKS)) -> FeatureConfig:
     """Running statistics of feature blocks, with the time constants of the other models."""
     return FeatureConfig(blocks, memory_s=MEAN_SECONDS, memory_sd_s=SD_SECONDS)
 
