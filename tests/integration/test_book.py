@@ -13,9 +13,10 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+from axe import PACKAGE, barriers
 from bs4 import BeautifulSoup
 from chromium import Browser
-from needs import needs_browser
+from needs import needs_browser, needs_package
 
 from msr_utils import paths
 from msr_utils.book import build
@@ -181,6 +182,40 @@ def test_a_browser_transfers_less_than_two_megabytes(browser, address):
         urls, size = fetched(browser)
         assert len(urls) > 10 and all(u.startswith((address, "data:", "blob:")) for u in urls), urls
         assert 3e5 < size < 2e6, f"{page}: {size / 1e6:.2f} MB"
+
+
+AXE_PAGES = (
+    "intro", "study/lstm-arousal", "study/evaluation", "study/quadrants-retrieval-moods",
+    "study/emopia-generation", "study/emopia-symbolic", "study/release", "service", "explorer",
+    "questioned",
+)  # fmt: skip
+"""The first page, and one of each kind of chapter."""
+
+LOOKS = [pytest.param(False, id="light"), pytest.param(True, id="dark", marks=pytest.mark.extended)]
+
+
+@needs_browser
+@needs_package(PACKAGE)
+@pytest.mark.parametrize("dark", LOOKS)
+def test_axe_finds_no_barrier(published, tmp_path, dark):
+    """All rules of axe-core; the dark pages have the same parts, so only their contrast is new."""
+    browser = Browser(tmp_path, width=1300, dark=dark)
+    try:
+        for page in AXE_PAGES:
+            browser.go((published / f"{page}.html").as_uri())
+            browser.until(
+                "document.fonts.status === 'loaded' && document.documentElement.dataset.theme"
+            )
+            theme = browser.run("return document.documentElement.dataset.theme")
+            assert theme == ("dark" if dark else "light")
+            assert barriers(browser, *["color-contrast"] * dark) == [], page
+        # What it is there for is found: an image without a text, and pale writing.
+        browser.run("document.querySelector('main h1').insertAdjacentHTML('afterend', "
+                    "'<img src=\"\"><p style=\"color: #777; background: #666\">pale</p>')")  # fmt: skip
+        found = " ".join(barriers(browser, "image-alt", "color-contrast"))
+        assert "image-alt (critical)" in found and "color-contrast (serious)" in found
+    finally:
+        browser.close()
 
 
 @needs_browser
