@@ -21,6 +21,7 @@ from needs import needs_browser, needs_package
 from msr_utils import paths
 from msr_utils.book import build
 from msr_utils.book import results as book_results
+from msr_utils.book.contents import MAX_SPINE
 from msr_utils.book.edition import BookError
 from msr_utils.book.results import EditionResults
 from msr_utils.constants import TARGETS
@@ -305,12 +306,38 @@ def test_titles_in_the_sidebar_are_short(published):
     facts = EditionResults(paths.REPORTS / "published" / "vgmidi")
     linear = {facts.short(run, "Linear") for run in facts.chapters["03_linear"]}
     assert "Linear (MusiCNN): arousal" in linear
-    # Many chapters of one notebook are folded under their scores.
-    overview = soup(published / "study" / "all-03_lstm.html").find("table")
+    # Chapters of one experiment lie under a page with their scores.
+    overview = soup(published / "study" / "part-lstm.html").find("table")
     links = {a["href"] for a in overview.find_all("a", href=True)}
-    assert links == {f"{run.name}.html" for run in facts.chapters["03_lstm"]}
+    runs = facts.chapters["03_lstm"] + facts.chapters["03_linear"]
+    assert links == {f"{run.name}.html" for run in runs}
     score = facts.metrics("lstm-arousal")["test"]["pooled"]["rmse"]["value"]
     assert f"{score:.3f}" in overview.get_text()
+
+
+@needs_browser
+def test_the_spine_is_short(browser, published):
+    """When the book is opened, and on its smallest screen that has a sidebar."""
+    browser.go((published / "intro.html").as_uri())
+    seen = "[...document.querySelectorAll('.bd-links a')].filter((a) => a.checkVisibility())"
+    titles = browser.run(f"return {seen}.map((a) => a.textContent.trim())")
+    assert 15 < len(titles) <= MAX_SPINE, titles
+
+
+def test_parts_open_with_a_question_and_close_with_what_was_learned(published):
+    found = sorted((published / "study").glob("part-*.html"))
+    assert len(found) > 5
+    for page in found:
+        article = soup(page).find("article")
+        assert "?" in article.find("h1").find_next("p").get_text(), page.name
+        closing = article.find_all("h2")[-1]
+        assert closing.get_text().startswith("What was learned in this edition"), page.name
+        assert re.search(r"\d", closing.find_next("ul").get_text()), page.name
+    # As the chapters say it.
+    learned = soup(published / "study" / "part-words.html").get_text()
+    facts = EditionResults(paths.REPORTS / "published" / "vgmidi")
+    for run in facts.chapters["05_lyrics"]:
+        assert facts.learned(run).split(".")[0] in learned
 
 
 def test_every_picture_is_described(any_site):
