@@ -51,6 +51,9 @@ from msr_utils.paths import (
 MAX_PICTURE_CHARACTERS = 300_000
 """Characters of a picture above which a page gets it with fewer colours."""
 
+SETTINGS = ("BOOK_URL", "BOOK_REPOSITORY")
+"""Environment variables: where the book is published, and where its repository is."""
+
 UNBREAKABLE = re.compile(r"\[[-+]?[\d.]+, [-+]?[\d.]+\]|[-+]?[\d.]+ ± [\d.]+")
 """Intervals and deviations in a table: no line of theirs breaks."""
 
@@ -105,6 +108,10 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     config["html"]["baseurl"] = context["url"]
     config["sphinx"]["config"]["html_context"] = {"book_url": context["url"]}
     config["html"]["extra_footer"] = EDITION_NOTE.format_map(context)
+    if repository := os.environ.get("BOOK_REPOSITORY", ""):
+        # No button to edit a page: those of chapters are made here, and lie in no repository.
+        config["repository"] = {"url": repository, "branch": "main", "path_to_book": "book"}
+        config["html"] |= {"use_issues_button": True, "use_repository_button": True}
     if not context["published"]:
         config["html"]["announcement"] = (
             LOCAL_SYNTHETIC if context["synthetic"] else LOCAL
@@ -270,4 +277,4 @@ def _source_hash(corpus_dir: Path) -> str:
     files += sorted(Path(summary.__file__).parent.glob("*.py"))
     files += sorted(BENCHMARK.parent.glob("*.json"))
     names = [f"{p.parent.parent.name}/{p.parent.name}/{p.name} {sha256_file(p)}" for p in files]
-    return sha256_text("\n".join([*names, os.environ.get("BOOK_URL", "")]))
+    return sha256_text("\n".join([*names, *map(os.environ.get, SETTINGS, ("", ""))]))

@@ -219,6 +219,43 @@ def test_axe_finds_no_barrier(published, tmp_path, dark):
         browser.close()
 
 
+OFF_SCREEN = """
+const off = [];
+if (document.documentElement.scrollWidth > innerWidth) off.push("the page");
+for (const table of document.querySelectorAll("main table")) {
+  let box = table;
+  while (box !== document.body && !/auto|scroll/.test(getComputedStyle(box).overflowX)) box = box.parentElement;
+  if (table.checkVisibility() && box.scrollWidth > box.clientWidth + 1) off.push(table.textContent.trim().slice(0, 40));
+}
+return off;
+"""
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1300, 390])
+def test_no_column_of_a_table_is_off_screen(published, tmp_path, width):
+    browser = Browser(tmp_path, width=width)
+    try:
+        for page in (
+            *AXE_PAGES,
+            "api",
+            "parameters",
+            "study/deam-song-features",
+            "study/emotify-text",
+        ):
+            browser.go((published / f"{page}.html").as_uri())
+            browser.until("document.fonts.status === 'loaded'")
+            assert browser.run(OFF_SCREEN) == [], page
+        # A row of a table that became lists still says which value is which.
+        names = (
+            "[...document.querySelectorAll('table.stacked tbody tr')][0]?.querySelectorAll('td')"
+        )
+        found = browser.run(f"return [...{names} ?? []].map((cell) => cell.dataset.name)")
+        assert "amazement, r" in found
+    finally:
+        browser.close()
+
+
 @needs_browser
 @pytest.mark.parametrize("served", [True, False])
 def test_search_works_without_a_network(browser, published, address, served):

@@ -91,7 +91,11 @@ def test_a_sentence_that_is_not_true_any_more_stops_the_build(tmp_path, monkeypa
     shutil.copytree(paths.REPORTS / "published", tmp_path / "published")
     shutil.copytree(paths.BOOK, tmp_path / "book", ignore=shutil.ignore_patterns("_build"))
     corpus = tmp_path / "published" / "vgmidi"
-    build.assemble(corpus, tmp_path / "source")
+    monkeypatch.setenv("BOOK_REPOSITORY", "https://example.org/msr")
+    source = build.assemble(corpus, tmp_path / "source")
+    config = yaml.safe_load((source / "_config.yml").read_text())
+    assert config["repository"]["url"] == "https://example.org/msr"
+    assert config["html"]["use_issues_button"] and config["html"]["use_repository_button"]
     results = read_json(corpus / "evaluation" / "metrics.json")
     for metric in results["rows"]["valence"]["ridge"]["pooled"].values():
         metric |= {"value": 0.9, "low": 0.85, "high": 0.95}
