@@ -71,7 +71,7 @@ def run(
     from msr_utils.provenance.source_tree import IdentityError
     from msr_utils.study import plan
     from msr_utils.study import runner as study_runner
-    from msr_utils.study.plan import StudyError
+    from msr_utils.study.parameters import StudyError
 
     if data_dir:
         # Notebooks read it relative to the checkout: no path of one machine ends up in them.
@@ -371,7 +371,7 @@ def verify_results(folder: Path, strict: bool) -> None:
     with the present code. With --strict the exit code is 1 for (2), (3) and (4), too. Data that
     is not on this machine cannot be compared, and is named.
     """
-    from msr_utils.study.plan import StudyError
+    from msr_utils.study.parameters import StudyError
     from msr_utils.study.verification import CARRIED_OVER, failed, reasons, verify
 
     try:

@@ -21,12 +21,8 @@ from msr_utils.provenance.code_identity import Code, project_code
 from msr_utils.provenance.manifest import Manifest
 from msr_utils.provenance.notebook_identity import NotebookIdentity, notebook_identity
 from msr_utils.provenance.packages import versions_of
-from msr_utils.study.plan import (
-    Run,
-    StudyError,
-    corpus_name,
-    default_parameters,
-)
+from msr_utils.study.parameters import StudyError, default_parameters
+from msr_utils.study.plan import Run, corpus_name
 
 NO_FILE = "none"
 """In the place of a hash, where a parameter names no file."""

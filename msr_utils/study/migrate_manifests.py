@@ -28,7 +28,8 @@ from msr_utils.study.inputs import (
     RunStates,
     State,
 )
-from msr_utils.study.plan import StudyError, read_study
+from msr_utils.study.parameters import StudyError
+from msr_utils.study.plan import read_study
 from msr_utils.study.runner import bundles_of
 from msr_utils.study.verification import run_states
 

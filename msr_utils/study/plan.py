@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,12 @@ import yaml
 from msr_utils.corpora import CORPORA
 from msr_utils.corpora.base import LABELS, NOTES
 from msr_utils.paths import NOTEBOOKS, PROJECT_ROOT, SCRATCH
+from msr_utils.study.parameters import (
+    StudyError,
+    check_value,
+    declared_parameters,
+    parse_value,
+)
 
 RUN_KEYS = (
     "notebook", "preset", "parameters", "after", "uses", "for", "corpora", "experiment", "inputs",
@@ -39,19 +44,6 @@ under ``bundle`` or ``bundles``; a database, which is kept by no manifest."""
 
 KINDS = (*LABELS, "static", "profiles", NOTES)
 """Kinds of labels and data that a run may be for; see `Corpus.kinds`."""
-
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "int": int,
-    "float": (int, float),
-    "str": str,
-    "bool": bool,
-    "list": list,
-}
-"""Annotations allowed in a notebook's parameters cell."""
-
-
-class StudyError(ValueError):
-    """A study file, parameter or run that is not right; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -191,47 +183,6 @@ def _only_keys(value: Any, allowed: tuple[str, ...], where: str) -> None:
             raise StudyError(f"{where}: unknown key {key!r}; allowed: {', '.join(allowed)}")
 
 
-def declared_parameters(notebook: Path) -> dict[str, str]:
-    """Names and annotated types in a notebook's cell tagged ``parameters``.
-
-    Raises
-    ------
-    StudyError
-        If the cell is missing or a parameter has no plain type.
-    """
-    import papermill
-
-    declared = {
-        name: info["inferred_type_name"]
-        for name, info in papermill.inspect_notebook(str(notebook)).items()
-    }
-    if not declared:
-        raise StudyError(f"{notebook.name}: has no cell tagged 'parameters'")
-    for name, kind in declared.items():
-        if kind not in TYPES:
-            raise StudyError(f"{notebook.name}: parameter {name!r} needs a type of {list(TYPES)}")
-    return declared
-
-
-def default_parameters(notebook: Path) -> dict[str, Any]:
-    """Values in a notebook's cell tagged ``parameters``.
-
-    Raises
-    ------
-    StudyError
-        If one is no literal.
-    """
-    import papermill
-
-    found = {}
-    for name, info in papermill.inspect_notebook(str(notebook)).items():
-        try:
-            found[name] = ast.literal_eval(info["default"])
-        except ValueError as error:
-            raise StudyError(f"{notebook.name}: parameter {name!r} is no literal") from error
-    return found
-
-
 def check_files(run: Run, declared: Collection[str]) -> None:
     """Refuse a run with a folder among its parameters of which is not said what it is.
 
@@ -262,42 +213,6 @@ def check_files(run: Run, declared: Collection[str]) -> None:
                 word == "corpus" and which not in CORPORA and which not in declared
             ):
                 raise StudyError(f"{where}: {name} is {kind!r}; known: {', '.join(kinds)}")
-
-
-def check_type(name: str, value: Any, kind: str) -> None:
-    """Refuse a parameter value of another type than declared.
-
-    Raises
-    ------
-    StudyError
-        Naming the parameter, its type and the value.
-    """
-    fits = isinstance(value, TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))
-    if not fits:
-        raise StudyError(f"parameter {name!r} must be {kind}, not {value!r}")
-
-
-def parse_value(name: str, text: str, kind: str) -> Any:
-    """Read a parameter from the command line as the type that its notebook declares.
-
-    ``007`` stays a text where a text is declared.
-
-    Raises
-    ------
-    StudyError
-        If the text is no value of that type.
-    """
-    if kind == "str":
-        return text
-    try:
-        value = yaml.safe_load(text)
-        # YAML 1.1 reads 1e-3 as a text.
-        if kind == "float" and isinstance(value, str):
-            value = float(value)
-    except (yaml.YAMLError, ValueError):
-        value = text
-    check_type(name, value, kind)
-    return value
 
 
 def plan(
@@ -389,7 +304,7 @@ def _settle(
         if key in kinds:
             parameters[key] = parse_value(key, text, kinds[key])
     for key, value in parameters.items():
-        check_type(key, value, kinds[key])
+        check_value(key, value, kinds[key])
     return parameters
 
 

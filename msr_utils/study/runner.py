@@ -45,7 +45,8 @@ from msr_utils.study.inputs import (
     RunStates,
     State,
 )
-from msr_utils.study.plan import Run, StudyError, select_runs
+from msr_utils.study.parameters import StudyError
+from msr_utils.study.plan import Run, select_runs
 
 KEPT = CACHE_DIR / "before"
 """Where a run's folder is kept while it is drawn again."""

@@ -25,14 +25,8 @@ from msr_utils.study.inputs import (
     RunStates,
     State,
 )
-from msr_utils.study.plan import (
-    KINDS,
-    Run,
-    Study,
-    StudyError,
-    plan,
-    read_study,
-)
+from msr_utils.study.parameters import StudyError
+from msr_utils.study.plan import KINDS, Run, Study, plan, read_study
 
 CARRIED_OVER = "identity carried over"
 """Said of runs whose manifest was written by a migration: they were not run with today's code."""

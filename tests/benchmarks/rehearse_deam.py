@@ -51,7 +51,7 @@ from msr_utils.paths import CACHE_DIR, PROJECT_ROOT
 from msr_utils.provenance.environment import environment
 from msr_utils.provenance.measurements import record
 from msr_utils.study import plan, runner
-from msr_utils.study.plan import StudyError
+from msr_utils.study.parameters import StudyError
 
 WORK = Path(tempfile.gettempdir()) / "msr-deam-rehearsal"
 REPORTS = PROJECT_ROOT / "reports/benchmarks"

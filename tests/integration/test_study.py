@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from msr_utils import paths
+from msr_utils.study import parameters
 from msr_utils.study import plan as study_plan
-from msr_utils.study.plan import StudyError
+from msr_utils.study.parameters import StudyError
 
 
 def plan(**changes):
@@ -48,11 +49,9 @@ def test_runs_follow_the_kinds_of_labels():
 
 
 def test_the_command_line_wins_and_keeps_types():
-    runs = {
-        r.name: r for r in plan(overrides={"dropout": "0.3", "activation": "007", "epochs": "3"})
-    }
+    runs = {r.name: r for r in plan(overrides={"dropout": "0.3", "augment": "007", "epochs": "3"})}
     assert runs["lstm-valence"].parameters["dropout"] == 0.3
-    assert runs["lstm-valence"].parameters["activation"] == "007"
+    assert runs["lstm-valence"].parameters["augment"] == "007"
     assert runs["transformer-valence"].parameters["epochs"] == 3
 
 
@@ -65,6 +64,10 @@ def test_the_command_line_wins_and_keeps_types():
         ({"epochs": "true"}, "'epochs' must be int"),
         ({"units": "64"}, "'units' must be list"),
         ({"dropout": "much"}, "'dropout' must be float"),
+        ({"dropout": "1"}, "'dropout' must be at least 0 and below 1, not 1"),
+        ({"epochs": "0"}, "'epochs' must be at least 1, not 0"),
+        ({"learning_rate": "0"}, "'learning_rate' must be above 0"),
+        ({"activation": "tanned"}, "'activation': unknown 'tanned'; known: tanh, linear, relu"),
         ({"corpus": "deam"}, "'corpus' is settled by --corpus"),
         ({"data_dir": "/x"}, "'data_dir' is settled by"),
         ({"target": "valence"}, "'target' is what run 'lstm-arousal' is about"),
@@ -81,7 +84,7 @@ def test_wrong_parameters_are_named(overrides, words):
      ("true", "bool", True), ("-2", "int", -2)],
 )  # fmt: skip
 def test_values_from_the_command_line(text, kind, value):
-    assert study_plan.parse_value("x", text, kind) == value
+    assert parameters.parse_value("x", text, kind) == value
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def few_models(monkeypatch):
     monkeypatch.setattr(song_models, "SVR_GAMMAS", (0.3,))
 
 
+@pytest.mark.slow
 def test_models_find_what_the_features_tell(root, deam, few_models):
     features = load_emomusic(root, deam)
     compared = song_models.compare(deam, features, folds=3, n_boot=20, progress=False)

@@ -35,6 +35,8 @@ from msr_utils.metrics.curves import Curve
 from msr_utils.metrics.estimate import Estimate
 from msr_utils.paths import PROJECT_ROOT
 
+pytestmark = pytest.mark.slow
+
 MEMORY = {"memory_s": training_data.MEAN_SECONDS, "memory_sd_s": training_data.SD_SECONDS}
 FEATURES = FeatureConfig(("logmel", "mfcc", "loudness", "tonal"), **MEMORY)
 FOLDS = 3
@@ -134,7 +136,6 @@ def test_a_kind_of_labels_has_its_weight():
     assert np.abs(half.slope - alone.slope).max() > 0.01
 
 
-@pytest.mark.slow
 def test_gain_hardly_changes_the_prediction(corpora, trainer):
     db, louder = training_data.GAIN_UP
     model = trainer.fit(WEIGHTS, (1,))
@@ -150,7 +151,6 @@ def test_gain_hardly_changes_the_prediction(corpora, trainer):
     assert np.abs(changes).max() < 0.1
 
 
-@pytest.mark.slow
 def test_a_fold_is_predicted_by_a_model_not_trained_on_it(corpora, trainer):
     before = trainer.fit(WEIGHTS, (1,))
     data = next(iter(trainer.data.values()))
@@ -277,7 +277,6 @@ def test_the_shipped_bundles_follow_a_stream(tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_scores_on_unseen_music_are_in_the_card(released, corpora, tmp_path):
     report = release.report(released, 0)
     release.export("light", released, report, tmp_path)
@@ -368,7 +367,6 @@ def one_group_a_track(folder):
 
 
 @pytest.mark.extended
-@pytest.mark.slow
 def test_the_notebook_runs(tmp_path):
     """Its results have the fields that the book reads, and the bundle tells them in its card."""
     curves = one_group_a_track(write_folder_corpus(tmp_path / "curves", tracks=12))

@@ -143,6 +143,7 @@ def test_models_of_vectors_learn_and_give_probabilities(name):
     assert hits(found, labels[45:])["quadrant"].mean() > 0.7
 
 
+@pytest.mark.slow
 def test_rows_on_sound_learn_from_each_part_and_from_both():
     x, labels, groups = vectors()
     parts = Parts(np.arange(30), np.arange(30, 45), np.arange(45, 60))

@@ -61,6 +61,7 @@ def test_notes_are_in_order_and_within_limits(generator):
     assert together.max() <= MAX_NOTES_TOGETHER
 
 
+@pytest.mark.slow
 def test_notes_come_one_at_a_time_and_reach_the_end(generator):
     """300 s go through a GPT's context many times."""
     notes = generator.notes(MusicRequest(ARC, 300.0, 1))

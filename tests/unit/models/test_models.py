@@ -14,7 +14,7 @@ from msr_utils.models import ridge
 from msr_utils.models.backend import keras
 from msr_utils.models.lstm import LSTMConfig, build_lstm, streaming_form
 from msr_utils.models.transformer import TransformerConfig, build_transformer, gelu_tanh
-from msr_utils.study import plan
+from msr_utils.study import parameters, plan
 from msr_utils.training.loop import set_seed
 
 MEAN, SD = np.full(6, 2.0, np.float32), np.full(6, 3.0, np.float32)
@@ -184,7 +184,9 @@ def test_the_notebooks_defaults_are_the_papers():
         for name, value in preset.items():
             default = declared[name]["default"]
             assert (
-                plan.parse_value(name, default.strip('"'), declared[name]["inferred_type_name"])
+                parameters.parse_value(
+                    name, default.strip('"'), declared[name]["inferred_type_name"]
+                )
                 == value
             )
 

@@ -14,7 +14,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from msr_utils.io import read_json, write_json
 from msr_utils.provenance import manifest
 from msr_utils.study import plan, runner
-from msr_utils.study.plan import Run, StudyError
+from msr_utils.study.parameters import StudyError
+from msr_utils.study.plan import Run
 
 NOTEBOOK_CELLS = """corpus: str = "synthetic"
 data_dir: str = ""

@@ -31,7 +31,7 @@ from msr_utils.study.inputs import (
     state_of,
 )
 from msr_utils.study.migrate_manifests import recorded_files, same_files
-from msr_utils.study.plan import StudyError
+from msr_utils.study.parameters import StudyError
 from msr_utils.study.verification import UNLISTED, failed, run_states, verify
 
 PUBLISHED = REPORTS / "published"
