@@ -37,8 +37,15 @@ MEANS_S, SDS_S = (3.0, 10.0, 40.0), (10.0,)
 
 FRAME, AVERAGE, FULL = "the frame alone", "frame and 6 s average", "means and deviation"
 
-MEMORIES = (FRAME, AVERAGE, "mean of 3 s", "means of 3 and 10 s", "means of 3, 10 and 40 s", FULL)
-"""The past that a model is given, from none to all."""
+MEMORIES = {
+    FRAME: (0,),
+    AVERAGE: (0, 1),
+    "mean of 3 s": (2,),
+    "means of 3 and 10 s": (2, 3),
+    "means of 3, 10 and 40 s": (2, 3, 4),
+    FULL: (2, 3, 4, 5),
+}
+"""The past that a model is given, from none to all: which parts of `with_past`."""
 
 LOG_MEL, KEY_AND_MODE, FOURIER, ALL_TONAL, EVERYTHING = (
     "log-mel", "+ key and mode", "+ chroma Fourier", "+ all tonal", "all blocks",
@@ -176,37 +183,39 @@ def columns(features: FeatureConfig, inputs: str) -> np.ndarray:
     }[inputs]
 
 
-def with_past(frames: np.ndarray, past: str) -> np.ndarray:
-    """Frames of a track, (T, D), with one of `MEMORIES`, (T, D * statistics)."""
-    if past == FRAME:
-        return frames
-    if past == AVERAGE:
-        average = causal_average(frames, RIDGE_MEMORY_S)
-        return np.concatenate([frames, average], axis=1, dtype=np.float32)
-    means = MEANS_S if past == FULL else MEANS_S[: MEMORIES.index(past) - 1]
-    return RunningStats(frames.shape[1], means, SDS_S if past == FULL else ()).push(frames)
+def with_past(frames: np.ndarray) -> np.ndarray:
+    """Everything that a model may be given of a track.
+
+    Parameters
+    ----------
+    frames : np.ndarray [shape=(T, D), dtype=float32]
+
+    Returns
+    -------
+    np.ndarray [shape=(T, 6 * D), dtype=float32]
+        The frames, their causal average of `RIDGE_MEMORY_S`, and their running statistics.
+    """
+    stats = RunningStats(frames.shape[1], MEANS_S, SDS_S).push(frames)
+    parts = [frames, causal_average(frames, RIDGE_MEMORY_S), stats]
+    return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Labelled frames of all tracks, in the order of the tracks.
+    """Labelled frames of all tracks, (n, 6 * D), in the order of the tracks.
 
-    `parts` has the rows of each track, `sums` the products of each group: (X'X, X'Y, sums of X and
-    Y, rows). Groups are never split, so those of any training part add up.
+    `parts` has the rows of each track. `sums` has the products of each group in double precision:
+    X'X, X'Y, Y'Y, sums of X and of Y, rows. Groups are never split, so those of any part add up.
     """
 
     x: np.ndarray
-    y: np.ndarray
     parts: dict[str, slice]
     group: dict[str, str]
-    sums: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]
-
-    def rows(self, ids: Sequence[str]) -> np.ndarray:
-        return np.concatenate([np.arange(len(self.x))[self.parts[i]] for i in ids])
+    sums: dict[str, tuple[np.ndarray, ...]]
 
 
-def _rows(sequences: Sequence[Sequence2Hz], kept: np.ndarray, past: str) -> _Rows:
-    x = np.concatenate([with_past(s.features[:, kept], past)[s.mask] for s in sequences])
+def _rows(sequences: Sequence[Sequence2Hz]) -> _Rows:
+    x = np.concatenate([with_past(s.features)[s.mask] for s in sequences])
     y = np.concatenate([s.labels[s.mask] for s in sequences]).astype(np.float64)
     ends = np.cumsum([0, *(int(s.mask.sum()) for s in sequences)])
     parts = {s.id: slice(*pair) for s, pair in zip(sequences, pairwise(ends), strict=True)}
@@ -214,27 +223,41 @@ def _rows(sequences: Sequence[Sequence2Hz], kept: np.ndarray, past: str) -> _Row
     # nothing else: each training part is standardised by its own moments.
     x -= x.mean(axis=0, dtype=np.float64).astype(np.float32)
     x /= np.maximum(x.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
-    rows = _Rows(x, y, parts, {s.id: s.group for s in sequences}, {})
-    for name in dict.fromkeys(rows.group.values()):
-        mine = rows.rows([i for i, group in rows.group.items() if group == name])
-        a, b = x[mine], y[mine]
-        sums = a.sum(axis=0, dtype=np.float64), b.sum(axis=0)
-        rows.sums[name] = (a.T @ a, a.T @ b.astype(np.float32), *sums, len(mine))
-    return rows
+    group = {s.id: s.group for s in sequences}
+    sums = {}
+    for name in dict.fromkeys(group.values()):
+        mine = [parts[i] for i in group if group[i] == name]
+        a, b = (np.concatenate([rows[part] for part in mine]) for rows in (x, y))
+        products = a.T @ a, a.T @ b.astype(np.float32), (b * b).sum(axis=0)
+        sums[name] = (*products, a.sum(axis=0, dtype=np.float64), b.sum(axis=0), np.array(len(a)))
+    return _Rows(x, parts, group, sums)
 
 
-def _path(rows: _Rows, ids: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _added(rows: _Rows, ids: Sequence[str], kept: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Sums over some tracks, which are all of their groups, of some columns."""
+    names = dict.fromkeys(rows.group[i] for i in ids)
+    xx, xy, yy, x, y, n = (
+        sum(parts[1:], parts[0].astype(np.float64))
+        for parts in zip(
+            *(
+                (s[0][np.ix_(kept, kept)], s[1][kept], s[2], s[3][kept], s[4], s[5])
+                for s in (rows.sums[name] for name in names)
+            ),
+            strict=True,
+        )
+    )
+    return xx, xy, yy, x, y, n
+
+
+def _path(sums: tuple[np.ndarray, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Slopes (D, 2) and levels (2,) of ridge regression on some tracks, for each penalty.
 
     As `msr_utils.models.ridge.solve_ridge`, from sums over groups instead of from the rows.
     """
-    names = dict.fromkeys(rows.group[i] for i in ids)
-    xx, xy, x, y, n = (
-        sum(parts[1:], parts[0]) for parts in zip(*(rows.sums[g] for g in names), strict=True)
-    )
+    xx, xy, _, x, y, n = sums
     mean_x, mean_y = x / n, y / n
-    gram = xx.astype(np.float64) - n * np.outer(mean_x, mean_x)
-    moment = xy.astype(np.float64) - n * np.outer(mean_x, mean_y)
+    gram = xx - n * np.outer(mean_x, mean_x)
+    moment = xy - n * np.outer(mean_x, mean_y)
     sd = np.sqrt(np.maximum(np.diag(gram) / n, 0))
     sd[sd < 1e-6] = 1
     gram /= np.outer(sd, sd)
@@ -242,6 +265,17 @@ def _path(rows: _Rows, ids: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndar
         solved = cho_solve(cho_factor(gram + alpha * np.eye(len(sd))), moment / sd[:, None])
         slope = solved / sd[:, None]
         yield slope, mean_y - mean_x @ slope
+
+
+def _squared_error(
+    sums: tuple[np.ndarray, ...], slope: np.ndarray, level: np.ndarray
+) -> np.ndarray:
+    """Mean squared error of a model on some tracks, (2,), from their sums."""
+    xx, xy, yy, x, y, n = sums
+    squares = ((xx @ slope) * slope).sum(axis=0) + 2 * level * (x @ slope) + n * level**2
+    products = (xy * slope).sum(axis=0) + level * y
+    error: np.ndarray = (squares - 2 * products + yy) / n
+    return error
 
 
 @dataclass(frozen=True)
@@ -253,7 +287,11 @@ class _Fitted:
 
 
 def _fit(
-    sequences: Sequence[Sequence2Hz], rows: _Rows, splits: Sequence[Split], inner_folds: int
+    sequences: Sequence[Sequence2Hz],
+    rows: _Rows,
+    kept: np.ndarray,
+    splits: Sequence[Split],
+    inner_folds: int,
 ) -> _Fitted:
     by_id = {s.id: s for s in sequences}
     curves: dict[str, dict[str, Curve]] = {target: {} for target in TARGETS}
@@ -262,20 +300,24 @@ def _fit(
         parts = inner_parts(split, rows.group, inner_folds)
         errors = np.zeros((len(RIDGE_ALPHAS), len(TARGETS)))
         for train, held in parts:
-            mine = rows.rows(held)
-            x, y = rows.x[mine], rows.y[mine]
-            errors += [np.mean((x @ s + c - y) ** 2, axis=0) for s, c in _path(rows, train)]
+            tested = _added(rows, held, kept)
+            errors += [_squared_error(tested, *fit) for fit in _path(_added(rows, train, kept))]
         best = errors.argmin(axis=0)
         inner[fold] = errors.min(axis=0) / len(parts)
-        path = list(_path(rows, parts[0][0] + parts[0][1]))
+        path = list(_path(_added(rows, parts[0][0] + parts[0][1], kept)))
         for k, target in enumerate(TARGETS):
             slope, level = path[best[k]]
             for i in split.test:
-                part = rows.parts[i]
                 whole = np.zeros(len(by_id[i].mask))
-                whole[by_id[i].mask] = rows.x[part] @ slope[:, k] + level[k]
+                whole[by_id[i].mask] = rows.x[rows.parts[i]][:, kept] @ slope[:, k] + level[k]
                 curves[target] |= collect([by_id[i]], {i: whole}, target)
     return _Fitted(curves, inner)
+
+
+def kept_columns(features: FeatureConfig, setting: Setting) -> np.ndarray:
+    """Columns of `with_past` that a model is given."""
+    frame = columns(features, setting.inputs)
+    return np.concatenate([frame + features.dim * part for part in MEMORIES[setting.past]])
 
 
 def leave_one_group_out(group: Mapping[str, str]) -> list[Split]:
@@ -326,13 +368,14 @@ def isolate(
     group = {s.id: s.group for s in sequences}
     fitted: dict[Setting, _Fitted] = {}
     dims = {}
+    rows = _rows(sequences)
     for setting in tqdm(SETTINGS, desc="ridge regressions", unit="model"):
-        rows = _rows(sequences, columns(features, setting.inputs), setting.past)
-        fitted[setting] = _fit(sequences, rows, splits, inner_folds)
-        dims[str(setting)] = rows.x.shape[1]
-        if setting == INPUT_STEPS[-1]:
-            alone = leave_one_group_out(group)
-            left_out = _fit(sequences, rows, alone, min(5, len(alone) - 1))
+        kept = kept_columns(features, setting)
+        fitted[setting] = _fit(sequences, rows, kept, splits, inner_folds)
+        dims[str(setting)] = len(kept)
+    alone = leave_one_group_out(group)
+    kept = kept_columns(features, INPUT_STEPS[-1])
+    left_out = _fit(sequences, rows, kept, alone, min(3, len(alone) - 1))
 
     def uncertain(curves: Predictions, parts: Sequence[Split]) -> Uncertain:
         return _uncertain(curves, group, parts, n_boot, seed)

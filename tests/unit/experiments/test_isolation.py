@@ -41,7 +41,7 @@ def sequences() -> list[Sequence2Hz]:
     for k in range(20):
         x = rng.normal(size=(FRAMES, FEATURES.dim)).astype(np.float32) * 10
         x += rng.normal(size=FEATURES.dim).astype(np.float32) * 3
-        past = isolation.with_past(x[:, :1], "mean of 3 s")[:, 0]
+        past = isolation.with_past(x[:, :1])[:, 2]
         labels = np.stack([x[:, of_tonal(13, 1)[0]], past], 1) / 20
         labels += rng.normal(0, 0.05, labels.shape)
         mask = np.ones(FRAMES, bool)
@@ -70,15 +70,16 @@ def test_inputs_add_what_they_name():
 
 def test_the_past_is_causal_and_grows():
     frames = np.random.default_rng(1).normal(size=(30, 2)).astype(np.float32)
-    assert [isolation.with_past(frames, past).shape[1] for past in isolation.MEMORIES] == [
-        2, 4, 2, 4, 6, 8
-    ]  # fmt: skip
+    dims = [len(isolation.kept_columns(FEATURES, Setting(LOG_MEL, p))) for p in isolation.MEMORIES]
+    one = len(isolation.columns(FEATURES, LOG_MEL))
+    assert [dim / one for dim in dims] == [1, 2, 1, 2, 3, 4]
     changed = frames.copy()
     changed[20:] += 1
-    for past in isolation.MEMORIES:
-        a, b = isolation.with_past(frames, past), isolation.with_past(changed, past)
-        np.testing.assert_array_equal(a[:20], b[:20])
-        assert (a[20:] != b[20:]).any()
+    a, b = isolation.with_past(frames), isolation.with_past(changed)
+    assert a.shape == (30, 12)
+    np.testing.assert_array_equal(a[:20], b[:20])
+    assert (a[20:] != b[20:]).any(axis=0).all()
+    np.testing.assert_array_equal(a[:, :2], frames)
 
 
 def test_the_same_ridge_regression_as_elsewhere(sequences, found):
@@ -87,8 +88,9 @@ def test_the_same_ridge_regression_as_elsewhere(sequences, found):
     splits = make_splits(sequences, 2)
     for target in TARGETS:
         curves = ridge_predictions(select_columns(sequences, kept), splits, target, 2)
-        rows = isolation._rows(sequences, kept, AVERAGE)
-        ours = isolation._fit(sequences, rows, splits, 2).curves[target]
+        columns = isolation.kept_columns(FEATURES, Setting(EVERYTHING, AVERAGE))
+        rows = isolation._rows(sequences)
+        ours = isolation._fit(sequences, rows, columns, splits, 2).curves[target]
         for i, curve in curves.items():
             np.testing.assert_allclose(ours[i].predicted, curve.predicted, atol=2e-4)
             np.testing.assert_array_equal(ours[i].true, curve.true)
