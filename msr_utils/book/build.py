@@ -19,12 +19,12 @@ import yaml
 from PIL import Image
 
 from msr_utils.book import service_recording
+from msr_utils.book.contents import part_page, read_contents
 from msr_utils.book.edition import (
     BookError,
     chapters,
     find_corpus,
     notebook_of,
-    overview_page,
 )
 from msr_utils.book.results import EditionResults
 from msr_utils.corpora.synthetic.config import SyntheticConfig
@@ -51,11 +51,11 @@ from msr_utils.paths import (
 MAX_PICTURE_CHARACTERS = 300_000
 """Characters of a picture above which a page gets it with fewer colours."""
 
+SETTINGS = ("BOOK_URL", "BOOK_REPOSITORY")
+"""Environment variables: where the book is published, and where its repository is."""
+
 UNBREAKABLE = re.compile(r"\[[-+]?[\d.]+, [-+]?[\d.]+\]|[-+]?[\d.]+ ± [\d.]+")
 """Intervals and deviations in a table: no line of theirs breaks."""
-
-MAX_SIDEBAR_CHAPTERS = 2
-"""Chapters of one notebook that stand in the sidebar; more are folded under an overview."""
 
 EDITION_NOTE = "Edition <em>{edition}</em>, corpus <em>{corpus}</em>, finished {finished}."
 
@@ -85,13 +85,10 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     shutil.rmtree(destination, ignore_errors=True)
     shutil.copytree(BOOK, destination, ignore=shutil.ignore_patterns("_build"))
     (destination / "study").mkdir()
-    contents = table_of_contents(edition)
-    write_text(destination / "_toc.yml", yaml.safe_dump(contents, sort_keys=False))
-    for entry in (chapter for part in contents["parts"] for chapter in part["chapters"]):
-        if "sections" in entry:
-            notebook = entry["file"].removeprefix(overview_page(""))
-            page = edition.overview(notebook, entry["title"])
-            write_text(destination / f"{entry['file']}.md", page)
+    contents = read_contents(edition)
+    write_text(destination / "_toc.yml", yaml.safe_dump(contents.toc, sort_keys=False))
+    for part in contents.parts:
+        write_text(destination / f"{part.file}.md", part_page(part, edition))
     for run, page in edition.pages.items():
         write_text(destination / f"{page}.ipynb", _as_chapter(run, edition.titles[run]))
     if recorded := context["recorded"]:
@@ -111,6 +108,10 @@ def assemble(corpus_dir: Path, destination: Path) -> Path:
     config["html"]["baseurl"] = context["url"]
     config["sphinx"]["config"]["html_context"] = {"book_url": context["url"]}
     config["html"]["extra_footer"] = EDITION_NOTE.format_map(context)
+    if repository := os.environ.get("BOOK_REPOSITORY", ""):
+        # No button to edit a page: those of chapters are made here, and lie in no repository.
+        config["repository"] = {"url": repository, "branch": "main", "path_to_book": "book"}
+        config["html"] |= {"use_issues_button": True, "use_repository_button": True}
     if not context["published"]:
         config["html"]["announcement"] = (
             LOCAL_SYNTHETIC if context["synthetic"] else LOCAL
@@ -124,40 +125,6 @@ def _render_audio(recorded: dict[str, Any], folder: Path) -> None:
     config = SyntheticConfig(**recorded["synthetic"])
     for number in range(len(recorded["explorer"]["tracks"])):
         service_recording.write_audio(render_track(config, number), folder)
-
-
-def table_of_contents(edition: EditionResults) -> dict[str, Any]:
-    """``_toc.yml`` with the runs that there are in the place of ``runs: <notebook>``.
-
-    More than `MAX_SIDEBAR_CHAPTERS` of one notebook are the sections of an overview.
-
-    Raises
-    ------
-    BookError
-        If an executed notebook has no place.
-    """
-    contents = yaml.safe_load((BOOK / "_toc.yml").read_text("utf-8"))
-    placed = set()
-    for part in contents["parts"]:
-        entries = []
-        for entry in part["chapters"]:
-            if "runs" not in entry:
-                entries.append(entry)
-                continue
-            notebook, word = entry["runs"], entry.get("title", "")
-            placed.add(notebook)
-            pages: list[dict[str, Any]] = [
-                {"file": edition.pages[run], "title": edition.short(run, word)}
-                for run in edition.chapters.get(notebook, [])
-            ]
-            if word and len(pages) > MAX_SIDEBAR_CHAPTERS:
-                pages = [{"file": overview_page(notebook), "title": word, "sections": pages}]
-            entries += pages
-        part["chapters"] = entries
-    if homeless := set(edition.chapters) - placed:
-        raise BookError(f"book/_toc.yml has no place for runs of {', '.join(sorted(homeless))}")
-    contents["parts"] = [part for part in contents["parts"] if part["chapters"]]
-    return contents
 
 
 def _as_chapter(run: Path, title: str) -> str:
@@ -305,8 +272,9 @@ def _source_hash(corpus_dir: Path) -> str:
     runs = {run for found in chapters(corpus_dir).values() for run in found}
     results = [run / name for run in runs for name in ("notebook.ipynb", "metrics.json")]
     shown = [*NOTEBOOKS.glob("*"), *MODELS_DIR.glob("*/CARD.md"), PROJECT_ROOT / "CITATION.cff"]
-    files = sorted([*prose, *filter(Path.is_file, [*results, *shown]), LOCK, Path(__file__)])
+    files = sorted([*prose, *filter(Path.is_file, [*results, *shown]), LOCK])
+    files += sorted(Path(__file__).parent.glob("*.py"))
     files += sorted(Path(summary.__file__).parent.glob("*.py"))
     files += sorted(BENCHMARK.parent.glob("*.json"))
     names = [f"{p.parent.parent.name}/{p.parent.name}/{p.name} {sha256_file(p)}" for p in files]
-    return sha256_text("\n".join([*names, os.environ.get("BOOK_URL", "")]))
+    return sha256_text("\n".join([*names, *map(os.environ.get, SETTINGS, ("", ""))]))

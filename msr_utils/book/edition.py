@@ -141,11 +141,6 @@ def run_minutes(run: Path) -> tuple[float, float]:
     return sum(seconds) / 60, read_json(run / "manifest.json")["wall_s"] / 60
 
 
-def overview_page(notebook: str) -> str:
-    """Name of the page above the chapters of a notebook."""
-    return f"study/all-{notebook}"
-
-
 def _page(run: Path, corpus_dir: Path) -> str:
     """Name of a run's page: that of another corpus says whose it is."""
     return run.name if run.parent == corpus_dir else f"{run.parent.name}-{run.name}"

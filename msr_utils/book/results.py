@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from msr_utils.book.edition import (
     titles,
 )
 from msr_utils.book.service_recording import RecordedRequest
+from msr_utils.constants import TARGETS
+from msr_utils.figures.summary import learned_text
 from msr_utils.io import read_json
 from msr_utils.metrics.estimate import MISSING, Estimate
 from msr_utils.metrics.reliability import CEILING
@@ -69,7 +71,7 @@ BENCHMARK_FACTS = (
 )
 """What `benchmark_facts` names, besides the table."""
 
-OVERVIEW_NOTE = (
+SCORES_NOTE = (
     "RMSE and Pearson r, pooled over all test frames, with 95 % intervals from resampling "
     "tracks. The "
     "[evaluation](evaluation) sets them beside what needs no model."
@@ -162,24 +164,43 @@ class EditionResults:
         alone = len(self.chapters[notebook_of(run)]) == 1
         return word if alone else f"{word}: {run.parent.name}"
 
-    def overview(self, notebook: str, word: str) -> str:
-        """A page above the chapters that one notebook made, with the scores of its models."""
-        lines, scored = [], False
-        for run in self.chapters[notebook]:
-            pooled = read_json(run / "metrics.json").get("test", {}).get("pooled", {})
+    def has_scores(self, notebook: str) -> bool:
+        """True if the runs of a notebook are models with pooled scores on test tracks."""
+        return all("test" in read_json(run / "metrics.json") for run in self.chapters[notebook])
+
+    def score_rows(self, notebooks: Sequence[str]) -> list[str]:
+        """Lines of a table: the models of some notebooks with their pooled scores, as links."""
+        rows = ["| model | RMSE | r |", "|---|---|---|"]
+        for run in (run for name in notebooks for run in self.chapters[name]):
+            pooled = read_json(run / "metrics.json")["test"]["pooled"]
             cells = [in_prose(pooled.get(metric), _spec(metric)) for metric in ("rmse", "r")]
-            link = f"[{self.titles[run]}]({Path(self.pages[run]).name})"
-            lines.append([link, *cells])
-            scored = scored or bool(pooled)
-        if scored:
-            rows = [
-                f"| {' | '.join(cells)} |"
-                for cells in [["chapter", "RMSE", "r"], ["---"] * 3, *lines]
-            ]
-            rows += ["", OVERVIEW_NOTE]
-        else:
-            rows = [f"- {link}" for link, *_ in lines]
-        return "\n".join([f"# {word}: all runs", "", *rows, ""])
+            rows.append(f"| {self._beside(run)} | {' | '.join(cells)} |")
+        return [*rows, "", SCORES_NOTE]
+
+    def best_scores(self, notebooks: Sequence[str]) -> list[str]:
+        """A sentence for each target: which model of some notebooks has the highest r."""
+        found: dict[str, tuple[Estimate, Path]] = {}
+        for run in (run for name in notebooks for run in self.chapters[name]):
+            metrics = read_json(run / "metrics.json")
+            r = Estimate.from_json(metrics["test"]["pooled"]["r"])
+            target = metrics["target"]
+            if target not in found or r.value > found[target][0].value:
+                found[target] = (r, run)
+        return [
+            f"For {target}, {self._beside(found[target][1])} has the highest correlation: "
+            f"r = {found[target][0].in_prose('.2f')}."
+            for target in TARGETS
+            if target in found
+        ]
+
+    def learned(self, run: Path) -> str:
+        """The closing sentences of a chapter."""
+        text = learned_text(notebook_of(run), read_json(run / "metrics.json"))
+        return text.removeprefix("**Learned.** ")
+
+    def _beside(self, run: Path) -> str:
+        """A link to a chapter from another one."""
+        return f"[{self.titles[run]}]({Path(self.pages[run]).name})"
 
     def links(self, notebook: str) -> list[str]:
         """Links to all chapters that a notebook made, by their titles."""

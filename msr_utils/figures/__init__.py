@@ -48,6 +48,10 @@ from msr_utils.figures.generation import (
     generation_accuracy,
     generator_losses,
 )
+from msr_utils.figures.isolation import (
+    isolated_scores,
+    left_out_groups,
+)
 from msr_utils.figures.marks import (
     mark_estimate,
 )
@@ -101,11 +105,13 @@ __all__ = [
     "generation_accuracy",
     "generator_losses",
     "hidden_parts",
+    "isolated_scores",
     "label_spread",
     "joint_differences",
     "learned",
     "learned_text",
     "learning_curves",
+    "left_out_groups",
     "level_cues",
     "mark_estimate",
     "mood_scores",

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from msr_utils.metrics.estimate import LEVEL, Estimate
+
 N_BOOT = 2000
 """Bootstrap samples of every interval in the study, unless a caller asks for another number."""
 
@@ -91,3 +93,37 @@ def counts_of(draws: np.ndarray) -> np.ndarray:
     counts = np.zeros(draws.shape)
     np.add.at(counts, (np.arange(len(draws))[:, None], draws), 1)
     return counts
+
+
+def simultaneous_intervals(draws: np.ndarray) -> list[Estimate]:
+    """Intervals that hold for several values at once.
+
+    With many intervals of one value each, some miss by chance. These are wider: the largest
+    standardised deviation among all values of a sample gives their width.
+
+    Parameters
+    ----------
+    draws : np.ndarray [shape=(n_values, 1 + n_boot)]
+        Each line has a value and then its samples. All values are of the same samples.
+
+    Returns
+    -------
+    list of Estimate
+
+    Notes
+    -----
+    Romano and Wolf (2005), "Exact and approximate stepdown methods for multiple hypothesis
+    testing", Journal of the American Statistical Association 100(469), in one step.
+    """
+    values, samples = draws[:, 0], draws[:, 1:]
+    if not samples.size:
+        return [Estimate(float(value)) for value in values]
+    sd = np.nanstd(samples, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        deviations = np.abs(samples - values[:, None]) / sd[:, None]
+    # A value that does not vary among the samples deviates by nothing.
+    largest = np.nanmax(np.where(sd[:, None] > 0, deviations, 0), axis=0)
+    reach = float(np.quantile(largest, LEVEL)) * sd
+    return [
+        Estimate(float(v), float(v - w), float(v + w)) for v, w in zip(values, reach, strict=True)
+    ]

@@ -179,6 +179,38 @@ def paired_difference(
     }
 
 
+def pooled_draws(
+    predictions: Predictions, unit: Mapping[str, str], n_boot: int = N_BOOT, seed: int = SEED
+) -> dict[str, np.ndarray]:
+    """Pooled scores, and those of bootstrap samples of units that may hold several songs.
+
+    Parameters
+    ----------
+    predictions : mapping of song id to Curve
+    unit : mapping of str to str
+        Song id to what is drawn, such as its artist or series.
+    n_boot, seed : int
+        As in `evaluate`. Predictions of the same songs get the same samples, so that differences
+        are paired.
+
+    Returns
+    -------
+    dict of metric to np.ndarray [shape=(1 + n_boot,)]
+        The value and then its samples, as `Estimate.of_draws` reads them.
+
+    Raises
+    ------
+    ValueError
+        If a curve cannot be scored, see `score`.
+    """
+    names = sorted({unit[i] for i in predictions})
+    sums = np.zeros((len(names), 7))
+    for i, curve in predictions.items():
+        sums[names.index(unit[i])] += _sums(curve.true, curve.predicted)
+    samples = sums[draw_units(len(names), n_boot, seed)].sum(axis=1)
+    return _from_sums(np.concatenate([sums.sum(axis=0)[None], samples]))
+
+
 def _song_sums(predictions: Predictions) -> np.ndarray:
     return np.stack([_sums(c.true, c.predicted) for c in predictions.values()])
 

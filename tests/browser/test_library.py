@@ -15,11 +15,13 @@ from http.server import ThreadingHTTPServer
 import numpy as np
 import pytest
 import requests
+from axe import PACKAGE, barriers
 from chromium import Browser
 from environment import without_settings
-from needs import needs_browser
+from needs import needs_browser, needs_package
 from toy_library import drawn_library
 
+from msr_utils.generation.untrained import untrained_generator
 from msr_utils.library.words import WORDS
 from msr_utils.paths import PROJECT_ROOT
 
@@ -33,12 +35,14 @@ TITLE = "document.querySelector('#listed-title').textContent"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """URL of the service with a library of tones."""
+    """URL of the service with a library of tones, and an untrained generator."""
     folder = tmp_path_factory.mktemp("tones")
+    untrained_generator(folder / "generators" / "tiny")
     means = np.random.default_rng(2).uniform(-0.7, 0.7, (N_TRACKS, 2))
     drawn_library(folder, means, seconds=20.0).close()
     settings = without_settings()
     settings |= {"MSR_LIBRARY_TOKEN": TOKEN, "MSR_DEFAULT_MODEL": "light", "MSR_WORKERS": "1"}
+    settings["MSR_GENERATORS_DIR"] = str(folder / "generators")
     log = folder / "serve.log"
     command = [sys.executable, "-m", "serve", "--port", "0", "--library", str(folder / "library")]
     with log.open("w") as file:
@@ -505,3 +509,17 @@ def test_without_a_library_and_generators_there_are_no_tabs(tmp_path):
     )
     page = create_app(config).test_client().get("/").text
     assert 'role="tab"' not in page and "library.css" not in page
+
+
+@needs_package(PACKAGE)
+def test_axe_finds_no_barrier_in_any_tab(window, server):
+    """All rules of axe-core, light; the contrast of the dark page, which has the same parts."""
+    for tab in ("library", "scenes", "compose", "predict"):
+        window.go("about:blank")
+        window.go(f"{server}/#{tab}" if tab != "predict" else server)
+        if tab != "predict":
+            window.until(f"document.body.dataset.{tab}Ready")
+        assert barriers(window) == [], tab
+        window.click("#theme")
+        assert barriers(window, "color-contrast") == [], f"{tab}, dark"
+        window.click("#theme")

@@ -13,13 +13,15 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+from axe import PACKAGE, barriers
 from bs4 import BeautifulSoup
 from chromium import Browser
-from needs import needs_browser
+from needs import needs_browser, needs_package
 
 from msr_utils import paths
 from msr_utils.book import build
 from msr_utils.book import results as book_results
+from msr_utils.book.contents import MAX_SPINE
 from msr_utils.book.edition import BookError
 from msr_utils.book.results import EditionResults
 from msr_utils.constants import TARGETS
@@ -183,6 +185,81 @@ def test_a_browser_transfers_less_than_two_megabytes(browser, address):
         assert 3e5 < size < 2e6, f"{page}: {size / 1e6:.2f} MB"
 
 
+AXE_PAGES = (
+    "intro", "study/evaluation", "service", "study/lstm-arousal", "study/emopia-generation",
+    "study/emopia-symbolic", "explorer", "study/release", "study/quadrants-retrieval-moods",
+    "questioned",
+)  # fmt: skip
+"""The first page, and one of each kind of chapter."""
+
+AXE_RUNS = [
+    pytest.param(False, AXE_PAGES[::3], id="light, some"),
+    pytest.param(False, AXE_PAGES, id="light", marks=pytest.mark.extended),
+    pytest.param(True, AXE_PAGES, id="dark", marks=pytest.mark.extended),
+]
+
+
+@needs_browser
+@needs_package(PACKAGE)
+@pytest.mark.parametrize("dark, shown", AXE_RUNS)
+def test_axe_finds_no_barrier(published, tmp_path, dark, shown):
+    """All rules of axe-core; the dark pages have the same parts, so only their contrast is new."""
+    browser = Browser(tmp_path, width=1300, dark=dark)
+    try:
+        for page in shown:
+            browser.go((published / f"{page}.html").as_uri())
+            browser.until(
+                "document.fonts.status === 'loaded' && document.documentElement.dataset.theme"
+            )
+            theme = browser.run("return document.documentElement.dataset.theme")
+            assert theme == ("dark" if dark else "light")
+            assert barriers(browser, *["color-contrast"] * dark) == [], page
+        # What it is there for is found: an image without a text, and pale writing.
+        browser.run("document.querySelector('article h1').insertAdjacentHTML('afterend', "
+                    "'<img src=\"\"><p style=\"color: #777; background: #666\">pale</p>')")  # fmt: skip
+        found = " ".join(barriers(browser, "image-alt", "color-contrast"))
+        assert "image-alt (critical)" in found and "color-contrast (serious)" in found
+    finally:
+        browser.close()
+
+
+OFF_SCREEN = """
+const off = [];
+if (document.documentElement.scrollWidth > innerWidth) off.push("the page");
+for (const table of document.querySelectorAll("main table")) {
+  let box = table;
+  while (box !== document.body && !/auto|scroll/.test(getComputedStyle(box).overflowX)) box = box.parentElement;
+  if (table.checkVisibility() && box.scrollWidth > box.clientWidth + 1) off.push(table.textContent.trim().slice(0, 40));
+}
+return off;
+"""
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1300, 390])
+def test_no_column_of_a_table_is_off_screen(published, tmp_path, width):
+    browser = Browser(tmp_path, width=width)
+    try:
+        for page in (
+            *AXE_PAGES,
+            "api",
+            "parameters",
+            "study/deam-song-features",
+            "study/emotify-text",
+        ):
+            browser.go((published / f"{page}.html").as_uri())
+            browser.until("document.fonts.status === 'loaded'")
+            assert browser.run(OFF_SCREEN) == [], page
+        # A row of a table that became lists still says which value is which.
+        names = (
+            "[...document.querySelectorAll('table.stacked tbody tr')][0]?.querySelectorAll('td')"
+        )
+        found = browser.run(f"return [...{names} ?? []].map((cell) => cell.dataset.name)")
+        assert "amazement, r" in found
+    finally:
+        browser.close()
+
+
 @needs_browser
 @pytest.mark.parametrize("served", [True, False])
 def test_search_works_without_a_network(browser, published, address, served):
@@ -270,12 +347,38 @@ def test_titles_in_the_sidebar_are_short(published):
     facts = EditionResults(paths.REPORTS / "published" / "vgmidi")
     linear = {facts.short(run, "Linear") for run in facts.chapters["03_linear"]}
     assert "Linear (MusiCNN): arousal" in linear
-    # Many chapters of one notebook are folded under their scores.
-    overview = soup(published / "study" / "all-03_lstm.html").find("table")
+    # Chapters of one experiment lie under a page with their scores.
+    overview = soup(published / "study" / "part-lstm.html").find("table")
     links = {a["href"] for a in overview.find_all("a", href=True)}
-    assert links == {f"{run.name}.html" for run in facts.chapters["03_lstm"]}
+    runs = facts.chapters["03_lstm"] + facts.chapters["03_linear"]
+    assert links == {f"{run.name}.html" for run in runs}
     score = facts.metrics("lstm-arousal")["test"]["pooled"]["rmse"]["value"]
     assert f"{score:.3f}" in overview.get_text()
+
+
+@needs_browser
+def test_the_spine_is_short(browser, published):
+    """When the book is opened, and on its smallest screen that has a sidebar."""
+    browser.go((published / "intro.html").as_uri())
+    seen = "[...document.querySelectorAll('.bd-links a')].filter((a) => a.checkVisibility())"
+    titles = browser.run(f"return {seen}.map((a) => a.textContent.trim())")
+    assert 15 < len(titles) <= MAX_SPINE, titles
+
+
+def test_parts_open_with_a_question_and_close_with_what_was_learned(published):
+    found = sorted((published / "study").glob("part-*.html"))
+    assert len(found) > 5
+    for page in found:
+        article = soup(page).find("article")
+        assert "?" in article.find("h1").find_next("p").get_text(), page.name
+        closing = article.find_all("h2")[-1]
+        assert closing.get_text().startswith("What was learned in this edition"), page.name
+        assert re.search(r"\d", closing.find_next("ul").get_text()), page.name
+    # As the chapters say it.
+    learned = soup(published / "study" / "part-words.html").get_text()
+    facts = EditionResults(paths.REPORTS / "published" / "vgmidi")
+    for run in facts.chapters["05_lyrics"]:
+        assert facts.learned(run).split(".")[0] in learned
 
 
 def test_every_picture_is_described(any_site):

@@ -57,7 +57,7 @@ def test_notebooks_are_committed_without_outputs():
     assert [p.stem for p in NOTEBOOK_FILES] == [
         "01_data", "01_data_clips", "01_data_static", "02_spectrograms", "03_ablation",
         "03_linear", "03_lstm", "03_search", "04_cost", "04_transformer", "05_clips", "05_errors",
-        "05_evaluation", "05_joint_models", "05_lyrics", "05_pretrained", "05_raters",
+        "05_evaluation", "05_isolation", "05_joint_models", "05_lyrics", "05_pretrained", "05_raters",
         "05_retrieval_arcs", "05_retrieval_moods", "05_robustness", "05_song_features", "05_text", "05_transfer",
         "06_export", "06_symbolic", "06_symbolic_curves", "07_generation", "07_release",
         "07_release_large", "08_service",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from msr_utils.constants import TARGETS
+from msr_utils.experiments.isolation import INPUT_STEPS, Setting
 from msr_utils.experiments.pretrained_blocks import HAND_MADE, SEPARATOR
 from msr_utils.experiments.song_models import REFERENCE
 from msr_utils.figures.summary.wording import Metrics, estimate, excludes_zero, join_words
@@ -390,6 +391,38 @@ def _service(metrics: Metrics) -> list[str]:
     ]
 
 
+def _isolation(metrics: Metrics) -> list[str]:
+    def r(target: str, setting: Setting) -> str:
+        return estimate(metrics["scores"][target][str(setting)]["groups"]["r"])
+
+    sentences = [
+        f"With the same past, log-mel alone has r = {r('valence', INPUT_STEPS[0])} for valence, "
+        f"and with key and mode {r('valence', INPUT_STEPS[1])}. These intervals resample groups."
+    ]
+    for target in TARGETS:
+        steps = [step for step in metrics["steps"] if step["target"] == target]
+        clear = [step for step in steps if excludes_zero(step["corrected"])]
+        text = (
+            f"For {target}, {len(clear)} of {len(steps)} steps keep an interval that excludes zero"
+        )
+        text += " after correction for all of them"
+        gains = [step for step in clear if step["corrected"]["value"] > 0]
+        if gains:
+            best = max(gains, key=lambda step: step["corrected"]["value"])
+            text += (
+                f'; the largest is from "{best["first"]}" to "{best["second"]}" '
+                f"({estimate(best['corrected'], '+.2f')})"
+            )
+        sentences.append(f"{text}.")
+    nested = metrics["nested"]
+    sentences.append(
+        "Chosen on the inner folds, one model reaches r = "
+        + join_words([f"{estimate(nested[t]['groups']['r'])} for {t}" for t in TARGETS])
+        + "."
+    )
+    return sentences
+
+
 CHAPTERS: dict[str, Callable[[Metrics], list[str]]] = {
     "01_data": _data,
     "01_data_clips": _clips_data,
@@ -406,6 +439,7 @@ CHAPTERS: dict[str, Callable[[Metrics], list[str]]] = {
     "05_robustness": _robustness,
     "05_clips": _clip_models,
     "05_pretrained": _pretrained,
+    "05_isolation": _isolation,
     "05_joint_models": _joint_models,
     "05_lyrics": _lyrics,
     "05_song_features": _song_features,

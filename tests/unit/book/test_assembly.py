@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from msr_utils import paths
-from msr_utils.book import build, edition
+from msr_utils.book import build, contents, edition
 from msr_utils.book.edition import BookError
 from msr_utils.book.results import EditionResults
 from msr_utils.io import read_json, write_json
@@ -91,7 +91,11 @@ def test_a_sentence_that_is_not_true_any_more_stops_the_build(tmp_path, monkeypa
     shutil.copytree(paths.REPORTS / "published", tmp_path / "published")
     shutil.copytree(paths.BOOK, tmp_path / "book", ignore=shutil.ignore_patterns("_build"))
     corpus = tmp_path / "published" / "vgmidi"
-    build.assemble(corpus, tmp_path / "source")
+    monkeypatch.setenv("BOOK_REPOSITORY", "https://example.org/msr")
+    source = build.assemble(corpus, tmp_path / "source")
+    config = yaml.safe_load((source / "_config.yml").read_text())
+    assert config["repository"]["url"] == "https://example.org/msr"
+    assert config["html"]["use_issues_button"] and config["html"]["use_repository_button"]
     results = read_json(corpus / "evaluation" / "metrics.json")
     for metric in results["rows"]["valence"]["ridge"]["pooled"].values():
         metric |= {"value": 0.9, "low": 0.85, "high": 0.95}
@@ -117,9 +121,12 @@ def test_chapters_of_other_corpora_join_the_book(tmp_path):
     # The corpus with an evaluation gives the book, the other a chapter of it.
     assert edition.find_corpus("test", reports=tmp_path) == main
     source = build.assemble(main, tmp_path / "source")
-    contents = yaml.safe_load((source / "_toc.yml").read_text())
-    (part,) = [p for p in contents["parts"] if p["caption"] == "Data"]
-    assert [c["file"] for c in part["chapters"]] == ["study/data", "study/clips4-clips"]
+    toc = yaml.safe_load((source / "_toc.yml").read_text())
+    (part,) = [p for p in toc["parts"] if p["caption"] == "Data"]
+    corpora, spectrograms = part["chapters"]
+    assert (corpora["file"], spectrograms["file"]) == ("study/part-data", "study/spectrograms")
+    assert [c["file"] for c in corpora["sections"]] == ["study/data", "study/clips4-clips"]
+    assert "(clips4-clips)" in (source / "study/part-data.md").read_text()
     assert "# Clips for four" in (source / "study/clips4-clips.ipynb").read_text()
     first = build._source_hash(main)
     write_json(other / "clips" / "metrics.json", metrics | {"title": "Clips for five"})
@@ -130,15 +137,26 @@ def test_chapters_of_other_corpora_join_the_book(tmp_path):
     shutil.rmtree(main / "lstm-valence")
     shutil.rmtree(main / "spectrograms")
     facts = EditionResults(main)
-    contents = build.table_of_contents(facts)
+    found = contents.read_contents(facts).toc["parts"]
     assert facts.titles[tmp_path / "test" / "more" / "data"] == "VGMIDI: more"
-    assert "Spectrograms and features" not in [p["caption"] for p in contents["parts"]]
+    assert "study/spectrograms" not in [c["file"] for p in found for c in p["chapters"]]
+    # A part of one chapter is this chapter.
+    (beyond,) = [p for p in found if p["caption"] == "Beyond the paper"]
+    files = [c["file"] for c in beyond["chapters"]]
+    assert "study/raters" in files and "study/part-listeners" not in files
     # A notebook without a place is named.
     text = (main / "data" / "notebook.ipynb").read_text()
     (main / "data" / "notebook.ipynb").write_text(text.replace("01_data.ipynb", "99_new.ipynb"))
     vouch(main / "data")
     with pytest.raises(BookError, match="no place for runs of 99_new"):
-        build.table_of_contents(EditionResults(main))
+        contents.read_contents(EditionResults(main))
+
+
+def test_a_spine_that_is_too_long_is_refused(monkeypatch):
+    facts = EditionResults(paths.REPORTS / "published" / "vgmidi")
+    monkeypatch.setattr(contents, "MAX_SPINE", 10)
+    with pytest.raises(BookError, match="entries that are always seen, and 10 may be"):
+        contents.read_contents(facts)
 
 
 def test_an_edition_without_runs_says_so(tmp_path):
