@@ -15,7 +15,7 @@ KERNEL_NETWORK = "kernel"
 
 @dataclass(frozen=True)
 class KernelWeights:
-    """``x @ slope + kernel(x) @ dual + intercept``, with x standardised.
+    """``x @ slope + cosines @ cos_slope + sines @ sin_slope + intercept``, with x standardised.
 
     Parameters
     ----------
@@ -25,9 +25,10 @@ class KernelWeights:
         Of the linear map.
     projection, origin : np.ndarray [shape=(D, d)], [shape=(d,)]
         Coordinates of a frame are ``x @ projection + origin``.
-    landmarks : np.ndarray [shape=(m, d)]
-        The kernel of a frame and a landmark is ``exp(-squared distance)`` of their coordinates.
-    dual : np.ndarray [shape=(m, K)]
+    frequencies : np.ndarray [shape=(d, m)]
+        The phases, whose cosines and sines are taken, are ``coordinates @ frequencies``.
+    kernel_slope : np.ndarray [shape=(2 m, K)]
+        Of the cosines, then of the sines.
     intercept : np.ndarray [shape=(K,)]
     """
 
@@ -36,8 +37,8 @@ class KernelWeights:
     slope: np.ndarray
     projection: np.ndarray
     origin: np.ndarray
-    landmarks: np.ndarray
-    dual: np.ndarray
+    frequencies: np.ndarray
+    kernel_slope: np.ndarray
     intercept: np.ndarray
 
 
@@ -52,15 +53,11 @@ def build_kernel(weights: KernelWeights) -> list[keras.Model]:
     features = keras.Input((None, len(weights.mean)), name="features")
     standardised = normalise(weights.mean, weights.sd)(features)
     coordinates = _dense(weights.projection, weights.origin, "coordinates")(standardised)
-    # The squared distance is a square, a product and a square: nothing of the size of all
-    # differences is made.
-    products = _dense(2 * weights.landmarks.T, -(weights.landmarks**2).sum(axis=1), "landmarks")(
-        coordinates
-    )
-    square = keras.ops.sum(keras.ops.square(coordinates), axis=-1, keepdims=True)
-    kernel = keras.ops.exp(keras.ops.minimum(products - square, 0.0))
-    inputs = keras.layers.Concatenate(name="both")([standardised, kernel])
-    last = np.concatenate([weights.slope, weights.dual])
+    n_phases = weights.frequencies.shape[1]
+    phases = _dense(weights.frequencies, np.zeros(n_phases), "phases")(coordinates)
+    waves = [keras.ops.cos(phases), keras.ops.sin(phases)]
+    inputs = keras.layers.Concatenate(name="all")([standardised, *waves])
+    last = np.concatenate([weights.slope, weights.kernel_slope])
     curves = [
         _dense(last[:, [k]], weights.intercept[[k]], f"curve_{k}")(inputs)
         for k in range(last.shape[1])

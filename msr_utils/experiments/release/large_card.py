@@ -35,7 +35,7 @@ JAMENDO_LIMIT = (
 
 UNLIKE_LIMIT = (
     "The kernel machine knows little about music that is unlike all training music. There it "
-    "predicts the mean of the training labels, so curves are flatter than they should be."
+    "predicts about the mean of the training labels, so curves are flatter than they should be."
 )
 """Limit of the kernel machine."""
 
@@ -60,8 +60,8 @@ def networks(model: WeightedMean, mean: np.ndarray, sd: np.ndarray) -> dict[str,
         slope=(1 - share) * linear.slope * sd[:, None],
         projection=kernel.projection * sd[:, None],
         origin=(mean - kernel.center) @ kernel.projection,
-        landmarks=kernel.landmarks,
-        dual=share * kernel.dual,
+        frequencies=kernel.frequencies,
+        kernel_slope=share * kernel.slope / np.sqrt(kernel.frequencies.shape[1]),
         intercept=intercept,
     )
     return dict(zip(TARGETS, build_kernel(weights), strict=True))
@@ -113,13 +113,13 @@ def describe_large(
 
 
 def _summary(features: FeatureConfig, model: WeightedMean) -> str:
-    landmarks, components = model.kernel.landmarks.shape
+    components, frequencies = model.kernel.frequencies.shape
     return (
         "Predicts valence and arousal every 500 ms. Causal: no value needs audio that comes later. "
         f"A weighted mean of ridge regression ({100 * (1 - model.share):.0f} %) and of a Gaussian "
-        f"kernel machine ({100 * model.share:.0f} %, {landmarks} training rows in {components} "
-        "principal components). Both use running feature statistics and were trained jointly on "
-        f"several corpora. The statistics are means with time constants of "
+        f"kernel machine ({100 * model.share:.0f} %, {frequencies} random frequencies of "
+        f"{components} principal components). Both use running feature statistics and were trained "
+        "jointly on several corpora. The statistics are means with time constants of "
         f"{seconds_text(features.memory_s)} and standard deviations with "
         f"{seconds_text(features.memory_sd_s)}. The features are spectrum, timbre, harmony, rhythm "
         "and loudness, and embeddings of MusiCNN and of the FCN of MTG-Jamendo, two networks "
