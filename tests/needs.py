@@ -30,7 +30,8 @@ needs_browser = pytest.mark.browser
 """Chromium and its driver; ``needs_browser(driver=False)``: Chromium alone."""
 
 needs_pretrained_weights = pytest.mark.weights
-"""The weights of MusiCNN. They are fetched once, with pip."""
+"""``needs_pretrained_weights("jamendo_fcn")``: weights by the blocks that need them; without names,
+those of MusiCNN. They are fetched once."""
 
 needs_package = pytest.mark.package
 """``needs_package("name")``: an optional Python package, by the name of its module."""
@@ -114,15 +115,17 @@ def missing_browser(driver: bool = True) -> Missing | None:
 
 
 @functools.cache
-def missing_weights() -> Missing | None:
-    """Fetch the weights of MusiCNN if they are not at hand; why that failed."""
-    try:
-        weights.fetch(weights.MUSICNN)
-    except PretrainedWeightsError as error:
-        return Missing(
-            f"needs the pretrained weights of MusiCNN ({error})",
-            f".venv/bin/msr weights fetch && {PYTEST} -m weights",
-        )
+def missing_weights(*blocks: str) -> Missing | None:
+    """Fetch the weights of these blocks if they are not at hand; why that failed."""
+    for block in blocks or ("musicnn",):
+        network = weights.NETWORKS[block]
+        try:
+            weights.fetch(network)
+        except PretrainedWeightsError as error:
+            return Missing(
+                f"needs the pretrained weights of {block} ({error})",
+                f".venv/bin/{weights.fetch_command(network)} && {PYTEST} -m weights",
+            )
     return None
 
 

@@ -86,6 +86,10 @@ def run(
             settings, corpus, data_dir, profile, edition, dict(parameters), kinds_of_labels=kinds
         )
         plan.select_runs(runs, only, experiments)  # before anything is rendered
+        if corpus != "synthetic" and "curves" in kinds:
+            runs, fewer = plan.fit_folds(runs, tracks, [name for name, _ in parameters])
+            for change in fewer:
+                click.echo(f"{change}, because the corpus has few groups")
         if corpus == "synthetic":
             size = runs[0].parameters.get("synthetic_tracks")
             tracks = load_corpus(corpus, **({"synthetic_tracks": size} if size else {}))
@@ -277,7 +281,7 @@ def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
     """Read all audio and notes of a corpus, join its labels, and report errors (exit code 1)."""
     from msr_utils.corpora import CORPORA
     from msr_utils.corpora.base import CorpusError
-    from msr_utils.corpora.verify import validate
+    from msr_utils.corpora.verify import identify, validate
     from msr_utils.io import write_text
 
     if corpus and corpus not in CORPORA:
@@ -309,6 +313,24 @@ def verify(folder: Path, corpus: str, csv_file: Path | None) -> None:
     click.echo(f"{result.corpus}: {', '.join(parts)}; {errors} errors, {len(table) - errors} notes")
     if not result.ok:
         sys.exit(1)
+    _say_how_many_folds(folder, corpus or identify(folder.absolute()))
+
+
+def _say_how_many_folds(folder: Path, corpus: str) -> None:
+    """Say what the study changes for a corpus of few groups."""
+    from msr_utils.corpora import load_corpus
+    from msr_utils.study import plan
+    from msr_utils.study.parameters import StudyError
+
+    tracks = load_corpus(corpus, folder)
+    if "curves" not in tracks.kinds:
+        return
+    runs = plan.plan(plan.read_study(), corpus, str(folder), kinds_of_labels=tracks.kinds)
+    try:
+        for change in plan.fit_folds(runs, tracks)[1]:
+            click.echo(f"note   the study will use {change}, because the corpus has few groups")
+    except StudyError as error:
+        click.echo(f"note   no model can be trained: {error}")
 
 
 @data.command()

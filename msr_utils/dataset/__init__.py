@@ -2,7 +2,7 @@
 
 from msr_utils.dataset.augmented import copies_of
 from msr_utils.dataset.sequences import Sequence2Hz, align, sequences_of
-from msr_utils.dataset.splits import Split, make_splits, split_table, splits_of
+from msr_utils.dataset.splits import Split, folds_that_fit, make_splits, split_table, splits_of
 from msr_utils.dataset.windows import Windows, make_windows
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Windows",
     "align",
     "copies_of",
+    "folds_that_fit",
     "make_splits",
     "make_windows",
     "sequences_of",

@@ -154,6 +154,38 @@ def splits_of(corpus: Corpus, folds: int, seed: int) -> list[Split]:
     return make_splits(corpus.tracks, folds, seed=seed)
 
 
+def folds_that_fit(corpus: Corpus, folds: int, inner_folds: int, seed: int) -> tuple[int, int]:
+    """The wanted numbers of folds, or the largest ones below them that the groups allow.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    folds, inner_folds : int >= 1
+        As of `splits_of` and `inner_parts`.
+    seed : int
+
+    Returns
+    -------
+    (folds, inner_folds) : int
+
+    Raises
+    ------
+    ValueError
+        If there are too few groups for a training, a validation and a test part.
+    """
+    group = {t.id: t.group for t in corpus.tracks}
+    for fewer in range(folds, 0, -1):
+        try:
+            splits = splits_of(corpus, fewer, seed)
+        except ValueError:
+            if fewer == 1:
+                raise
+            continue
+        known = min(len({group[i] for i in s.train + s.validation}) for s in splits)
+        return fewer, min(inner_folds, known)
+    raise ValueError(f"folds: must be at least 1, not {folds}")
+
+
 def split_table(splits: Sequence[Split], corpus: Corpus) -> pd.DataFrame:
     """Tracks and groups in each part of each split, and tracks in none, for display."""
     group = {t.id: t.group for t in corpus.tracks}

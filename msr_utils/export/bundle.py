@@ -16,11 +16,15 @@ from msr_utils.inference.card import ModelCard, ModelDescription
 from msr_utils.inference.model import Model
 from msr_utils.io import sha256_file, write_json, write_text
 from msr_utils.models.backend import keras
+from msr_utils.models.kernel import KERNEL_NETWORK
 from msr_utils.models.lstm import state_shape, streaming_form
 from msr_utils.models.transformer import joined_form
 
 PARITY_TOLERANCE = 1e-4
 """Largest difference between Keras and ONNX outputs that an export may have."""
+
+FRAME_NETWORKS = ("linear", KERNEL_NETWORK)
+"""Names of networks that map each frame alone."""
 
 PARITY_BATCHES = (1, 3)
 
@@ -43,7 +47,7 @@ def export_bundle(
     Parameters
     ----------
     models : dict of str to keras.Model
-        One a target, in the order of `TARGETS`: LSTMs of one shape, Transformers, or linear
+        One a target, in the order of `TARGETS`: LSTMs of one shape, Transformers, or
         models of a frame.
     features : FeatureConfig
         What the models were trained on.
@@ -99,7 +103,7 @@ def _write(
     card = ModelCard(
         **vars(description),
         kind=kind,
-        parameters=int(sum(network.count_params() for network in networks)),
+        parameters=_count_parameters(networks),
         feature_hash=features.hash,
         model_sha256=sha256_file(folder / "model.onnx"),
         state_shape=_joined_state(networks) if kind == "recurrent" else None,
@@ -112,11 +116,17 @@ def _write(
     return card
 
 
+def _count_parameters(networks: list[keras.Model]) -> int:
+    """Weights of all networks. A layer that they share counts once."""
+    weights = {id(weight): weight for network in networks for weight in network.weights}
+    return sum(int(np.prod(weight.shape)) for weight in weights.values())
+
+
 def _kind(models: dict[str, keras.Model], max_frames: int | None) -> str:
     """How the networks see time, see `msr_utils.inference.card.KINDS`."""
     if max_frames is not None:
         return "window"
-    return "frame" if next(iter(models.values())).name == "linear" else "recurrent"
+    return "frame" if next(iter(models.values())).name in FRAME_NETWORKS else "recurrent"
 
 
 def _joined_state(networks: list[keras.Model]) -> tuple[int, int]:

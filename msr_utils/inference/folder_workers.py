@@ -180,7 +180,7 @@ def _analyse_open(model: Model, task: Task, file: BufferedReader, empty: FileRes
     empty = replace(empty, sha256=digest)
     file.seek(0)
     try:
-        prediction = model.predict(file)
+        prediction = model.predict(file, overlap=False)  # `jobs` says how many cores are used
         after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise AudioError("changed while it was read; call again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from msr_utils.inference import content
 from msr_utils.inference.bundle_files import load_network, read_card, read_features
 from msr_utils.inference.card import PREFERRED, VERSION_DIGITS, available
 from msr_utils.inference.errors import BundleError, PretrainedWeightsMissing
+from msr_utils.inference.overlap import has_second_core, overlapped
 from msr_utils.inference.prediction import Prediction
 from msr_utils.io import sha256_file
 from msr_utils.paths import MODELS_DIR
@@ -151,7 +152,9 @@ class Model:
         """Shape of a recurrent model's state, (S, units); empty for other models."""
         return self.card.state_shape or ()
 
-    def predict(self, source: AudioSource, max_seconds: float | None = None) -> Prediction:
+    def predict(
+        self, source: AudioSource, max_seconds: float | None = None, overlap: bool = True
+    ) -> Prediction:
         """Predict the curves of a file, which is decoded block by block.
 
         Parameters
@@ -159,6 +162,10 @@ class Model:
         source : path or binary file
         max_seconds : float > 0, optional
             Longest audio accepted.
+        overlap : bool
+            A second thread predicts a block while this one decodes the next, if there is a second
+            core. The values are the same. False uses one thread, which is better if other
+            predictions keep the other cores busy.
 
         Raises
         ------
@@ -170,7 +177,7 @@ class Model:
             If `source` is neither a path nor a file, such as an array of samples. `Stream` takes
             samples.
         """
-        prediction = FilePrediction(self, source, max_seconds)
+        prediction = FilePrediction(self, source, max_seconds, overlap=overlap)
         for _ in prediction:
             pass
         return prediction.prediction()
@@ -204,6 +211,9 @@ class FilePrediction:
         Called with each block of samples, (n,) at the rate of the model's features, and with the
         feature frames of each block, (frames, D). They see what the model sees, without a second
         decoding.
+    overlap : bool
+        A second thread predicts a block while the caller's thread decodes the next, if there is a
+        second core. It calls `on_features` too.
     """
 
     def __init__(
@@ -215,9 +225,11 @@ class FilePrediction:
         max_values: int | None = None,
         on_samples: Callable[[np.ndarray], None] | None = None,
         on_features: Callable[[np.ndarray], None] | None = None,
+        overlap: bool = False,
     ) -> None:
         self._model = model
         self._on_samples, self._on_features = on_samples, on_features
+        self._overlap = overlap and has_second_core()
         limits = Limits(max_seconds, max_work_seconds, max_values)
         self._audio = AudioFile(source, model.features.sample_rate, limits)
         self._content = content.detector(model.features.sample_rate)
@@ -239,17 +251,27 @@ class FilePrediction:
             If it takes longer than `max_work_seconds`.
         """
         stream = Stream(self._model, self._on_features)
-        for block in self._audio:
-            if self._on_samples is not None:
-                self._on_samples(block)
-            if self._content is not None:
-                self._content.push(block)
-            yield from self._add(stream.push(block))
+        predict = overlapped if self._overlap else map
+        for values in predict(stream.push, self._blocks()):
+            yield from self._add(values)
         yield from self._add(stream.finish())
         if not self._parts:
             raise AudioError(
                 f"{self._audio.name}: shorter than the 500 ms that one prediction needs"
             )
+
+    def _blocks(self) -> Generator[np.ndarray, None, None]:
+        """Decode block by block.
+
+        The detector of content looks at a block when the next one is due. If a second thread
+        predicts, it is busy with that block then.
+        """
+        for block in self._audio:
+            if self._on_samples is not None:
+                self._on_samples(block)
+            yield block
+            if self._content is not None:
+                self._content.push(block)
 
     def _add(self, values: np.ndarray) -> Iterator[np.ndarray]:
         """Store new values and yield them, unless there are none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from msr_utils.corpora import CORPORA
-from msr_utils.corpora.base import LABELS, NOTES
+from msr_utils.corpora.base import LABELS, NOTES, Corpus
+from msr_utils.dataset.splits import folds_that_fit
 from msr_utils.paths import NOTEBOOKS, PROJECT_ROOT, SCRATCH
 from msr_utils.study.parameters import (
     StudyError,
@@ -306,6 +307,50 @@ def _settle(
     for key, value in parameters.items():
         check_value(key, value, kinds[key])
     return parameters
+
+
+def fit_folds(
+    runs: list[Run], corpus: Corpus, chosen: Collection[str] = ()
+) -> tuple[list[Run], list[str]]:
+    """Fewer folds where a corpus has too few groups for the study's own numbers of folds.
+
+    Parameters
+    ----------
+    runs : list of Run
+    corpus : Corpus
+        With curves.
+    chosen : collection of str
+        Parameters that the user set. They stay as they are.
+
+    Returns
+    -------
+    (runs, changes)
+        What was changed, in words.
+
+    Raises
+    ------
+    StudyError
+        If the corpus has too few groups for any training.
+    """
+    fitting, changes = [], dict[str, None]()
+    for run in runs:
+        wanted = {n: run.parameters[n] for n in ("folds", "inner_folds") if n in run.parameters}
+        if "folds" in wanted and not set(wanted) & set(chosen):
+            seed = run.parameters.get("seed", 0)
+            try:
+                fits = folds_that_fit(corpus, wanted["folds"], wanted.get("inner_folds", 1), seed)
+            except ValueError as error:
+                raise StudyError(str(error)) from error
+            fewer = dict(zip(("folds", "inner_folds"), fits, strict=True))
+            changes |= {
+                f"{name} = {fewer[name]}, not {value}": None
+                for name, value in wanted.items()
+                if fewer[name] != value
+            }
+            kept = {name: fewer[name] for name in wanted}
+            run = replace(run, parameters=run.parameters | kept)  # noqa: PLW2901
+        fitting.append(run)
+    return fitting, list(changes)
 
 
 def select_runs(runs: list[Run], only: Collection[str], experiments: Collection[str]) -> list[str]:

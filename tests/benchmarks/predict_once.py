@@ -16,5 +16,5 @@ from msr_utils.inference.model import load
 if __name__ == "__main__":
     model = load(sys.argv[2])
     start = time.process_time()
-    model.predict(sys.argv[1])
+    model.predict(sys.argv[1])  # with a second thread, as users do: more memory, a little more work
     print(json.dumps({"seconds": time.process_time() - start, "peak_mb": peak_mb()}))

@@ -1,13 +1,16 @@
 """Time predictions of whole files: ``time_files.py JOB.json RESULT.json``.
 
 It runs in a process of its own, so that it can also time the package of another checkout:
-``PYTHONPATH`` decides. The job names the clips, the folders of the bundles and the repeats. Times
-are processor time of one thread, so other programs change them little.
+``PYTHONPATH`` decides. The job names the clips, the folders of the bundles and the repeats. Each
+action is timed twice over: processor time, which other programs change little, and the clock, which
+shows what a second thread saves.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +28,9 @@ TRANSFORMS = ((N_FFT, HOP_LENGTH), (CHROMA_N_FFT, FRAME_SAMPLES // CHROMA_STEPS)
 """Window and hop of the two spectra that the bundles' features need."""
 
 WINDOWS_AT_ONCE = 64
+
+OVERLAPS = "overlap" in inspect.signature(Model.predict).parameters
+"""False for older versions, which have one thread and no content."""
 
 
 def samples_of(path: str) -> np.ndarray:
@@ -48,32 +54,53 @@ def follow(model: Model, samples: np.ndarray) -> None:
         stream.push(samples[first : first + FRAME_SAMPLES])
 
 
+def on_one_thread(model: Model, path: str) -> None:
+    """Predict a file without a second thread."""
+    model.predict(path, **({"overlap": False} if OVERLAPS else {}))
+
+
+def without_content(model: Model, path: str) -> None:
+    """The same, without finding out whether it is music, as older versions do."""
+    os.environ["MSR_CONTENT"] = "off"
+    try:
+        on_one_thread(model, path)
+    finally:
+        del os.environ["MSR_CONTENT"]
+
+
 def actions(path: str, models: dict[str, Model]) -> dict[str, Callable[[], object]]:
     """What is timed on one clip, by name."""
     rows: dict[str, Callable[[], object]] = {"floor": lambda: floor(path)}
     samples = samples_of(path)
     for name, model in models.items():
-        rows[name] = lambda model=model: model.predict(path)
+        rows[name] = lambda model=model: on_one_thread(model, path)
+        if OVERLAPS:
+            rows[f"{name}, content off"] = lambda model=model: without_content(model, path)
+            rows[f"{name}, two threads"] = lambda model=model: model.predict(path)
         rows[f"{name}, live"] = lambda model=model: follow(model, samples)
     return rows
 
 
-def measure(job: dict) -> dict[str, list[list[float]]]:
-    """Processor seconds of each action, (clips, repeats). First calls do not count."""
+def measure(job: dict) -> dict[str, dict[str, list[list[float]]]]:
+    """Seconds of each action on the processor and by the clock, each (clips, repeats).
+
+    First calls do not count.
+    """
     models = {Path(folder).name: load(folder) for folder in job["bundles"]}
-    seconds: dict[str, list[list[float]]] = {}
+    seconds: dict[str, dict[str, list[list[float]]]] = {"processor": {}, "clock": {}}
     for path in job["clips"]:
         rows = actions(path, models)
         for action in rows.values():
             action()
-        times: dict[str, list[float]] = {name: [] for name in rows}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
         for _ in range(job["repeats"]):
             for name, action in rows.items():
-                start = time.process_time()
+                start, clock = time.process_time(), time.perf_counter()
                 action()
-                times[name].append(time.process_time() - start)
+                times[name].append((time.process_time() - start, time.perf_counter() - clock))
         for name, row in times.items():
-            seconds.setdefault(name, []).append(row)
+            for kind, values in zip(seconds.values(), zip(*row, strict=True), strict=True):
+                kind.setdefault(name, []).append(list(values))
     return seconds
 
 

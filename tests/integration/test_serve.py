@@ -311,10 +311,10 @@ def test_metrics_count(server):
 
 def committed_bundles() -> list:
     """Names of the bundles in the repository, marked if they need pretrained weights."""
-    blocks = {n: read_json(MODELS_DIR / n / "features.json")["blocks"] for n in available()}
+    bundles = {n: read_json(MODELS_DIR / n / "features.json") for n in available()}
     return [
-        pytest.param(name, marks=needs_pretrained_weights if "musicnn" in blocks[name] else ())
-        for name in blocks
+        pytest.param(name, marks=needs_pretrained_weights(*used) if used else ())
+        for name, used in ((n, [*b.get("pretrained", ())]) for n, b in bundles.items())
     ]
 
 

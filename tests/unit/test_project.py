@@ -60,7 +60,7 @@ def test_notebooks_are_committed_without_outputs():
         "05_evaluation", "05_isolation", "05_joint_models", "05_lyrics", "05_pretrained", "05_raters",
         "05_retrieval_arcs", "05_retrieval_moods", "05_robustness", "05_song_features", "05_text", "05_transfer",
         "06_export", "06_symbolic", "06_symbolic_curves", "07_generation", "07_release",
-        "08_service",
+        "07_release_large", "08_service",
     ]  # fmt: skip
     for path in NOTEBOOK_FILES:
         book = nbformat.read(path, as_version=4)

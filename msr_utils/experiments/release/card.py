@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from msr_utils.constants import TARGETS
 from msr_utils.corpora.base import Corpus
 from msr_utils.experiments.release.intervals import COVERAGE
-from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED, LossWeights
+from msr_utils.experiments.release.least_squares import N_CONFIGS_TRIED, LinearModel, LossWeights
 from msr_utils.experiments.release.scores import Report, UnseenScores, clip_metric_title
 from msr_utils.experiments.release.trainer import Released
 from msr_utils.experiments.robustness import AlterationEffect
@@ -44,20 +44,26 @@ def networks(released: Released) -> dict[str, keras.Model]:
     # Here, so that who reads a card's texts does not wait for TensorFlow.
     from msr_utils.models.linear import LinearConfig, build_linear
 
-    rows = np.concatenate([r for data in released.trainer.data.values() for r in data.rows])
-    mean, sd = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-    sd = np.where(sd > 1e-6, sd, 1)
+    mean, sd = feature_scale(released)
+    model = cast(LinearModel, released.model)
     result = {}
     for k, target in enumerate(TARGETS):
-        slope = released.model.slope[:, k]
+        slope = model.slope[:, k]
         network = build_linear(LinearConfig(), mean.astype(np.float32), sd.astype(np.float32))
         # The network standardises its input, so its weights are those of standardised features.
-        intercept = released.model.intercept[k] + mean @ slope
+        intercept = model.intercept[k] + mean @ slope
         network.get_layer("curve").set_weights(
             [(slope * sd)[:, None].astype(np.float32), np.array([intercept], np.float32)]
         )
         result[target] = network
     return result
+
+
+def feature_scale(released: Released) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the features of all training rows, (D,) each."""
+    rows = np.concatenate([r for data in released.trainer.data.values() for r in data.rows])
+    sd = rows.std(axis=0, dtype=np.float64)
+    return rows.mean(axis=0, dtype=np.float64), np.where(sd > 1e-6, sd, 1)
 
 
 def export(
@@ -151,24 +157,30 @@ def _summary(features: FeatureConfig, has_pretrained: bool) -> str:
     return (
         "Predicts valence and arousal every 500 ms. Causal: no value needs audio that comes later. "
         "Ridge regression on running feature statistics, trained jointly on several corpora. The "
-        f"statistics are means with time constants of {_seconds(features.memory_s)} and standard "
-        f"deviations with {_seconds(features.memory_sd_s)}. The features are spectrum, timbre, "
-        f"harmony, rhythm and loudness{embeddings if has_pretrained else ''}."
+        f"statistics are means with time constants of {seconds_text(features.memory_s)} and "
+        f"standard deviations with {seconds_text(features.memory_sd_s)}. The features are "
+        "spectrum, timbre, harmony, rhythm and "
+        f"loudness{embeddings if has_pretrained else ''}."
     )
 
 
-def _seconds(values: Sequence[float]) -> str:
+def seconds_text(values: Sequence[float]) -> str:
     """Such as "3, 10 and 40 s"."""
     *first, last = [f"{value:g}" for value in values]
     return f"{', '.join(first)} and {last} s" if first else f"{last} s"
 
 
-def _protocol(report: Report, folds: int, reference: str) -> str:
-    clips = "; ".join(
+def clip_scores_text(report: Report) -> str:
+    """Scores on clips with a quadrant label, such as "AUC of valence 0.870; ..."."""
+    return "; ".join(
         f"{clip_metric_title(metric)} {estimate}"
         for estimates in report.quadrants.values()
         for metric, estimate in estimates.items()
     )
+
+
+def _protocol(report: Report, folds: int, reference: str) -> str:
+    clips = clip_scores_text(report)
     return (
         f"{folds}-fold cross-validation over all corpora at once. Each artist or game series is in "
         "one fold. Only the weights of the kinds of labels were chosen without the tested fold. "

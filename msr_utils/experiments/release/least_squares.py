@@ -153,7 +153,7 @@ def solve(
     gain_products : np.ndarray [shape=(D, D)]
         Mean products of the changes that 1 dB of gain makes to the features.
     """
-    share = _corpus_weights(label_kinds, weights)
+    share = corpus_weights(label_kinds, weights)
     moments = {name: statistics[name].moments() for name in share}
     gram = reduce(add, (share[name] * m.cov_xx for name, m in moments.items()))
     moment = reduce(add, (share[name] * m.cov_xy for name, m in moments.items()))
@@ -177,7 +177,7 @@ def solve(
     return LinearModel(slope, mean_y - mean_x @ slope)
 
 
-def _corpus_weights(label_kinds: Mapping[str, str], weights: LossWeights) -> dict[str, float]:
+def corpus_weights(label_kinds: Mapping[str, str], weights: LossWeights) -> dict[str, float]:
     """Weight of each corpus with a weight above 0; they sum to 1."""
     kinds = list(label_kinds.values())
     share = {name: weights.of(kind) / kinds.count(kind) for name, kind in label_kinds.items()}

@@ -13,7 +13,7 @@ for changing its curve with the gain.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations_with_replacement, product
@@ -40,6 +40,9 @@ from msr_utils.features.config import FeatureConfig
 from msr_utils.metrics.curves import Curve
 from msr_utils.paths import CACHE_DIR
 
+Predictor = Callable[[np.ndarray], np.ndarray]
+"""Maps frame features to (valence, arousal), (n, D) -> (n, 2)."""
+
 InnerLosses = Mapping[tuple[LossWeights, frozenset[int], int], float]
 """Loss by weights, by the folds left out of training (one or two), and by the tested fold."""
 
@@ -57,6 +60,15 @@ class HeldOut:
 
     curves: dict[str, dict[str, dict[str, Curve]]]
     clips: dict[str, np.ndarray]
+
+
+def relative_error(predicted: Sequence[np.ndarray], true: Sequence[np.ndarray]) -> float:
+    """Squared error over variance, averaged over targets and parts; each part has shape (n, 2)."""
+    errors = [
+        np.mean(((y - p) ** 2).mean(axis=0) / y.var(axis=0))
+        for p, y in zip(predicted, true, strict=True)
+    ]
+    return float(np.mean(errors))
 
 
 class Trainer:
@@ -99,6 +111,7 @@ class Trainer:
             )
         self.features, self.folds, self.progress = features, folds, progress
         self.cache_dir = cache_dir
+        self._fitted: dict[tuple[LossWeights, frozenset[int]], LinearModel] = {}
         self.data: dict[str, TrainingData] = {
             title: read_training_data(corpus, features, folds, seed, cache_dir, progress)
             for title, corpus in by_title.items()
@@ -120,18 +133,33 @@ class Trainer:
         return [title for title, kind in self.label_kinds.items() if kind == "curves"]
 
     def fit(self, weights: LossWeights, without: Sequence[int] = ()) -> LinearModel:
-        """Fit a model on all folds except some."""
+        """Fit a model on all folds except some, once for each question."""
+        asked = weights, frozenset(without)
+        if asked not in self._fitted:
+            self._fitted[asked] = self._fit(weights, without)
+        return self._fitted[asked]
+
+    def _fit(self, weights: LossWeights, without: Sequence[int]) -> LinearModel:
         folds = [k for k in range(self.folds) if k not in without]
         statistics = {
             title: reduce(add, [parts[k] for k in folds])
             for title, parts in self._statistics.items()
         }
-        used = [title for title, kind in self.label_kinds.items() if weights.of(kind)]
-        gain = [self._gain_products[title][k] for title in used for k in folds]
-        gain_products = reduce(add, [p for p, _ in gain]) / sum(n for _, n in gain)
+        gain_products = self.gain_products(weights, without)
         with threadpool_limits(1, user_api="blas"):
             model = solve(statistics, self.label_kinds, weights, gain_products)
         return LinearModel(model.slope, model.intercept - self._origin @ model.slope)
+
+    def gain_products(self, weights: LossWeights, without: Sequence[int] = ()) -> np.ndarray:
+        """Mean products of the changes that 1 dB makes to the features, (D, D).
+
+        Of all folds except some, of corpora with a weight.
+        """
+        folds = [k for k in range(self.folds) if k not in without]
+        used = [title for title, kind in self.label_kinds.items() if weights.of(kind)]
+        gain = [self._gain_products[title][k] for title in used for k in folds]
+        products: np.ndarray = reduce(add, [p for p, _ in gain]) / sum(n for _, n in gain)
+        return products
 
     def choose_weights(self, losses: InnerLosses, without: Sequence[int]) -> LossWeights:
         """The weights with the lowest mean loss over the inner folds of the remaining folds."""
@@ -153,26 +181,31 @@ class Trainer:
         for weights, pair in tqdm(plans, desc="loss weights", disable=not self.progress):
             model = self.fit(weights, tuple(pair))
             for k in pair:
-                losses[weights, pair, k] = self._loss(model, k)
+                losses[weights, pair, k] = self.loss(model, k)
         return losses
 
-    def _loss(self, model: LinearModel, fold: int) -> float:
-        errors = []
+    def loss(self, model: Predictor, fold: int) -> float:
+        """Loss of a model on a fold, see `inner_losses`."""
+        rows = self.loss_rows(fold)
+        return relative_error([model(x) for x, _ in rows], [y for _, y in rows])
+
+    def loss_rows(self, fold: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Features, (n, D), and labels, (n, 2), of a fold; of each corpus that the loss is over."""
+        rows = []
         for title, data in self.data.items():
             if self.label_kinds[title] == "gems":
                 continue
             tracks = np.flatnonzero(data.fold == fold)
-            predicted = model(np.concatenate([data.rows[i] for i in tracks]))
-            true = np.concatenate([data.labels[i] for i in tracks])
-            errors.append(np.mean(((true - predicted) ** 2).mean(axis=0) / true.var(axis=0)))
-        return float(np.mean(errors))
+            x, y = ([part[i] for i in tracks] for part in (data.rows, data.labels))
+            rows.append((np.concatenate(x), np.concatenate(y)))
+        return rows
 
-    def predict_held_out(self, models: Sequence[LinearModel]) -> HeldOut:
+    def predict_held_out(self, models: Sequence[Predictor]) -> HeldOut:
         """Predict each track with the model that was trained without its fold.
 
         Parameters
         ----------
-        models : sequence of LinearModel
+        models : sequence of LinearModel or another function of rows
             One a fold.
         """
         held_out = HeldOut({}, {})
@@ -186,7 +219,7 @@ class Trainer:
         return held_out
 
     def _predict_curves(
-        self, models: Sequence[LinearModel], data: TrainingData
+        self, models: Sequence[Predictor], data: TrainingData
     ) -> dict[str, dict[str, Curve]]:
         aligned = []
         for i in data.tested:
@@ -206,7 +239,7 @@ class Released:
     Parameters
     ----------
     trainer : Trainer
-    model : LinearModel
+    model : LinearModel or another function of rows
         Trained on all folds.
     weights : LossWeights
         Of `model`.
@@ -218,7 +251,7 @@ class Released:
     """
 
     trainer: Trainer
-    model: LinearModel
+    model: Predictor
     weights: LossWeights
     fold_weights: list[LossWeights]
     held_out: HeldOut
@@ -234,10 +267,30 @@ def train(trainer: Trainer) -> Released:
     losses = trainer.inner_losses()
     fold_weights = [trainer.choose_weights(losses, (k,)) for k in range(trainer.folds)]
     models = [trainer.fit(weights, (k,)) for k, weights in enumerate(fold_weights)]
-    held_out = trainer.predict_held_out(models)
     weights = trainer.choose_weights(losses, ())
+    return released(trainer, models, fold_weights, trainer.fit(weights), weights)
+
+
+def released(
+    trainer: Trainer,
+    models: Sequence[Predictor],
+    fold_weights: Sequence[LossWeights],
+    model: Predictor,
+    weights: LossWeights,
+) -> Released:
+    """Predict held-out tracks with the models of the folds, and take intervals from their errors.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    models, fold_weights : sequence of Predictor, of LossWeights
+        One a fold.
+    model, weights : Predictor, LossWeights
+        Trained on all folds.
+    """
+    held_out = trainer.predict_held_out(models)
     margins = {
         target: margin([c for curves in held_out.curves.values() for c in curves[target].values()])
         for target in TARGETS
     }
-    return Released(trainer, trainer.fit(weights), weights, fold_weights, held_out, margins)
+    return Released(trainer, model, weights, list(fold_weights), held_out, margins)

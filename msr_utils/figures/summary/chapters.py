@@ -366,6 +366,20 @@ def _release(metrics: Metrics) -> list[str]:
     return sentences
 
 
+def _release_large(metrics: Metrics) -> list[str]:
+    *sentences, warning = _release(metrics)
+    for corpus, gains in metrics["gain"].items():
+        named = {m.replace("auc_", "AUC of "): gain for m, gain in gains.items()}
+        shown = [f"{estimate(gain, '+.3f')} in {name}" for name, gain in named.items()]
+        clear = [name for name, gain in named.items() if excludes_zero(gain)]
+        verdict = f"a clear difference in {join_words(clear)}" if clear else "no clear difference"
+        sentences.append(
+            f"On {corpus}, the whole model minus its linear part is {join_words(shown)}: {verdict}."
+        )
+    speed = f"{metrics['realtime_factor']:.0f} times as fast as real time"
+    return [*sentences, f"A file is processed {speed} on one thread.", warning]
+
+
 def _service(metrics: Metrics) -> list[str]:
     answers = [recorded["status"] for recorded in metrics["exchanges"].values()]
     fine = sum(status < 400 for status in answers)
@@ -434,6 +448,7 @@ CHAPTERS: dict[str, Callable[[Metrics], list[str]]] = {
     "05_transfer": _transfer,
     "06_export": _export,
     "07_release": _release,
+    "07_release_large": _release_large,
     "08_service": _service,
 }
 """Notebook -> what makes its sentences."""

@@ -169,6 +169,7 @@ def test_the_command_reports_and_sets_the_exit_code(folder_corpus, tmp_path):
     run = CliRunner().invoke(main, ["data", "verify", str(folder_corpus)])
     assert run.exit_code == 0, run.output
     assert "tones: 6 tracks with audio (0.01 h), 0 without; 0 errors" in run.output
+    assert "the study will use folds = 1, not 5, because the corpus has few groups" in run.output
     damage(folder_corpus)
     csv = tmp_path / "findings.csv"
     run = CliRunner().invoke(main, ["data", "verify", str(folder_corpus), "--csv", str(csv)])

@@ -10,14 +10,14 @@ import pytest
 from conftest import write_folder_corpus
 
 from msr_utils.corpora import load_corpus
-from msr_utils.corpora.base import CorpusError, Track
+from msr_utils.corpora.base import Card, Corpus, CorpusError, Track
 from msr_utils.dataset.sequences import (
     Sequence2Hz,
     align,
     build_sequences,
     normalisation,
 )
-from msr_utils.dataset.splits import inner_parts, make_splits
+from msr_utils.dataset.splits import folds_that_fit, inner_parts, make_splits
 from msr_utils.dataset.windows import make_windows
 from msr_utils.features.cache import cached_features
 from msr_utils.features.config import FeatureConfig
@@ -195,3 +195,27 @@ def test_a_bad_track_is_named(tmp_path):
     (root / "audio/t01.wav").write_text("no music")
     with pytest.raises(CorpusError, match=r"track 't01': t01\.wav: not audio"):
         build_sequences(load_corpus("folder", root), FeatureConfig(), tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "groups, fits", [(3, (1, 2)), (4, (3, 2)), (6, (5, 4)), (7, (5, 5)), (20, (5, 5))]
+)
+def test_folds_fit_the_groups(groups, fits):
+    corpus = Corpus(
+        "x", [track_of(str(n), f"g{n}") for n in range(groups)], Card("", "", "", ""), []
+    )
+    assert folds_that_fit(corpus, 5, 5, seed=7) == fits
+    for split in make_splits(corpus.tracks, fits[0]):
+        assert inner_parts(split, {t.id: t.group for t in corpus.tracks}, fits[1])
+
+
+def test_two_groups_are_too_few():
+    corpus = Corpus(
+        "x", [track_of(str(n), f"g{n % 2}") for n in range(8)], Card("", "", "", ""), []
+    )
+    with pytest.raises(ValueError, match="need at least 3 groups"):
+        folds_that_fit(corpus, 5, 5, seed=7)
+
+
+def track_of(name: str, group: str) -> Track:
+    return replace(track([0.5], [0.1], [0.1]), id=name, group=group)

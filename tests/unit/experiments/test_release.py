@@ -11,6 +11,8 @@ import papermill
 import pytest
 import soundfile as sf
 from conftest import write_folder_corpus
+from needs import needs_pretrained_weights
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from test_clip_models import write_clips
 
@@ -21,7 +23,16 @@ from msr_utils.corpora import load_corpus
 from msr_utils.corpora.base import CorpusError
 from msr_utils.dataset.augmented import copied_features
 from msr_utils.experiments import release
-from msr_utils.experiments.release import card, intervals, least_squares, scores, training_data
+from msr_utils.experiments.release import (
+    card,
+    intervals,
+    kernel,
+    least_squares,
+    scores,
+    training_data,
+)
+from msr_utils.experiments.release.kernel import KernelProblem, KernelRows, KernelSetting
+from msr_utils.experiments.release.large import LargeSetting, LargeTrainer
 from msr_utils.experiments.release.least_squares import LossWeights, SufficientStatistics
 from msr_utils.experiments.robustness import AlterationEffect
 from msr_utils.features import weights as pretrained_weights
@@ -41,6 +52,7 @@ MEMORY = {"memory_s": training_data.MEAN_SECONDS, "memory_sd_s": training_data.S
 FEATURES = FeatureConfig(("logmel", "mfcc", "loudness", "tonal"), **MEMORY)
 FOLDS = 3
 WEIGHTS = LossWeights(0.5, 0.5, 0.0, 1.0)
+SETTING = LargeSetting.of_parts(WEIGHTS, KernelSetting(8, 0.5, 0.3), 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +180,11 @@ def test_a_fold_is_predicted_by_a_model_not_trained_on_it(corpora, trainer):
     other = release.Trainer(flipped, FEATURES, FOLDS, 7, corpora[1], progress=False)
     np.testing.assert_allclose(other.fit(WEIGHTS, (1,)).slope, before.slope, atol=1e-12)
     assert np.abs(other.fit(WEIGHTS).slope - trainer.fit(WEIGHTS).slope).max() > 1e-6
+    both = [LargeTrainer(one, [SETTING.kernel]) for one in (trainer, other)]
+    rows = data.rows[0]
+    for without, same in (((1,), True), ((), False)):
+        ours, theirs = (one.fit(SETTING, without)(rows) for one in both)
+        assert np.allclose(ours, theirs, atol=1e-9) == same
     groups = [
         {track.group for track in data.corpus.tracks if fold_of[track.id] == fold}
         for fold in range(FOLDS)
@@ -186,6 +203,54 @@ def test_weights_are_chosen_without_the_tested_fold(trainer):
         for key, value in losses.items()
     }
     assert trainer.choose_weights(tempting, (0,)) == chosen
+
+
+def kernel_rows(seed=4, gain=None, **parts):
+    """Rows of random features; `parts` maps corpora to kinds of labels."""
+    rng = np.random.default_rng(seed)
+    x = {name: rng.normal(size=(30, 4)) for name in parts}
+    y = {name: np.tanh(x[name][:, :2]) + 0.1 * rng.normal(size=(30, 2)) for name in parts}
+    return KernelRows(x, y, parts, np.zeros((4, 4)) if gain is None else gain)
+
+
+def test_the_kernel_machine_is_kernel_ridge_regression():
+    """With all components and no penalty of gain."""
+    rows, setting = kernel_rows(a="curves"), KernelSetting(4, 0.5, 0.3)
+    machine = KernelProblem(rows, LossWeights(1.0, 0.0, 0.0, 1.0), 4).fit(setting)
+    x, y = rows.x["a"], rows.y["a"]
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    peer = KernelRidge(alpha=0.3, kernel="rbf", gamma=0.5 / 4).fit(z, y - y.mean(axis=0))
+    np.testing.assert_allclose(machine(x), peer.predict(z) + y.mean(axis=0), atol=1e-9)
+    np.testing.assert_allclose(machine(x + 1e3), np.broadcast_to(y.mean(axis=0), y.shape))
+
+
+def test_few_components_are_the_strongest():
+    matrix = np.random.default_rng(0).normal(size=(60, 80)) * 0.9 ** np.arange(60)[:, None]
+    few, all_of_them = (kernel._left_singular_vectors(matrix, n) for n in (5, 60))
+    np.testing.assert_allclose(np.abs(few.T @ all_of_them[:, :5]), np.eye(5), atol=1e-6)
+
+
+def test_the_kernel_machine_does_not_follow_gain():
+    gain = np.zeros((4, 4))
+    gain[0, 0] = 1e6
+    setting, moved = KernelSetting(4, 0.5, 0.3), np.array([1.0, 0, 0, 0])
+    for rows, least, most in (
+        (kernel_rows(a="curves"), 0.1, 9),
+        (kernel_rows(gain=gain, a="curves"), 0, 1e-3),
+    ):
+        machine = KernelProblem(rows, LossWeights(1.0, 0.0, 0.0, 1.0), 4).fit(setting)
+        change = np.abs(machine(rows.x["a"] + moved) - machine(rows.x["a"])).max()
+        assert least <= change < most
+
+
+def test_emotions_do_not_move_the_level_of_the_kernel_machine():
+    rows = kernel_rows(a="curves", b="gems")
+    moved = replace(rows, y=rows.y | {"b": rows.y["b"] + 5})
+    setting, weights = KernelSetting(4, 0.5, 0.3), LossWeights(0.5, 0.0, 0.5, 1.0)
+    first, second = (KernelProblem(r, weights, 4).fit(setting) for r in (rows, moved))
+    np.testing.assert_allclose(first(rows.x["b"]), second(rows.x["b"]), atol=1e-9)
+    without = KernelProblem(moved, LossWeights(1.0, 0.0, 0.0, 1.0), 4).fit(setting)
+    assert len(without.landmarks) == 30 and len(first.landmarks) == 60
 
 
 def test_margin_covers_the_next_track():
@@ -246,17 +311,49 @@ def test_the_bundle_computes_the_model_and_its_intervals(released, corpora, tmp_
         release.score_unseen_corpus([model], corpora[0][0])
 
 
+def test_the_larger_model_is_chosen_without_the_tested_fold_and_exported(trainer, tmp_path):
+    part = LargeTrainer(trainer, [SETTING.kernel, KernelSetting(4, 0.1, 1.0)], (0.5, 1.0))
+    found = part.inner_losses(WEIGHTS, (0, 1))
+    losses = {(WEIGHTS, frozenset((0, 1)), k): found[k] for k in found}
+    losses[WEIGHTS, frozenset((0, 2)), 2] = found[1]
+    chosen = part.choose(WEIGHTS, losses, (0,))
+    best = min(found[1], key=found[1].get)
+    assert chosen == LargeSetting.of_parts(WEIGHTS, *best)
+    released = release.train_large(trainer, part)
+    assert np.isfinite([*released.margins.values()]).all()
+    report = release.report_large(released, 20)
+    results = release.part_results(released, 20)
+    assert set(results) == {"linear part", "kernel part"}
+    gain = release.gain_over_linear(released, 20)
+    (title,) = gain
+    ours, linear = (r.quadrants[title] for r in (report, results["linear part"]))
+    for metric, estimate in gain[title].items():
+        assert estimate.value == pytest.approx(ours[metric].value - linear[metric].value)
+    assert len(release.setting_table(report)) == FOLDS + 1
+    card = release.export_large(released, report, tmp_path, ["Measured."])
+    assert card.kind == "frame" and "Measured." in card.limits
+    assert card.setting["share"] == released.model.share
+    model = inference_model.load("large", tmp_path)
+    rows = next(iter(trainer.data.values())).rows[0]
+    np.testing.assert_allclose(model.run(rows[None])[0][0], released.model(rows), atol=1e-4)
+
+
 def test_missing_pretrained_weights_are_reported(released, tmp_path, monkeypatch):
     release.export("light", released, release.report(released, 0), tmp_path)
     folder = tmp_path / "light"
-    config = FeatureConfig((*FEATURES.blocks, "musicnn"), **MEMORY)
-    card = io.read_json(folder / "card.json") | {"feature_hash": config.hash}
-    write_json(folder / "features.json", config.to_json())
-    write_json(folder / "card.json", card)
     monkeypatch.setenv("MSR_WEIGHTS", str(tmp_path / "none"))
-    pretrained_weights.session.cache_clear()
-    with pytest.raises(PretrainedWeightsMissing, match="msr weights fetch"):
-        inference_model.load("light", tmp_path)
+    for block, command in (
+        ("musicnn", "run 'msr weights fetch'"),
+        ("jamendo_fcn", "run 'msr weights fetch jamendo_fcn'"),
+    ):
+        config = FeatureConfig((*FEATURES.blocks, block), **MEMORY)
+        card = io.read_json(folder / "card.json") | {"feature_hash": config.hash}
+        write_json(folder / "features.json", config.to_json())
+        write_json(folder / "card.json", card)
+        pretrained_weights.session.cache_clear()
+        with pytest.raises(PretrainedWeightsMissing, match=command):
+            inference_model.load("light", tmp_path)
+        assert inference_model.usable(tmp_path) == []
     pretrained_weights.session.cache_clear()
 
 
@@ -265,16 +362,20 @@ def test_corpora_without_quadrants_are_refused(corpora):
         release.Trainer(corpora[0][:1], FEATURES, FOLDS, 7, corpora[1], progress=False)
 
 
-def test_the_shipped_bundles_follow_a_stream(tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    ["light", pytest.param("large", marks=needs_pretrained_weights("musicnn", "jamendo_fcn"))],
+)
+def test_the_shipped_bundles_follow_a_stream(name, tmp_path):
     path = tmp_path / "noise.wav"
     samples = np.random.default_rng(0).normal(0, 0.05, 4 * SAMPLE_RATE).astype(np.float32)
     sf.write(path, samples, SAMPLE_RATE, subtype="FLOAT")
-    model = inference_model.load("light")
+    model = inference_model.load(name)
     assert model.is_causal
     assert set(model.margins) == set(TARGETS)
-    np.testing.assert_allclose(
-        Stream(model).push(samples)[:, 1], model.predict(path).arousal, atol=1e-5
-    )
+    stream = Stream(model)
+    curves = np.concatenate([stream.push(part) for part in np.split(samples, [9_000, 50_001])])
+    np.testing.assert_allclose(curves[:, 1], model.predict(path).arousal, atol=1e-5)
 
 
 def test_scores_on_unseen_music_are_in_the_card(released, corpora, tmp_path):
@@ -366,44 +467,56 @@ def one_group_a_track(folder):
     return folder
 
 
-@pytest.mark.extended
-def test_the_notebook_runs(tmp_path):
-    """Its results have the fields that the book reads, and the bundle tells them in its card."""
-    curves = one_group_a_track(write_folder_corpus(tmp_path / "curves", tracks=12))
-    other = one_group_a_track(write_folder_corpus(tmp_path / "other", tracks=4))
+@pytest.fixture(scope="module")
+def small_corpora(tmp_path_factory):
+    """Parameters of a notebook: folders of few tracks."""
+    folder = tmp_path_factory.mktemp("corpora")
+    curves = one_group_a_track(write_folder_corpus(folder / "curves", tracks=12))
+    other = one_group_a_track(write_folder_corpus(folder / "other", tracks=4))
     rng = np.random.default_rng(0)
     quadrants = write_clips(
-        tmp_path / "clips",
+        folder / "clips",
         [*SIGNS] * 6,
         rng.uniform(400, 1500, 24),
         rng.uniform(0.1, 0.5, 24),
         [f"artist {i}" for i in range(24)],
     )
+    return {
+        "corpus": "folder",
+        "data_dir": str(curves),
+        "quadrants_dir": str(quadrants),
+        "unseen": "folder",
+        "unseen_dir": str(other),
+        "folds": FOLDS,
+        "bootstrap": 20,
+    }
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize(
+    "notebook, run, name, parameters",
+    [
+        ("07_release", "release", "light", {"bundles": ["light"]}),
+        ("07_release_large", "release-large", "large", {"features": "logmel,loudness"}),
+    ],
+)
+def test_the_notebook_runs(notebook, run, name, parameters, small_corpora, tmp_path):
+    """Its results have the fields that the book reads, and the bundle tells them in its card."""
     papermill.execute_notebook(
-        PROJECT_ROOT / "notebooks/07_release.ipynb",
+        PROJECT_ROOT / f"notebooks/{notebook}.ipynb",
         tmp_path / "done.ipynb",
         cwd=PROJECT_ROOT,
         kernel_name="python3",
         progress_bar=False,
-        parameters={
-            "corpus": "folder",
-            "data_dir": str(curves),
-            "quadrants_dir": str(quadrants),
-            "unseen": "folder",
-            "unseen_dir": str(other),
-            "bundles": ["light"],
-            "folds": FOLDS,
-            "bootstrap": 20,
-            "output_dir": str(tmp_path / "run"),
-        },
+        parameters={**small_corpora, **parameters, "output_dir": str(tmp_path / "run")},
     )
     metrics = io.read_json(tmp_path / "run/metrics.json")
-    published = io.read_json(PROJECT_ROOT / "reports/published/vgmidi/release/metrics.json")
+    published = io.read_json(PROJECT_ROOT / f"reports/published/vgmidi/{run}/metrics.json")
     assert metrics.keys() == published.keys()
-    assert metrics["bundles"]["light"].keys() == published["bundles"]["light"].keys()
+    assert metrics["bundles"][name].keys() == published["bundles"][name].keys()
     assert metrics["unseen"].keys() == published["unseen"].keys()
-    row = metrics["unseen"]["rows"]["valence"]["light"]
-    assert row.keys() == published["unseen"]["rows"]["valence"]["light"].keys()
-    text = (tmp_path / "run/bundles/light/CARD.md").read_text()
+    row = metrics["unseen"]["rows"]["valence"][name]
+    assert row.keys() == published["unseen"]["rows"]["valence"][name].keys()
+    text = (tmp_path / f"run/bundles/{name}/CARD.md").read_text()
     assert "4 songs that were not used in training (other)" in text
     assert f"{row['pooled']['rmse']['value']:.3f} [" in text

@@ -133,10 +133,10 @@ class Fallible(Model):
 
     error: BaseException
 
-    def predict(self, source, max_seconds=None):
+    def predict(self, source, max_seconds=None, overlap=True):
         if source.name.endswith("b.wav"):
             raise self.error
-        return super().predict(source, max_seconds)
+        return super().predict(source, max_seconds, overlap)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_a_file_that_changes_while_it_is_read_fails(done, light):
     music, out = done
 
     class Slow(Model):
-        def predict(self, source, max_seconds=None):
-            prediction = super().predict(source, max_seconds)
+        def predict(self, source, max_seconds=None, overlap=True):
+            prediction = super().predict(source, max_seconds, overlap)
             if source.name.endswith("a.wav"):
                 write(music / "a.wav", 999, seconds=3)
             return prediction

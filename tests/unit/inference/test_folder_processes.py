@@ -192,10 +192,10 @@ class Deadly(Model):
     def __reduce__(self):
         return Deadly, (self.folder, self.threads)
 
-    def predict(self, source, max_seconds=None):
+    def predict(self, source, max_seconds=None, overlap=True):
         if "t04" in source.name or "t07" in source.name:
             os._exit(139)
-        return super().predict(source, max_seconds)
+        return super().predict(source, max_seconds, overlap)
 
 
 def test_a_file_that_ends_its_process_is_the_one_that_fails(music, wanted, tmp_path):

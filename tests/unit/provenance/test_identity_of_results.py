@@ -32,7 +32,8 @@ from msr_utils.provenance.source_tree import (
 from msr_utils.training import cross_validation
 
 PREDICTING = {
-    "05_robustness", "05_transfer", "06_export", "07_generation", "07_release", "08_service",
+    "05_robustness", "05_transfer", "06_export", "07_generation", "07_release",
+    "07_release_large", "08_service",
 }  # fmt: skip
 """Notebooks that compute numbers with bundles."""
 

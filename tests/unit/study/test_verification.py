@@ -85,7 +85,8 @@ def test_published_results_are_those_that_were_written():
         assert {"metrics.json", "notebook.ipynb", "params.yml"} <= set(recorded.outputs)
     shipped = {name for run in RUNS for name in manifest.read(run).outputs if name[0] == "/"}
     assert {
-        f"/serve/models/{name}/model.onnx" for name in ("light", "full", "lstm-tonal-vgmidi")
+        f"/serve/models/{name}/model.onnx"
+        for name in ("light", "full", "large", "lstm-tonal-vgmidi")
     } <= shipped
 
 
