@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,8 +11,8 @@ from msr_utils.book.edition import BookError
 from msr_utils.book.results import EditionResults
 from msr_utils.paths import BOOK
 
-MAX_SPINE = 25
-"""Entries of the sidebar that are seen when the book is opened; others lie under one of them."""
+MAX_SPINE = 24
+"""Entries of the sidebar that are seen when the book is opened, beside the first page."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +126,5 @@ def part_page(part: Part, edition: EditionResults) -> str:
     text += [f"- {sentence}" for sentence in edition.best_scores(models)]
     for name in others:
         for run in edition.chapters[name]:
-            link = f"[{edition.titles[run]}]({Path(edition.pages[run]).name})"
-            text.append(f"- {link}: {edition.learned(run)}")
+            text.append(f"- {edition.beside(run)}: {edition.learned(run)}")
     return "\n".join([*text, ""])

@@ -174,7 +174,7 @@ class EditionResults:
         for run in (run for name in notebooks for run in self.chapters[name]):
             pooled = read_json(run / "metrics.json")["test"]["pooled"]
             cells = [in_prose(pooled.get(metric), _spec(metric)) for metric in ("rmse", "r")]
-            rows.append(f"| {self._beside(run)} | {' | '.join(cells)} |")
+            rows.append(f"| {self.beside(run)} | {' | '.join(cells)} |")
         return [*rows, "", SCORES_NOTE]
 
     def best_scores(self, notebooks: Sequence[str]) -> list[str]:
@@ -187,7 +187,7 @@ class EditionResults:
             if target not in found or r.value > found[target][0].value:
                 found[target] = (r, run)
         return [
-            f"For {target}, {self._beside(found[target][1])} has the highest correlation: "
+            f"For {target}, {self.beside(found[target][1])} has the highest correlation: "
             f"r = {found[target][0].in_prose('.2f')}."
             for target in TARGETS
             if target in found
@@ -198,9 +198,9 @@ class EditionResults:
         text = learned_text(notebook_of(run), read_json(run / "metrics.json"))
         return text.removeprefix("**Learned.** ")
 
-    def _beside(self, run: Path) -> str:
+    def beside(self, run: Path) -> str:
         """A link to a chapter from another one."""
-        return f"[{self.titles[run]}]({Path(self.pages[run]).name})"
+        return f"[{self.titles[run]}]({Path(self.pages[run]).name}.ipynb)"
 
     def links(self, notebook: str) -> list[str]:
         """Links to all chapters that a notebook made, by their titles."""

@@ -224,7 +224,7 @@ def _rows(sequences: Sequence[Sequence2Hz]) -> _Rows:
     x -= x.mean(axis=0, dtype=np.float64).astype(np.float32)
     x /= np.maximum(x.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
     group = {s.id: s.group for s in sequences}
-    sums = {}
+    sums: dict[str, tuple[np.ndarray, ...]] = {}
     for name in dict.fromkeys(group.values()):
         mine = [parts[i] for i in group if group[i] == name]
         a, b = (np.concatenate([rows[part] for part in mine]) for rows in (x, y))
@@ -385,10 +385,7 @@ def isolate(
     }
     nested, chosen = {}, {}
     for k, target in enumerate(TARGETS):
-        best = [
-            min(SETTINGS, key=lambda s, at=(fold, k): fitted[s].inner[at])
-            for fold in range(len(splits))
-        ]
+        best = [_best(fitted, fold, k) for fold in range(len(splits))]
         chosen[target] = [str(setting) for setting in best]
         curves: dict[str, Curve] = {}
         for setting, split in zip(best, splits, strict=True):
@@ -403,6 +400,15 @@ def isolate(
         {t: uncertain(left_out.curves[t], alone) for t in TARGETS},
         {name: list(group.values()).count(name) for name in dict.fromkeys(group.values())},
     )
+
+
+def _best(fitted: Mapping[Setting, _Fitted], fold: int, target: int) -> Setting:
+    """The setting with the lowest error on the inner folds."""
+
+    def error(setting: Setting) -> float:
+        return float(fitted[setting].inner[fold, target])
+
+    return min(SETTINGS, key=error)
 
 
 def _uncertain(

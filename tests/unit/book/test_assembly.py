@@ -126,7 +126,7 @@ def test_chapters_of_other_corpora_join_the_book(tmp_path):
     corpora, spectrograms = part["chapters"]
     assert (corpora["file"], spectrograms["file"]) == ("study/part-data", "study/spectrograms")
     assert [c["file"] for c in corpora["sections"]] == ["study/data", "study/clips4-clips"]
-    assert "(clips4-clips)" in (source / "study/part-data.md").read_text()
+    assert "(clips4-clips.ipynb)" in (source / "study/part-data.md").read_text()
     assert "# Clips for four" in (source / "study/clips4-clips.ipynb").read_text()
     first = build._source_hash(main)
     write_json(other / "clips" / "metrics.json", metrics | {"title": "Clips for five"})
