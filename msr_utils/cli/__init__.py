@@ -85,16 +85,15 @@ def run(
         runs = plan.plan(
             settings, corpus, data_dir, profile, edition, dict(parameters), kinds_of_labels=kinds
         )
-        plan.select_runs(runs, only, experiments)  # before anything is rendered
+        wanted = plan.select_runs(runs, only, experiments)  # before anything is rendered
         if corpus != "synthetic" and "curves" in kinds:
-            runs, fewer = plan.fit_folds(runs, tracks, [name for name, _ in parameters])
+            runs, fewer = plan.fit_folds(runs, tracks, wanted, [name for name, _ in parameters])
             for change in fewer:
                 click.echo(f"{change}, because the corpus has few groups")
         if corpus == "synthetic":
             size = runs[0].parameters.get("synthetic_tracks")
             tracks = load_corpus(corpus, **({"synthetic_tracks": size} if size else {}))
         if jobs > 1:
-            wanted = plan.select_runs(runs, only, experiments)
             command = [sys.executable, "-P", "-m", "msr_utils", "run", "--corpus", corpus]
             command += ["--data", data_dir and str(PROJECT_ROOT / data_dir)]
             command += ["--profile", profile, "--edition", edition]
@@ -327,7 +326,7 @@ def _say_how_many_folds(folder: Path, corpus: str) -> None:
         return
     runs = plan.plan(plan.read_study(), corpus, str(folder), kinds_of_labels=tracks.kinds)
     try:
-        for change in plan.fit_folds(runs, tracks)[1]:
+        for change in plan.fit_folds(runs, tracks, plan.select_runs(runs, (), ()))[1]:
             click.echo(f"note   the study will use {change}, because the corpus has few groups")
     except StudyError as error:
         click.echo(f"note   no model can be trained: {error}")

@@ -310,7 +310,7 @@ def _settle(
 
 
 def fit_folds(
-    runs: list[Run], corpus: Corpus, chosen: Collection[str] = ()
+    runs: list[Run], corpus: Corpus, selected: Collection[str], chosen: Collection[str] = ()
 ) -> tuple[list[Run], list[str]]:
     """Fewer folds where a corpus has too few groups for the study's own numbers of folds.
 
@@ -319,6 +319,8 @@ def fit_folds(
     runs : list of Run
     corpus : Corpus
         With curves.
+    selected : collection of str
+        Names of the runs that will be executed. The others stay as they are.
     chosen : collection of str
         Parameters that the user set. They stay as they are.
 
@@ -335,7 +337,7 @@ def fit_folds(
     fitting, changes = [], dict[str, None]()
     for run in runs:
         wanted = {n: run.parameters[n] for n in ("folds", "inner_folds") if n in run.parameters}
-        if "folds" in wanted and not set(wanted) & set(chosen):
+        if run.name in selected and "folds" in wanted and not set(wanted) & set(chosen):
             seed = run.parameters.get("seed", 0)
             try:
                 fits = folds_that_fit(corpus, wanted["folds"], wanted.get("inner_folds", 1), seed)
