@@ -32,7 +32,7 @@ from msr_utils.experiments.release.least_squares import (
 )
 
 N_FREQUENCIES = 2048
-"""Each gives two features, a cosine and a sine. The error of the kernel has a standard deviation of about .01."""
+"""Each gives a cosine and a sine. The standard deviation of the kernel's error is about .01."""
 
 
 @dataclass(frozen=True)
