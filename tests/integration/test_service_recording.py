@@ -14,6 +14,8 @@ from msr_utils.corpora.synthetic.render import render_track
 from msr_utils.inference import model
 from msr_utils.io import read_json
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def piece():

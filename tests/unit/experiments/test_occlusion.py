@@ -58,6 +58,7 @@ def test_hiding_takes_the_fill_and_leaves_the_rest():
     assert features[0, 1] == 1
 
 
+@pytest.mark.slow
 def test_what_is_constant_anyway_can_be_hidden(model):
     sequences = noise(model)
     tonal = model.features.columns(["tonal"])

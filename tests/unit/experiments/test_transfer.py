@@ -55,6 +55,7 @@ def sharing(corpus, first="115", artist="00_35"):
     return replace(corpus, name="deam", tracks=tracks)
 
 
+@pytest.mark.slow
 def test_shared_tracks_and_artists_leave_training(tmp_path, merp):
     source = sharing(folder(tmp_path))
     assert transfer.shared_tracks(source, merp) == {"115"}
