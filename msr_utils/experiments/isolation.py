@@ -20,6 +20,7 @@ from tqdm import tqdm
 from msr_utils.constants import KEY_WINDOWS_S, TARGETS
 from msr_utils.dataset.sequences import Sequence2Hz, collect
 from msr_utils.dataset.splits import Split, inner_parts
+from msr_utils.experiments.release.training_data import MEAN_SECONDS, SD_SECONDS
 from msr_utils.features.blocks.tonal import KEY_MEASURES
 from msr_utils.features.config import FeatureConfig
 from msr_utils.features.running_stats import RunningStats
@@ -31,9 +32,6 @@ from msr_utils.models.ridge import RIDGE_ALPHAS, RIDGE_MEMORY_S, causal_average
 
 SPECTRUM = ("logmel", "logmel_sd")
 HARMONY = "tonal"
-
-MEANS_S, SDS_S = (3.0, 10.0, 40.0), (10.0,)
-"""Time constants of the running statistics of the study's linear models."""
 
 FRAME, AVERAGE, FULL = "the frame alone", "frame and 6 s average", "means and deviation"
 
@@ -195,7 +193,7 @@ def with_past(frames: np.ndarray) -> np.ndarray:
     np.ndarray [shape=(T, 6 * D), dtype=float32]
         The frames, their causal average of `RIDGE_MEMORY_S`, and their running statistics.
     """
-    stats = RunningStats(frames.shape[1], MEANS_S, SDS_S).push(frames)
+    stats = RunningStats(frames.shape[1], MEAN_SECONDS, SD_SECONDS).push(frames)
     parts = [frames, causal_average(frames, RIDGE_MEMORY_S), stats]
     return np.concatenate(parts, axis=1, dtype=np.float32)
 

@@ -15,7 +15,7 @@ KERNEL_NETWORK = "kernel"
 
 @dataclass(frozen=True)
 class KernelWeights:
-    """``x @ slope + cosines @ cos_slope + sines @ sin_slope + intercept``, with x standardised.
+    """``x @ slope + waves @ kernel_slope + intercept``, with x standardised.
 
     Parameters
     ----------

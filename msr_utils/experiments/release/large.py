@@ -65,7 +65,7 @@ KERNEL_SETTINGS = [
     for components, gamma, penalty in product((128,), (1.0, 2.0, 4.0), (0.1, 0.3))
 ]
 """Settings of the kernel machine that are tried. They were fixed after inner losses of one fold's
-training part, of a wider grid, had been seen."""
+training part, of a wider grid, had been seen, and after an exact kernel had been scored."""
 
 SHARES = (0.5, 0.75)
 """Weights of the kernel machine in the mean that are tried. Far from all training music it tells
