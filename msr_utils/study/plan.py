@@ -320,7 +320,8 @@ def fit_folds(
     corpus : Corpus
         With curves.
     selected : collection of str
-        Names of the runs that will be executed. The others stay as they are.
+        Names of the runs that will be executed. Changes of the others, on which these may build,
+        are not told, and it is no error if the corpus is not for them.
     chosen : collection of str
         Parameters that the user set. They stay as they are.
 
@@ -337,17 +338,20 @@ def fit_folds(
     fitting, changes = [], dict[str, None]()
     for run in runs:
         wanted = {n: run.parameters[n] for n in ("folds", "inner_folds") if n in run.parameters}
-        if run.name in selected and "folds" in wanted and not set(wanted) & set(chosen):
+        if "folds" in wanted and not set(wanted) & set(chosen):
             seed = run.parameters.get("seed", 0)
             try:
                 fits = folds_that_fit(corpus, wanted["folds"], wanted.get("inner_folds", 1), seed)
             except ValueError as error:
-                raise StudyError(str(error)) from error
+                if run.name in selected:
+                    raise StudyError(str(error)) from error
+                fitting.append(run)
+                continue
             fewer = dict(zip(("folds", "inner_folds"), fits, strict=True))
             changes |= {
                 f"{name} = {fewer[name]}, not {value}": None
                 for name, value in wanted.items()
-                if fewer[name] != value
+                if fewer[name] != value and run.name in selected
             }
             kept = {name: fewer[name] for name in wanted}
             run = replace(run, parameters=run.parameters | kept)  # noqa: PLW2901

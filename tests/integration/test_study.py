@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 import yaml
+from conftest import write_folder_corpus
 
 from msr_utils import paths
+from msr_utils.corpora import load_corpus
 from msr_utils.study import parameters
 from msr_utils.study import plan as study_plan
 from msr_utils.study.parameters import StudyError
@@ -193,3 +195,15 @@ def test_a_wrong_for_each_says_why(tmp_path, run, words):
     (tmp_path / "study.yml").write_text(f"profiles: {{quick: {{}}}}\nruns:\n  {run}\n")
     with pytest.raises(StudyError, match=words):
         study_plan.read_study(tmp_path / "study.yml")
+
+
+def test_few_groups_change_what_a_selected_run_builds_on_as_well(tmp_path):
+    """Else it would look as if the results below were made with other parameters."""
+    corpus = load_corpus("folder", write_folder_corpus(tmp_path / "tones"))
+    runs = study_plan.plan(study_plan.read_study(), "folder", str(tmp_path / "tones"))
+    fitted, told = study_plan.fit_folds(runs, corpus, ["evaluation"])
+    folds = {r.name: r.parameters["folds"] for r in fitted if "folds" in r.parameters}
+    assert folds["lstm-valence"] == folds["evaluation"] == 1
+    assert told == ["folds = 1, not 5", "inner_folds = 2, not 5"]
+    kept, told = study_plan.fit_folds(runs, corpus, ["evaluation"], ["folds"])
+    assert kept == runs and told == []
